@@ -1,0 +1,1 @@
+"""Trajectories to files that others read, and back where that makes sense."""

@@ -1,0 +1,1 @@
+"""Assemble and launch jobs; no logic."""

@@ -1,0 +1,1 @@
+"""What happens to one element: records, pure functions, readers, segmenters, policies, Beam steps."""

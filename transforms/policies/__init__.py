@@ -1,0 +1,1 @@
+"""One module per way to choose the next action, behind the protocol `ClickPolicy`."""

@@ -1,0 +1,173 @@
+"""The interfaces that a user can implement: segmenter, click policy, data set reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.records import Box, Click, Finish, InvalidAction, Reject, Target, TargetRef
+
+Image = NDArray[np.uint8]
+"""RGB. Shape: (H, W, 3)."""
+Mask = NDArray[np.bool_]
+"""Shape: (H, W)."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A segmenter's answer.
+
+    Attributes:
+        mask: bool. Shape: (H, W) of the image.
+        score: the segmenter's own estimate of the mask's quality, or None.
+        feedback: handed back to the segmenter on the target's next step; may be None.
+    """
+
+    mask: Mask
+    score: float | None = None
+    feedback: Any = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a segmenter is asked: all clicks so far (oldest first), box, its last feedback."""
+
+    clicks: tuple[Click, ...]
+    box: Box | None = None
+    feedback: Any = None
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """An interactive segmentation tool.
+
+    One instance serves many images, one after another, and many targets of the current image:
+    whatever belongs to a target must travel through `feedback`.
+    """
+
+    def set_image(self, image: Image) -> None:
+        """Take the image that the next predictions are about.
+
+        Args:
+            image: uint8 RGB. Shape: (H, W, 3). Must not be changed.
+        """
+        ...
+
+    def predict(
+        self, *, clicks: Sequence[Click], box: Box | None = None, feedback: Any = None
+    ) -> Prediction:
+        """Segment the object that the prompts point at.
+
+        Args:
+            clicks: every click so far, oldest first; may be empty when there is a box.
+            box: a box around the object, or None.
+            feedback: what the last prediction for the same target returned as its feedback.
+        """
+        ...
+
+
+@runtime_checkable
+class BatchSegmenter(Segmenter, Protocol):
+    """A segmenter that answers several targets of the current image in one call."""
+
+    def predict_batch(self, requests: Sequence[Request]) -> list[Prediction]:
+        """Answer each request as `predict` would; all have the same number of clicks."""
+        ...
+
+
+@runtime_checkable
+class Describable(Protocol):
+    """A segmenter that says what else identifies it, for the run's fingerprint."""
+
+    def describe(self) -> Mapping[str, str | int | float | bool | None]:
+        """Return what determines the answers; the key `weights_sha256` is carried to the rows."""
+        ...
+
+
+@dataclass(frozen=True)
+class State:
+    """What a policy sees before it acts.
+
+    Attributes:
+        target: the target, for its id and expressions.
+        image: uint8 RGB. Shape: (H, W, 3).
+        mask: the current mask; all False before the first action. Shape: (H, W).
+        clicks: every click so far, oldest first.
+        truth: ground truth, for oracles alone. Shape: (H, W).
+        ignore: pixels that belong to no error, or None. Shape: (H, W).
+    """
+
+    target: Target
+    image: Image
+    mask: Mask
+    clicks: tuple[Click, ...]
+    truth: Mask
+    ignore: Mask | None
+
+
+class ClickPolicy(Protocol):
+    """Chooses the next action."""
+
+    name: str
+
+    def next_actions(
+        self, states: Sequence[State]
+    ) -> list[Click | Finish | InvalidAction]:
+        """Return one action per state, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class TruthMasks:
+    """A target's masks as read.
+
+    Attributes:
+        truth: bool. Shape: (H, W).
+        ignore: bool, disjoint from `truth`; None where the data set has none. Shape: (H, W).
+    """
+
+    truth: Mask
+    ignore: Mask | None = None
+
+
+class DatasetReader(Protocol):
+    """Lists the targets of one split and loads their pixels.
+
+    A reader is small and picklable: it travels to the workers, tables that it reads while
+    listing do not.
+    """
+
+    name: str
+    split: str
+
+    def describe_layout(self) -> str:
+        """Return one line on which layout was recognised, and where."""
+        ...
+
+    def read_targets(self) -> Iterator[TargetRef | Reject]:
+        """List every target of the split in a fixed order; what is unusable comes as a `Reject`."""
+        ...
+
+    def load_truth(self, ref: TargetRef) -> TruthMasks:
+        """Read a target's masks at full resolution.
+
+        Raises:
+            TargetError: missing, unreadable, malformed or empty.
+        """
+        ...
+
+    def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
+        """Read a picture as uint8 RGB, turned by its EXIF tag only if `size_hw` needs it.
+
+        Args:
+            image_path: `TargetRef.image_path`.
+            size_hw: height and width of the mask that belongs to it.
+
+        Raises:
+            TargetError: missing, unreadable, or of another size.
+        """
+        ...

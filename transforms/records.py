@@ -1,0 +1,228 @@
+"""The records that everything else passes around: frozen, plain scalars and RLE, no pixels.
+
+Coordinates are integer pixels from the top left corner, x to the right, y down. A mask array is
+indexed ``mask[y, x]``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class StopReason(StrEnum):
+    """Why a trajectory ended."""
+
+    REACHED_IOU = "reached_iou"
+    NO_GAIN = "no_gain"
+    MAX_CLICKS = "max_clicks"
+    NO_ERROR_LEFT = "no_error_left"
+    FINISHED = "finished"
+    INVALID_ACTION = "invalid_action"
+
+
+class RejectReason(StrEnum):
+    """Why a target gave no trajectory."""
+
+    MISSING_IMAGE = "missing_image"
+    MISSING_MASK = "missing_mask"
+    MISSING_ANNOTATION = "missing_annotation"
+    UNREADABLE_IMAGE = "unreadable_image"
+    UNREADABLE_MASK = "unreadable_mask"
+    MALFORMED_SEGMENTATION = "malformed_segmentation"
+    MALFORMED_ENTRY = "malformed_entry"
+    SIZE_MISMATCH = "size_mismatch"
+    EMPTY_MASK = "empty_mask"
+    CROWD = "crowd"
+    DUPLICATE_ID = "duplicate_id"
+    PATH_ESCAPES_ROOT = "path_escapes_root"
+    OUTSIDE_AREA_FILTER = "outside_area_filter"
+    TOO_LARGE = "too_large"
+    SEGMENTER_FAILED = "segmenter_failed"
+    OUT_OF_MEMORY = "out_of_memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Rle:
+    """A mask as COCO compressed run lengths (column-major, the text form of pycocotools).
+
+    Attributes:
+        counts: the compressed counts as ASCII text.
+        size_hw: (height, width) in pixels.
+    """
+
+    counts: str
+    size_hw: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    """A point given to the segmenter: inside the object (positive) or outside it."""
+
+    x: int
+    y: int
+    is_positive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A half-open rectangle: columns x0 to x1 - 1, rows y0 to y1 - 1."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    def __post_init__(self) -> None:
+        if self.x0 >= self.x1 or self.y0 >= self.y1:
+            raise ValueError(f"a box needs x0 < x1 and y0 < y1, got {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The policy ends the trajectory; `reason` tells apart "I am done" and "nothing is wrong"."""
+
+    reason: StopReason = StopReason.FINISHED
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidAction:
+    """An answer that cannot be read as an action; never the same as a `Finish`.
+
+    Attributes:
+        text: what the policy answered, whole.
+        problem: why it cannot be read.
+    """
+
+    text: str
+    problem: str
+
+
+Action = Click | Box | Finish
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRef:
+    """A target by reference: what a reader lists on the driver, without opening any picture.
+
+    Attributes:
+        target_id: unique within data set and split, the same in every run.
+        dataset: the `--dataset` name of the part it belongs to.
+        split: the data set's own name of the split.
+        image_path: relative to the data root, with forward slashes.
+        image_name: what others call the image (a file name, or the id as text).
+        image_id: the COCO image id where the data set has one.
+        object_id: index of the object within its image.
+        expressions: texts that name the object; at least one.
+        truth_ref: JSON text that the reader's `load_truth` understands.
+        licence: the terms of the data set.
+    """
+
+    target_id: str
+    dataset: str
+    split: str
+    image_path: str
+    image_name: str
+    image_id: int | None
+    object_id: int
+    expressions: tuple[str, ...]
+    truth_ref: str
+    licence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A target that gave no trajectory, with the reason and what replaying it needs."""
+
+    ref: TargetRef
+    reason: RejectReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One image, one ground-truth mask, its expressions.
+
+    Attributes:
+        ref: identity and where it came from.
+        truth: the ground-truth mask at the image's full resolution; never empty.
+        ignore: pixels that count neither as object nor as background, or None.
+    """
+
+    ref: TargetRef
+    truth: Rle
+    ignore: Rle | None = None
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """(height, width) of image and masks in pixels."""
+        return self.truth.size_hw
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One action and what the segmenter made of it.
+
+    Attributes:
+        action: the click, or the box of an initial action.
+        mask: the mask after the action.
+        iou: IoU of that mask with the truth, ignored pixels left out, in [0, 1].
+        gain: `iou` minus the IoU before the action (0 before the first).
+        score: the segmenter's own estimate of the mask's quality, if it gives one.
+        is_initial: True for actions that set up the first state and are no sample to learn from.
+    """
+
+    action: Click | Box
+    mask: Rle
+    iou: float
+    gain: float
+    score: float | None = None
+    is_initial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What made a trajectory.
+
+    Attributes:
+        segmenter: name or dotted path.
+        weights_sha256: hex digest of the segmenter's weights file; empty if it has none.
+        policy: name of the click policy.
+        seed: the run's seed.
+        config_fingerprint: hex digest of everything that can change a result.
+    """
+
+    segmenter: str
+    weights_sha256: str
+    policy: str
+    seed: int
+    config_fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """A target and the ordered steps taken on it.
+
+    Attributes:
+        stop_detail: the text of an invalid answer; None for every other reason.
+    """
+
+    target: Target
+    steps: tuple[Step, ...]
+    stop_reason: StopReason
+    provenance: Provenance
+    stop_detail: str | None = None
+
+    @property
+    def final_iou(self) -> float:
+        """IoU after the last step; 0 without steps."""
+        return self.steps[-1].iou if self.steps else 0.0
+
+    @property
+    def num_clicks(self) -> int:
+        """How many steps are clicks that the policy chose."""
+        return sum(isinstance(s.action, Click) and not s.is_initial for s in self.steps)
+
+    def mask_before(self, index: int) -> Rle | None:
+        """Return the mask that step `index` saw; None means an empty mask."""
+        return self.steps[index - 1].mask if index > 0 else None

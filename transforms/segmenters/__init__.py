@@ -1,0 +1,1 @@
+"""One module per interactive segmentation tool, behind the protocol `Segmenter`."""

@@ -1,0 +1,1 @@
+"""Thin Beam transforms around the pure functions; the only Beam import below `pipelines`."""
