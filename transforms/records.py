@@ -19,6 +19,8 @@ class StopReason(StrEnum):
     NO_ERROR_LEFT = "no_error_left"
     FINISHED = "finished"
     INVALID_ACTION = "invalid_action"
+    # In traces that others wrote, whose format has no place for the reason.
+    UNRECORDED = "unrecorded"
 
 
 class RejectReason(StrEnum):

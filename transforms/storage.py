@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import shutil
 import uuid
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -41,6 +42,10 @@ class Storage(Protocol):
 
     def remove(self, path: str) -> None:
         """Remove a file; no error if it is not there."""
+        ...
+
+    def remove_dir(self, path: str) -> None:
+        """Remove a folder and all that is in it; no error if it is not there."""
         ...
 
 
@@ -104,6 +109,10 @@ class LocalStorage:
         except FileNotFoundError:
             pass
 
+    def remove_dir(self, path: str) -> None:
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+
 
 @dataclass(frozen=True)
 class MemoryStorage:
@@ -138,6 +147,11 @@ class MemoryStorage:
 
     def remove(self, path: str) -> None:
         self.files.pop(posixpath.normpath(path), None)
+
+    def remove_dir(self, path: str) -> None:
+        prefix = _folder_prefix(path)
+        for file in [f for f in self.files if f.startswith(prefix)]:
+            del self.files[file]
 
 
 def _folder_prefix(path: str) -> str:

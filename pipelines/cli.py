@@ -1,0 +1,312 @@
+"""The command `hlmat`: dispatch, messages, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipelines.trajectories import RunReport
+
+EXIT_OK = 0
+EXIT_BUG = 1
+EXIT_CONFIG = 2
+EXIT_DATA = 3
+EXIT_OUTPUT = 4
+EXIT_INCOMPLETE = 5
+EXIT_INTERRUPTED = 130
+
+EXIT_CODES = """\
+exit codes:
+  0  done
+  1  a bug: please report it with the traceback
+  2  the command line or configuration is wrong; every problem is listed
+  3  the input data cannot be read or has no targets
+  4  the output cannot be written, or holds another run
+  5  units died or too many targets were rejected; run again to take up what is missing
+  130  interrupted; run the same command again to go on
+"""
+
+_TRAJECTORIES_EXAMPLES = """\
+examples:
+  hlmat trajectories --dataset shapes --out out/shapes
+  hlmat trajectories --dataset dis5k --data-root /data/hqseg44k --split val --out out/dis5k
+  hlmat trajectories --dataset refcoco --data-root /data/refer_seg --segmenter sam \\
+      --checkpoint sam_vit_l_0b3195.pth --max-clicks 7 --out out/refcoco
+  hlmat trajectories --dataset grabcut --data-root /data/iseg --max-clicks 20 \\
+      --target-iou none --no-stop-on-no-gain --out out/noc     # NoC as the field measures it
+  hlmat trajectories --dataset folder --data-root ~/mine --segmenter my_tool:MySegmenter \\
+      --out out/mine
+
+"""
+_EXPORT_EXAMPLES = """\
+examples:
+  hlmat export --from out/shapes --format trace --out out/shapes-trace.json
+  hlmat export --from out/shapes --format llama-factory --out out/shapes-sft
+  hlmat export --from out/shapes --format llama-factory --codec pixels --max-side 448 \\
+      --mask-colour red --out out/shapes-sft-448
+
+"""
+_STATS_EXAMPLES = """\
+examples:
+  hlmat stats out/shapes
+  hlmat stats out/shapes --json | jq '.["gIoU"]'
+
+"""
+_INSPECT_EXAMPLES = """\
+examples:
+  hlmat inspect out/shapes                                  # the first trajectory
+  hlmat inspect out/shapes --target 'train/000003#1' --strip strip.png
+
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    _keep_libraries_quiet(verbose="-v" in arguments or "--verbose" in arguments)
+    from transforms.errors import (
+        ConfigError,
+        DataError,
+        HlmatError,
+        IncompleteError,
+        OutputError,
+    )
+
+    try:
+        return _dispatch(arguments)
+    except ConfigError as error:
+        return _fail(error.problems, EXIT_CONFIG)
+    except DataError as error:
+        return _fail([str(error)], EXIT_DATA)
+    except IncompleteError as error:
+        return _fail([str(error)], EXIT_INCOMPLETE)
+    except OutputError as error:
+        return _fail([str(error)], EXIT_OUTPUT)
+    except HlmatError as error:
+        return _fail([str(error)], EXIT_BUG)
+    except KeyboardInterrupt:
+        return _fail(["interrupted; run the same command again to go on"], EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`): nothing left to say to anyone.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except Exception:
+        traceback.print_exc()
+        return _fail(["this is a bug: please report it with the lines above"], EXIT_BUG)
+
+
+def _dispatch(argv: list[str]) -> int:
+    parser, commands = _make_parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if arguments.command is None:
+        parser.print_help()
+        return EXIT_CONFIG
+    command = commands[arguments.command]
+    own_flags = [flag for action in command._actions for flag in action.option_strings]
+    return arguments.run(arguments, rest, own_flags)
+
+
+def _make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    from pipelines import exporting, inspection, options, statistics
+
+    parser = options.ArgumentParser(
+        prog="hlmat",
+        description="Data engine for human-like mask annotation: from segmentation data sets to "
+        "click trajectories.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="command")
+    commands = {}
+
+    def add(
+        name: str,
+        summary: str,
+        *,
+        examples: str,
+        declare: Callable[[argparse.ArgumentParser], None],
+        run: Callable[[argparse.Namespace, list[str], list[str]], int],
+    ) -> None:
+        command = subparsers.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog=examples + EXIT_CODES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        declare(command)
+        command.add_argument("--json", action="store_true", help="print JSON, for machines")
+        volume = command.add_mutually_exclusive_group()
+        volume.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no remarks")
+        volume.add_argument("-v", "--verbose", action="store_true", help="what libraries log, too")
+        command.set_defaults(run=run)
+        commands[name] = command
+
+    add(
+        "trajectories",
+        "simulate clicks on a data set and write trajectories",
+        examples=_TRAJECTORIES_EXAMPLES,
+        declare=options.add_trajectories_arguments,
+        run=_run_trajectories,
+    )
+    add(
+        "export",
+        "turn trajectories into files that others read",
+        examples=_EXPORT_EXAMPLES,
+        declare=exporting.add_arguments,
+        run=_run_export,
+    )
+    add(
+        "stats",
+        "print the figures of a run",
+        examples=_STATS_EXAMPLES,
+        declare=statistics.add_arguments,
+        run=_run_stats,
+    )
+    add(
+        "inspect",
+        "print one trajectory and write its picture strip",
+        examples=_INSPECT_EXAMPLES,
+        declare=inspection.add_arguments,
+        run=_run_inspect,
+    )
+    return parser, commands
+
+
+def _run_trajectories(
+    arguments: argparse.Namespace, rest: list[str], own_flags: list[str]
+) -> int:
+    from pipelines import options, statistics
+    from pipelines.trajectories import make_trajectories
+
+    # A class of the user's own lies in the folder where the command was given.
+    if ":" in (arguments.segmenter or "") and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    config = options.trajectories_config(arguments, rest=rest, own_flags=own_flags)
+    report = make_trajectories(config, quiet=arguments.quiet or arguments.json)
+    figures = statistics.read_figures(config.out)
+    if arguments.json:
+        _print_json({**figures, **_speed(report), "out": config.out})
+    elif not arguments.quiet:
+        print(statistics.format_figures(figures))
+        print(_closing_lines(report))
+    rejected, targets = figures["rejected"], figures["targets"]
+    if targets and rejected / targets > config.max_reject_rate:
+        return _fail(
+            [
+                f"{rejected} of {targets} targets were rejected, more than --max-reject-rate "
+                f"{config.max_reject_rate:g} allows; the reasons are in {config.out}/rejects"
+            ],
+            EXIT_INCOMPLETE,
+        )
+    return EXIT_OK
+
+
+def _run_export(arguments: argparse.Namespace, rest: list[str], own_flags: list[str]) -> int:
+    from pipelines import exporting
+
+    _refuse_rest(rest, own_flags)
+    report = exporting.export_run(arguments)
+    if arguments.json:
+        _print_json(report)
+    elif not arguments.quiet:
+        print("\n".join(f"{key:<14} {value}" for key, value in report.items()))
+    return EXIT_OK
+
+
+def _run_stats(arguments: argparse.Namespace, rest: list[str], own_flags: list[str]) -> int:
+    from pipelines import statistics
+
+    _refuse_rest(rest, own_flags)
+    figures = statistics.read_figures(arguments.run_folder)
+    if arguments.json:
+        _print_json(figures)
+    else:
+        print(statistics.format_figures(figures))
+    return EXIT_OK
+
+
+def _run_inspect(arguments: argparse.Namespace, rest: list[str], own_flags: list[str]) -> int:
+    from pipelines import inspection
+
+    _refuse_rest(rest, own_flags)
+    view = inspection.inspect_run(arguments)
+    if arguments.json:
+        _print_json(view)
+    else:
+        print(inspection.format_view(view))
+    return EXIT_OK
+
+
+def _refuse_rest(rest: Sequence[str], own_flags: Sequence[str]) -> None:
+    from pipelines.runners import check_runner_flags
+    from transforms.errors import ConfigError
+
+    if rest:
+        raise ConfigError(check_runner_flags(rest, is_local=True, own_flags=own_flags))
+
+
+def _speed(report: RunReport) -> dict[str, Any]:
+    seconds = report.elapsed_s
+    return {
+        "status": report.status.value,
+        "targets_done_now": report.targets_done,
+        "elapsed_s": round(seconds, 3),
+        "targets_per_s": round(report.targets_done / seconds, 3) if seconds else None,
+    }
+
+
+def _closing_lines(report: RunReport) -> str:
+    layout = report.layout
+    lines = []
+    if report.targets_done:
+        rate = report.targets_done / report.elapsed_s
+        lines.append(f"speed          {rate:.1f} targets/s ({report.targets_done} in this call)")
+    else:
+        lines.append("nothing was left to do: the run is complete")
+    if report.reader_layout:
+        lines.append(f"read           {report.reader_layout}")
+    lines += [
+        f"trajectories   {layout.out}/trajectories/*.parquet",
+        f"rejects        {layout.out}/rejects/*.parquet",
+        f"manifest       {layout.manifest}",
+        f"look at one    {_program()} inspect {layout.out} --strip strip.png",
+    ]
+    return "\n".join(lines)
+
+
+def _program() -> str:
+    """Return how this program was called, so that a shown command can be copied."""
+    name = sys.argv[0]
+    return os.path.relpath(name) if os.path.basename(name) == "hlmat" else "hlmat"
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False))
+
+
+def _fail(problems: Sequence[str], code: int) -> int:
+    for problem in problems:
+        print(f"hlmat: error: {problem}", file=sys.stderr)
+    return code
+
+
+def _keep_libraries_quiet(*, verbose: bool) -> None:
+    """Beam warns at import of what this project does not use; `--verbose` lets it speak."""
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR)
+    if not verbose:
+        warnings.filterwarnings("ignore")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

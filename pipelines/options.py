@@ -1,0 +1,431 @@
+"""Command lines to validated configurations; the one place where argv and paths enter."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TypeVar
+
+from pipelines.runners import LOCAL_RUNNER, REFUSED_RUNNERS, RunnerChoice, check_runner_flags
+from transforms.errors import ConfigError
+from transforms.policies.registry import POLICIES, check_policy_name
+from transforms.readers.registry import DATASETS, ReaderOptions, check_dataset_name
+from transforms.readers.shapes import DIFFICULTIES, ShapesOptions
+from transforms.rollout import Limits
+from transforms.segmenters.registry import SEGMENTERS, SegmenterOptions, check_segmenter_name
+from transforms.simulation import AreaFilter, InitialAction
+from transforms.steps.beam_storage import storage_for
+from transforms.work_units import DatasetShard
+
+MAX_WORKERS_BY_DEFAULT = 16
+
+Built = TypeVar("Built")
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """A parser that reports a wrong command line as a `ConfigError` instead of exiting."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError([f"{message}; see {self.prog} --help"])
+
+
+@dataclass(frozen=True)
+class TrajectoriesConfig:
+    """Everything that `hlmat trajectories` needs to know."""
+
+    dataset: str
+    reader: ReaderOptions
+    segmenter: SegmenterOptions
+    policy: str
+    limits: Limits
+    out: str
+    initial_points: int = 4
+    initial_action: InitialAction = InitialAction.NONE
+    area_filter: AreaFilter = AreaFilter()
+    seed: int = 0
+    limit: int | None = None
+    shard: DatasetShard | None = None
+    runner: RunnerChoice = field(default_factory=RunnerChoice)
+    accelerator: str | None = None
+    unit_size: int = 16
+    output_shards: int | None = None
+    max_reject_rate: float = 0.5
+    overwrite: bool = False
+
+    def fingerprinted(self, segmenter_identity: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what can change a result, as plain JSON values.
+
+        Paths of data and output are left out, and so are runner and number of workers: the same
+        run elsewhere gives the same bytes.
+        """
+        return {
+            "dataset": self.dataset,
+            "split": self.reader.split,
+            "split_by": self.reader.split_by,
+            "annotations": self.reader.annotations,
+            "shapes": self.reader.shapes.as_dict() if self.dataset == "shapes" else None,
+            "segmenter": dict(segmenter_identity),
+            "device": self.segmenter.device,
+            "policy": self.policy,
+            "initial_points": self.initial_points,
+            "initial_action": str(self.initial_action),
+            "max_clicks": self.limits.max_clicks,
+            "target_iou": self.limits.target_iou,
+            "stop_on_no_gain": self.limits.stop_on_no_gain,
+            "min_area": self.area_filter.min_area,
+            "max_area": self.area_filter.max_area,
+            "seed": self.seed,
+            "limit": self.limit,
+            "shard": f"{self.shard.index}/{self.shard.count}" if self.shard else None,
+            "unit_size": self.unit_size,
+            "output_shards": self.output_shards,
+        }
+
+
+def fingerprint_of(config: Mapping[str, Any]) -> str:
+    """Return the sha256 of a configuration's canonical JSON, in hex."""
+    text = json.dumps(config, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def add_trajectories_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags of `hlmat trajectories`; values are checked together afterwards."""
+    data = parser.add_argument_group("data set")
+    data.add_argument("--dataset", metavar="D", help=f"one of: {', '.join(DATASETS)}")
+    data.add_argument("--data-root", metavar="DIR", help="where the data set lies, path or URL")
+    data.add_argument("--split", metavar="S", help="the data set's own name of a split")
+    data.add_argument(
+        "--split-by", metavar="BY", help="RefCOCO family: who made the split (unc, umd, google, ...)"
+    )
+    data.add_argument(
+        "--annotations", metavar="FILE", help="coco, trace: the JSON file, relative to --data-root"
+    )
+    data.add_argument("--limit", metavar="N", help="only the first N targets")
+    data.add_argument("--shard", metavar="I/N", help="only part I of N, cut by image; I from 1")
+    data.add_argument("--min-area", metavar="PX", help="leave out masks of fewer pixels")
+    data.add_argument("--max-area", metavar="PX", help="leave out masks of more pixels")
+    data.add_argument(
+        "--shapes-images", metavar="N", help="shapes: number of pictures (default: 64)"
+    )
+    data.add_argument("--shapes-size", metavar="HxW", help="shapes: size (default: 240x320)")
+    data.add_argument(
+        "--shapes-difficulty", metavar="D", help=f"shapes: {', '.join(DIFFICULTIES)} (mixed)"
+    )
+
+    tool = parser.add_argument_group("segmenter")
+    tool.add_argument(
+        "--segmenter",
+        metavar="NAME",
+        default="embedded",
+        help=f"{', '.join(SEGMENTERS)}, or package.module:Class of your own (embedded)",
+    )
+    tool.add_argument("--checkpoint", metavar="FILE", help="the segmenter's weights")
+    tool.add_argument("--device", metavar="DEV", default="auto", help="cpu, cuda, cuda:N (auto)")
+    tool.add_argument(
+        "--segmenter-arg",
+        metavar="KEY=JSON",
+        action="append",
+        default=[],
+        help="keyword argument for a class of your own; repeatable",
+    )
+
+    clicks = parser.add_argument_group("clicks")
+    clicks.add_argument(
+        "--policy", metavar="P", default="oracle", help=f"one of: {', '.join(POLICIES)} (oracle)"
+    )
+    clicks.add_argument(
+        "--initial-points", metavar="N", default="4", help="random, grid: points set up first (4)"
+    )
+    clicks.add_argument(
+        "--initial-action",
+        metavar="A",
+        default="none",
+        help=f"before the first click: {', '.join(InitialAction)} (none)",
+    )
+    clicks.add_argument("--max-clicks", metavar="N", default="5", help="stop after N clicks (5)")
+    clicks.add_argument(
+        "--target-iou", metavar="X", default="0.98", help="stop at this IoU, or 'none' (0.98)"
+    )
+    clicks.add_argument(
+        "--stop-on-no-gain",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="stop at the first click that does not raise the best IoU, unrecorded (yes)",
+    )
+    clicks.add_argument("--seed", metavar="K", default="0", help="of everything random (0)")
+
+    output = parser.add_argument_group("output")
+    output.add_argument("--out", metavar="OUT", help="output folder, path or URL")
+    when = output.add_mutually_exclusive_group()
+    when.add_argument(
+        "--resume", action="store_true", help="go on where an interrupted run stopped (default)"
+    )
+    when.add_argument("--overwrite", action="store_true", help="remove an earlier run in OUT first")
+    output.add_argument(
+        "--unit-size", metavar="N", default="16", help="targets per checkpoint, at least (16)"
+    )
+    output.add_argument(
+        "--output-shards", metavar="N", help="files of trajectories (one per 5,000 targets)"
+    )
+    output.add_argument(
+        "--max-reject-rate",
+        metavar="R",
+        default="0.5",
+        help="exit with 5 if more than this share of targets is rejected (0.5)",
+    )
+
+    running = parser.add_argument_group("running")
+    running.add_argument(
+        "--workers",
+        metavar="N",
+        help="local processes (one per core for embedded, else 1)",
+    )
+    running.add_argument(
+        "--runner",
+        metavar="NAME",
+        default=LOCAL_RUNNER,
+        help="local, or a Beam runner; its own flags follow as Beam spells them (local)",
+    )
+    running.add_argument(
+        "--accelerator",
+        metavar="HINT",
+        help="Beam resource hint for the click step, e.g. 'type:nvidia-l4;count:1'",
+    )
+
+
+def trajectories_config(
+    arguments: argparse.Namespace, *, rest: Sequence[str], own_flags: Sequence[str]
+) -> TrajectoriesConfig:
+    """Validate the arguments of `hlmat trajectories`.
+
+    Args:
+        arguments: parsed by `add_trajectories_arguments`.
+        rest: what the parser did not know: flags of the Beam runner, or mistakes.
+        own_flags: the command's flags, for suggestions.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+    check = _Check()
+    is_local = arguments.runner == LOCAL_RUNNER
+    check.all(check_runner_flags(rest, is_local=is_local, own_flags=own_flags))
+    if arguments.runner in REFUSED_RUNNERS:
+        check.note(f"--runner {arguments.runner}: {REFUSED_RUNNERS[arguments.runner]}")
+
+    dataset = arguments.dataset or ""
+    if not dataset:
+        check.note(f"--dataset is missing; choose from {', '.join(DATASETS)}")
+    elif (problem := check_dataset_name(dataset)) is not None:
+        check.note(problem)
+    elif DATASETS[dataset].needs_data_root and not arguments.data_root:
+        check.note(f"--data-root is missing: say where {dataset} lies")
+    if not arguments.out:
+        check.note("--out is missing: name the output folder")
+
+    check.maybe(check_segmenter_name(arguments.segmenter))
+    check.maybe(check_policy_name(arguments.policy))
+    for path in (arguments.data_root, arguments.out, arguments.checkpoint):
+        check.maybe(_unreachable(path))
+
+    reader = ReaderOptions(
+        data_root=arguments.data_root,
+        split=arguments.split,
+        storage=storage_for(arguments.data_root),
+        split_by=arguments.split_by,
+        annotations=arguments.annotations,
+        shapes=_shapes_options(arguments, check),
+    )
+    segmenter = SegmenterOptions(
+        name=arguments.segmenter,
+        checkpoint=arguments.checkpoint,
+        device=arguments.device,
+        arguments=_segmenter_arguments(arguments.segmenter_arg, check),
+        storage=storage_for(arguments.checkpoint),
+    )
+    initial_action = check.choice("--initial-action", arguments.initial_action, list(InitialAction))
+    limits = Limits(
+        max_clicks=check.integer("--max-clicks", arguments.max_clicks, at_least=1) or 1,
+        target_iou=_target_iou(arguments.target_iou, check),
+        stop_on_no_gain=arguments.stop_on_no_gain,
+    )
+    config = TrajectoriesConfig(
+        dataset=dataset,
+        reader=reader,
+        segmenter=segmenter,
+        policy=arguments.policy,
+        limits=limits,
+        out=arguments.out or "",
+        initial_points=check.integer("--initial-points", arguments.initial_points, at_least=1) or 1,
+        initial_action=InitialAction(initial_action or "none"),
+        area_filter=_area_filter(arguments, check),
+        seed=check.integer("--seed", arguments.seed, at_least=0) or 0,
+        limit=check.integer("--limit", arguments.limit, at_least=1),
+        shard=_dataset_shard(arguments.shard, check),
+        runner=RunnerChoice(
+            name=arguments.runner,
+            workers=check.integer("--workers", arguments.workers, at_least=1)
+            or _default_workers(arguments.segmenter),
+            flags=tuple(rest),
+        ),
+        accelerator=arguments.accelerator,
+        unit_size=check.integer("--unit-size", arguments.unit_size, at_least=1) or 1,
+        output_shards=check.integer("--output-shards", arguments.output_shards, at_least=1),
+        max_reject_rate=check.fraction("--max-reject-rate", arguments.max_reject_rate) or 0.0,
+        overwrite=arguments.overwrite,
+    )
+    check.done()
+    return config
+
+
+class _Check:
+    """Collects what is wrong, so that a user sees everything at once."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def note(self, problem: str) -> None:
+        self.problems.append(problem)
+
+    def maybe(self, problem: str | None) -> None:
+        if problem is not None:
+            self.note(problem)
+
+    def all(self, problems: Sequence[str]) -> None:
+        self.problems.extend(problems)
+
+    def integer(self, flag: str, text: str | None, *, at_least: int) -> int | None:
+        if text is None:
+            return None
+        try:
+            value = int(text)
+        except ValueError:
+            self.note(f"{flag} {text!r}: expected a whole number of at least {at_least}")
+            return None
+        if value < at_least:
+            self.note(f"{flag} {value}: must be at least {at_least}")
+            return None
+        return value
+
+    def fraction(self, flag: str, text: str) -> float | None:
+        try:
+            value = float(text)
+        except ValueError:
+            self.note(f"{flag} {text!r}: expected a number from 0 to 1")
+            return None
+        if not 0 <= value <= 1:
+            self.note(f"{flag} {text}: must lie between 0 and 1")
+            return None
+        return value
+
+    def choice(self, flag: str, text: str, choices: Sequence[str]) -> str | None:
+        if text in choices:
+            return text
+        self.note(f"{flag} {text!r}: choose from {', '.join(choices)}")
+        return None
+
+    def built(self, build: Callable[[], Built]) -> Built | None:
+        try:
+            return build()
+        except ConfigError as error:
+            self.all(error.problems)
+        except ValueError as error:
+            self.note(str(error))
+        return None
+
+    def done(self) -> None:
+        if self.problems:
+            raise ConfigError(self.problems)
+
+
+def _unreachable(path: str | None) -> str | None:
+    """Return why a URL cannot be reached at all: Beam knows no file system for its scheme."""
+    if path is None or "://" not in path:
+        return None
+    from apache_beam.io.filesystems import FileSystems
+
+    try:
+        FileSystems.get_filesystem(path)
+    except ValueError:
+        scheme = path.partition("://")[0]
+        return (
+            f"{path}: Beam has no file system for {scheme}:// in this environment; install its "
+            "extra, for instance pip install 'apache-beam[gcp]' for gs://"
+        )
+    return None
+
+
+def _shapes_options(arguments: argparse.Namespace, check: _Check) -> ShapesOptions:
+    values: dict[str, Any] = {"seed": check.integer("--seed", arguments.seed, at_least=0) or 0}
+    if arguments.dataset != "shapes":
+        for flag in ("shapes_images", "shapes_size", "shapes_difficulty"):
+            if getattr(arguments, flag) is not None:
+                check.note(f"--{flag.replace('_', '-')} goes with --dataset shapes only")
+        return ShapesOptions()
+    count = check.integer("--shapes-images", arguments.shapes_images, at_least=1)
+    if count is not None:
+        values["count"] = count
+    if arguments.shapes_size is not None:
+        size = re.fullmatch(r"(\d+)x(\d+)", arguments.shapes_size)
+        if size is None:
+            check.note(f"--shapes-size {arguments.shapes_size!r}: expected HEIGHTxWIDTH, as 240x320")
+        else:
+            values.update(height=int(size[1]), width=int(size[2]))
+    if arguments.shapes_difficulty is not None:
+        values["difficulty"] = arguments.shapes_difficulty
+    return check.built(lambda: ShapesOptions(**values)) or ShapesOptions()
+
+
+def _segmenter_arguments(pairs: Sequence[str], check: _Check) -> dict[str, Any]:
+    arguments = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.isidentifier():
+            check.note(f"--segmenter-arg {pair!r}: expected KEY=JSON, as scale=0.5 or name='\"x\"'")
+            continue
+        try:
+            arguments[key] = json.loads(text)
+        except ValueError:
+            arguments[key] = text
+    return arguments
+
+
+def _target_iou(text: str, check: _Check) -> float | None:
+    if text == "none":
+        return None
+    value = check.fraction("--target-iou", text)
+    if value == 0:
+        check.note("--target-iou 0: must be above 0; use 'none' to never stop for it")
+    return value or None
+
+
+def _area_filter(arguments: argparse.Namespace, check: _Check) -> AreaFilter:
+    area_filter = AreaFilter(
+        min_area=check.integer("--min-area", arguments.min_area, at_least=0),
+        max_area=check.integer("--max-area", arguments.max_area, at_least=0),
+    )
+    low, high = area_filter.min_area, area_filter.max_area
+    if low is not None and high is not None and low > high:
+        check.note(f"--min-area {low} is above --max-area {high}: no mask would be left")
+    return area_filter
+
+
+def _dataset_shard(text: str | None, check: _Check) -> DatasetShard | None:
+    if text is None:
+        return None
+    parts = re.fullmatch(r"(\d+)/(\d+)", text)
+    if parts is None:
+        check.note(f"--shard {text!r}: expected I/N, as 1/8 to 8/8")
+        return None
+    return check.built(lambda: DatasetShard(index=int(parts[1]), count=int(parts[2])))
+
+
+def _default_workers(segmenter: str) -> int:
+    entry = SEGMENTERS.get(segmenter)
+    if entry is None or not entry.one_per_core:
+        return 1
+    return min(len(os.sched_getaffinity(0)), MAX_WORKERS_BY_DEFAULT)

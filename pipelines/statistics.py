@@ -1,0 +1,80 @@
+"""The figures of a run: read from its files, and as a text for people."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from export.manifest import Manifest, read_manifest
+from export.trajectories import read_rejects, read_trajectories
+from transforms.metrics import ClickProtocol, TrajectoryStatistics, sum_statistics
+from transforms.steps.beam_storage import storage_for
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `hlmat stats`."""
+    parser.add_argument("run_folder", metavar="OUT", help="output folder of a finished run")
+
+
+def read_figures(out: str) -> dict[str, Any]:
+    """Compute the figures of a finished run from its trajectories and rejects.
+
+    Raises:
+        DataError: no finished run lies there, or its files are damaged.
+    """
+    storage = storage_for(out)
+    manifest = read_manifest(storage, out)
+    protocol = click_protocol(manifest)
+    statistics = sum_statistics(
+        (TrajectoryStatistics.from_trajectory(t, protocol) for t in read_trajectories(storage, out)),
+        protocol,
+    ) + sum_statistics(
+        (TrajectoryStatistics.from_reject(r, protocol) for r in read_rejects(storage, out)),
+        protocol,
+    )
+    config = manifest.config
+    return {
+        "dataset": config["dataset"],
+        "split": config["split"],
+        "segmenter": config["segmenter"]["name"],
+        "policy": config["policy"],
+        **statistics.final_values(),
+    }
+
+
+def click_protocol(manifest: Manifest) -> ClickProtocol:
+    """Return the rules that a run's clicks followed."""
+    config = manifest.config
+    return ClickProtocol(
+        max_clicks=config["max_clicks"],
+        stop_on_no_gain=config["stop_on_no_gain"],
+        target_iou=config["target_iou"],
+        initial_action=config["initial_action"],
+    )
+
+
+def format_figures(figures: Mapping[str, Any]) -> str:
+    """Return figures as aligned lines of text."""
+    rejects = ", ".join(f"{reason} {n}" for reason, n in figures["rejects"].items())
+    stops = ", ".join(f"{reason} {n}" for reason, n in figures["stop_reasons"].items())
+    ious = "  ".join(f"@{k} {_shown(iou)}" for k, iou in enumerate(figures["IoU@k"], start=1))
+    lines = [
+        ("data set", f"{figures['dataset']} ({figures['split']})"),
+        ("segmenter", f"{figures['segmenter']}, clicks by {figures['policy']}"),
+        ("targets in", str(figures["targets"])),
+        ("kept", str(figures["trajectories"])),
+        ("rejected", f"{figures['rejected']}" + (f" ({rejects})" if rejects else "")),
+        ("ended by", stops or "-"),
+        ("clicks/target", _shown(figures["clicks_per_target"], digits=2)),
+        ("IoU", ious),
+        ("gIoU, cIoU", f"{_shown(figures['gIoU'])}, {_shown(figures['cIoU'])}"),
+    ]
+    lines += [(label, _shown(value, digits=2)) for label, value in figures["NoC"].items()]
+    lines += [(label, str(value)) for label, value in figures["NoF"].items()]
+    width = max(len(label) for label, _ in lines) + 2
+    return "\n".join(f"{label:<{width}} {text}" for label, text in lines)
+
+
+def _shown(value: float | None, *, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

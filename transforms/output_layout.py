@@ -1,0 +1,75 @@
+"""Where the files of a run lie below its output folder."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class OutputLayout:
+    """Paths of one run.
+
+    `manifest` is written last: a folder without it holds an unfinished run. `run`, `plan`, `units`
+    and `failures` serve the run while it goes on and are removed once it is complete.
+
+    Attributes:
+        out: the output folder, a local path or a URL of a Beam file system.
+    """
+
+    out: str
+
+    @property
+    def manifest(self) -> str:
+        """The list of all files with their sha256, and the configuration."""
+        return posixpath.join(self.out, "manifest.json")
+
+    @property
+    def run(self) -> str:
+        """The configuration of the run under way."""
+        return posixpath.join(self.out, "run.json")
+
+    @property
+    def plan(self) -> str:
+        """Folder of the lists of work units."""
+        return posixpath.join(self.out, "plan")
+
+    @property
+    def units(self) -> str:
+        """Folder of the finished work units."""
+        return posixpath.join(self.out, "units")
+
+    @property
+    def failures(self) -> str:
+        """Folder of notes on units that died."""
+        return posixpath.join(self.out, "failures")
+
+    def plan_file(self, number: int) -> str:
+        """Return the path of one list of work units."""
+        return posixpath.join(self.plan, f"units-{number:05d}.jsonl")
+
+    def unit_file(self, unit_id: str) -> str:
+        """Return the path of a finished unit: its checkpoint."""
+        return posixpath.join(self.units, f"{unit_id}.parquet")
+
+    def failure_file(self, unit_id: str) -> str:
+        """Return the path of the note on a unit that died."""
+        return posixpath.join(self.failures, f"{unit_id}.json")
+
+    def trajectory_file(self, shard: int, shards: int) -> str:
+        """Return the path of one file of trajectories."""
+        return posixpath.join(self.out, self.trajectory_name(shard, shards))
+
+    def reject_file(self, shard: int, shards: int) -> str:
+        """Return the path of one file of rejects."""
+        return posixpath.join(self.out, self.reject_name(shard, shards))
+
+    @staticmethod
+    def trajectory_name(shard: int, shards: int) -> str:
+        """Return the name, relative to `out`, of one file of trajectories."""
+        return f"trajectories/trajectories-{shard:05d}-of-{shards:05d}.parquet"
+
+    @staticmethod
+    def reject_name(shard: int, shards: int) -> str:
+        """Return the name, relative to `out`, of one file of rejects."""
+        return f"rejects/rejects-{shard:05d}-of-{shards:05d}.parquet"

@@ -1,0 +1,290 @@
+"""The records of a click trace JSON, the SegAgent reference's format, as trajectories.
+
+One record is one target: `image_name`, `height`, `width`, `gt_ann` (`object_id`, `caption`,
+`segmentation`, `bbox`, `area`) and `clicks_list` (`idx`, `coor` as [row, column], `is_positive`,
+`mask`, `box`, `area`, `iou`). What that format has no field for stands under the key `hlmat`, which
+its own readers pass over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from transforms.errors import DataError, TargetError
+from transforms.records import (
+    Click,
+    Provenance,
+    RejectReason,
+    Rle,
+    Step,
+    StopReason,
+    Target,
+    TargetRef,
+    Trajectory,
+)
+from transforms.tables import Row, row_to_trajectory
+
+PRIVATE_KEY = "hlmat"
+
+UNKNOWN_PROVENANCE = Provenance(
+    segmenter="", weights_sha256="", policy="", seed=0, config_fingerprint=""
+)
+
+
+def iter_trace_records(data: bytes, *, name: str) -> Iterator[dict[str, Any] | TargetError]:
+    """Read the records of a trace, each checked; a malformed one comes as the error it is.
+
+    Args:
+        data: the file's content.
+        name: of the file, for messages.
+
+    Raises:
+        DataError: the file as a whole is not a trace.
+    """
+    for index, record in enumerate(_records(data, name)):
+        try:
+            check_record(record, where=f"{name}: data[{index}]")
+        except TargetError as error:
+            yield error
+        else:
+            yield record
+
+
+def check_record(record: Any, *, where: str) -> None:
+    """Check one record.
+
+    Args:
+        where: file and index, for messages.
+
+    Raises:
+        TargetError: MALFORMED_ENTRY, MALFORMED_SEGMENTATION or SIZE_MISMATCH, naming the key.
+    """
+    entry = _Entry(record, where)
+    entry.need("image_name", int, str)
+    size_hw = (entry.need("height", int), entry.need("width", int))
+    if min(size_hw) < 1:
+        raise _malformed(f"{where}: height and width are {size_hw}, expected at least 1")
+    truth = _Entry(entry.need("gt_ann", dict), f"{where}.gt_ann")
+    caption = truth.need("caption", list, str)
+    texts = caption if isinstance(caption, list) else [caption]
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise _malformed(
+            f"{where}.gt_ann.caption is {caption!r:.80}, expected a text or a list of texts"
+        )
+    if "object_id" in truth.content:
+        truth.need("object_id", int)
+    _check_rle(truth.need("segmentation", dict), f"{where}.gt_ann.segmentation", size_hw)
+    for index, click in enumerate(entry.need("clicks_list", list)):
+        _check_click(click, f"{where}.clicks_list[{index}]", size_hw)
+
+
+def record_to_trajectory(
+    record: Mapping[str, Any],
+    *,
+    dataset: str = "trace",
+    split: str = "",
+    provenance: Provenance = UNKNOWN_PROVENANCE,
+    image_path: str | None = None,
+) -> Trajectory:
+    """Turn a checked record into a trajectory.
+
+    The arguments serve records that others wrote; a record with the key `hlmat` carries its own.
+    Others' records give no reason for the end (`StopReason.UNRECORDED`), and what they hold beyond
+    a trajectory is kept in `truth_ref`, so that `export.trace` writes them as they were.
+
+    Args:
+        record: a record that `check_record` let pass.
+        dataset: name of the data set.
+        split: name of the split.
+        provenance: what made the trace.
+        image_path: of the picture, relative to the data root; the record's `image_name` if None.
+
+    Raises:
+        TargetError: MALFORMED_ENTRY, the content of `hlmat` is not as it was written.
+    """
+    if PRIVATE_KEY in record:
+        return _own_trajectory(record)
+    image_name = record["image_name"]
+    truth = record["gt_ann"]
+    caption = truth["caption"]
+    object_id = truth.get("object_id", 0)
+    steps: list[Step] = []
+    for click in record["clicks_list"]:
+        before = steps[-1].iou if steps else 0.0
+        row, column = click["coor"]
+        steps.append(
+            Step(
+                action=Click(x=column, y=row, is_positive=bool(click["is_positive"])),
+                mask=_rle(click["mask"]),
+                iou=float(click["iou"]),
+                gain=float(click["iou"]) - before,
+            )
+        )
+    trajectory = Trajectory(
+        target=Target(
+            ref=TargetRef(
+                target_id=f"{image_name}/{object_id}",
+                dataset=dataset,
+                split=split,
+                image_path=str(image_name) if image_path is None else image_path,
+                image_name=str(image_name),
+                image_id=image_name if isinstance(image_name, int) else None,
+                object_id=object_id,
+                expressions=(caption,) if isinstance(caption, str) else tuple(caption),
+                truth_ref=json.dumps({"record": record}, ensure_ascii=False),
+                licence="",
+            ),
+            truth=_rle(truth["segmentation"]),
+        ),
+        steps=tuple(steps),
+        stop_reason=StopReason.UNRECORDED,
+        provenance=provenance,
+    )
+    return trajectory
+
+
+def rle_problem(counts: str, size_hw: tuple[int, int]) -> str | None:
+    """Return what is wrong with compressed run lengths, None if they describe such a mask.
+
+    pycocotools reads beyond the end of malformed counts; whatever comes from a file is held
+    against this first.
+    """
+    try:
+        digits = np.frombuffer(counts.encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
+    except UnicodeEncodeError:
+        return "its counts are not ASCII"
+    if digits.size == 0:
+        return "its counts are empty"
+    if digits.min() < 0 or digits.max() > 63 or digits[-1] & 0x20:
+        return "its counts are no compressed run lengths"
+    last = np.flatnonzero((digits & 0x20) == 0)
+    first = np.concatenate(([0], last[:-1] + 1))
+    lengths = last - first + 1
+    if lengths.max() > 7:
+        return "its counts hold a run of impossible length"
+    place = np.arange(digits.size) - np.repeat(first, lengths)
+    runs = np.add.reduceat((digits & 0x1F) << (5 * place), first)
+    runs -= np.where(digits[last] & 0x10, np.int64(1) << (5 * lengths), 0)
+    # From the fourth on, a run is written as the difference to the one before the last.
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    if runs.min() < 0:
+        return "its counts hold a negative run"
+    total = int(runs.sum())
+    if total != size_hw[0] * size_hw[1]:
+        return f"its runs cover {total} pixels, the size {list(size_hw)} has {np.prod(size_hw)}"
+    return None
+
+
+def _records(data: bytes, name: str) -> list[Any]:
+    try:
+        content = json.loads(data)
+    except ValueError as error:
+        raise DataError(
+            f"{name} is not JSON ({error}); a trace is {{'info': ..., 'data': [...]}}"
+        ) from error
+    records = content.get("data") if isinstance(content, dict) else None
+    if not isinstance(records, list):
+        seen = f"keys {sorted(content)[:8]}" if isinstance(content, dict) else type(content)
+        raise DataError(
+            f"{name} is not a trace: found {seen}, expected an object with a list under 'data'"
+        )
+    return records
+
+
+class _Entry:
+    """A JSON object whose keys are asked for by type."""
+
+    def __init__(self, content: Any, where: str) -> None:
+        if not isinstance(content, dict):
+            raise _malformed(f"{where} is {content!r:.80}, expected an object")
+        self.content = content
+        self._where = where
+
+    def need(self, key: str, *kinds: type) -> Any:
+        if key not in self.content:
+            raise _malformed(f"{self._where}.{key} is missing")
+        value = self.content[key]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            wanted = " or ".join(kind.__name__ for kind in kinds)
+            raise _malformed(f"{self._where}.{key} is {value!r:.80}, expected {wanted}")
+        return value
+
+
+def _check_click(content: Any, where: str, size_hw: tuple[int, int]) -> None:
+    click = _Entry(content, where)
+    point = click.need("coor", list)
+    if len(point) != 2 or not all(type(value) is int for value in point):
+        raise _malformed(f"{where}.coor is {point!r:.80}, expected [row, column] in whole pixels")
+    if not (0 <= point[0] < size_hw[0] and 0 <= point[1] < size_hw[1]):
+        raise _malformed(
+            f"{where}.coor is {point}, outside the image of {list(size_hw)} (height, width)"
+        )
+    click.need("is_positive", bool, int)
+    click.need("iou", float, int)
+    _check_rle(click.need("mask", dict), f"{where}.mask", size_hw)
+
+
+def _check_rle(content: dict[str, Any], where: str, size_hw: tuple[int, int]) -> None:
+    entry = _Entry(content, where)
+    counts = entry.need("counts", str)
+    size = entry.need("size", list)
+    if size != list(size_hw):
+        raise TargetError(
+            RejectReason.SIZE_MISMATCH,
+            f"{where}.size is {size!r:.80}, expected {list(size_hw)} (height, width)",
+        )
+    problem = rle_problem(counts, size_hw)
+    if problem is not None:
+        raise TargetError(RejectReason.MALFORMED_SEGMENTATION, f"{where}: {problem}")
+
+
+def _malformed(message: str) -> TargetError:
+    return TargetError(RejectReason.MALFORMED_ENTRY, message)
+
+
+def _rle(content: Mapping[str, Any]) -> Rle:
+    height, width = content["size"]
+    return Rle(content["counts"], (height, width))
+
+
+def _own_trajectory(record: Mapping[str, Any]) -> Trajectory:
+    try:
+        truth = record["gt_ann"]
+        private = record[PRIVATE_KEY]
+        clicks = iter(record["clicks_list"])
+        row: Row = {
+            **private,
+            "object_id": truth["object_id"],
+            "expressions": truth["caption"],
+            "height": record["height"],
+            "width": record["width"],
+            "truth_rle": truth["segmentation"]["counts"],
+            "steps": [
+                _click_row(step, next(clicks)) if step["kind"] == "click" else step
+                for step in private["steps"]
+            ],
+        }
+        return row_to_trajectory(row)
+    except (KeyError, TypeError, StopIteration, DataError) as error:
+        image = record["image_name"]
+        raise _malformed(
+            f"the record of image {image!r} has a key {PRIVATE_KEY!r} that is not as it was "
+            f"written ({type(error).__name__}: {error}); remove the key to read the rest"
+        ) from error
+
+
+def _click_row(step: Row, click: Mapping[str, Any]) -> Row:
+    row, column = click["coor"]
+    return {
+        **step,
+        "x": column,
+        "y": row,
+        "is_positive": click["is_positive"],
+        "mask_rle": click["mask"]["counts"],
+        "iou": click["iou"],
+    }

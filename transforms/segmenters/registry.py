@@ -1,0 +1,177 @@
+"""Segmenters by name, or a user's own by dotted path."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from transforms.errors import ConfigError
+from transforms.protocols import Describable, Segmenter
+from transforms.storage import LocalStorage, Storage
+
+
+@dataclass(frozen=True)
+class SegmenterOptions:
+    """What a segmenter is built from.
+
+    Attributes:
+        name: a key of `SEGMENTERS`, or `package.module:Class`.
+        checkpoint: path of the weights, for tools that have some.
+        device: a torch device or "auto", for tools that run on one.
+        arguments: further keyword arguments of a dotted class.
+        storage: where `checkpoint` lies.
+    """
+
+    name: str
+    checkpoint: str | None = None
+    device: str = "auto"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    storage: Storage = field(default_factory=LocalStorage)
+
+
+def _build_embedded(options: SegmenterOptions) -> Segmenter:
+    from transforms.segmenters.embedded import EmbeddedSegmenter
+
+    return EmbeddedSegmenter()
+
+
+def _build_sam(options: SegmenterOptions) -> Segmenter:
+    from transforms.segmenters.sam import SamSegmenter
+
+    return SamSegmenter(
+        options.checkpoint, device=options.device, storage=options.storage
+    )
+
+
+@dataclass(frozen=True)
+class SegmenterEntry:
+    """A tool that goes by name.
+
+    Attributes:
+        summary: one line for the help.
+        one_per_core: whether a worker on each core is sensible by default.
+    """
+
+    summary: str
+    build: Callable[[SegmenterOptions], Segmenter]
+    one_per_core: bool
+
+
+SEGMENTERS: Mapping[str, SegmenterEntry] = {
+    "embedded": SegmenterEntry(
+        "graph cuts on colour and contrast; no weights, CPU", _build_embedded, one_per_core=True
+    ),
+    "sam": SegmenterEntry(
+        "Segment Anything, ViT-B/L/H by --checkpoint; CPU or GPU", _build_sam, one_per_core=False
+    ),
+}
+
+
+def check_segmenter_name(name: str) -> str | None:
+    """Return what is wrong with a `--segmenter` value, None if it can be looked up."""
+    module, colon, attribute = name.partition(":")
+    if colon:
+        if module and attribute.isidentifier():
+            return None
+        return f"--segmenter {name!r}: a class of your own is given as package.module:Class"
+    if name in SEGMENTERS:
+        return None
+    close = difflib.get_close_matches(name, SEGMENTERS, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return (
+        f"--segmenter {name!r} is unknown; {hint}choose from {', '.join(SEGMENTERS)}, "
+        "or give package.module:Class"
+    )
+
+
+def load_segmenter(options: SegmenterOptions) -> Segmenter:
+    """Build a segmenter.
+
+    Raises:
+        ConfigError: unknown name, import failure, a class that does not fit the protocol, or
+            whatever the tool itself finds missing.
+    """
+    if (problem := check_segmenter_name(options.name)) is not None:
+        raise ConfigError([problem])
+    if options.name in SEGMENTERS:
+        return SEGMENTERS[options.name].build(options)
+    segmenter_class = _import_class(options.name)
+    try:
+        segmenter = segmenter_class(**_accepted_arguments(segmenter_class, options))
+    # The constructor is the user's code: whatever it raises is reported, not shown as a crash.
+    except Exception as error:
+        raise ConfigError(
+            [f"--segmenter {options.name!r}: constructing it failed: {type(error).__name__}: {error}"]
+        ) from error
+    if not isinstance(segmenter, Segmenter):
+        raise ConfigError(
+            [
+                f"--segmenter {options.name!r} needs the methods set_image(image) and "
+                "predict(*, clicks, box=None, feedback=None)"
+            ]
+        )
+    return segmenter
+
+
+def describe_segmenter(
+    segmenter: Segmenter, options: SegmenterOptions
+) -> dict[str, str | int | float | bool | None]:
+    """Return what identifies a segmenter's answers, for fingerprints and provenance.
+
+    A user's class without `describe` is identified by the text of its module.
+    """
+    identity: dict[str, str | int | float | bool | None] = {"name": options.name}
+    if options.name not in SEGMENTERS:
+        identity["source_sha256"] = _source_sha256(type(segmenter))
+        identity.update({f"argument {k}": str(v) for k, v in sorted(options.arguments.items())})
+    if isinstance(segmenter, Describable):
+        identity.update(segmenter.describe())
+    return identity
+
+
+def _import_class(dotted: str) -> Callable[..., Any]:
+    module_name, _, attribute = dotted.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    # Importing runs the user's module: any exception is theirs to read.
+    except Exception as error:
+        raise ConfigError(
+            [
+                f"--segmenter {dotted!r}: module {module_name!r} cannot be imported: "
+                f"{type(error).__name__}: {error}; it must lie in the current folder or be "
+                "installed in this environment"
+            ]
+        ) from error
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        names = [n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module_name]
+        close = difflib.get_close_matches(attribute, names, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(
+            [f"--segmenter {dotted!r}: module {module_name!r} has no class {attribute!r}{hint}"]
+        )
+    return found
+
+
+def _accepted_arguments(factory: Callable[..., Any], options: SegmenterOptions) -> dict[str, Any]:
+    """Return the explicit arguments, with checkpoint and device where the class takes them."""
+    parameters = inspect.signature(factory).parameters
+    arguments = dict(options.arguments)
+    if options.checkpoint is not None:
+        arguments.setdefault("checkpoint", options.checkpoint)
+    if "device" in parameters:
+        arguments.setdefault("device", options.device)
+    return arguments
+
+
+def _source_sha256(segmenter_class: type) -> str:
+    try:
+        source = inspect.getsource(inspect.getmodule(segmenter_class) or segmenter_class)
+    except (OSError, TypeError):
+        return ""
+    return hashlib.sha256(source.encode()).hexdigest()
