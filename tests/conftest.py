@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import memory_filesystem
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -16,3 +18,11 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"the true samples are not here: {path} is missing")
     return path
+
+
+@pytest.fixture
+def bucket() -> Iterator[str]:
+    """The URL of an empty folder on a Beam file system that is not this machine's disk."""
+    memory_filesystem.FILES.clear()
+    yield "memory-test://bucket/folder"
+    memory_filesystem.FILES.clear()

@@ -114,9 +114,15 @@ class ClickPolicy(Protocol):
 
     name: str
 
-    def next_actions(
-        self, states: Sequence[State]
-    ) -> list[Click | Finish | InvalidAction]:
+    def initial_clicks(self, state: State) -> tuple[Click, ...]:
+        """Return the clicks that set up the first state, oldest first; often none.
+
+        They are made one after another before anything is asked of `next_actions`, are no
+        samples to learn from, and need not improve the mask. The same state gives the same ones.
+        """
+        ...
+
+    def next_actions(self, states: Sequence[State]) -> list[Click | Finish | InvalidAction]:
         """Return one action per state, in order."""
         ...
 

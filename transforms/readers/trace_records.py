@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
+from pycocotools import mask as coco_mask
 
 from transforms.errors import DataError, TargetError
+from transforms.json_differences import difference
+from transforms.masks import rle_area, rle_to_coco
 from transforms.records import (
     Click,
     Provenance,
@@ -26,6 +29,8 @@ from transforms.records import (
     TargetRef,
     Trajectory,
 )
+from transforms.run_lengths import rle_problem
+from transforms.schemas import SCHEMA_VERSION
 from transforms.tables import Row, row_to_trajectory
 
 PRIVATE_KEY = "hlmat"
@@ -135,7 +140,7 @@ def record_to_trajectory(
                 image_id=image_name if isinstance(image_name, int) else None,
                 object_id=object_id,
                 expressions=(caption,) if isinstance(caption, str) else tuple(caption),
-                truth_ref=json.dumps({"record": record}, ensure_ascii=False),
+                truth_ref="",
                 licence="",
             ),
             truth=_rle(truth["segmentation"]),
@@ -144,40 +149,30 @@ def record_to_trajectory(
         stop_reason=StopReason.UNRECORDED,
         provenance=provenance,
     )
-    return trajectory
+    rest = difference(trajectory_to_plain_record(trajectory), record)
+    truth_ref = json.dumps({"record": rest}, sort_keys=True, ensure_ascii=False)
+    ref = replace(trajectory.target.ref, truth_ref=truth_ref)
+    return replace(trajectory, target=replace(trajectory.target, ref=ref))
 
 
-def rle_problem(counts: str, size_hw: tuple[int, int]) -> str | None:
-    """Return what is wrong with compressed run lengths, None if they describe such a mask.
-
-    pycocotools reads beyond the end of malformed counts; whatever comes from a file is held
-    against this first.
-    """
-    try:
-        digits = np.frombuffer(counts.encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
-    except UnicodeEncodeError:
-        return "its counts are not ASCII"
-    if digits.size == 0:
-        return "its counts are empty"
-    if digits.min() < 0 or digits.max() > 63 or digits[-1] & 0x20:
-        return "its counts are no compressed run lengths"
-    last = np.flatnonzero((digits & 0x20) == 0)
-    first = np.concatenate(([0], last[:-1] + 1))
-    lengths = last - first + 1
-    if lengths.max() > 7:
-        return "its counts hold a run of impossible length"
-    place = np.arange(digits.size) - np.repeat(first, lengths)
-    runs = np.add.reduceat((digits & 0x1F) << (5 * place), first)
-    runs -= np.where(digits[last] & 0x10, np.int64(1) << (5 * lengths), 0)
-    # From the fourth on, a run is written as the difference to the one before the last.
-    runs[1::2] = np.cumsum(runs[1::2])
-    runs[2::2] = np.cumsum(runs[2::2])
-    if runs.min() < 0:
-        return "its counts hold a negative run"
-    total = int(runs.sum())
-    if total != size_hw[0] * size_hw[1]:
-        return f"its runs cover {total} pixels, the size {list(size_hw)} has {np.prod(size_hw)}"
-    return None
+def trajectory_to_plain_record(trajectory: Trajectory) -> dict[str, Any]:
+    """Return a trajectory as a record without the key `hlmat`; boxes have no place in it."""
+    target = trajectory.target
+    height, width = target.size_hw
+    ref = target.ref
+    steps = [step for step in trajectory.steps if isinstance(step.action, Click)]
+    return {
+        "image_name": ref.image_name if ref.image_id is None else ref.image_id,
+        "height": height,
+        "width": width,
+        "gt_ann": {
+            "object_id": ref.object_id,
+            "caption": list(ref.expressions),
+            "segmentation": _rle_content(target.truth),
+            **_extent(target.truth, key="bbox"),
+        },
+        "clicks_list": [_click_content(index, step) for index, step in enumerate(steps)],
+    }
 
 
 def _records(data: bytes, name: str) -> list[Any]:
@@ -225,7 +220,9 @@ def _check_click(content: Any, where: str, size_hw: tuple[int, int]) -> None:
             f"{where}.coor is {point}, outside the image of {list(size_hw)} (height, width)"
         )
     click.need("is_positive", bool, int)
-    click.need("iou", float, int)
+    iou = click.need("iou", float, int)
+    if not 0 <= iou <= 1:
+        raise _malformed(f"{where}.iou is {iou}, expected a number from 0 to 1")
     _check_rle(click.need("mask", dict), f"{where}.mask", size_hw)
 
 
@@ -252,11 +249,49 @@ def _rle(content: Mapping[str, Any]) -> Rle:
     return Rle(content["counts"], (height, width))
 
 
+def _rle_content(rle: Rle) -> dict[str, Any]:
+    return {"counts": rle.counts, "size": list(rle.size_hw)}
+
+
+def _extent(rle: Rle, *, key: str) -> dict[str, Any]:
+    """Return the xywh box and the area of a mask."""
+    x, y, width, height = coco_mask.toBbox(rle_to_coco(rle))  # pyright: ignore[reportArgumentType]
+    return {key: [int(x), int(y), int(width), int(height)], "area": rle_area(rle)}
+
+
+def _click_content(index: int, step: Step) -> dict[str, Any]:
+    click = step.action
+    if not isinstance(click, Click):
+        raise TypeError(f"only clicks have a place in clicks_list, got {click}")
+    return {
+        "idx": index,
+        "coor": [click.y, click.x],
+        "is_positive": click.is_positive,
+        "mask": _rle_content(step.mask),
+        **_extent(step.mask, key="box"),
+        "iou": step.iou,
+    }
+
+
 def _own_trajectory(record: Mapping[str, Any]) -> Trajectory:
     try:
         truth = record["gt_ann"]
         private = record[PRIVATE_KEY]
-        clicks = iter(record["clicks_list"])
+        if private["schema_version"] != SCHEMA_VERSION:
+            raise DataError(
+                f"schema version {private['schema_version']!r}, expected {SCHEMA_VERSION}"
+            )
+        size_hw = (record["height"], record["width"])
+        clicks = list(record["clicks_list"])
+        steps = [
+            _click_row(step, clicks.pop(0)) if step["kind"] == "click" else step
+            for step in private["steps"]
+        ]
+        if clicks:
+            raise DataError(f"{len(clicks)} of the clicks in clicks_list have no step")
+        for counts in (private["ignore_rle"], *(step["mask_rle"] for step in steps)):
+            if counts is not None and (problem := rle_problem(counts, size_hw)):
+                raise DataError(f"a mask cannot be used: {problem}")
         row: Row = {
             **private,
             "object_id": truth["object_id"],
@@ -264,17 +299,13 @@ def _own_trajectory(record: Mapping[str, Any]) -> Trajectory:
             "height": record["height"],
             "width": record["width"],
             "truth_rle": truth["segmentation"]["counts"],
-            "steps": [
-                _click_row(step, next(clicks)) if step["kind"] == "click" else step
-                for step in private["steps"]
-            ],
+            "steps": steps,
         }
         return row_to_trajectory(row)
-    except (KeyError, TypeError, StopIteration, DataError) as error:
-        image = record["image_name"]
+    except (KeyError, TypeError, IndexError, AttributeError, DataError) as error:
         raise _malformed(
-            f"the record of image {image!r} has a key {PRIVATE_KEY!r} that is not as it was "
-            f"written ({type(error).__name__}: {error}); remove the key to read the rest"
+            f"the record of image {record['image_name']!r} has a key {PRIVATE_KEY!r} that is not "
+            f"as it was written ({type(error).__name__}: {error}); remove the key to read the rest"
         ) from error
 
 
@@ -282,6 +313,7 @@ def _click_row(step: Row, click: Mapping[str, Any]) -> Row:
     row, column = click["coor"]
     return {
         **step,
+        **dict.fromkeys(("x0", "y0", "x1", "y1")),
         "x": column,
         "y": row,
         "is_positive": click["is_positive"],

@@ -1,0 +1,90 @@
+"""Looking a segmenter up: names, dotted paths, and every way in which a user's class can be off."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from transforms.errors import ConfigError
+from transforms.segmenters.disc import DiscSegmenter
+from transforms.segmenters.registry import (
+    SEGMENTERS,
+    SegmenterOptions,
+    check_segmenter_name,
+    describe_segmenter,
+    load_segmenter,
+)
+
+DISC = "transforms.segmenters.disc:DiscSegmenter"
+MODULE = '''
+class Fine:
+    def __init__(self, scale=1, device="none", checkpoint=None):
+        self.scale, self.device, self.checkpoint = scale, device, checkpoint
+    def set_image(self, image): ...
+    def predict(self, *, clicks, box=None, feedback=None): ...
+
+class Described(Fine):
+    def describe(self):
+        return {"weights_sha256": "abc", "scale": self.scale}
+
+class Broken(Fine):
+    def __init__(self):
+        raise RuntimeError("no licence key")
+
+class NoPredict:
+    def set_image(self, image): ...
+'''
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A user's module on the import path."""
+    name = "users_tools"
+    (tmp_path / f"{name}.py").write_text(MODULE)
+    (tmp_path / "users_broken.py").write_text("import a_package_that_is_not_there")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield name
+    sys.modules.pop(name, None)
+
+
+def problem(name: str, **arguments: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_segmenter(SegmenterOptions(name, arguments=arguments))
+    return str(caught.value)
+
+
+def test_a_dotted_class_is_built_with_what_its_constructor_takes(module: str):
+    options = SegmenterOptions(
+        f"{module}:Fine", checkpoint="w.pt", device="cpu", arguments={"scale": 2}
+    )
+    built = load_segmenter(options)
+    assert (built.scale, built.device, built.checkpoint) == (2, "cpu", "w.pt")
+    assert isinstance(load_segmenter(SegmenterOptions(DISC, arguments={"radius": 3})), DiscSegmenter)
+
+
+def test_identity_holds_source_arguments_and_description(module: str):
+    options = SegmenterOptions(f"{module}:Described", arguments={"scale": 2})
+    identity = describe_segmenter(load_segmenter(options), options)
+    assert identity["name"] == f"{module}:Described"
+    assert identity["argument scale"] == "2"
+    assert (identity["weights_sha256"], identity["scale"]) == ("abc", 2)
+    assert len(str(identity["source_sha256"])) == 64
+
+
+def test_unknown_names_suggest_the_nearest():
+    assert check_segmenter_name("embedded") is None
+    message = problem("embeded")
+    assert "--segmenter 'embeded' is unknown; did you mean 'embedded'?" in message
+    assert all(name in message for name in SEGMENTERS)
+    assert "package.module:Class" in problem(":Class")
+
+
+def test_what_is_wrong_with_a_users_class_is_told(module: str):
+    assert "module 'nowhere_at_all' cannot be imported" in problem("nowhere_at_all:X")
+    assert "a_package_that_is_not_there" in problem("users_broken:X")
+    assert "has no class 'Fin'; did you mean 'Fine'?" in problem(f"{module}:Fin")
+    assert "constructing it failed: RuntimeError: no licence key" in problem(f"{module}:Broken")
+    assert "constructing it failed: TypeError" in problem(f"{module}:Fine", radius=3)
+    assert "needs the methods set_image(image) and predict(" in problem(f"{module}:NoPredict")

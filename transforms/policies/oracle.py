@@ -1,0 +1,28 @@
+"""The oracle: the click that mends the greatest error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from transforms.clicks import oracle_click
+from transforms.protocols import State
+from transforms.records import Click, Finish, InvalidAction, StopReason
+
+
+class OraclePolicy:
+    """Clicks the deepest pixel of the deeper error region."""
+
+    name = "oracle"
+
+    def initial_clicks(self, state: State) -> tuple[Click, ...]:
+        """Return no set-up clicks."""
+        return ()
+
+    def next_actions(self, states: Sequence[State]) -> list[Click | Finish | InvalidAction]:
+        """Return the oracle's click of each state, a finish where no error is left."""
+        return [_next_action(state) for state in states]
+
+
+def _next_action(state: State) -> Click | Finish:
+    click = oracle_click(state.mask, state.truth, ignore=state.ignore, clicked=state.clicks)
+    return Finish(StopReason.NO_ERROR_LEFT) if click is None else click
