@@ -3,7 +3,7 @@
     python -m benchmarks.oracle_clicks [--shared ../shared/data]
 
 Each mask gets predictions as they occur on the way: nothing at first, then a coarse shape, then
-one that is nearly right. Both methods must click alike.
+one that is nearly right; then come masks made to be hard. Both methods must click alike.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from transforms.clicks import oracle_click
 from transforms.protocols import Mask
@@ -66,6 +67,15 @@ def predictions(truth: Mask, *, seed: int) -> Iterator[tuple[str, Mask]]:
         yield name, smooth > 0.5
 
 
+def hard_masks(size_hw: tuple[int, int]) -> Iterator[tuple[str, Mask]]:
+    """Yield errors that leave little to skip: everything, stripes, noise."""
+    rows, columns = np.mgrid[: size_hw[0], : size_hw[1]]
+    yield "full", np.ones(size_hw, dtype=np.bool_)
+    yield "bars", columns % 400 < 399
+    yield "stripes", (rows + columns) % 100 < 90
+    yield "noise", np.random.default_rng(0).random(size_hw) < 0.99
+
+
 def best_ms(call: Callable[[], object], *, repeats: int) -> float:
     """Return the least time of several calls."""
     times = []
@@ -74,6 +84,32 @@ def best_ms(call: Callable[[], object], *, repeats: int) -> float:
         call()
         times.append(time.perf_counter() - start)
     return 1000 * min(times)
+
+
+def print_row(size_hw: tuple[int, int], name: str, step: str, ms: NDArray[np.float64]) -> None:
+    """Print the milliseconds of the plain method and ours, and their ratio."""
+    print(
+        f"{size_hw[1]:>5} x{size_hw[0]:>4} {name:>7} {step:>7} {ms[0]:9.2f} {ms[1]:8.2f} "
+        f"{ms[0] / ms[1]:6.1f}"
+    )
+
+
+def compare(
+    name: str, step: str, prediction: Mask, truth: Mask, *, repeats: int
+) -> NDArray[np.float64]:
+    """Click by both methods; return the milliseconds of each. Raises if they click differently."""
+    ours, plain = oracle_click(prediction, truth), plain_click(prediction, truth)
+    if ours != plain:
+        raise AssertionError(f"{name} {step}: {ours} is not {plain}")
+    clicked = () if ours is None else (ours,)
+    ms = np.array(
+        [
+            best_ms(lambda: plain_click(prediction, truth, clicked=clicked), repeats=repeats),
+            best_ms(lambda: oracle_click(prediction, truth, clicked=clicked), repeats=repeats),
+        ]
+    )
+    print_row((truth.shape[0], truth.shape[1]), name, step, ms)
+    return ms
 
 
 def main() -> None:
@@ -92,33 +128,18 @@ def main() -> None:
         print(f"no DIS5K masks under {arguments.shared}: drawn masks only")
 
     print(f"{'size':>11} {'mask':>7} {'step':>7} {'plain ms':>9} {'ours ms':>8} {'ratio':>6}")
-    for height, width in _SIZES_HW:
-        truths = {f"blobs{seed}": blobs((height, width), seed=seed) for seed in (1, 2)}
+    for size_hw in _SIZES_HW:
+        truths = {f"blobs{seed}": blobs(size_hw, seed=seed) for seed in (1, 2)}
         for i, mask in enumerate(photographs):
-            resized = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
+            resized = cv2.resize(mask, size_hw[::-1], interpolation=cv2.INTER_LINEAR)
             truths[f"dis{i + 1}"] = resized > 127
         totals = np.zeros(2)
         for name, truth in truths.items():
-            for step, prediction in predictions(truth, seed=height):
-                ours = oracle_click(prediction, truth)
-                plain = plain_click(prediction, truth)
-                if ours != plain:
-                    raise AssertionError(f"{name} {step}: {ours} is not {plain}")
-                clicked = () if ours is None else (ours,)
-                plain_ms = best_ms(
-                    lambda p=prediction, t=truth, c=clicked: plain_click(p, t, clicked=c),
-                    repeats=arguments.repeats,
-                )
-                ours_ms = best_ms(
-                    lambda p=prediction, t=truth, c=clicked: oracle_click(p, t, clicked=c),
-                    repeats=arguments.repeats,
-                )
-                totals += plain_ms, ours_ms
-                print(
-                    f"{width:>5} x{height:>4} {name:>7} {step:>7} {plain_ms:9.2f} {ours_ms:8.2f} "
-                    f"{plain_ms / ours_ms:6.1f}"
-                )
-        print(f"{width:>5} x{height:>4} {'all':>7} {'':>7} {'':9} {'':8} {totals[0] / totals[1]:6.1f}")
+            for step, prediction in predictions(truth, seed=size_hw[0]):
+                totals += compare(name, step, prediction, truth, repeats=arguments.repeats)
+        print_row(size_hw, "typical", "all", totals)
+        for name, truth in hard_masks(size_hw):
+            compare(name, "hard", np.zeros_like(truth), truth, repeats=arguments.repeats)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipelines.local_worker import VERBOSE_VARIABLE
+
 if TYPE_CHECKING:
     from pipelines.trajectories import RunReport
 
@@ -303,9 +305,13 @@ def _fail(problems: Sequence[str], code: int) -> int:
 
 def _keep_libraries_quiet(*, verbose: bool) -> None:
     """Beam warns at import of what this project does not use; `--verbose` lets it speak."""
-    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR)
-    if not verbose:
-        warnings.filterwarnings("ignore")
+    if verbose:
+        logging.basicConfig(level=logging.INFO)
+        os.environ[VERBOSE_VARIABLE] = "1"
+        return
+    logging.basicConfig(level=logging.CRITICAL)
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import logging
+import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.runners.runner import PipelineRunner
+from apache_beam.transforms import environments
 
 LOCAL_RUNNER = "local"
 REFUSED_RUNNERS = {
@@ -43,15 +45,9 @@ class RunnerChoice:
 
 def pipeline_options(choice: RunnerChoice) -> PipelineOptions:
     """Return the Beam options for a runner."""
-    flags = list(choice.flags)
     if not choice.is_local:
-        return PipelineOptions([f"--runner={choice.name}", *flags])
-    if choice.workers > 1:
-        flags += [
-            f"--direct_num_workers={choice.workers}",
-            "--direct_running_mode=multi_processing",
-        ]
-    return PipelineOptions(flags)
+        return PipelineOptions([f"--runner={choice.name}", *choice.flags])
+    return PipelineOptions([f"--direct_num_workers={choice.workers}", *choice.flags])
 
 
 def make_runner(choice: RunnerChoice, options: PipelineOptions) -> PipelineRunner | None:
@@ -62,12 +58,18 @@ def make_runner(choice: RunnerChoice, options: PipelineOptions) -> PipelineRunne
     """
     if not choice.is_local:
         return None
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
     encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
     provision = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
     return fn_runner.FnApiRunner(
-        provision_info=fn_runner.ExtendedProvisionInfo(provision_info=provision)
+        default_environment=_worker_processes() if choice.workers > 1 else None,
+        provision_info=fn_runner.ExtendedProvisionInfo(provision_info=provision),
     )
+
+
+def _worker_processes() -> environments.Environment:
+    # A shell starts them: the path needs quotes, and without `exec` only the shell would be killed.
+    command = shlex.join([sys.executable, "-m", "pipelines.local_worker"])
+    return environments.SubprocessSDKEnvironment.from_command_string(f"exec {command}")
 
 
 def check_runner_flags(

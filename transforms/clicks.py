@@ -1,24 +1,21 @@
 """The oracle's click: where somebody who knows the true mask would click next.
 
-The definition is that of RITM (Sofiiuk et al. 2021), which SimpleClick and the field share. One
-difference is deliberate: without an error there is no click.
+The definition is that of RITM (Sofiiuk et al. 2021), which SimpleClick and the field share. Two
+differences are deliberate. Without an error there is no click. And depths are compared exactly, as
+OpenCV's own distance transform does, wherever they stay below 2048 pixels; with Intel's library in
+its place (small pictures, or a single thread) OpenCV rounds equal depths apart in the last bit by
+where the buffer lies in memory, so that ties would fall differently from run to run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 from transforms.depth import DepthSearch
 from transforms.protocols import Mask
 from transforms.records import Click
-
-# Below this many pixels OpenCV computes the transform with Intel's library where it has it, which
-# rounds equal distances apart in the last bit, and RITM's ties follow. Up there RITM's own way is
-# taken, which is quick for pictures so small.
-_SMALL_PIXELS = 1 << 14
 
 
 def error_regions(
@@ -82,39 +79,13 @@ def oracle_click(
     Click(x=4, y=2, is_positive=True)
     """
     false_negative, false_positive = error_regions(prediction, truth, ignore=ignore)
-    if (truth.shape[0] + 2) * (truth.shape[1] + 2) < _SMALL_PIXELS:
-        return _click_by_full_transform(false_negative, false_positive, clicked)
-    return _click_by_search(false_negative, false_positive, clicked)
-
-
-def _click_by_full_transform(
-    false_negative: Mask, false_positive: Mask, clicked: Sequence[Click]
-) -> Click | None:
-    depths = []
-    for region in (false_negative, false_positive):
-        padded = np.pad(region.view(np.uint8), 1)
-        depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-        for click in clicked:
-            depth[click.y, click.x] = 0
-        depths.append(depth)
-    is_positive = bool(depths[0].max() > depths[1].max())
-    depth = depths[0] if is_positive else depths[1]
-    y, x = divmod(int(depth.argmax()), depth.shape[1])
-    return Click(x, y, is_positive) if depth[y, x] > 0 else None
-
-
-def _click_by_search(
-    false_negative: Mask, false_positive: Mask, clicked: Sequence[Click]
-) -> Click | None:
     excluded = [(click.x, click.y) for click in clicked]
     negatives, positives = DepthSearch(false_negative), DepthSearch(false_positive)
     # The region that seems deeper goes first: the other is then mostly settled by its bound.
     # A tie goes to the false positives, so they need only match, and false negatives must exceed.
     if negatives.bound > positives.bound:
         missed = negatives.deepest(excluded=excluded)
-        wrong = positives.deepest(
-            excluded=excluded, at_least=missed.squared_depth if missed else 1
-        )
+        wrong = positives.deepest(excluded=excluded, at_least=missed.squared_depth if missed else 1)
         found, is_positive = (missed, True) if wrong is None else (wrong, False)
     else:
         wrong = positives.deepest(excluded=excluded)

@@ -131,9 +131,7 @@ def _classify_tiles(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_full(
-    tiles: NDArray[np.uint8], row: int, column: int, step: int, limit: int
-) -> int:
+def _count_full(tiles: NDArray[np.uint8], row: int, column: int, step: int, limit: int) -> int:
     """Count the full tiles in a tile column from `row` on, up (-1) or down (1), to `limit`."""
     count = 0
     while count < limit and tiles[row + 1, column + 1] == _FULL:
@@ -196,7 +194,8 @@ def _measure_columns(
 
 @numba.njit(cache=True, nogil=True)
 def _contains(points: NDArray[np.int64], x: int, y: int) -> bool:
-    for i in range(points.shape[0]):
+    # Numba compiles no generator expression.
+    for i in range(points.shape[0]):  # noqa: SIM110
         if points[i, 0] == x and points[i, 1] == y:
             return True
     return False

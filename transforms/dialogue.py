@@ -69,9 +69,7 @@ def render_action(
             return score + _FINISH
 
 
-def parse_action(
-    text: str, *, size_hw: tuple[int, int], codec: CoordinateCodec
-) -> ParsedAnswer:
+def parse_action(text: str, *, size_hw: tuple[int, int], codec: CoordinateCodec) -> ParsedAnswer:
     """Read an answer; never raises.
 
     White space around the answer is allowed, nothing else. Whatever is not exactly one action is

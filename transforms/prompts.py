@@ -72,9 +72,7 @@ class PromptTemplate:
         values = {"expression": expression, "colour": colour, "coordinates": coordinates}
         # An even part is text, an odd one a placeholder's name.
         parts = _PLACEHOLDER.split(self.text)
-        filled = [
-            neutralise_marks(values[part]) if i % 2 else part for i, part in enumerate(parts)
-        ]
+        filled = [neutralise_marks(values[part]) if i % 2 else part for i, part in enumerate(parts)]
         text = "".join(filled)
         if len(_MEDIA_MARK.findall(text)) != 1:
             # Template and value made a mark together; no mark holds a space.

@@ -17,4 +17,5 @@ def target_rng(seed: int, target_id: str, *salt: str | int) -> np.random.Generat
         salt: what the numbers are for, such as a policy's name and the index of a step.
     """
     key = json.dumps([seed, target_id, *salt], ensure_ascii=True)
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode("ascii")).digest(), "big"))
+    digest = hashlib.sha256(key.encode("ascii")).digest()
+    return np.random.default_rng(int.from_bytes(digest, "big"))

@@ -61,7 +61,9 @@ def _build_grid(options: PolicyOptions) -> ClickPolicy:
 POLICIES: Mapping[str, PolicyEntry] = {
     "oracle": PolicyEntry("the deepest pixel of the deeper error region", _build_oracle),
     "uniform": PolicyEntry("a random pixel of the error", _build_uniform),
-    "random": PolicyEntry("random set-up points in and around the object, then oracle", _build_random),
+    "random": PolicyEntry(
+        "random set-up points in and around the object, then oracle", _build_random
+    ),
     "grid": PolicyEntry("a grid of set-up points over the object's box, then oracle", _build_grid),
 }
 
@@ -75,9 +77,7 @@ def check_policy_name(name: str) -> str | None:
     return f"--policy {name!r} is unknown; {hint}choose from {', '.join(POLICIES)}"
 
 
-def make_policy(
-    name: str, *, seed: int, num_initial: int = DEFAULT_NUM_INITIAL
-) -> ClickPolicy:
+def make_policy(name: str, *, seed: int, num_initial: int = DEFAULT_NUM_INITIAL) -> ClickPolicy:
     """Build a policy.
 
     Args:

@@ -29,17 +29,13 @@ class UniformPolicy:
         return [self._next_action(state) for state in states]
 
     def _next_action(self, state: State) -> Click | Finish:
-        false_negative, false_positive = error_regions(
-            state.mask, state.truth, ignore=state.ignore
-        )
+        false_negative, false_positive = error_regions(state.mask, state.truth, ignore=state.ignore)
         error = false_negative | false_positive
         for click in state.clicks:
             error[click.y, click.x] = False
         wrong_pixels = np.flatnonzero(error)
         if wrong_pixels.size == 0:
             return Finish(StopReason.NO_ERROR_LEFT)
-        rng = target_rng(
-            self._seed, state.target.ref.target_id, self.name, len(state.clicks)
-        )
+        rng = target_rng(self._seed, state.target.ref.target_id, self.name, len(state.clicks))
         y, x = divmod(int(rng.choice(wrong_pixels)), error.shape[1])
         return Click(x, y, bool(state.truth[y, x]))

@@ -1,0 +1,347 @@
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from export.llama_factory import (
+    ExportCounts,
+    LlamaFactoryOptions,
+    ReducedSize,
+    export_next_click,
+    next_click_samples,
+)
+from transforms.coordinates import SmartResize, make_codec, same_size
+from transforms.dialogue import Dialogue
+from transforms.errors import ConfigError, OutputError, TargetError
+from transforms.masks import encode_mask
+from transforms.protocols import Image
+from transforms.records import (
+    Box,
+    Click,
+    Finish,
+    Provenance,
+    RejectReason,
+    Step,
+    StopReason,
+    Target,
+    TargetRef,
+    Trajectory,
+)
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HEIGHT, WIDTH = 100, 200
+TRUTH = np.zeros((HEIGHT, WIDTH), bool)
+TRUTH[20:80, 50:150] = True
+HALF = TRUTH.copy()
+HALF[:, :100] = False
+
+
+def make_trajectory(
+    target_id: str = "t/1 #é",
+    *,
+    image_path: str = "a/1#x é.jpg",
+    stop_reason: StopReason = StopReason.REACHED_IOU,
+    boxed: bool = False,
+    expressions: tuple[str, ...] = ("left cup", "an <image> of {colour}"),
+) -> Trajectory:
+    steps = [
+        Step(Click(100, 50, True), encode_mask(HALF), 0.5, 0.5),
+        Step(Click(199, 99, False), encode_mask(TRUTH), 1.0, 0.5),
+    ]
+    if boxed:
+        box = Step(Box(50, 20, 150, 80), encode_mask(HALF), 0.5, 0.5, is_initial=True)
+        steps = [box, *steps]
+    ref = TargetRef(
+        target_id, "d", "train", image_path, "1", None, 0, expressions, "{}", "CC BY 4.0"
+    )
+    return Trajectory(
+        target=Target(ref, encode_mask(TRUTH)),
+        steps=tuple(steps),
+        stop_reason=stop_reason,
+        provenance=Provenance("embedded", "", "oracle", 0, "f00"),
+    )
+
+
+def load_image(image_path: str, *, size_hw: tuple[int, int]) -> Image:
+    assert size_hw == (HEIGHT, WIDTH)
+    return np.full((*size_hw, 3), 100, np.uint8)
+
+
+def thousandths(**changes: Any) -> LlamaFactoryOptions:
+    dialogue = Dialogue(make_codec("thousandths"), **changes.pop("dialogue", {}))
+    return LlamaFactoryOptions(dialogue=dialogue, **changes)
+
+
+def read_rows(out: Path, name: str = "next_click") -> list[dict[str, Any]]:
+    return json.loads((out / f"{name}.json").read_text())
+
+
+def answers(out: Path) -> list[str]:
+    return [row["messages"][1]["content"] for row in read_rows(out)]
+
+
+def test_each_expression_of_each_state_is_a_row(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    counts = export_next_click([make_trajectory()], load_image, str(out), thousandths())
+    assert counts == ExportCounts(samples=4, pictures=2, targets=1, targets_without_samples=0)
+    assert answers(out) == [
+        "Positive point: (502, 505)",
+        "Positive point: (502, 505)",
+        "Negative point: (997, 995)",
+        "Negative point: (997, 995)",
+    ]
+    rows = read_rows(out)
+    assert "left cup" in rows[0]["messages"][0]["content"]
+    # an expression is never read as a mark or a placeholder
+    assert "an < image > of {colour}" in rows[1]["messages"][0]["content"]
+    assert [row["images"] for row in rows[:2]] == [rows[0]["images"]] * 2
+    assert rows[0]["images"] != rows[2]["images"]
+    assert (rows[0]["target_id"], rows[0]["step"]) == ("t/1 #é", 0)
+
+
+def test_the_first_expression_alone(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export_next_click([make_trajectory()], load_image, str(out), thousandths(expressions="first"))
+    assert len(read_rows(out)) == 2
+
+
+def test_pictures_show_the_state_before_the_click(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export_next_click([make_trajectory()], load_image, str(out), thousandths(image_format="png"))
+    rows = read_rows(out)
+    pictures = [cv2.imread(str(out / rows[i]["images"][0])) for i in (0, 2)]
+    first, second = (np.asarray(p)[..., ::-1] for p in pictures)
+    assert (first == 100).all()
+    assert second[50, 120].tolist() == [50, 178, 50]
+    assert (second[~HALF] == 100).all()
+
+
+def test_names_are_plain_ascii_and_the_same_in_every_export(tmp_path: Path) -> None:
+    for out in ("a", "b"):
+        export_next_click([make_trajectory()], load_image, str(tmp_path / out))
+    trees = [
+        {
+            str(path.relative_to(tmp_path / out)): path.read_bytes()
+            for path in (tmp_path / out).rglob("*")
+            if path.is_file()
+        }
+        for out in ("a", "b")
+    ]
+    assert trees[0] == trees[1]
+    assert all(name.isascii() and " " not in name for name in trees[0])
+
+
+def test_the_bare_picture_is_rendered_once_for_all_targets_of_an_image(tmp_path: Path) -> None:
+    loads = []
+
+    def counting(image_path: str, *, size_hw: tuple[int, int]) -> Image:
+        loads.append(image_path)
+        return load_image(image_path, size_hw=size_hw)
+
+    targets = [make_trajectory("t1"), make_trajectory("t2"), make_trajectory("t3", image_path="b")]
+    counts = export_next_click(targets, counting, str(tmp_path / "out"))
+    assert counts.pictures == 2 + 3
+    assert loads == ["a/1#x é.jpg", "b"]
+
+
+def test_a_box_sets_up_a_state_but_is_no_sample(tmp_path: Path) -> None:
+    samples = list(next_click_samples(make_trajectory(boxed=True), with_finish=False))
+    assert [(s.step, s.iou) for s in samples] == [(1, 0.5), (2, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("reason", "finishes"),
+    [
+        (StopReason.REACHED_IOU, True),
+        (StopReason.NO_GAIN, True),
+        (StopReason.NO_ERROR_LEFT, True),
+        (StopReason.FINISHED, True),
+        (StopReason.MAX_CLICKS, False),  # more clicks would have helped
+        (StopReason.INVALID_ACTION, False),  # says nothing about the mask
+        (StopReason.UNRECORDED, False),  # not known to be done
+    ],
+)
+def test_finish_is_learnt_where_nothing_better_was_to_be_had(
+    reason: StopReason, finishes: bool
+) -> None:
+    samples = list(next_click_samples(make_trajectory(stop_reason=reason), with_finish=True))
+    assert [s.action for s in samples[2:]] == ([Finish()] if finishes else [])
+
+
+def test_finish_and_score_are_written_if_the_dialogue_has_them(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = thousandths(
+        dialogue={"with_finish": True, "with_score": True}, expressions="first", name="scored"
+    )
+    export_next_click([make_trajectory()], load_image, str(out), options)
+    assert [row["messages"][1]["content"] for row in read_rows(out, "scored")] == [
+        "Current IOU: 0.0, Positive point: (502, 505)",
+        "Current IOU: 50.0, Negative point: (997, 995)",
+        "Current IOU: 100.0, Finish",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("codec", "answer"),
+    [
+        ("decimal", "Positive point: (0.502, 0.505)"),  # of the original, as without reduction
+        ("pixels", "Positive point: (50, 25)"),  # of the reduced picture
+    ],
+)
+def test_reduced_pictures_keep_relative_and_move_pixel_coordinates(
+    codec: str, answer: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    options = LlamaFactoryOptions(dialogue=Dialogue(make_codec(codec)), max_side=100)
+    export_next_click([make_trajectory()], load_image, str(out), options)
+    assert answers(out)[0] == answer
+    picture = cv2.imread(str(out / read_rows(out)[0]["images"][0]))
+    assert picture is not None
+    assert picture.shape == (50, 100, 3)
+
+
+@given(
+    st.integers(1, 3000),
+    st.integers(1, 3000),
+    st.none() | st.integers(1, 3000),
+)
+def test_reduced_size_never_enlarges_nor_passes_the_bound(
+    height: int, width: int, max_side: int | None
+) -> None:
+    size = ReducedSize(max_side, then=same_size)((height, width))
+    assert 1 <= size[0] <= height
+    assert 1 <= size[1] <= width
+    if max_side is not None and max(height, width) > max_side:
+        assert max(size) == max_side
+    else:
+        assert size == (height, width)
+
+
+def test_the_model_s_own_resize_comes_after_ours() -> None:
+    assert ReducedSize(448, then=SmartResize())((1000, 2000)) == (224, 448)
+
+
+def test_options_say_everything_that_is_wrong() -> None:
+    with pytest.raises(ConfigError) as caught:
+        LlamaFactoryOptions(
+            dialogue=Dialogue(make_codec("decimal"), colour="pink"),
+            opacity=2,
+            max_side=0,
+            expressions="all",  # pyright: ignore[reportArgumentType]
+            image_format="webp",  # pyright: ignore[reportArgumentType]
+            jpeg_quality=0,
+            name="../x",
+        )
+    assert [problem.split(" ")[0] for problem in caught.value.problems] == [
+        "mask",
+        "opacity",
+        "the",
+        "expressions",
+        "image",
+        "JPEG",
+        "the",
+    ]
+    assert "'pink' is unknown; choose from green, red, blue" in str(caught.value)
+
+
+def test_a_folder_with_content_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("")
+    with pytest.raises(OutputError, match="exists already and is not an empty folder"):
+        export_next_click([make_trajectory()], load_image, str(tmp_path))
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    export_next_click([make_trajectory()], load_image, str(out))
+    assert (out / "dataset_info.json").is_file()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"cannot write the data set .*file/out.*give a folder"):
+        export_next_click([make_trajectory()], load_image, str(tmp_path / "file" / "out"))
+
+
+def test_nothing_to_learn_is_an_error(tmp_path: Path) -> None:
+    trajectory = dataclasses.replace(make_trajectory(), steps=())
+    with pytest.raises(OutputError, match="none of the 1 trajectories holds a sample"):
+        export_next_click([trajectory], load_image, str(tmp_path / "out"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_picture_ends_the_export_and_leaves_nothing(tmp_path: Path) -> None:
+    def failing(image_path: str, *, size_hw: tuple[int, int]) -> Image:
+        if image_path == "b":
+            raise TargetError(RejectReason.MISSING_IMAGE, "b is not there")
+        return load_image(image_path, size_hw=size_hw)
+
+    targets = [make_trajectory(), make_trajectory("t2", image_path="b")]
+    with pytest.raises(TargetError, match="b is not there"):
+        export_next_click(targets, failing, str(tmp_path / "out"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_half_way_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("export.llama_factory.os.fsync", full)
+    with pytest.raises(OutputError, match=r"cannot write the data set .*No space left"):
+        export_next_click([make_trajectory()], load_image, str(tmp_path / "out"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("llamafactory") is None, reason="llamafactory is not installed"
+)
+def test_llama_factory_loads_it(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    targets = [make_trajectory("t1"), make_trajectory("t2", image_path="b", boxed=True)]
+    options = thousandths(dialogue={"with_finish": True}, max_side=150)
+    counts = export_next_click(targets, load_image, str(out), options)
+    finished = subprocess.run(
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            str(Path(__file__).parent / "load_with_llama_factory.py"),
+            str(out),
+            options.name,
+            str(tmp_path / "cache"),
+        ],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "HF_HUB_OFFLINE": "1",
+            "HF_HOME": str(tmp_path / "hf"),
+            "DISABLE_VERSION_CHECK": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    rows = json.loads(finished.stdout.splitlines()[-1])
+    assert len(rows) == counts.samples == 12
+    for row, written in zip(rows, read_rows(out), strict=True):
+        question, answer = written["messages"]
+        assert row["_prompt"] == [question]
+        assert row["_response"] == [answer]
+        assert row["_images"] == [str(out / written["images"][0])]
+        assert row["sizes"] == [["RGB", 150, 75]]

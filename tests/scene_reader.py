@@ -1,0 +1,69 @@
+"""A reader for tests: grey pictures with one bright rectangle per target, and chosen faults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from transforms.errors import TargetError
+from transforms.protocols import Image, TruthMasks
+from transforms.records import Reject, RejectReason, TargetRef
+
+SIZE_HW = (40, 50)
+
+
+@dataclass(frozen=True)
+class SceneReader:
+    """`images` pictures of three targets each.
+
+    Attributes:
+        bad_images: pictures that cannot be read.
+        bad_masks: target ids whose mask cannot be read.
+        listed_rejects: target ids that are rejected while listing.
+    """
+
+    images: int = 4
+    bad_images: frozenset[str] = frozenset()
+    bad_masks: frozenset[str] = frozenset()
+    listed_rejects: frozenset[str] = frozenset()
+    name: str = "scenes"
+    split: str = "test"
+
+    def describe_layout(self) -> str:
+        return f"{self.images} scenes"
+
+    def read_targets(self) -> Iterator[TargetRef | Reject]:
+        for image in range(self.images):
+            for number in range(3):
+                name = f"{image:03d}.png"
+                ref = TargetRef(
+                    target_id=f"{image:03d}#{number}",
+                    dataset=self.name,
+                    split=self.split,
+                    image_path=name,
+                    image_name=name,
+                    image_id=None,
+                    object_id=number,
+                    expressions=(f"rectangle {number}",),
+                    truth_ref=str(number),
+                    licence="none",
+                )
+                if ref.target_id in self.listed_rejects:
+                    yield Reject(ref, RejectReason.MISSING_MASK, "no mask beside it")
+                else:
+                    yield ref
+
+    def load_truth(self, ref: TargetRef) -> TruthMasks:
+        if ref.target_id in self.bad_masks:
+            raise TargetError(RejectReason.EMPTY_MASK, f"{ref.target_id}: the mask is empty")
+        number = int(ref.truth_ref)
+        mask = np.zeros(SIZE_HW, dtype=np.bool_)
+        mask[4 + 3 * number : 24 + 5 * number, 6:30] = True
+        return TruthMasks(mask)
+
+    def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
+        if image_path in self.bad_images:
+            raise TargetError(RejectReason.UNREADABLE_IMAGE, f"{image_path} is truncated")
+        return np.full((*size_hw, 3), 90, dtype=np.uint8)
