@@ -149,7 +149,9 @@ def _make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         declare(command)
         command.add_argument("--json", action="store_true", help="print JSON, for machines")
         volume = command.add_mutually_exclusive_group()
-        volume.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no remarks")
+        volume.add_argument(
+            "-q", "--quiet", action="store_true", help="no progress bar, no remarks"
+        )
         volume.add_argument("-v", "--verbose", action="store_true", help="what libraries log, too")
         command.set_defaults(run=run)
         commands[name] = command
@@ -185,9 +187,7 @@ def _make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
     return parser, commands
 
 
-def _run_trajectories(
-    arguments: argparse.Namespace, rest: list[str], own_flags: list[str]
-) -> int:
+def _run_trajectories(arguments: argparse.Namespace, rest: list[str], own_flags: list[str]) -> int:
     from pipelines import options, statistics
     from pipelines.trajectories import make_trajectories
 

@@ -1,12 +1,13 @@
-"""A finished run opened again: its manifest, and the reader of the data set that it was made from."""
+"""A finished run opened again: its manifest, and the reader of the data set it was made from."""
 
 from __future__ import annotations
+
+from transforms.readers.registry import DATASETS, ReaderOptions, open_reader
+from transforms.readers.shapes import ShapesOptions
 
 from export.manifest import Manifest, read_manifest
 from transforms.errors import ConfigError
 from transforms.protocols import DatasetReader
-from transforms.readers.registry import DATASETS, ReaderOptions, open_reader
-from transforms.readers.shapes import ShapesOptions
 from transforms.steps.beam_storage import storage_for
 
 

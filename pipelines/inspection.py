@@ -56,10 +56,14 @@ def format_view(view: Mapping[str, Any]) -> str:
         f"truth          {view['truth_area']} pixels",
     ]
     for number, step in enumerate(view["steps"], start=1):
-        lines.append(f"step {number:<9} {step['action']}  IoU {step['iou']:.3f} ({step['gain']:+.3f})")
+        lines.append(
+            f"step {number:<9} {step['action']}  IoU {step['iou']:.3f} ({step['gain']:+.3f})"
+        )
     detail = f": {view['stop_detail']}" if view["stop_detail"] else ""
     lines.append(f"ended by       {view['stop_reason']}{detail}")
-    lines.append(f"made by        {view['segmenter']}, clicks by {view['policy']}, seed {view['seed']}")
+    lines.append(
+        f"made by        {view['segmenter']}, clicks by {view['policy']}, seed {view['seed']}"
+    )
     if "strip" in view:
         lines.append(f"picture strip  {view['strip']}")
     return "\n".join(lines)

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
+from transforms.readers.registry import DATASETS, ReaderOptions, check_dataset_name
+from transforms.readers.shapes import DIFFICULTIES, ShapesOptions
+
 from pipelines.runners import LOCAL_RUNNER, REFUSED_RUNNERS, RunnerChoice, check_runner_flags
 from transforms.errors import ConfigError
 from transforms.policies.registry import POLICIES, check_policy_name
-from transforms.readers.registry import DATASETS, ReaderOptions, check_dataset_name
-from transforms.readers.shapes import DIFFICULTIES, ShapesOptions
 from transforms.rollout import Limits
 from transforms.segmenters.registry import SEGMENTERS, SegmenterOptions, check_segmenter_name
 from transforms.simulation import AreaFilter, InitialAction
@@ -46,7 +47,7 @@ class TrajectoriesConfig:
     out: str
     initial_points: int = 4
     initial_action: InitialAction = InitialAction.NONE
-    area_filter: AreaFilter = AreaFilter()
+    area_filter: AreaFilter = field(default_factory=AreaFilter)
     seed: int = 0
     limit: int | None = None
     shard: DatasetShard | None = None
@@ -100,7 +101,9 @@ def add_trajectories_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--data-root", metavar="DIR", help="where the data set lies, path or URL")
     data.add_argument("--split", metavar="S", help="the data set's own name of a split")
     data.add_argument(
-        "--split-by", metavar="BY", help="RefCOCO family: who made the split (unc, umd, google, ...)"
+        "--split-by",
+        metavar="BY",
+        help="RefCOCO family: who made the split (unc, umd, google, ...)",
     )
     data.add_argument(
         "--annotations", metavar="FILE", help="coco, trace: the JSON file, relative to --data-root"
@@ -211,9 +214,9 @@ def trajectories_config(
     Raises:
         ConfigError: with every problem found.
     """
-    check = _Check()
+    check = Check()
     is_local = arguments.runner == LOCAL_RUNNER
-    check.all(check_runner_flags(rest, is_local=is_local, own_flags=own_flags))
+    check.note_all(check_runner_flags(rest, is_local=is_local, own_flags=own_flags))
     if arguments.runner in REFUSED_RUNNERS:
         check.note(f"--runner {arguments.runner}: {REFUSED_RUNNERS[arguments.runner]}")
 
@@ -282,7 +285,7 @@ def trajectories_config(
     return config
 
 
-class _Check:
+class Check:
     """Collects what is wrong, so that a user sees everything at once."""
 
     def __init__(self) -> None:
@@ -295,7 +298,7 @@ class _Check:
         if problem is not None:
             self.note(problem)
 
-    def all(self, problems: Sequence[str]) -> None:
+    def note_all(self, problems: Sequence[str]) -> None:
         self.problems.extend(problems)
 
     def integer(self, flag: str, text: str | None, *, at_least: int) -> int | None:
@@ -332,7 +335,7 @@ class _Check:
         try:
             return build()
         except ConfigError as error:
-            self.all(error.problems)
+            self.note_all(error.problems)
         except ValueError as error:
             self.note(str(error))
         return None
@@ -359,7 +362,7 @@ def _unreachable(path: str | None) -> str | None:
     return None
 
 
-def _shapes_options(arguments: argparse.Namespace, check: _Check) -> ShapesOptions:
+def _shapes_options(arguments: argparse.Namespace, check: Check) -> ShapesOptions:
     values: dict[str, Any] = {"seed": check.integer("--seed", arguments.seed, at_least=0) or 0}
     if arguments.dataset != "shapes":
         for flag in ("shapes_images", "shapes_size", "shapes_difficulty"):
@@ -372,7 +375,9 @@ def _shapes_options(arguments: argparse.Namespace, check: _Check) -> ShapesOptio
     if arguments.shapes_size is not None:
         size = re.fullmatch(r"(\d+)x(\d+)", arguments.shapes_size)
         if size is None:
-            check.note(f"--shapes-size {arguments.shapes_size!r}: expected HEIGHTxWIDTH, as 240x320")
+            check.note(
+                f"--shapes-size {arguments.shapes_size!r}: expected HEIGHTxWIDTH, as 240x320"
+            )
         else:
             values.update(height=int(size[1]), width=int(size[2]))
     if arguments.shapes_difficulty is not None:
@@ -380,7 +385,7 @@ def _shapes_options(arguments: argparse.Namespace, check: _Check) -> ShapesOptio
     return check.built(lambda: ShapesOptions(**values)) or ShapesOptions()
 
 
-def _segmenter_arguments(pairs: Sequence[str], check: _Check) -> dict[str, Any]:
+def _segmenter_arguments(pairs: Sequence[str], check: Check) -> dict[str, Any]:
     arguments = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
@@ -394,7 +399,7 @@ def _segmenter_arguments(pairs: Sequence[str], check: _Check) -> dict[str, Any]:
     return arguments
 
 
-def _target_iou(text: str, check: _Check) -> float | None:
+def _target_iou(text: str, check: Check) -> float | None:
     if text == "none":
         return None
     value = check.fraction("--target-iou", text)
@@ -403,7 +408,7 @@ def _target_iou(text: str, check: _Check) -> float | None:
     return value or None
 
 
-def _area_filter(arguments: argparse.Namespace, check: _Check) -> AreaFilter:
+def _area_filter(arguments: argparse.Namespace, check: Check) -> AreaFilter:
     area_filter = AreaFilter(
         min_area=check.integer("--min-area", arguments.min_area, at_least=0),
         max_area=check.integer("--max-area", arguments.max_area, at_least=0),
@@ -414,7 +419,7 @@ def _area_filter(arguments: argparse.Namespace, check: _Check) -> AreaFilter:
     return area_filter
 
 
-def _dataset_shard(text: str | None, check: _Check) -> DatasetShard | None:
+def _dataset_shard(text: str | None, check: Check) -> DatasetShard | None:
     if text is None:
         return None
     parts = re.fullmatch(r"(\d+)/(\d+)", text)

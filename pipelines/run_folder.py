@@ -116,10 +116,11 @@ class RunFolder:
     def _refuse_other(self, before: Any, config: Mapping[str, Any]) -> None:
         if before == config:
             return
+        known: dict[str, Any] = before if isinstance(before, dict) else {}
         differing = [
-            f"  {key}: it was {_shown(before, key)}, now {json.dumps(config.get(key))}"
-            for key in sorted({*config, *(before if isinstance(before, dict) else {})})
-            if not isinstance(before, dict) or before.get(key) != config.get(key)
+            f"  {key}: it was {json.dumps(known.get(key))}, now {json.dumps(config.get(key))}"
+            for key in sorted({*config, *known})
+            if known.get(key) != config.get(key)
         ]
         raise OutputError(
             f"{self.layout.out} holds a run with another configuration:\n"
@@ -148,7 +149,3 @@ class RunFolder:
             raise OutputError(
                 f"{self.layout.out} cannot be written: {error}; check --out, permissions and space"
             ) from error
-
-
-def _shown(config: Any, key: str) -> str:
-    return json.dumps(config.get(key)) if isinstance(config, dict) else "unknown"

@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_provision_api_pb2
@@ -69,7 +70,12 @@ def make_runner(choice: RunnerChoice, options: PipelineOptions) -> PipelineRunne
 def _worker_processes() -> environments.Environment:
     # A shell starts them: the path needs quotes, and without `exec` only the shell would be killed.
     command = shlex.join([sys.executable, "-m", "pipelines.local_worker"])
-    return environments.SubprocessSDKEnvironment.from_command_string(f"exec {command}")
+    # Beam's decorator on the class hides its constructor from type checkers.
+    environment_class: Any = environments.SubprocessSDKEnvironment
+    return environment_class(
+        f"exec {command}",
+        capabilities=environments.python_sdk_capabilities(),
+    )
 
 
 def check_runner_flags(

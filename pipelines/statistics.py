@@ -27,7 +27,10 @@ def read_figures(out: str) -> dict[str, Any]:
     manifest = read_manifest(storage, out)
     protocol = click_protocol(manifest)
     statistics = sum_statistics(
-        (TrajectoryStatistics.from_trajectory(t, protocol) for t in read_trajectories(storage, out)),
+        (
+            TrajectoryStatistics.from_trajectory(t, protocol)
+            for t in read_trajectories(storage, out)
+        ),
         protocol,
     ) + sum_statistics(
         (TrajectoryStatistics.from_reject(r, protocol) for r in read_rejects(storage, out)),

@@ -14,6 +14,7 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
+from transforms.readers.registry import DATASETS, open_reader
 
 from export.manifest import FileEntry, build_manifest
 from pipelines.options import TrajectoriesConfig, fingerprint_of
@@ -23,7 +24,6 @@ from pipelines.runners import make_runner, pipeline_options
 from transforms.errors import ConfigError, DataError, HlmatError, IncompleteError, OutputError
 from transforms.output_layout import OutputLayout
 from transforms.protocols import DatasetReader
-from transforms.readers.registry import DATASETS, open_reader
 from transforms.records import Provenance
 from transforms.segmenters.registry import describe_segmenter, load_segmenter
 from transforms.simulation import SimulationRecipe
@@ -105,9 +105,7 @@ def make_trajectories(config: TrajectoriesConfig, *, quiet: bool = False) -> Run
 
     with _output_errors(layout.out):
         plan = write_plan(reader, config, fingerprint=fingerprint, folder=folder)
-        folder.note_targets(
-            settings, {"count": plan.num_targets, "sha256": plan.targets_sha256}
-        )
+        folder.note_targets(settings, {"count": plan.num_targets, "sha256": plan.targets_sha256})
         folder.forget_failures()
         done_before = _finished_targets(plan, folder)
         shards = ShardPlan(

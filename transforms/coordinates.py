@@ -76,7 +76,7 @@ def same_size(size_hw: tuple[int, int]) -> tuple[int, int]:
 class _Scale:
     """How one axis is numbered. Sizes and pixels are in pixels, `value` is what is written."""
 
-    description = ""
+    description: str
 
     def encode(self, pixel: int, *, length: int, resized: int) -> int:
         raise NotImplementedError

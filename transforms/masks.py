@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
@@ -19,7 +21,8 @@ def encode_mask(mask: Mask) -> Rle:
     if mask.dtype != np.bool_ or mask.ndim != 2:
         raise ValueError(f"a mask must be bool of shape (H, W), got {mask.dtype} {mask.shape}")
     encoded = coco_mask.encode(np.asfortranarray(mask.view(np.uint8)))
-    return Rle(counts=encoded["counts"].decode("ascii"), size_hw=(mask.shape[0], mask.shape[1]))
+    counts: Any = encoded["counts"]
+    return Rle(counts=counts.decode("ascii"), size_hw=(mask.shape[0], mask.shape[1]))
 
 
 def decode_rle(rle: Rle) -> Mask:
@@ -28,7 +31,7 @@ def decode_rle(rle: Rle) -> Mask:
     return np.ascontiguousarray(decoded).view(np.bool_)
 
 
-def rle_to_coco(rle: Rle) -> dict[str, object]:
+def rle_to_coco(rle: Rle) -> Any:
     """Return the dictionary form that COCO tools read."""
     return {"counts": rle.counts.encode("ascii"), "size": list(rle.size_hw)}
 

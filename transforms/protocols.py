@@ -112,7 +112,10 @@ class State:
 class ClickPolicy(Protocol):
     """Chooses the next action."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
+        ...
 
     def initial_clicks(self, state: State) -> tuple[Click, ...]:
         """Return the clicks that set up the first state, oldest first; often none.
@@ -147,8 +150,15 @@ class DatasetReader(Protocol):
     listing do not.
     """
 
-    name: str
-    split: str
+    @property
+    def name(self) -> str:
+        """The `--dataset` name."""
+        ...
+
+    @property
+    def split(self) -> str:
+        """The data set's own name of the split."""
+        ...
 
     def describe_layout(self) -> str:
         """Return one line on which layout was recognised, and where."""

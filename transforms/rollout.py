@@ -287,8 +287,7 @@ def _ask(
                 )
         else:
             predictions = [
-                segmenter.predict(clicks=r.clicks, box=r.box, feedback=r.feedback)
-                for r in requests
+                segmenter.predict(clicks=r.clicks, box=r.box, feedback=r.feedback) for r in requests
             ]
         return [_checked(p, segmenter=segmenter, size_hw=size_hw) for p in predictions]
     # A segmenter is anybody's code: whatever it raises must cost its targets alone.

@@ -163,7 +163,8 @@ def _simulate_image(
     except TargetError as error:
         return [Reject(ref, error.reason, error.message) for ref in refs]
     except MemoryError as error:
-        return [Reject(ref, RejectReason.OUT_OF_MEMORY, f"reading the image: {error}") for ref in refs]
+        message = f"reading the image: {error}"
+        return [Reject(ref, RejectReason.OUT_OF_MEMORY, message) for ref in refs]
     failure = _set_image(image, simulation.segmenter)
     if failure is not None:
         return [Reject(ref, *failure) for ref in refs]
@@ -189,9 +190,7 @@ def _set_image(image: Image, segmenter: Segmenter) -> tuple[RejectReason, str] |
     # A segmenter is anybody's code: whatever it raises must cost this image's targets alone.
     except Exception as error:
         reason = (
-            RejectReason.OUT_OF_MEMORY
-            if is_out_of_memory(error)
-            else RejectReason.SEGMENTER_FAILED
+            RejectReason.OUT_OF_MEMORY if is_out_of_memory(error) else RejectReason.SEGMENTER_FAILED
         )
         return reason, f"{type(segmenter).__name__}.set_image: {type(error).__name__}: {error}"
     return None

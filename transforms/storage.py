@@ -6,6 +6,7 @@ stand behind the same interface in `transforms.steps.beam_storage`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 import shutil
@@ -104,10 +105,8 @@ class LocalStorage:
         return os.path.isdir(path or ".")
 
     def remove(self, path: str) -> None:
-        try:
+        with contextlib.suppress(FileNotFoundError):
             os.remove(path)
-        except FileNotFoundError:
-            pass
 
     def remove_dir(self, path: str) -> None:
         if os.path.isdir(path):

@@ -58,7 +58,7 @@ def test_overwriting_removes_the_runs_files_and_no_others(folder: RunFolder):
 def test_a_data_set_that_changed_is_refused(folder: RunFolder):
     folder.begin(CONFIG, overwrite=False)
     folder.note_targets(CONFIG, TARGETS)
-    with pytest.raises(OutputError, match="it had 3 targets .* now 4"):
+    with pytest.raises(OutputError, match=r"it had 3 targets .* now 4"):
         folder.note_targets(CONFIG, {"count": 4, "sha256": "b" * 64})
 
 
@@ -81,7 +81,7 @@ def test_an_unwritable_folder_is_told(monkeypatch: pytest.MonkeyPatch):
             raise PermissionError(13, "Permission denied", path)
 
     folder = RunFolder(OutputLayout("out"), ReadOnly())
-    with pytest.raises(OutputError, match="out cannot be written: .*Permission denied"):
+    with pytest.raises(OutputError, match=r"out cannot be written: .*Permission denied"):
         folder.begin(CONFIG, overwrite=False)
 
 

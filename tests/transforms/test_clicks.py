@@ -46,7 +46,7 @@ def transcribed_click(
     for region in (truth & ~prediction & valid, prediction & ~truth & valid):
         padded = np.pad(region, 1).astype(np.uint8)
         with opencv_algorithm():
-            depth = cv2.distanceTransform(padded, cv2.DIST_L2, 0)[1:-1, 1:-1]
+            depth = cv2.distanceTransform(padded, cv2.DIST_L2, 0)[1:-1, 1:-1].astype(np.float32)
         for click in clicked:
             depth[click.y, click.x] = 0
         depths.append(depth)

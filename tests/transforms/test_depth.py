@@ -16,9 +16,9 @@ from transforms.protocols import Mask
 def squared_depths(region: Mask) -> NDArray[np.int64]:
     """Measure every pixel, in whole square pixels."""
     padded = np.pad(region, 1)
-    rows, columns = ndimage.distance_transform_edt(
-        padded, return_distances=False, return_indices=True
-    )
+    nearest = ndimage.distance_transform_edt(padded, return_distances=False, return_indices=True)
+    assert isinstance(nearest, np.ndarray)
+    rows, columns = nearest
     y, x = np.indices(padded.shape)
     return ((rows - y) ** 2 + (columns - x) ** 2)[1:-1, 1:-1].astype(np.int64)
 

@@ -197,7 +197,7 @@ def test_noc_bears_the_name_only_where_it_is_the_field_s(
 
 
 def test_figures_of_different_protocols_do_not_add_up() -> None:
-    with pytest.raises(ValueError, match="different protocols do not add up.*max_clicks=3"):
+    with pytest.raises(ValueError, match=r"different protocols do not add up.*max_clicks=3"):
         _ = TrajectoryStatistics(FIELD) + TrajectoryStatistics(SHORT)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from scene_reader import SIZE_HW, SceneReader
+
 from transforms.masks import mask_box
 from transforms.protocols import Prediction
 from transforms.records import Box, Provenance, Reject, RejectReason, TargetRef, Trajectory
@@ -115,7 +115,9 @@ class FailingSegmenter(DiscSegmenter):
             raise self.on_image
         super().set_image(image)
 
-    def predict(self, *, clicks: Sequence[Any], box: Any = None, feedback: Any = None) -> Prediction:
+    def predict(
+        self, *, clicks: Sequence[Any], box: Any = None, feedback: Any = None
+    ) -> Prediction:
         if self.on_click:
             raise self.on_click
         return super().predict(clicks=clicks, box=box, feedback=feedback)

@@ -220,7 +220,7 @@ def test_an_unknown_reject_reason_is_named() -> None:
     row = reject_to_row(
         Reject(make_trajectory().target.ref, RejectReason.CROWD, ""), fingerprint="f00"
     )
-    with pytest.raises(DataError, match="'t1' is not a reject.*'dull'"):
+    with pytest.raises(DataError, match=r"'t1' is not a reject.*'dull'"):
         row_to_reject({**row, "reason": "dull"})
 
 

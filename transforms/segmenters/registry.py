@@ -43,9 +43,7 @@ def _build_embedded(options: SegmenterOptions) -> Segmenter:
 def _build_sam(options: SegmenterOptions) -> Segmenter:
     from transforms.segmenters.sam import SamSegmenter
 
-    return SamSegmenter(
-        options.checkpoint, device=options.device, storage=options.storage
-    )
+    return SamSegmenter(options.checkpoint, device=options.device, storage=options.storage)
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,10 @@ def load_segmenter(options: SegmenterOptions) -> Segmenter:
     # The constructor is the user's code: whatever it raises is reported, not shown as a crash.
     except Exception as error:
         raise ConfigError(
-            [f"--segmenter {options.name!r}: constructing it failed: {type(error).__name__}: {error}"]
+            [
+                f"--segmenter {options.name!r}: constructing it failed: "
+                f"{type(error).__name__}: {error}"
+            ]
         ) from error
     if not isinstance(segmenter, Segmenter):
         raise ConfigError(
@@ -149,7 +150,9 @@ def _import_class(dotted: str) -> Callable[..., Any]:
         ) from error
     found = getattr(module, attribute, None)
     if not callable(found):
-        names = [n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module_name]
+        names = [
+            n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module_name
+        ]
         close = difflib.get_close_matches(attribute, names, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ConfigError(

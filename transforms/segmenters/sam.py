@@ -260,7 +260,6 @@ def _resolve_device(device: str) -> torch.device:
     return resolved
 
 
-
 def _state_sha256(model: Sam) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):

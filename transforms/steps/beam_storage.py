@@ -39,9 +39,7 @@ class BeamStorage:
             LocalStorage().write_bytes(path, data)
             return
         temporary = f"{path}.tmp-{uuid.uuid4().hex}"
-        with FileSystems.create(
-            temporary, compression_type=CompressionTypes.UNCOMPRESSED
-        ) as f:
+        with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as f:
             f.write(data)
         try:
             FileSystems.rename([temporary], [path])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
+from apache_beam.metrics.metric import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from transforms.output_layout import OutputLayout
@@ -114,10 +114,11 @@ class SimulateClicks(beam.PTransform):
         if accelerator is not None:
             self.with_resource_hints(accelerator=accelerator)
 
-    def expand(self, pcoll: beam.PCollection) -> beam.PCollection:
-        results, dead = pcoll | "Simulate clicks" >> RunInference(
-            self._handler
-        ).with_exception_handling()
+    def expand(self, input_or_inputs: Any) -> Any:
+        results, dead = (
+            input_or_inputs
+            | "Simulate clicks" >> RunInference(self._handler).with_exception_handling()
+        )
         _ = dead.failed_inferences | "Note dead units" >> beam.ParDo(
             _NoteDeadUnits(self._layout, self._storage)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -49,10 +50,10 @@ class WriteShards(beam.PTransform):
         self._layout = layout
         self._storage = storage
 
-    def expand(self, pcoll: beam.PCollection) -> beam.PCollection:
+    def expand(self, input_or_inputs: Any) -> Any:
         plan = self._plan
         return (
-            pcoll
+            input_or_inputs
             | "Deal units to shards" >> beam.Map(lambda unit: (plan.shard_of(unit[0]), unit))
             | "Gather a shard's units" >> beam.GroupByKey()
             | "Write shards" >> beam.ParDo(_WriteShard(plan, self._layout, self._storage))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import apache_beam as beam
 from apache_beam import pvalue
@@ -24,8 +25,8 @@ class ReadWorkUnits(beam.PTransform):
         self._layout = layout
         self._storage = storage
 
-    def expand(self, pcoll: beam.PCollection) -> dict[str, beam.PCollection]:
-        outputs = pcoll | "Read the plan" >> beam.ParDo(
+    def expand(self, input_or_inputs: Any) -> dict[str, Any]:
+        outputs = input_or_inputs | "Read the plan" >> beam.ParDo(
             _ReadPlanFile(self._layout, self._storage)
         ).with_outputs("done", main="todo")
         return {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ from transforms.segmenters.registry import (
 )
 
 DISC = "transforms.segmenters.disc:DiscSegmenter"
-MODULE = '''
+MODULE = """
 class Fine:
     def __init__(self, scale=1, device="none", checkpoint=None):
         self.scale, self.device, self.checkpoint = scale, device, checkpoint
@@ -35,11 +37,11 @@ class Broken(Fine):
 
 class NoPredict:
     def set_image(self, image): ...
-'''
+"""
 
 
 @pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A user's module on the import path."""
     name = "users_tools"
     (tmp_path / f"{name}.py").write_text(MODULE)
@@ -59,9 +61,11 @@ def test_a_dotted_class_is_built_with_what_its_constructor_takes(module: str):
     options = SegmenterOptions(
         f"{module}:Fine", checkpoint="w.pt", device="cpu", arguments={"scale": 2}
     )
-    built = load_segmenter(options)
+    built: Any = load_segmenter(options)
     assert (built.scale, built.device, built.checkpoint) == (2, "cpu", "w.pt")
-    assert isinstance(load_segmenter(SegmenterOptions(DISC, arguments={"radius": 3})), DiscSegmenter)
+    assert isinstance(
+        load_segmenter(SegmenterOptions(DISC, arguments={"radius": 3})), DiscSegmenter
+    )
 
 
 def test_identity_holds_source_arguments_and_description(module: str):

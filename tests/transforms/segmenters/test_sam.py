@@ -6,7 +6,7 @@ import io
 import pickle
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def tiny_sam() -> Any:
             depth=2,
             num_heads=2,
             mlp_ratio=4,
-            norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+            norm_layer=cast("Any", partial(torch.nn.LayerNorm, eps=1e-6)),
             qkv_bias=True,
             use_rel_pos=True,
             global_attn_indexes=(1,),
@@ -133,9 +133,7 @@ def test_a_batch_of_mixed_prompts_answers_each_as_alone(segmenter: SamSegmenter)
     ]
     together = segmenter.predict_batch(requests)
     for request, answer in zip(requests, together, strict=True):
-        alone = segmenter.predict(
-            clicks=request.clicks, box=request.box, feedback=request.feedback
-        )
+        alone = segmenter.predict(clicks=request.clicks, box=request.box, feedback=request.feedback)
         overlap = (alone.mask & answer.mask).sum() / max(1, (alone.mask | answer.mask).sum())
         assert overlap >= 0.999
         assert answer.score == pytest.approx(alone.score, abs=1e-5)

@@ -12,8 +12,8 @@ import pytest
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import fn_runner
-
 from scene_reader import SceneReader
+
 from transforms.output_layout import OutputLayout
 from transforms.records import Provenance, Reject
 from transforms.rollout import Limits
@@ -57,7 +57,7 @@ def run(
     lines = "".join(unit_to_json(unit) + "\n" for unit in UNITS)
     storage.write_bytes(layout.plan_file(0), lines.encode())
     pipeline = beam.Pipeline(runner=fn_runner.FnApiRunner(), options=PipelineOptions([]))
-    units = (
+    units: Any = (
         pipeline
         | beam.Create([layout.plan_file(0)])
         | "Read work units" >> ReadWorkUnits(layout, storage)

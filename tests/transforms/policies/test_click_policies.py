@@ -1,0 +1,176 @@
+"""What each policy clicks, and that nothing but the target decides it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from transforms.clicks import oracle_click
+from transforms.errors import ConfigError
+from transforms.masks import encode_mask
+from transforms.policies.initial_points import GridPolicy, RandomPointsPolicy, grid_side
+from transforms.policies.oracle import OraclePolicy
+from transforms.policies.registry import POLICIES, check_policy_name, make_policy
+from transforms.policies.uniform import UniformPolicy
+from transforms.protocols import Mask, State
+from transforms.records import Click, Finish, StopReason, Target, TargetRef
+
+SIZE = (40, 60)
+ROWS, COLUMNS = np.mgrid[: SIZE[0], : SIZE[1]]
+DISC: Mask = (ROWS - 20) ** 2 + (COLUMNS - 30) ** 2 < 100
+
+
+def make_state(
+    *,
+    name: str = "t",
+    truth: Mask = DISC,
+    mask: Mask | None = None,
+    ignore: Mask | None = None,
+    clicks: tuple[Click, ...] = (),
+) -> State:
+    """A target of which nothing is predicted yet."""
+    ref = TargetRef(name, "d", "s", "a.png", "a.png", None, 0, ("disc",), "{}", "none")
+    return State(
+        target=Target(ref, encode_mask(truth)),
+        image=np.zeros((*truth.shape, 3), dtype=np.uint8),
+        mask=np.zeros_like(truth) if mask is None else mask,
+        clicks=clicks,
+        truth=truth,
+        ignore=ignore,
+    )
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_every_policy_clicks_inside_and_finishes_without_an_error(name: str) -> None:
+    policy = make_policy(name, seed=1)
+    assert policy.name == name
+    start = make_state()
+    done = make_state(mask=start.truth)
+    click, finish = policy.next_actions([start, done])
+    assert isinstance(click, Click)
+    assert start.truth[click.y, click.x]
+    assert click.is_positive
+    assert finish == Finish(StopReason.NO_ERROR_LEFT)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_neighbours_in_a_batch_and_earlier_calls_change_nothing(name: str) -> None:
+    states = [make_state(name=f"t{i}") for i in range(4)]
+    together = make_policy(name, seed=1).next_actions(states)
+    policy = make_policy(name, seed=1)
+    alone = [policy.next_actions([state])[0] for state in reversed(states)]
+    assert together == alone[::-1]
+    assert [policy.initial_clicks(s) for s in states] == [
+        make_policy(name, seed=1).initial_clicks(s) for s in states
+    ]
+
+
+def test_the_oracle_clicks_as_the_oracle() -> None:
+    state = make_state(clicks=(Click(30, 20, True),))
+    expected = oracle_click(state.mask, state.truth, clicked=state.clicks)
+    assert OraclePolicy().next_actions([state]) == [expected]
+    assert OraclePolicy().initial_clicks(state) == ()
+
+
+def test_uniform_hits_every_wrong_pixel_alike_and_no_other() -> None:
+    truth = np.zeros((1, 6), dtype=np.bool_)
+    truth[0, :3] = True
+    mask = np.array([[True, False, False, True, True, False]])
+    ignore = np.array([[False, False, False, False, True, False]])
+    counts: dict[Click, int] = {}
+    for seed in range(600):
+        state = make_state(truth=truth, mask=mask, ignore=ignore, name="t")
+        click = UniformPolicy(seed=seed).next_actions([state])[0]
+        assert isinstance(click, Click)
+        counts[click] = counts.get(click, 0) + 1
+    assert set(counts) == {Click(1, 0, True), Click(2, 0, True), Click(3, 0, False)}
+    assert min(counts.values()) > 140
+
+
+def test_uniform_draws_anew_at_each_step_and_never_twice_the_same() -> None:
+    truth = np.ones((2, 5), dtype=np.bool_)
+    policy = UniformPolicy(seed=0)
+    clicks: tuple[Click, ...] = ()
+    for _ in range(10):
+        action = policy.next_actions([make_state(truth=truth, clicks=clicks)])[0]
+        assert isinstance(action, Click)
+        clicks = (*clicks, action)
+    assert len(set(clicks)) == 10
+    last = policy.next_actions([make_state(truth=truth, clicks=clicks)])
+    assert last == [Finish(StopReason.NO_ERROR_LEFT)]
+    assert policy.initial_clicks(make_state()) == ()
+
+
+def test_random_points_are_half_inside_half_around() -> None:
+    ignore = np.zeros(SIZE, dtype=np.bool_)
+    ignore[:, :25] = True
+    seen = set()
+    for i in range(40):
+        state = make_state(name=f"t{i}", ignore=ignore & ~make_state().truth)
+        clicks = RandomPointsPolicy(seed=0, num_points=5, then=OraclePolicy()).initial_clicks(state)
+        assert [c.is_positive for c in clicks] == [True, False, True, False, True]
+        assert len({(c.x, c.y) for c in clicks}) == 5
+        for click in clicks:
+            assert bool(state.truth[click.y, click.x]) is click.is_positive
+            assert state.ignore is not None
+            assert not state.ignore[click.y, click.x]
+            # The truth's box is columns 21 to 39, rows 11 to 29; enlarged by a quarter each way.
+            assert 16 <= click.x <= 44
+            assert 6 <= click.y <= 34
+        seen.add(clicks)
+    assert len(seen) == 40
+
+
+def test_random_points_are_fewer_where_there_are_fewer_pixels() -> None:
+    truth = np.zeros((3, 3), dtype=np.bool_)
+    truth[1, 1] = True
+    policy = RandomPointsPolicy(seed=0, num_points=6, then=OraclePolicy())
+    clicks = policy.initial_clicks(make_state(truth=truth))
+    assert [c.is_positive for c in clicks] == [True, False, False, False]
+    everything = np.ones((1, 1), dtype=np.bool_)
+    assert policy.initial_clicks(make_state(truth=everything)) == (Click(0, 0, True),)
+
+
+def test_grid_points_are_labelled_by_the_truth_in_row_major_order() -> None:
+    truth = np.zeros(SIZE, dtype=np.bool_)
+    truth[10:30, 20:50] = True
+    truth[10:20, 20:35] = False
+    truth[10, 49] = truth[29, 20] = True
+    policy = GridPolicy(points_per_side=2, then=OraclePolicy())
+    assert policy.initial_clicks(make_state(truth=truth)) == (
+        Click(27, 15, False),
+        Click(42, 15, True),
+        Click(27, 25, True),
+        Click(42, 25, True),
+    )
+    ignore = np.zeros(SIZE, dtype=np.bool_)
+    ignore[15, 27] = True
+    state = make_state(truth=truth, ignore=ignore, clicks=(Click(42, 25, True),))
+    assert policy.initial_clicks(state) == (Click(42, 15, True), Click(27, 25, True))
+
+
+def test_grid_points_that_fall_together_count_once() -> None:
+    truth = np.zeros(SIZE, dtype=np.bool_)
+    truth[5, 7:9] = True
+    policy = GridPolicy(points_per_side=4, then=OraclePolicy())
+    assert policy.initial_clicks(make_state(truth=truth)) == (Click(7, 5, True), Click(8, 5, True))
+
+
+def test_a_number_of_points_gives_the_grid_that_fits() -> None:
+    assert [grid_side(n) for n in (1, 3, 4, 8, 9)] == [1, 1, 2, 2, 3]
+    assert len(make_policy("grid", seed=0, num_initial=9).initial_clicks(make_state())) == 9
+
+
+def test_an_unknown_policy_names_the_nearest() -> None:
+    message = (
+        "--policy 'orcale' is unknown; did you mean 'oracle'? "
+        "choose from oracle, uniform, random, grid"
+    )
+    assert check_policy_name("orcale") == message
+    assert check_policy_name("grid") is None
+    with pytest.raises(ConfigError) as caught:
+        make_policy("orcale", seed=0, num_initial=0)
+    assert caught.value.problems == (
+        message,
+        "the number of set-up clicks must be at least 1, got 0",
+    )

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from transforms.records import RejectReason, StopReason
+from transforms.schemas import (
+    REJECT_SCHEMA,
+    TRAJECTORY_SCHEMA,
+    UNIT_SCHEMA,
+    check_schema,
+    schema_to_markdown,
+)
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "formats.md"
+
+
+@pytest.mark.parametrize("schema", [TRAJECTORY_SCHEMA, REJECT_SCHEMA])
+def test_the_document_shows_the_schema_s_own_table(schema: pa.Schema) -> None:
+    assert schema_to_markdown(schema) in DOCUMENT.read_text(encoding="utf-8"), (
+        "docs/formats.md must hold what schema_to_markdown prints:\n" + schema_to_markdown(schema)
+    )
+
+
+def test_every_reason_is_documented() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert all(f"`{reason.value}`" in text for reason in [*StopReason, *RejectReason])
+
+
+@pytest.mark.parametrize("schema", [TRAJECTORY_SCHEMA, REJECT_SCHEMA, UNIT_SCHEMA])
+def test_a_schema_accepts_itself(schema: pa.Schema) -> None:
+    check_schema(schema, expected=schema, name="x.parquet")
