@@ -22,7 +22,7 @@ class FileEntry:
     Attributes:
         sha256: hex digest of the content.
         size_bytes: of the content.
-        rows: rows of a table.
+        rows: rows of a table; 0 for a file that is none.
     """
 
     sha256: str
@@ -43,7 +43,7 @@ class Manifest:
         files: by path relative to the output folder.
         config: the configuration that the run was started with.
         counts: how many targets went in, came out, were rejected.
-        source: where the data set lay (`data_root`) and its terms (`licence`).
+        source: where the data set lay (`data_root`) and the terms by data set (`licences`).
     """
 
     files: Mapping[str, FileEntry]

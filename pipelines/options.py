@@ -8,11 +8,12 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, NoReturn, TypeVar
 
 from transforms.readers.registry import DATASETS, ReaderOptions, check_dataset_name
-from transforms.readers.shapes import DIFFICULTIES, ShapesOptions
+from transforms.readers.shapes import ShapesOptions
+from transforms.readers.shapes_scene import DIFFICULTIES
 
 from pipelines.runners import LOCAL_RUNNER, REFUSED_RUNNERS, RunnerChoice, check_runner_flags
 from transforms.errors import ConfigError
@@ -69,7 +70,7 @@ class TrajectoriesConfig:
             "split": self.reader.split,
             "split_by": self.reader.split_by,
             "annotations": self.reader.annotations,
-            "shapes": self.reader.shapes.as_dict() if self.dataset == "shapes" else None,
+            "shapes": asdict(self.reader.shapes) if self.dataset == "shapes" else None,
             "segmenter": dict(segmenter_identity),
             "device": self.segmenter.device,
             "policy": self.policy,

@@ -108,7 +108,8 @@ class RunFolder:
             self.storage.remove_dir(folder)
 
     def _clear(self) -> None:
-        self.storage.remove(self.layout.manifest)
+        for name in (self.layout.manifest, self.layout.data_card):
+            self.storage.remove(name)
         for folder in ("trajectories", "rejects"):
             self.storage.remove_dir(f"{self.layout.out}/{folder}")
         self.clear_working_files()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import posixpath
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +15,9 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
-from transforms.readers.registry import DATASETS, open_reader
+from transforms.readers.registry import open_reader
 
+from export.data_card import render_data_card
 from export.manifest import FileEntry, build_manifest
 from pipelines.options import TrajectoriesConfig, fingerprint_of
 from pipelines.progress import show_progress
@@ -264,27 +266,25 @@ def _finish(
             f"final files are not written:\n{shown}\nwhat is done is kept in {layout.units}; run "
             "the same command again to take up the rest"
         )
-    files = {name: _file_entry(storage, f"{layout.out}/{name}") for name in names}
-    manifest = build_manifest(
-        files,
-        settings,
-        {
-            "targets": plan.num_targets,
-            "trajectories": sum(files[name].rows for name in names[:count]),
-            "rejects": sum(files[name].rows for name in names[count:]),
-            "units": shards.num_units,
-        },
-        source={
-            "data_root": _absolute(config.reader.data_root),
-            "licence": DATASETS[config.dataset].licence,
-        },
-    )
+    files: dict[str, FileEntry] = {}
+    licences: dict[str, str] = {}
+    for name in names:
+        data = storage.read_bytes(f"{layout.out}/{name}")
+        columns = pq.read_table(pa.BufferReader(data), columns=["dataset", "licence"])
+        files[name] = FileEntry.of(data, rows=columns.num_rows)
+        licences.update((row["dataset"], row["licence"]) for row in columns.to_pylist())
+    counts = {
+        "targets": plan.num_targets,
+        "trajectories": sum(files[name].rows for name in names[:count]),
+        "rejects": sum(files[name].rows for name in names[count:]),
+        "units": shards.num_units,
+    }
+    card = render_data_card(config=settings, counts=counts, licences=licences).encode()
+    storage.write_bytes(layout.data_card, card)
+    files[posixpath.basename(layout.data_card)] = FileEntry.of(card, rows=0)
+    source = {"data_root": _absolute(config.reader.data_root), "licences": licences}
+    manifest = build_manifest(files, settings, counts, source=source)
     folder.finish(manifest)
-
-
-def _file_entry(storage: Storage, path: str) -> FileEntry:
-    data = storage.read_bytes(path)
-    return FileEntry.of(data, rows=pq.read_metadata(pa.BufferReader(data)).num_rows)
 
 
 def _absolute(path: str | None) -> str | None:

@@ -1,1 +1,1 @@
-"""What happens to one element: records, pure functions, readers, segmenters, policies, Beam steps."""
+"""What happens to one element: records, pure functions, readers, segmenters, policies, steps."""

@@ -25,6 +25,11 @@ class OutputLayout:
         return posixpath.join(self.out, "manifest.json")
 
     @property
+    def data_card(self) -> str:
+        """What the data is and under whose terms, for people."""
+        return posixpath.join(self.out, "DATA_CARD.md")
+
+    @property
     def run(self) -> str:
         """The configuration of the run under way."""
         return posixpath.join(self.out, "run.json")

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from transforms.protocols import Mask
 from transforms.segmenters.chamfer import chamfer_depth
-from transforms.segmenters.picture_window import Cell, PictureWindow
+from transforms.segmenters.picture_window import Cell, PictureWindow, Values
 
 WHOLE_PICTURE_RADII = (0.05, 0.08, 0.13, 0.2, 0.3, 0.45)
 """Guesses of the object's radius, as shares of the window's longer side."""
@@ -37,6 +36,8 @@ _LOCAL_FROM = 3
 _CONNECTED_FROM = 6
 _GLOBAL_UNTIL = 8
 
+# A click need not be the deepest pixel: this share of the greatest depth is as good as all of it.
+_DEEP_ENOUGH = 1.0
 _DEPTH_SOFTENING = 0.3
 
 
@@ -74,6 +75,7 @@ def best(candidates: Sequence[Candidate]) -> Candidate:
 def keep_clicked(labels: Mask, cells: Sequence[Cell], *, anchor: Mask | None = None) -> Mask:
     """Keep the 4-connected parts that hold a positive click or meet the anchor."""
     _, parts = cv2.connectedComponents(labels.astype(np.uint8), connectivity=4)
+    parts = np.asarray(parts, np.intp)
     keep = np.zeros(int(parts.max()) + 1, np.bool_)
     for row, column, is_positive in cells:
         if is_positive:
@@ -102,6 +104,7 @@ def first_candidates(
         inside = np.exp(-squares / (2 * (0.5 * radius) ** 2))
         outside = 1 - np.exp(-squares / (2 * (1.3 * radius) ** 2))
         pull = np.clip(-_RADIUS_PULL * (distance / radius - 1), -4, 4)
+        labels = np.zeros(window.shape, np.bool_)
         for _ in range(_FIRST_ROUNDS):
             labels = window.cut(window.colour_evidence(inside, outside) + pull, cells)
             labels = keep_clicked(labels, [centre])
@@ -118,7 +121,7 @@ def score_first(window: PictureWindow, labels: Mask, centre: Cell) -> float:
     window_share = (box.x1 - box.x0) * (box.y1 - box.y0) / (height * width)
     return (
         24 * window.contrast(labels)
-        + 8 * math.log(depth_share + _DEPTH_SOFTENING)
+        + 8 * _depth_score(depth_share)
         + 5 * window.separation(labels)
         - 20 * window.rim_share(labels)
         + 1 * math.log(float(labels.mean()) * window_share + 1e-4)
@@ -166,7 +169,7 @@ def _largest_parts(labels: Mask) -> Mask:
 
 def next_candidates(
     window: PictureWindow,
-    prior: NDArray[np.float32],
+    prior: Values,
     cells: Sequence[Cell],
     *,
     past: Sequence[PastError],
@@ -187,9 +190,7 @@ def next_candidates(
     old_pull = np.zeros(window.shape)
     old_inside, old_outside = np.zeros(window.shape), np.zeros(window.shape)
     for old_row, old_column, old_positive in cells[:-1]:
-        bump = np.exp(
-            -window.squared_distance(old_row, old_column) / (2 * (0.03 * side) ** 2)
-        )
+        bump = np.exp(-window.squared_distance(old_row, old_column) / (2 * (0.03 * side) ** 2))
         old_pull += _OLD_CLICK_WEIGHT * bump if old_positive else -_OLD_CLICK_WEIGHT * bump
         (old_inside if old_positive else old_outside).__iadd__(0.15 / bump.sum() * bump)
     depth = float(chamfer_depth(before != is_positive)[row, column]) / 1024
@@ -260,10 +261,15 @@ def _score_next(
     agreement = [_agreement(labels, error) for error in past]
     return (
         5.5 * window.contrast(labels, besides=before)
-        + 4 * math.log(depth_share + _DEPTH_SOFTENING)
+        + 4 * _depth_score(depth_share)
         + 0.2 * math.log(float(change.mean()) + 1e-4)
         + 6 * (sum(agreement) / len(agreement) if agreement else 0.0)
     )
+
+
+def _depth_score(share: float) -> float:
+    """Return how likely a click at this share of the greatest depth is."""
+    return math.log(min(share / _DEEP_ENOUGH, 1.0) + _DEPTH_SOFTENING)
 
 
 def _agreement(labels: Mask, error: PastError) -> float:
@@ -275,4 +281,4 @@ def _agreement(labels: Mask, error: PastError) -> float:
     if deepest == 0:
         return 0.0
     own = missed if is_positive else wrong
-    return math.log(float(own[row, column]) / deepest + _DEPTH_SOFTENING)
+    return _depth_score(float(own[row, column]) / deepest)

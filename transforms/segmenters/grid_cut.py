@@ -103,7 +103,7 @@ def _maximum_flow(  # pragma: no cover - compiled
                     current = i
                     break
             if current < 0:
-                return flow
+                return int(flow)
         # Grow the tree of `current` until it touches the other one.
         i = np.int64(current)
         mine = side[i]
@@ -202,10 +202,8 @@ def _maximum_flow(  # pragma: no cover - compiled
                     j = i + offset[d]
                     if side[j] != mine or parent[j] == _NONE:
                         continue
-                    if mine == _OBJECT:
-                        residual = capacity[8 * j + (d ^ 1)]
-                    else:
-                        residual = capacity[8 * i + d]
+                    towards, edge = (j, d ^ 1) if mine == _OBJECT else (i, d)
+                    residual = capacity[8 * towards + edge]
                     if residual == 0:
                         continue
                     steps = np.int32(0)
@@ -242,10 +240,8 @@ def _maximum_flow(  # pragma: no cover - compiled
                     j = i + offset[d]
                     if side[j] != mine:
                         continue
-                    if mine == _OBJECT:
-                        residual = capacity[8 * j + (d ^ 1)]
-                    else:
-                        residual = capacity[8 * i + d]
+                    towards, edge = (j, d ^ 1) if mine == _OBJECT else (i, d)
+                    residual = capacity[8 * towards + edge]
                     if residual != 0 and not queued[j]:
                         queued[j] = True
                         tail = queue_head + queue_length

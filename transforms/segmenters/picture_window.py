@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,6 +23,9 @@ _COLOUR_BANDWIDTH = 5.0
 _UNARY_LIMIT = 4.0
 _GUIDE_RADIUS = 1.5
 _GUIDE_EPSILON = 1e-3
+
+Values = NDArray[Any]
+"""Numbers of any kind, one a cell or pixel: NumPy and OpenCV do not keep track of the kind."""
 
 Cell = tuple[int, int, bool]
 """A click in a window: row, column, is it positive."""
@@ -53,7 +57,7 @@ class PictureWindow:
         self.rows = np.arange(self.shape[0], dtype=np.float32)[:, None]
         self.columns = np.arange(self.shape[1], dtype=np.float32)[None, :]
 
-    def _set_colours(self, lab: NDArray[np.float32]) -> None:
+    def _set_colours(self, lab: Values) -> None:
         light = np.clip((lab[..., 0] / 10).astype(np.int64), 0, 9)
         red, yellow = (
             np.clip(((lab[..., c] + 60) * (14 / 120)).astype(np.int64), 0, 13) for c in (1, 2)
@@ -69,8 +73,8 @@ class PictureWindow:
         self._colour_class = inverse.reshape(self.shape)
         self._kinship = np.exp(-apart / (2 * _COLOUR_BANDWIDTH**2))
 
-    def _set_contours(self, lab: NDArray[np.float32]) -> None:
-        def difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _set_contours(self, lab: Values) -> None:
+        def difference(a: Values, b: Values) -> Values:
             return ((a - b) ** 2).sum(axis=2)
 
         right = difference(lab[:, 1:], lab[:, :-1])
@@ -80,7 +84,7 @@ class PictureWindow:
         usual = 2 * float(np.mean(np.concatenate((right.ravel(), down.ravel())))) + 1e-3
         self._pairwise = np.zeros((4, *self.shape), np.int32)
 
-        def weight(squares: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+        def weight(squares: Values, share: float) -> Values:
             cost = (np.exp(-squares / usual) * _SMOOTHNESS + _SMOOTHNESS_FLOOR) * share
             return np.rint(cost * _COST_UNIT)
 
@@ -98,26 +102,25 @@ class PictureWindow:
         column = int((click.x - box.x0 + 0.5) * columns / (box.x1 - box.x0))
         return min(rows - 1, max(0, row)), min(columns - 1, max(0, column)), click.is_positive
 
-    def squared_distance(self, row: float, column: float) -> NDArray[np.float32]:
+    def squared_distance(self, row: float, column: float) -> Values:
         """Return every cell's squared distance to one, in cells."""
         return (self.rows - row) ** 2 + (self.columns - column) ** 2
 
-    def shrink(self, mask: Mask) -> NDArray[np.float32]:
+    def shrink(self, mask: Mask) -> Values:
         """Return each cell's share of the mask's part in this window; `mask` is the part."""
         shares = cv2.resize(
             mask.view(np.uint8) * np.uint8(255), self.shape[::-1], interpolation=cv2.INTER_AREA
         )
         return shares.astype(np.float32) / np.float32(255)
 
-    def histogram(self, weights: NDArray[np.floating] | Mask) -> NDArray[np.float64]:
+    def histogram(self, weights: Values) -> Values:
         """Return the colour distribution of weighted cells; kindred colours share their mass."""
         mass = np.bincount(self._colour_class.ravel(), weights.ravel(), self._class_count)
-        smooth = self._kinship @ mass
+        # Not a matrix product: BLAS may add in another order on another number of threads.
+        smooth = np.einsum("ij,j->i", self._kinship, mass)
         return smooth / max(float(smooth.sum()), 1e-9)
 
-    def colour_evidence(
-        self, inside: NDArray[np.floating], outside: NDArray[np.floating]
-    ) -> NDArray[np.float64]:
+    def colour_evidence(self, inside: Values, outside: Values) -> Values:
         """Return the clipped log ratio of two colour distributions at every cell."""
         ratio = np.log(self.histogram(inside) + 1e-5) - np.log(self.histogram(outside) + 1e-5)
         return np.clip(ratio, -_UNARY_LIMIT, _UNARY_LIMIT)[self._colour_class]
@@ -129,7 +132,7 @@ class PictureWindow:
 
     def cut(
         self,
-        preference: NDArray[np.floating],
+        preference: Values,
         seeds: Sequence[Cell],
         *,
         around: tuple[int, int, int] | None = None,
@@ -220,7 +223,7 @@ class PictureWindow:
         soft = cv2.resize(labels.astype(np.float32), coarse, interpolation=cv2.INTER_LINEAR)
         kernel = (2 * round(radius / step) + 1,) * 2
 
-        def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        def mean(values: Values) -> Values:
             return cv2.blur(values, kernel)
 
         guide_mean, soft_mean = mean(small_guide), mean(soft)

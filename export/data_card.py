@@ -1,0 +1,63 @@
+"""The data card of a run: what the data is, how it was made, under whose terms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_SETTINGS = {
+    "policy": "clicks by",
+    "initial_action": "before the first click",
+    "max_clicks": "clicks at most",
+    "target_iou": "ends at IoU",
+    "stop_on_no_gain": "ends at a click without gain",
+    "seed": "seed",
+    "limit": "only the first targets",
+    "shard": "part of the data set",
+    "min_area": "masks of at least (pixels)",
+    "max_area": "masks of at most (pixels)",
+}
+
+
+def render_data_card(
+    *, config: Mapping[str, Any], counts: Mapping[str, Any], licences: Mapping[str, str]
+) -> str:
+    """Return the card as Markdown; the same arguments give the same text.
+
+    Args:
+        config: the run's configuration, as in its manifest.
+        counts: as in its manifest.
+        licences: the terms by name of the data set that a row belongs to.
+    """
+    segmenter = config["segmenter"]
+    lines = [
+        f"# Click trajectories on {_cell(config['dataset'])} ({_cell(config['split'])})",
+        "",
+        "Simulated annotation: at each step a click, the mask that an interactive segmentation tool",
+        "answers with, and its IoU with the ground truth. Masks and clicks are made by software;",
+        "expressions and ground truth come from the data sets below. No picture is included.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| trajectories | {counts['trajectories']} of {counts['targets']} targets |",
+        f"| segmenter | {_cell(segmenter['name'])} |",
+    ]
+    if segmenter.get("weights_sha256"):
+        lines.append(f"| weights (sha256) | {_cell(segmenter['weights_sha256'])} |")
+    lines += [
+        f"| {label} | {_cell(config[key])} |"
+        for key, label in _SETTINGS.items()
+        if config.get(key) is not None
+    ]
+    lines += ["", "## Terms", "", "| data set | terms |", "|---|---|"]
+    lines += [f"| {_cell(name)} | {_cell(terms)} |" for name, terms in sorted(licences.items())]
+    lines += ["", "Whoever passes the data on keeps to the terms of every data set listed.", ""]
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    """Return a value as text that cannot break out of a table cell or become markup."""
+    text = " ".join(str(value).split())
+    for character in "\\|`*_<>[]#":
+        text = text.replace(character, "\\" + character)
+    return text
