@@ -114,7 +114,7 @@ def add_trajectories_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--min-area", metavar="PX", help="leave out masks of fewer pixels")
     data.add_argument("--max-area", metavar="PX", help="leave out masks of more pixels")
     data.add_argument(
-        "--shapes-images", metavar="N", help="shapes: number of pictures (default: 64)"
+        "--shapes-images", metavar="N", help="shapes: number of pictures (default: 32)"
     )
     data.add_argument("--shapes-size", metavar="HxW", help="shapes: size (default: 240x320)")
     data.add_argument(

@@ -270,7 +270,7 @@ def test_inspecting_prints_a_trajectory_and_writes_its_strip(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--target", "train/000000"), "did you mean 'train/000000"),
+        (("--target", "train/000000"), "did you mean 'train/00000"),
         (("--index", "999"), "has fewer trajectories"),
         (("--index", "-1"), "--index"),
         (("--strip", "strip.gif"), "must end in .png or .jpg"),

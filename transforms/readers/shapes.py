@@ -119,7 +119,7 @@ class ShapesReader:
         Raises:
             TargetError: a path that this data set does not hold, or another size.
         """
-        found = re.fullmatch(rf"{self.split}/([0-9]{{6,}})\.png", image_path)
+        found = re.fullmatch(rf"{self.split}/([0-9]{{6}}|[1-9][0-9]{{6,}})\.png", image_path)
         if found is None or int(found[1]) >= self.options.count:
             raise TargetError(
                 RejectReason.MISSING_IMAGE,

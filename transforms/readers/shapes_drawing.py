@@ -131,7 +131,7 @@ def _pattern(
     if pattern == "gradient":
         return np.clip((u + period) * 255 // (2 * period), 0, 255).astype(np.uint8)
     if pattern == "striped":
-        is_second = u % period < half
+        is_second = u % period < period * 2 // 5
     elif pattern == "dotted":
         du, dv = u % period - half, v % period - half
         is_second = du * du + dv * dv <= period * period // 10

@@ -239,9 +239,10 @@ def _condition(
         case Within(region):
             vertical, horizontal = region.split()
             reach = 0.37 if is_clear else 0.53
-            named = (vertical, horizontal)
-            every: tuple[Side, ...] = get_args(Side)
-            sides = [side for side in every if side in named]
+            sides: list[Side] = [
+                "top" if vertical == "top" else "bottom",
+                "left" if horizontal == "left" else "right",
+            ]
             return lambda k: all(facts.distance_inwards(k, s) <= reach for s in sides)
 
 

@@ -78,7 +78,7 @@ class ShapesOptions:
         ConfigError: values out of range; all of them at once.
     """
 
-    count: int = 64
+    count: int = 32
     height: int = 240
     width: int = 320
     seed: int = 0
@@ -307,8 +307,8 @@ def _choose_thing(
     # From small to half of the picture; thin shapes not so small that they are a blot.
     least = 0.13 if kind in THIN_KINDS else 0.08
     radius = max(12, round(side * least * (0.29 / least) ** rng.random()))
-    pattern = _choose_pattern(rng, kind, radius=radius)
-    share = _between(rng, 0.15, 0.3) if pattern == "gradient" else _between(rng, 0.5, 0.72)
+    pattern = _choose_pattern(rng, kind, colour_name=colour_name, radius=radius)
+    share = _between(rng, 0.15, 0.3) if pattern == "gradient" else _between(rng, 0.45, 0.62)
     return Thing(
         kind=kind,
         colour_name=colour_name,
@@ -335,12 +335,17 @@ def _choose_kind(rng: np.random.Generator, difficulty: Difficulty) -> str:
     return names[_below(rng, len(names))]
 
 
-def _choose_pattern(rng: np.random.Generator, kind: str, *, radius: int) -> Pattern:
+def _choose_pattern(
+    rng: np.random.Generator, kind: str, *, colour_name: str, radius: int
+) -> Pattern:
     draw = rng.random()
     # A pattern on a line a few pixels wide cannot be told from a broken line, nor holes from dots.
     if kind in THIN_KINDS or kind == "perforated plate" or radius < 20:
         return "plain" if draw < 0.5 else "gradient"
-    patterns = get_args(Pattern)
+    patterns: list[Pattern] = list(get_args(Pattern))
+    # Half black and half white is neither: which of the two is the object's colour?
+    if colour_name in ("black", "white", "grey"):
+        patterns.remove("checked")
     return patterns[_below(rng, len(patterns))]
 
 
@@ -368,9 +373,19 @@ def _place(
         visible = int(counts[0])
         if visible < MIN_VISIBLE_PIXELS or visible < MIN_VISIBLE_SHARE * full:
             continue
-        # Two overlapping shapes of one colour have no border between them that could be seen.
-        if any(n and before[k].colour_name == thing.colour_name for k, n in enumerate(counts[1:])):
+        if _touches_own_colour(tried, mask, region=region, before=before):
             continue
         region[mask & (region == 0)] = number
         return tried, np.pad(counts, (0, 13 - counts.size))
     return None
+
+
+def _touches_own_colour(
+    thing: Thing, mask: Mask, *, region: NDArray[np.uint8], before: list[Thing]
+) -> bool:
+    """Tell whether no border could be seen between an object and an earlier one."""
+    alike = [k + 1 for k, other in enumerate(before) if other.colour_name == thing.colour_name]
+    if not alike:
+        return False
+    around = cv2.dilate(mask.view(np.uint8), np.ones((7, 7), dtype=np.uint8))
+    return bool(np.isin(region[around > 0], alike).any())

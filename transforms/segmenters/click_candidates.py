@@ -37,8 +37,13 @@ _CONNECTED_FROM = 6
 _GLOBAL_UNTIL = 8
 
 # A click need not be the deepest pixel: this share of the greatest depth is as good as all of it.
-_DEEP_ENOUGH = 1.0
-_DEPTH_SOFTENING = 0.3
+_DEEP_ENOUGH = 0.7
+_DEPTH_SOFTENING = 0.2
+
+RESTART_UNTIL = 3
+"""Up to this click the object may be looked for afresh."""
+_RESTART_RADII = (0.1, 0.16, 0.24, 0.36)
+_RESTART_ROUNDS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,6 +243,45 @@ def next_candidates(
             continue
         seen.append(labels)
         yield Candidate(window, labels, _score_next(window, labels, before, (row, column), past))
+
+
+def restarted_candidates(
+    window: PictureWindow,
+    prior: Values,
+    cells: Sequence[Cell],
+    *,
+    past: Sequence[PastError],
+) -> Iterator[Candidate]:
+    """Propose objects around all positive clicks as if there were no mask yet.
+
+    Args:
+        prior: each cell's share of the mask before the click. Shape: the window's.
+        cells: every click, the new one last; one at least is positive.
+        past: the latest errors and their clicks, this one's included.
+    """
+    before = prior > 0.5
+    squares = np.full(window.shape, np.inf, np.float32)
+    other = np.full(window.shape, np.inf, np.float32)
+    for row, column, is_positive in cells:
+        nearest = squares if is_positive else other
+        np.minimum(nearest, window.squared_distance(row, column), out=nearest)
+    distance = np.sqrt(squares)
+    for share in _RESTART_RADII:
+        radius = share * window.side
+        inside = np.exp(-squares / (2 * (0.5 * radius) ** 2))
+        refused = np.exp(-other / (2 * (0.3 * radius) ** 2))
+        outside = 1 - np.exp(-squares / (2 * (1.3 * radius) ** 2)) + refused
+        pull = np.clip(-_RADIUS_PULL * (distance / radius - 1), -4, 4) - _CLICK_WEIGHT * refused
+        labels = before
+        for _ in range(_RESTART_ROUNDS):
+            labels = window.cut(window.colour_evidence(inside, outside) + pull, cells)
+            labels = keep_clicked(labels, cells)
+            inside = labels * np.exp(-squares / (2 * (2 * radius) ** 2))
+            outside = (~labels).astype(np.float32)
+        for row, column, is_positive in cells:
+            labels[row, column] = is_positive
+        score = _score_next(window, labels, before, cells[-1][:2], past)
+        yield Candidate(window, labels, score)
 
 
 def _connected_change(labels: Mask, before: Mask, cell: tuple[int, int]) -> Mask:
