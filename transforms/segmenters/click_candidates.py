@@ -36,14 +36,10 @@ _LOCAL_FROM = 3
 _CONNECTED_FROM = 6
 _GLOBAL_UNTIL = 8
 
-# A click need not be the deepest pixel: this share of the greatest depth is as good as all of it.
-_DEEP_ENOUGH = 0.7
-_DEPTH_SOFTENING = 0.2
-
-RESTART_UNTIL = 3
-"""Up to this click the object may be looked for afresh."""
-_RESTART_RADII = (0.1, 0.16, 0.24, 0.36)
-_RESTART_ROUNDS = 2
+# Two kinds of people: some click the deepest pixel of an error, some anywhere well inside it. For
+# each: from which share of the greatest depth on a click is as good as the deepest, the likelihood
+# at the very edge against that at the best, and the log odds of the kind when all clicks are best.
+_CLICKERS = ((1.0, 0.23, 2.0), (0.5, 0.09, 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +122,7 @@ def score_first(window: PictureWindow, labels: Mask, centre: Cell) -> float:
     window_share = (box.x1 - box.x0) * (box.y1 - box.y0) / (height * width)
     return (
         24 * window.contrast(labels)
-        + 8 * _depth_score(depth_share)
+        + click_likelihood(((8, depth_share),))
         + 5 * window.separation(labels)
         - 20 * window.rim_share(labels)
         + 1 * math.log(float(labels.mean()) * window_share + 1e-4)
@@ -245,45 +241,6 @@ def next_candidates(
         yield Candidate(window, labels, _score_next(window, labels, before, (row, column), past))
 
 
-def restarted_candidates(
-    window: PictureWindow,
-    prior: Values,
-    cells: Sequence[Cell],
-    *,
-    past: Sequence[PastError],
-) -> Iterator[Candidate]:
-    """Propose objects around all positive clicks as if there were no mask yet.
-
-    Args:
-        prior: each cell's share of the mask before the click. Shape: the window's.
-        cells: every click, the new one last; one at least is positive.
-        past: the latest errors and their clicks, this one's included.
-    """
-    before = prior > 0.5
-    squares = np.full(window.shape, np.inf, np.float32)
-    other = np.full(window.shape, np.inf, np.float32)
-    for row, column, is_positive in cells:
-        nearest = squares if is_positive else other
-        np.minimum(nearest, window.squared_distance(row, column), out=nearest)
-    distance = np.sqrt(squares)
-    for share in _RESTART_RADII:
-        radius = share * window.side
-        inside = np.exp(-squares / (2 * (0.5 * radius) ** 2))
-        refused = np.exp(-other / (2 * (0.3 * radius) ** 2))
-        outside = 1 - np.exp(-squares / (2 * (1.3 * radius) ** 2)) + refused
-        pull = np.clip(-_RADIUS_PULL * (distance / radius - 1), -4, 4) - _CLICK_WEIGHT * refused
-        labels = before
-        for _ in range(_RESTART_ROUNDS):
-            labels = window.cut(window.colour_evidence(inside, outside) + pull, cells)
-            labels = keep_clicked(labels, cells)
-            inside = labels * np.exp(-squares / (2 * (2 * radius) ** 2))
-            outside = (~labels).astype(np.float32)
-        for row, column, is_positive in cells:
-            labels[row, column] = is_positive
-        score = _score_next(window, labels, before, cells[-1][:2], past)
-        yield Candidate(window, labels, score)
-
-
 def _connected_change(labels: Mask, before: Mask, cell: tuple[int, int]) -> Mask:
     change = labels != before
     _, parts = cv2.connectedComponents(change.astype(np.uint8), connectivity=8)
@@ -302,27 +259,38 @@ def _score_next(
     change = labels != before
     depth = chamfer_depth(change)
     depth_share = float(depth[cell]) / max(int(depth.max()), 1)
-    agreement = [_agreement(labels, error) for error in past]
+    shares = [(4.0, depth_share)]
+    shares += [(6 / len(past), _past_depth_share(labels, error)) for error in past]
     return (
         5.5 * window.contrast(labels, besides=before)
-        + 4 * _depth_score(depth_share)
         + 0.2 * math.log(float(change.mean()) + 1e-4)
-        + 6 * (sum(agreement) / len(agreement) if agreement else 0.0)
+        + click_likelihood(shares)
     )
 
 
-def _depth_score(share: float) -> float:
-    """Return how likely a click at this share of the greatest depth is."""
-    return math.log(min(share / _DEEP_ENOUGH, 1.0) + _DEPTH_SOFTENING)
+def click_likelihood(shares: Sequence[tuple[float, float]]) -> float:
+    """Return the log likelihood, up to a constant, that somebody made all these clicks.
+
+    Args:
+        shares: weight of each click, and its depth in the error as a share of the greatest.
+    """
+    by_kind = [
+        odds
+        + sum(
+            weight * math.log((min(share / deep_enough, 1.0) + edge) / (1 + edge))
+            for weight, share in shares
+        )
+        for deep_enough, edge, odds in ((d, e / (1 - e), o) for d, e, o in _CLICKERS)
+    ]
+    return float(np.logaddexp.reduce(by_kind))
 
 
-def _agreement(labels: Mask, error: PastError) -> float:
-    """Return how well the labels, taken as truth, explain why a past click was made there."""
+def _past_depth_share(labels: Mask, error: PastError) -> float:
+    """Return how deep a past click lay in the error, were the labels the truth, from 0 to 1."""
     row, column, is_positive = error.cell
     missed = chamfer_depth(labels & ~error.labels)
     wrong = chamfer_depth(~labels & error.labels)
     deepest = max(int(missed.max()), int(wrong.max()))
     if deepest == 0:
-        return 0.0
-    own = missed if is_positive else wrong
-    return _depth_score(float(own[row, column]) / deepest)
+        return 1.0
+    return float((missed if is_positive else wrong)[row, column]) / deepest

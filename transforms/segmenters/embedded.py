@@ -17,7 +17,6 @@ from transforms.protocols import Image, Mask, Prediction
 from transforms.records import Box, Click
 from transforms.segmenters.click_candidates import (
     NEAR_OBJECT_RADII,
-    RESTART_UNTIL,
     WHOLE_PICTURE_RADII,
     Candidate,
     PastError,
@@ -26,7 +25,6 @@ from transforms.segmenters.click_candidates import (
     first_candidates,
     keep_clicked,
     next_candidates,
-    restarted_candidates,
     score_first,
 )
 from transforms.segmenters.picture_window import PictureWindow
@@ -36,7 +34,6 @@ _SIDE = 256
 _CACHED_WINDOWS = 12
 _REMEMBERED_ERRORS = 5
 _FIRST_MARGIN = 2.2
-_EARLY_MARGIN = 2.0
 _MARGIN = 1.5
 _BOX_MARGIN = 1.5
 
@@ -251,8 +248,7 @@ class EmbeddedSegmenter:
         self, memory: TargetMemory, mask: Mask, clicks: Sequence[Click]
     ) -> tuple[TargetMemory, Mask]:
         """Change a mask as its memory's latest click, the last of `clicks`, asks for."""
-        margin = _MARGIN if len(clicks) > RESTART_UNTIL else _EARLY_MARGIN
-        near = _surroundings(mask, clicks, margin=margin, keep=memory.window)
+        near = _surroundings(mask, clicks, margin=_MARGIN, keep=memory.window)
         window = self._window(near, _SIDE)
         prior = window.shrink(_part(mask, near))
         past = [
@@ -261,10 +257,7 @@ class EmbeddedSegmenter:
         ]
         cells = [window.cell(c) for c in clicks]
         anchor = prior > 0.5 if memory.box is not None else None
-        candidates = list(next_candidates(window, prior, cells, past=past, anchor=anchor))
-        if memory.box is None and len(clicks) <= RESTART_UNTIL:
-            candidates += restarted_candidates(window, prior, cells, past=past)
-        found = best(candidates)
+        found = best(list(next_candidates(window, prior, cells, past=past, anchor=anchor)))
         changed = (found.labels != (prior > 0.5)).astype(np.uint8)
         changed = cv2.dilate(changed, np.ones((3, 3), np.uint8))
         size = (near.x1 - near.x0, near.y1 - near.y0)

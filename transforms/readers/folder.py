@@ -1,0 +1,191 @@
+"""A user's own data: a folder of images, a folder of masks, and captions if there are any."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from transforms.errors import DataError, LayoutError
+from transforms.images import MaskRule
+from transforms.protocols import Image, TruthMasks
+from transforms.readers.paired_files import PairedFilesReader, PairedFolders, shown_entries
+from transforms.readers.picture_files import split_suffix
+from transforms.records import Reject, TargetRef
+from transforms.storage import Storage
+
+if TYPE_CHECKING:
+    from transforms.readers.registry import ReaderOptions
+
+IMAGES, MASKS = "images", "masks"
+CAPTIONS_CSV, CAPTIONS_JSONL = "captions.csv", "captions.jsonl"
+FILE_COLUMN, CAPTION_COLUMN = "file", "caption"
+LICENCE = "the user's own"
+
+
+def the_object(stem: str) -> str:
+    """Return the text of a target without a caption."""
+    return "the object"
+
+
+@dataclass(frozen=True)
+class FolderReader:
+    """Pairs of ``images/`` and ``masks/``, sub-folders included, with captions by file name.
+
+    Attributes:
+        pairs: the pairs without their captions.
+        captions: path of the captions relative to the data root, or None.
+    """
+
+    pairs: PairedFilesReader
+    captions: str | None
+
+    @property
+    def name(self) -> str:
+        """The `--dataset` name."""
+        return self.pairs.name
+
+    @property
+    def split(self) -> str:
+        """The data set's own name of the split."""
+        return self.pairs.split
+
+    def describe_layout(self) -> str:
+        """Return one line on what was recognised."""
+        return f"{self.pairs.layout}, captions: {self.captions or 'none'}"
+
+    def read_targets(self) -> Iterator[TargetRef | Reject]:
+        """List every pair with its captions.
+
+        Raises:
+            DataError: the captions are malformed, or name a file that is not there.
+        """
+        captions = self._read_captions()
+        unused = set(captions)
+        for item in self.pairs.read_targets():
+            ref = item.ref if isinstance(item, Reject) else item
+            file = posixpath.relpath(ref.image_path, IMAGES)
+            key = next((k for k in (file, split_suffix(file)[0]) if k in captions), None)
+            if key is not None:
+                unused.discard(key)
+                ref = replace(ref, expressions=captions[key])
+            yield replace(item, ref=ref) if isinstance(item, Reject) else ref
+        if unused:
+            shown = ", ".join(repr(name) for name in sorted(unused)[:5])
+            raise DataError(
+                f"{self.captions} has captions for files that are not in {IMAGES}/: {shown}; "
+                "mend the names or remove the lines"
+            )
+
+    def load_truth(self, ref: TargetRef) -> TruthMasks:
+        """Read a target's mask. Raises TargetError."""
+        return self.pairs.load_truth(ref)
+
+    def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
+        """Read a picture as uint8 RGB. Raises TargetError."""
+        return self.pairs.load_image(image_path, size_hw=size_hw)
+
+    def _read_captions(self) -> Mapping[str, tuple[str, ...]]:
+        if self.captions is None:
+            return {}
+        path = posixpath.join(self.pairs.root, self.captions)
+        try:
+            text = self.pairs.storage.read_bytes(path).decode("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from error
+        rows = _csv_rows(text, path) if path.endswith(".csv") else _jsonl_rows(text, path)
+        captions: dict[str, tuple[str, ...]] = {}
+        for file, caption in rows:
+            captions[file] = (*captions.get(file, ()), caption)
+        return captions
+
+
+def open_folder(name: str, options: ReaderOptions) -> FolderReader:
+    """Open a folder with ``images/`` and ``masks/``.
+
+    Raises:
+        LayoutError: one of the two is not there.
+    """
+    root, storage = options.data_root or "", options.storage
+    absent = [f"{n}/" for n in (IMAGES, MASKS) if not storage.is_dir(posixpath.join(root, n))]
+    if absent:
+        raise LayoutError(
+            f"{root} is no folder data set: {' and '.join(absent)} missing; expected {IMAGES}/ and "
+            f"{MASKS}/ with files of the same stems, and {CAPTIONS_CSV} or {CAPTIONS_JSONL} if "
+            f"there are captions; found: {shown_entries(storage, root)}"
+        )
+    groups = ["", *sorted(_sub_folders(storage, root))]
+    folders = tuple(
+        PairedFolders(
+            dataset=name,
+            split="all",
+            images=posixpath.join(IMAGES, group) if group else IMAGES,
+            masks=posixpath.join(MASKS, group) if group else MASKS,
+            rule=MaskRule.FOREGROUND,
+            text=the_object,
+            licence=LICENCE,
+            group=group,
+        )
+        for group in groups
+    )
+    there = [n for n in (CAPTIONS_CSV, CAPTIONS_JSONL) if storage.is_file(posixpath.join(root, n))]
+    if len(there) == 2:
+        raise LayoutError(f"{root} has both {CAPTIONS_CSV} and {CAPTIONS_JSONL}; keep one of them")
+    pairs = PairedFilesReader(name, "all", root, storage, folders, f"images and masks in {root}")
+    return FolderReader(pairs, there[0] if there else None)
+
+
+def _sub_folders(storage: Storage, root: str) -> set[str]:
+    """Return the folders below images/ and below masks/, relative to these."""
+    found: set[str] = set()
+    for top in (IMAGES, MASKS):
+        waiting = [""]
+        while waiting:
+            group = waiting.pop()
+            for name in storage.list_dir(posixpath.join(root, top, group)):
+                if name.endswith("/"):
+                    below = posixpath.join(group, name.rstrip("/"))
+                    found.add(below)
+                    waiting.append(below)
+    return found
+
+
+def _csv_rows(text: str, path: str) -> Iterator[tuple[str, str]]:
+    try:
+        reader = csv.DictReader(io.StringIO(text), strict=True)
+        columns = reader.fieldnames or []
+        if FILE_COLUMN not in columns or CAPTION_COLUMN not in columns:
+            raise DataError(
+                f"{path}: expected the columns {FILE_COLUMN!r} and {CAPTION_COLUMN!r} in the first "
+                f"line, found {', '.join(columns) or 'nothing'}"
+            )
+        for row in reader:
+            yield _checked_row(row, path, reader.line_num)
+    except csv.Error as error:
+        raise DataError(f"{path} is not a CSV file: {error}") from error
+
+
+def _jsonl_rows(text: str, path: str) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{path}, line {number} is not JSON: {error}") from error
+        yield _checked_row(row, path, number)
+
+
+def _checked_row(row: object, path: str, number: int) -> tuple[str, str]:
+    values = [row.get(k) if isinstance(row, dict) else None for k in (FILE_COLUMN, CAPTION_COLUMN)]
+    file, caption = values
+    if not isinstance(file, str) or not isinstance(caption, str) or not file or not caption.strip():
+        raise DataError(
+            f"{path}, line {number}: expected texts for {FILE_COLUMN!r} and {CAPTION_COLUMN!r}, "
+            f"got {file!r} and {caption!r}"
+        )
+    return posixpath.normpath(file), caption.strip()
