@@ -153,9 +153,8 @@ def _decode(data: bytes, *, name: str, max_pixels: int, reason: RejectReason) ->
 
 def _unreadable(name: str, reason: RejectReason, error: Exception) -> TargetError:
     cause = " ".join(str(error).split()) or type(error).__name__
-    return TargetError(
-        reason, f"{name} cannot be read as a picture: {cause.replace('<_io.BytesIO object', '<data')}"
-    )
+    cause = cause.replace("<_io.BytesIO object", "<data")
+    return TargetError(reason, f"{name} cannot be read as a picture: {cause}")
 
 
 def _turned_by_exif(picture: PilImage.Image) -> PilImage.Image:
@@ -188,10 +187,8 @@ def _scaled_to_8_bit(values: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 def _mask_values(picture: PilImage.Image, *, keep_indices: bool) -> NDArray[np.int64]:
     """Return one value per pixel: the palette's indices, or the brightest colour channel."""
-    if picture.mode == "P" and not keep_indices:
-        values = _to_rgb(picture)
-    else:
-        values = np.asarray(picture)
+    shows_colours = picture.mode == "P" and not keep_indices
+    values = _to_rgb(picture) if shows_colours else np.asarray(picture)
     if values.dtype == np.bool_:
         values = values.astype(np.uint8)
     if values.ndim == 3:

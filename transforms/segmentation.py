@@ -64,8 +64,9 @@ def _from_polygons(polygons: list[Any], *, size_hw: tuple[int, int], name: str) 
     if not usable:
         raise _malformed(name, "no polygon has three points")
     height, width = size_hw
-    encoded = coco_mask.merge(coco_mask.frPyObjects(usable, height, width))
-    return np.ascontiguousarray(coco_mask.decode(encoded)).view(np.bool_)
+    # The stubs know neither lists of polygons nor floats.
+    parts: Any = coco_mask.frPyObjects(usable, height, width)  # pyright: ignore
+    return np.ascontiguousarray(coco_mask.decode(coco_mask.merge(parts))).view(np.bool_)
 
 
 def _check_polygon(polygon: Any, *, name: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import zlib
@@ -86,7 +87,8 @@ class TestDecodeImage:
 
     def test_another_size_names_both(self) -> None:
         data = encode(PilImage.new("RGB", (7, 5)))
-        with pytest.raises(TargetError, match=r"b c\.png has 7 x 5 pixels, its mask 9 x 5") as error:
+        sizes = r"b c\.png has 7 x 5 pixels, its mask 9 x 5"
+        with pytest.raises(TargetError, match=sizes) as error:
             decode_image(data, name="b c.png", size_hw=(5, 9))
         assert reason_of(error) is RejectReason.SIZE_MISMATCH
 
@@ -109,14 +111,12 @@ class TestDecodeImage:
         whole = bytearray(encode(PilImage.new("RGB", (9, 8), (1, 2, 3)), "JPEG"))
         for _ in range(data.draw(st.integers(1, 4))):
             whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
-        try:
+        with contextlib.suppress(TargetError):
             assert decode_image(bytes(whole), name="a", size_hw=(8, 9)).shape == (8, 9, 3)
-        except TargetError:
-            pass
 
     @pytest.mark.parametrize("side", [12_000, 100_000])
     def test_a_bomb_is_rejected_by_its_header(self, side: int) -> None:
-        with pytest.raises(TargetError, match="more than|decompression bomb") as error:
+        with pytest.raises(TargetError, match=r"more than|decompression bomb") as error:
             decode_image(_bomb(side), name="bomb.png", size_hw=(side, side))
         assert reason_of(error) is RejectReason.TOO_LARGE
 
@@ -239,7 +239,7 @@ class TestTrueSamples:
             masks = decode_mask_image(path.read_bytes(), name=path.name, rule=MaskRule.FOREGROUND)
             assert 0.02 < masks.truth.mean() < 0.98
 
-    def test_grabcut_has_a_band_to_ignore(self, shared_data: Path) -> None:
+    def test_grabcut_mostly_has_a_band_to_ignore(self, shared_data: Path) -> None:
         paths = sorted((shared_data / "iseg/GrabCut/boundary_GT").glob("*.bmp"))
         assert len(paths) == 20
         ignored = 0
@@ -248,4 +248,4 @@ class TestTrueSamples:
             assert masks.ignore is not None
             ignored += bool(masks.ignore.any())
             assert not (masks.ignore & masks.truth).any()
-        assert ignored == 0
+        assert ignored == 18

@@ -44,7 +44,8 @@ def assert_rejected(segmentation: object, reason: RejectReason, match: str) -> N
 class TestPolygons:
     def test_are_rasterised_as_coco_does(self) -> None:
         mask = to_mask([SQUARE])
-        expected = coco_mask.decode(coco_mask.frPyObjects([SQUARE], *SIZE_HW))[:, :, 0]
+        encoded: Any = coco_mask.frPyObjects([SQUARE], *SIZE_HW)  # pyright: ignore
+        expected = coco_mask.decode(encoded)[:, :, 0]
         np.testing.assert_array_equal(mask, expected.astype(bool))
         assert mask.dtype == np.bool_
         assert mask.shape == SIZE_HW

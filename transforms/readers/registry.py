@@ -8,8 +8,21 @@ from dataclasses import dataclass, field, replace
 
 from transforms.errors import ConfigError
 from transforms.protocols import DatasetReader
+from transforms.readers.coco import LICENCE as COCO_LICENCE
+from transforms.readers.coco import open_coco
+from transforms.readers.folder import LICENCE as FOLDER_LICENCE
+from transforms.readers.folder import open_folder
+from transforms.readers.hqseg import PARTS, open_hqseg, splits_of
+from transforms.readers.interactive import BENCHMARKS, open_interactive
+from transforms.readers.reasonseg import LICENCE as REASONSEG_LICENCE
+from transforms.readers.reasonseg import open_reasonseg
+from transforms.readers.refer import LICENCE as REFER_LICENCE
+from transforms.readers.refer import open_refer
 from transforms.readers.shapes import LICENCE as SHAPES_LICENCE
+from transforms.readers.shapes import SPLITS as SHAPES_SPLITS
 from transforms.readers.shapes import ShapesOptions, ShapesReader
+from transforms.readers.trace import LICENCE as TRACE_LICENCE
+from transforms.readers.trace import open_trace
 from transforms.storage import LocalStorage, Storage
 
 
@@ -56,17 +69,70 @@ class DatasetEntry:
 
 
 def _open_shapes(name: str, options: ReaderOptions) -> DatasetReader:
-    return ShapesReader(options.shapes, options.split or "train")
+    return ShapesReader(options.shapes, options.split or SHAPES_SPLITS[0])
 
+
+def _refer(summary: str, splits: tuple[str, ...]) -> DatasetEntry:
+    return DatasetEntry(summary, splits, "train", REFER_LICENCE, True, open_refer)
+
+
+def _part(name: str, summary: str) -> DatasetEntry:
+    splits = splits_of(name)
+    licence = PARTS[name].licence if name in PARTS else "by part, see the rows"
+    return DatasetEntry(summary, splits, splits[0], licence, True, open_hqseg)
+
+
+def _benchmark(name: str, summary: str) -> DatasetEntry:
+    return DatasetEntry(
+        summary, ("test",), "test", BENCHMARKS[name].licence, True, open_interactive
+    )
+
+
+_REFCOCO_SPLITS = ("train", "val", "testA", "testB")
 
 DATASETS: Mapping[str, DatasetEntry] = {
     "shapes": DatasetEntry(
         "generated scenes with exact masks",
-        ("train", "val", "test"),
-        "train",
+        SHAPES_SPLITS,
+        SHAPES_SPLITS[0],
         SHAPES_LICENCE,
         False,
         _open_shapes,
+    ),
+    "refcoco": _refer("RefCOCO", _REFCOCO_SPLITS),
+    "refcoco+": _refer("RefCOCO+, no words of place", _REFCOCO_SPLITS),
+    "refcocog": _refer("RefCOCOg, longer sentences", ("train", "val", "test")),
+    "refclef": _refer("RefCLEF", ("train", "val", "test", "testA", "testB", "testC")),
+    "hqseg44k": _part("hqseg44k", "all parts of HQSeg-44K that are there"),
+    "hres": _part("hres", "DIS5K and ThinObject-5K"),
+    "dis5k": _part("dis5k", "DIS5K"),
+    "thinobject5k": _part("thinobject5k", "ThinObject-5K"),
+    "fss1000": _part("fss1000", "FSS-1000"),
+    "duts": _part("duts", "DUTS"),
+    "ecssd": _part("ecssd", "ECSSD"),
+    "msra10k": _part("msra10k", "MSRA-10K"),
+    "coift": _part("coift", "COIFT"),
+    "hrsod": _part("hrsod", "HRSOD"),
+    "reasonseg": DatasetEntry(
+        "ReasonSeg",
+        ("train", "val", "test"),
+        "train",
+        REASONSEG_LICENCE,
+        True,
+        open_reasonseg,
+    ),
+    "coco": DatasetEntry(
+        "any COCO or LVIS instances file", None, "val2017", COCO_LICENCE, True, open_coco
+    ),
+    "grabcut": _benchmark("grabcut", "GrabCut"),
+    "berkeley": _benchmark("berkeley", "Berkeley"),
+    "davis": _benchmark("davis", "DAVIS frames"),
+    "coco_mval": _benchmark("coco_mval", "COCO_MVal"),
+    "folder": DatasetEntry(
+        "images/ and masks/ of your own", ("all",), "all", FOLDER_LICENCE, True, open_folder
+    ),
+    "trace": DatasetEntry(
+        "a click trace JSON of the reference", ("all",), "all", TRACE_LICENCE, True, open_trace
     ),
 }
 
@@ -80,6 +146,16 @@ def check_dataset_name(name: str) -> str | None:
     return f"--dataset {name!r} is unknown; {hint}choose from {', '.join(DATASETS)}"
 
 
+def check_split(name: str, split: str | None) -> str | None:
+    """Return what is wrong with a `--split` of a data set, None if it may exist."""
+    splits = DATASETS[name].splits
+    if split is None or splits is None or split in splits:
+        return None
+    close = difflib.get_close_matches(split, splits, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"--split {split!r}: {name} has no such split; {hint}choose from {', '.join(splits)}"
+
+
 def open_reader(name: str, options: ReaderOptions) -> DatasetReader:
     """Open a data set.
 
@@ -88,6 +164,8 @@ def open_reader(name: str, options: ReaderOptions) -> DatasetReader:
         LayoutError: `data_root` does not hold the data set.
     """
     if (problem := check_dataset_name(name)) is not None:
+        raise ConfigError([problem])
+    if (problem := check_split(name, options.split)) is not None:
         raise ConfigError([problem])
     entry = DATASETS[name]
     return entry.build(name, replace(options, split=options.split or entry.default_split))

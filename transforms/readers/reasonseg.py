@@ -1,0 +1,189 @@
+"""ReasonSeg: a picture and a JSON of polygons beside it, with a sentence that takes reasoning."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from transforms.errors import LayoutError, TargetError
+from transforms.images import image_size_hw
+from transforms.protocols import Image, Mask, TruthMasks
+from transforms.readers.paired_files import shown_entries
+from transforms.readers.picture_files import load_image_file, read_below, split_suffix
+from transforms.records import Reject, RejectReason, TargetRef
+from transforms.segmentation import segmentation_to_mask
+from transforms.storage import Storage
+
+if TYPE_CHECKING:
+    from transforms.readers.registry import ReaderOptions
+
+LICENCE = "ReasonSeg (LISA): Apache-2.0; pictures: OpenImages and ScanNet terms"
+
+
+@dataclass(frozen=True)
+class ReasonSegReader:
+    """One target per picture: the union of its shapes labelled ``target``.
+
+    Attributes:
+        name: the `--dataset` name.
+        split: train, val or test.
+        root: the data root as the user gave it.
+        storage: reaches `root`.
+        folder: of pictures and JSON files, relative to `root`.
+    """
+
+    name: str
+    split: str
+    root: str
+    storage: Storage
+    folder: str
+
+    def describe_layout(self) -> str:
+        """Return one line on what was recognised."""
+        return f"ReasonSeg in {posixpath.join(self.root, self.folder)}"
+
+    def read_targets(self) -> Iterator[TargetRef | Reject]:
+        """List the pictures, sorted by name; the JSON beside each is read for its texts."""
+        folder = posixpath.join(self.root, self.folder)
+        files: dict[str, set[str]] = {}
+        for name in self.storage.list_dir(folder):
+            stem, suffix = split_suffix(name)
+            if suffix in (".jpg", ".json"):
+                files.setdefault(stem, set()).add(name)
+        for stem, names in sorted(files.items()):
+            image = next((n for n in names if not n.endswith(".json")), None)
+            ref = self._bare_ref(stem, image or f"{stem}.jpg")
+            try:
+                if image is None:
+                    raise TargetError(
+                        RejectReason.MISSING_IMAGE, f"{folder} holds no picture {stem}.jpg"
+                    )
+                yield replace(ref, expressions=_texts(self._read(f"{stem}.json"), stem))
+            except TargetError as error:
+                yield Reject(ref, error.reason, error.message)
+
+    def load_truth(self, ref: TargetRef) -> TruthMasks:
+        """Rasterise a target's shapes at the picture's size. Raises TargetError."""
+        stem = json.loads(ref.truth_ref)["stem"]
+        data = read_below(
+            self.storage,
+            self.root,
+            ref.image_path,
+            missing=RejectReason.MISSING_IMAGE,
+            unreadable=RejectReason.UNREADABLE_IMAGE,
+        )
+        size_hw = image_size_hw(data, name=ref.image_path)
+        shapes = _shapes(self._read(f"{stem}.json"), stem)
+        truth = _union(shapes, "target", size_hw=size_hw, name=stem)
+        if truth is None:
+            raise TargetError(RejectReason.EMPTY_MASK, f"{stem}.json has no shape of the target")
+        ignore = _union(shapes, "ignore", size_hw=size_hw, name=stem)
+        return TruthMasks(truth, None if ignore is None else ignore & ~truth)
+
+    def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
+        """Read a picture as uint8 RGB. Raises TargetError."""
+        return load_image_file(self.storage, self.root, image_path, size_hw=size_hw)
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = posixpath.join(self.folder, name)
+        data = read_below(
+            self.storage,
+            self.root,
+            path,
+            missing=RejectReason.MISSING_ANNOTATION,
+            unreadable=RejectReason.MALFORMED_ENTRY,
+        )
+        try:
+            # A few files of the data set are in the old Western European encoding.
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = data.decode("cp1252", "replace")
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise TargetError(
+                RejectReason.MALFORMED_ENTRY, f"{path} is not JSON: {error}"
+            ) from error
+        if not isinstance(content, dict):
+            raise TargetError(
+                RejectReason.MALFORMED_ENTRY,
+                f"{path} holds a {type(content).__name__}, expected an object",
+            )
+        return content
+
+    def _bare_ref(self, stem: str, image: str) -> TargetRef:
+        return TargetRef(
+            target_id=f"{self.name}/{self.split}/{stem}",
+            dataset=self.name,
+            split=self.split,
+            image_path=posixpath.join(self.folder, image),
+            image_name=image,
+            image_id=None,
+            object_id=0,
+            expressions=(),
+            truth_ref=json.dumps({"stem": stem}),
+            licence=LICENCE,
+        )
+
+
+def open_reasonseg(name: str, options: ReaderOptions) -> ReasonSegReader:
+    """Open a split; the data root holds ``ReasonSeg/`` or is that folder.
+
+    Raises:
+        LayoutError: it is not there.
+    """
+    root, storage, split = options.data_root or "", options.storage, options.split or "train"
+    for folder in (f"ReasonSeg/{split}", split):
+        if storage.is_dir(posixpath.join(root, folder)):
+            return ReasonSegReader(name, split, root, storage, folder)
+    raise LayoutError(
+        f"{root} does not hold ReasonSeg, split {split}: looked for ReasonSeg/{split}/ and "
+        f"{split}/; found: {shown_entries(storage, root)}; check --data-root and --split"
+    )
+
+
+def _texts(content: dict[str, Any], stem: str) -> tuple[str, ...]:
+    text = content.get("text")
+    texts = text if isinstance(text, list) else [text]
+    found = tuple(t.strip() for t in texts if isinstance(t, str) and t.strip())
+    if not found:
+        raise TargetError(
+            RejectReason.MALFORMED_ENTRY, f"{stem}.json has the text {text!r:.80}, expected words"
+        )
+    return found
+
+
+def _shapes(content: dict[str, Any], stem: str) -> list[Any]:
+    shapes = content.get("shapes")
+    if not isinstance(shapes, list):
+        raise TargetError(
+            RejectReason.MALFORMED_ENTRY,
+            f"{stem}.json: shapes is a {type(shapes).__name__}, expected a list",
+        )
+    return shapes
+
+
+def _union(
+    shapes: list[Any], label: str, *, size_hw: tuple[int, int], name: str
+) -> Mask | None:
+    """Return the union of the shapes with a label, None without any."""
+    polygons = []
+    for shape in shapes:
+        if not isinstance(shape, dict) or not isinstance(shape.get("points"), list):
+            raise TargetError(
+                RejectReason.MALFORMED_SEGMENTATION, f"{name}.json: a shape has no list of points"
+            )
+        if str(shape.get("label")).casefold() == label:
+            polygons.append([v for point in shape["points"] for v in _pair(point, name)])
+    return segmentation_to_mask(polygons, size_hw=size_hw, name=name) if polygons else None
+
+
+def _pair(point: Any, name: str) -> list[Any]:
+    if not isinstance(point, list) or len(point) != 2:
+        raise TargetError(
+            RejectReason.MALFORMED_SEGMENTATION, f"{name}.json: {point!r:.40} is no point [x, y]"
+        )
+    return point
