@@ -33,9 +33,10 @@ def render_data_card(
     lines = [
         f"# Click trajectories on {_cell(config['dataset'])} ({_cell(config['split'])})",
         "",
-        "Simulated annotation: at each step a click, the mask that an interactive segmentation tool",
-        "answers with, and its IoU with the ground truth. Masks and clicks are made by software;",
-        "expressions and ground truth come from the data sets below. No picture is included.",
+        "Simulated annotation: at each step a click, the mask with which an interactive",
+        "segmentation tool answers, and its IoU with the ground truth. Clicks and masks are made by",
+        "software; expressions and ground truth come from the data sets below. No picture is",
+        "included.",
         "",
         "| | |",
         "|---|---|",

@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NoReturn, TypeVar
 
-from transforms.readers.registry import DATASETS, ReaderOptions, check_dataset_name
-from transforms.readers.shapes import ShapesOptions
-from transforms.readers.shapes_scene import DIFFICULTIES
-
 from pipelines.runners import LOCAL_RUNNER, REFUSED_RUNNERS, RunnerChoice, check_runner_flags
 from transforms.errors import ConfigError
 from transforms.policies.registry import POLICIES, check_policy_name
+from transforms.readers.registry import DATASETS, ReaderOptions, check_dataset_name, check_split
+from transforms.readers.shapes import ShapesOptions
+from transforms.readers.shapes_scene import DIFFICULTIES
 from transforms.rollout import Limits
 from transforms.segmenters.registry import SEGMENTERS, SegmenterOptions, check_segmenter_name
 from transforms.simulation import AreaFilter, InitialAction
@@ -226,8 +225,10 @@ def trajectories_config(
         check.note(f"--dataset is missing; choose from {', '.join(DATASETS)}")
     elif (problem := check_dataset_name(dataset)) is not None:
         check.note(problem)
-    elif DATASETS[dataset].needs_data_root and not arguments.data_root:
-        check.note(f"--data-root is missing: say where {dataset} lies")
+    else:
+        check.maybe(check_split(dataset, arguments.split))
+        if DATASETS[dataset].needs_data_root and not arguments.data_root:
+            check.note(f"--data-root is missing: say where {dataset} lies")
     if not arguments.out:
         check.note("--out is missing: name the output folder")
 

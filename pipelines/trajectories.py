@@ -15,7 +15,6 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
-from transforms.readers.registry import open_reader
 
 from export.data_card import render_data_card
 from export.manifest import FileEntry, build_manifest
@@ -26,6 +25,7 @@ from pipelines.runners import make_runner, pipeline_options
 from transforms.errors import ConfigError, DataError, HlmatError, IncompleteError, OutputError
 from transforms.output_layout import OutputLayout
 from transforms.protocols import DatasetReader
+from transforms.readers.registry import open_reader
 from transforms.records import Provenance
 from transforms.segmenters.registry import describe_segmenter, load_segmenter
 from transforms.simulation import SimulationRecipe
@@ -33,7 +33,6 @@ from transforms.steps.beam_storage import storage_for
 from transforms.steps.click_simulation import ClickSimulationHandler, SimulateClicks
 from transforms.steps.shards import ShardPlan, WriteShards
 from transforms.steps.work_units import ReadWorkUnits
-from transforms.storage import Storage
 from transforms.work_units import WorkUnit, plan_units, select_items, unit_to_json
 
 UNITS_PER_PLAN_FILE = 64

@@ -33,6 +33,4 @@ def test_the_card_names_counts_weights_settings_and_terms():
 def test_names_cannot_become_markup():
     config = {**CONFIG, "dataset": "a|b\n# <script>*x*"}
     card = render_data_card(config=config, counts=COUNTS, licences={})
-    assert card.splitlines()[0] == (
-        "# Click trajectories on a\\|b \\# \\<script\\>\\*x\\* (train)"
-    )
+    assert card.splitlines()[0] == ("# Click trajectories on a\\|b \\# \\<script\\>\\*x\\* (train)")

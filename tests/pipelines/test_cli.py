@@ -96,7 +96,7 @@ def test_the_same_bytes_with_any_number_of_workers(finished: Path, tmp_path: Pat
     assert contents(tmp_path / "out") == contents(finished)
 
 
-SLOW_SEGMENTER = '''
+SLOW_SEGMENTER = """
 import time
 from transforms.segmenters.disc import DiscSegmenter
 
@@ -104,7 +104,7 @@ class Slow(DiscSegmenter):
     def set_image(self, image):
         time.sleep(0.4)
         super().set_image(image)
-'''
+"""
 
 
 def slow_command(out: Path) -> list[str]:
@@ -324,9 +324,7 @@ def test_every_problem_of_an_export_is_told(
 ):
     flags = ("--codec", "decimals", "--mask-colour", "mauve", "--opacity", "2", "--max-side", "0")
     out = tmp_path / "sft"
-    assert (
-        run("export", "--from", finished, "--format", "llamafactory", "--out", out, *flags) == 2
-    )
+    assert run("export", "--from", finished, "--format", "llamafactory", "--out", out, *flags) == 2
     message = capsys.readouterr().err
     for part in ("'llamafactory'", "'decimals'", "'mauve'", "--opacity 2", "--max-side 0"):
         assert part in message

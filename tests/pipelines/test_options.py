@@ -91,6 +91,10 @@ def test_every_problem_is_told_at_once():
     [
         ((*BASE[2:],), "--dataset is missing; choose from"),
         (("--dataset", "dis5k", "--out", "o"), "--data-root is missing: say where dis5k lies"),
+        (
+            (*BASE, "--split", "tset"),
+            "--split 'tset': shapes has no such split; did you mean 'test'?",
+        ),
         ((*BASE, "--target-iou", "0"), "use 'none' to never stop for it"),
         ((*BASE, "--target-iou", "high"), "expected a number from 0 to 1"),
         ((*BASE, "--shard", "1-4"), "--shard '1-4': expected I/N"),

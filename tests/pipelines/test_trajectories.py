@@ -8,12 +8,12 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
+from scene_reader import SceneReader
 
 from pipelines.options import TrajectoriesConfig
 from pipelines.run_folder import RunFolder
 from pipelines.runners import RunnerChoice, make_runner, pipeline_options
 from pipelines.trajectories import Plan, build_pipeline, make_trajectories, write_plan
-from scene_reader import SceneReader
 from transforms.errors import ConfigError, DataError, IncompleteError
 from transforms.output_layout import OutputLayout
 from transforms.readers.registry import ReaderOptions

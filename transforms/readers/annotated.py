@@ -11,14 +11,19 @@ from transforms.records import RejectReason, TargetRef
 from transforms.segmentation import segmentation_to_mask
 
 
-def segmentation_ref(segmentation: Any, *, size_hw: tuple[int, int]) -> str:
+def segmentation_ref(
+    segmentation: Any, *, size_hw: tuple[int, int], ignore: str | None = None
+) -> str:
     """Return a `truth_ref` for a COCO segmentation.
 
     Args:
         segmentation: polygons or run lengths, as the file has them.
         size_hw: (height, width) of the image according to the file.
+        ignore: compressed run lengths of the pixels that count for nothing, or None.
     """
     content = {"segmentation": segmentation, "size": list(size_hw)}
+    if ignore is not None:
+        content["ignore"] = ignore
     return json.dumps(content, separators=(",", ":"), default=_counts_as_text)
 
 
@@ -33,7 +38,17 @@ def load_segmentation(ref: TargetRef) -> TruthMasks:
     mask = segmentation_to_mask(
         content["segmentation"], size_hw=(height, width), name=ref.target_id
     )
-    return TruthMasks(mask)
+    counts = content.get("ignore")
+    if counts is None:
+        return TruthMasks(mask)
+    run_lengths = {"counts": counts, "size": [height, width]}
+    try:
+        ignore = segmentation_to_mask(run_lengths, size_hw=(height, width), name=ref.target_id)
+    except TargetError as error:
+        if error.reason is not RejectReason.EMPTY_MASK:
+            raise
+        return TruthMasks(mask)
+    return TruthMasks(mask, ignore & ~mask)
 
 
 def image_size(image: dict[str, Any], *, name: str) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from transforms.errors import LayoutError, TargetError
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from transforms.readers.registry import ReaderOptions
 
 LICENCE = "annotations CC BY 4.0 (COCO, LVIS) or as their file says; pictures: terms of Flickr"
+
+_PROBED_PICTURES = 20
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ class CocoReader:
         of_image: Counter[str] = Counter()
         for entry in sorted(need_list(content, "annotations", path=path), key=_sort_key):
             fields = entry if isinstance(entry, dict) else {}
-            ref = self._bare_ref(fields, folder=folder, image=images.get(fields.get("image_id")))
+            image = images.get(_whole_number(fields, "image_id"))
+            ref = self._bare_ref(fields, folder=folder, image=image)
             ref = replace(ref, object_id=of_image[ref.image_path])
             of_image[ref.image_path] += 1
             try:
@@ -87,16 +91,17 @@ class CocoReader:
         return load_image_file(self.storage, self.root, image_path, size_hw=size_hw)
 
     def _images_folder(self, images: Mapping[int, dict[str, Any]]) -> str:
-        """Find the folder that holds the first picture with a proper name."""
+        """Find the folder that holds the first pictures with a proper name."""
         candidates = [self.split, f"images/{self.split}", "images", "", "train2017", "val2017"]
-        for image in images.values():
+        for image in islice(images.values(), _PROBED_PICTURES):
             name = _file_name(image)
             try:
                 places = [join_under(self.root, posixpath.join(c, name)) for c in candidates]
             except TargetError:
                 continue
-            there = (c for c, p in zip(candidates, places, strict=True) if self.storage.is_file(p))
-            return next(there, self.split)
+            for candidate, place in zip(candidates, places, strict=True):
+                if name and self.storage.is_file(place):
+                    return candidate
         return self.split
 
     def _bare_ref(
@@ -144,12 +149,15 @@ def _file_name(image: Mapping[str, Any]) -> str:
     return posixpath.join(*url.split("/")[-2:]) if isinstance(url, str) and "/" in url else ""
 
 
+def _whole_number(fields: Mapping[str, Any], key: str) -> int:
+    """Return an id, or one that nothing has."""
+    value = fields.get(key)
+    return value if type(value) is int else -1
+
+
 def _sort_key(entry: Any) -> tuple[int, int]:
     fields = entry if isinstance(entry, dict) else {}
-    image_id, entry_id = (
-        n if type(n) is int else -1 for n in (fields.get("image_id"), fields.get("id"))
-    )
-    return image_id, entry_id
+    return _whole_number(fields, "image_id"), _whole_number(fields, "id")
 
 
 def _checked(
@@ -170,7 +178,7 @@ def _checked(
             RejectReason.DUPLICATE_ID, f"annotation id {entry['id']} occurs again; the first counts"
         )
     seen.add(entry["id"])
-    image = images.get(entry.get("image_id", -1))
+    image = images.get(_whole_number(entry, "image_id"))
     if image is None:
         raise TargetError(
             RejectReason.MISSING_ANNOTATION,
@@ -182,7 +190,7 @@ def _checked(
             f"image {image['id']} has neither a file_name nor a coco_url",
         )
     join_under("data root", ref.image_path)
-    category = categories.get(entry.get("category_id", -1))
+    category = categories.get(_whole_number(entry, "category_id"))
     if not isinstance(category, str) or not category:
         raise TargetError(
             RejectReason.MALFORMED_ENTRY,

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 IMAGES, MASKS = "images", "masks"
 CAPTIONS_CSV, CAPTIONS_JSONL = "captions.csv", "captions.jsonl"
-FILE_COLUMN, CAPTION_COLUMN = "file", "caption"
+FILE_COLUMNS = ("file", "file_name", "filename", "image", "name")
+CAPTION_COLUMNS = ("caption", "text", "expression")
+"""What the two columns of captions may be called; further columns are left alone."""
 LICENCE = "the user's own"
 
 
@@ -158,10 +160,10 @@ def _csv_rows(text: str, path: str) -> Iterator[tuple[str, str]]:
     try:
         reader = csv.DictReader(io.StringIO(text), strict=True)
         columns = reader.fieldnames or []
-        if FILE_COLUMN not in columns or CAPTION_COLUMN not in columns:
+        if _first_of(FILE_COLUMNS, columns) is None or _first_of(CAPTION_COLUMNS, columns) is None:
             raise DataError(
-                f"{path}: expected the columns {FILE_COLUMN!r} and {CAPTION_COLUMN!r} in the first "
-                f"line, found {', '.join(columns) or 'nothing'}"
+                f"{path}: expected the columns 'file' and 'caption' in the first line, found "
+                f"{', '.join(columns) or 'nothing'}"
             )
         for row in reader:
             yield _checked_row(row, path, reader.line_num)
@@ -180,12 +182,17 @@ def _jsonl_rows(text: str, path: str) -> Iterator[tuple[str, str]]:
         yield _checked_row(row, path, number)
 
 
+def _first_of(names: Sequence[str], there: Collection[str]) -> str | None:
+    return next((name for name in names if name in there), None)
+
+
 def _checked_row(row: object, path: str, number: int) -> tuple[str, str]:
-    values = [row.get(k) if isinstance(row, dict) else None for k in (FILE_COLUMN, CAPTION_COLUMN)]
-    file, caption = values
+    fields = row if isinstance(row, dict) else {}
+    file = fields.get(_first_of(FILE_COLUMNS, fields))
+    caption = fields.get(_first_of(CAPTION_COLUMNS, fields))
     if not isinstance(file, str) or not isinstance(caption, str) or not file or not caption.strip():
         raise DataError(
-            f"{path}, line {number}: expected texts for {FILE_COLUMN!r} and {CAPTION_COLUMN!r}, "
-            f"got {file!r} and {caption!r}"
+            f"{path}, line {number}: expected texts for 'file' and 'caption', got {file!r} and "
+            f"{caption!r}"
         )
     return posixpath.normpath(file), caption.strip()

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SAM_HQ = "sam-hq's tree"
 ORIGINAL = "the original tree"
+# Sub-folders that say neither which data set nor which split theirs is.
+_COMMON_NAMES = (("", ""), ("im", "gt"), ("images", "masks"))
 
 
 @dataclass(frozen=True)
@@ -243,12 +245,13 @@ def _recognise(
 
 def _places(layout: Layout, *, root: str, storage: Storage) -> Iterator[str]:
     """List where below the root a layout's folder may be: its whole path, every end of it, the
-    root itself if it bears the folder's name or has named sub-folders, and one level deeper."""
+    root itself if it bears the folder's name or has telling sub-folders, and one level deeper."""
     parts = layout.folder.split("/")
     for skipped in range(len(parts)):
         yield "/".join(parts[skipped:])
     root_name = posixpath.basename(root.rstrip("/"))
-    if layout.images or root_name.casefold() == parts[-1].casefold():
+    is_telling = (layout.images, layout.masks) not in _COMMON_NAMES or layout.listing
+    if is_telling or root_name.casefold() == parts[-1].casefold():
         yield ""
     for name in storage.list_dir(root):
         if name.endswith("/"):

@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from transforms.errors import DataError, TargetError
+from transforms.errors import DataError
 from transforms.images import MaskRule
 from transforms.protocols import Image, TruthMasks
 from transforms.readers.picture_files import (

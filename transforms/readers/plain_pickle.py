@@ -42,7 +42,7 @@ def load_plain_pickle(data: bytes, *, name: str) -> object:
 class _PlainUnpickler(pickle.Unpickler):
     def __init__(self, data: bytes, name: str) -> None:
         # Python 2 wrote its texts as bytes; ASCII and UTF-8 ones come out as text.
-        super().__init__(io.BytesIO(data), encoding="utf-8", errors="surrogateescape")
+        super().__init__(io.BytesIO(data), encoding="utf-8", errors="replace")
         self._name = name
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:

@@ -12,7 +12,12 @@ from transforms.errors import LayoutError, TargetError
 from transforms.images import image_size_hw
 from transforms.protocols import Image, Mask, TruthMasks
 from transforms.readers.paired_files import shown_entries
-from transforms.readers.picture_files import load_image_file, read_below, split_suffix
+from transforms.readers.picture_files import (
+    IMAGE_SUFFIXES,
+    load_image_file,
+    read_below,
+    split_suffix,
+)
 from transforms.records import Reject, RejectReason, TargetRef
 from transforms.segmentation import segmentation_to_mask
 from transforms.storage import Storage
@@ -51,10 +56,10 @@ class ReasonSegReader:
         files: dict[str, set[str]] = {}
         for name in self.storage.list_dir(folder):
             stem, suffix = split_suffix(name)
-            if suffix in (".jpg", ".json"):
+            if suffix in (*IMAGE_SUFFIXES, ".json"):
                 files.setdefault(stem, set()).add(name)
         for stem, names in sorted(files.items()):
-            image = next((n for n in names if not n.endswith(".json")), None)
+            image = min((n for n in names if split_suffix(n)[1] in IMAGE_SUFFIXES), default=None)
             ref = self._bare_ref(stem, image or f"{stem}.jpg")
             try:
                 if image is None:
@@ -75,12 +80,18 @@ class ReasonSegReader:
             missing=RejectReason.MISSING_IMAGE,
             unreadable=RejectReason.UNREADABLE_IMAGE,
         )
-        size_hw = image_size_hw(data, name=ref.image_path)
-        shapes = _shapes(self._read(f"{stem}.json"), stem)
+        content = self._read(f"{stem}.json")
+        size_hw = _labelled_size(content, image_size_hw(data, name=ref.image_path))
+        shapes = _shapes(content, stem)
         truth = _union(shapes, "target", size_hw=size_hw, name=stem)
         if truth is None:
             raise TargetError(RejectReason.EMPTY_MASK, f"{stem}.json has no shape of the target")
-        ignore = _union(shapes, "ignore", size_hw=size_hw, name=stem)
+        try:
+            ignore = _union(shapes, "ignore", size_hw=size_hw, name=stem)
+        except TargetError as error:
+            if error.reason is not RejectReason.EMPTY_MASK:
+                raise
+            ignore = None
         return TruthMasks(truth, None if ignore is None else ignore & ~truth)
 
     def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
@@ -156,6 +167,12 @@ def _texts(content: dict[str, Any], stem: str) -> tuple[str, ...]:
     return found
 
 
+def _labelled_size(content: dict[str, Any], stored_hw: tuple[int, int]) -> tuple[int, int]:
+    """Return the size that the shapes were drawn at: the stored one, or that turned by EXIF."""
+    drawn = (content.get("imageHeight"), content.get("imageWidth"))
+    return stored_hw[::-1] if drawn == stored_hw[::-1] else stored_hw
+
+
 def _shapes(content: dict[str, Any], stem: str) -> list[Any]:
     shapes = content.get("shapes")
     if not isinstance(shapes, list):
@@ -166,9 +183,7 @@ def _shapes(content: dict[str, Any], stem: str) -> list[Any]:
     return shapes
 
 
-def _union(
-    shapes: list[Any], label: str, *, size_hw: tuple[int, int], name: str
-) -> Mask | None:
+def _union(shapes: list[Any], label: str, *, size_hw: tuple[int, int], name: str) -> Mask | None:
     """Return the union of the shapes with a label, None without any."""
     polygons = []
     for shape in shapes:

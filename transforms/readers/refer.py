@@ -29,7 +29,9 @@ SPLIT_BY: Mapping[str, tuple[str, ...]] = {
 }
 """Who made the splits; the first is the default."""
 
-LICENCE = "RefCOCO family: Apache-2.0 (refer); COCO annotations CC BY 4.0; pictures: terms of Flickr"
+LICENCE = (
+    "RefCOCO family: Apache-2.0 (refer); COCO annotations CC BY 4.0; pictures: terms of Flickr"
+)
 
 _BASES = ("", "refer_seg")
 _COCO_FOLDERS = ("images/mscoco/images/train2014", "images/train2014", "train2014")
@@ -230,6 +232,4 @@ def _with_truth(
             RejectReason.MISSING_ANNOTATION, f"{ref.target_id}: instances.json lacks {what}"
         )
     size_hw = image_size(image, name=ref.target_id)
-    return replace(
-        ref, truth_ref=segmentation_ref(annotation.get("segmentation"), size_hw=size_hw)
-    )
+    return replace(ref, truth_ref=segmentation_ref(annotation.get("segmentation"), size_hw=size_hw))

@@ -88,7 +88,8 @@ def _benchmark(name: str, summary: str) -> DatasetEntry:
     )
 
 
-_REFCOCO_SPLITS = ("train", "val", "testA", "testB")
+# The last one is google's.
+_REFCOCO_SPLITS = ("train", "val", "testA", "testB", "test")
 
 DATASETS: Mapping[str, DatasetEntry] = {
     "shapes": DatasetEntry(

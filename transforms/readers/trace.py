@@ -93,21 +93,28 @@ class TraceReader:
             ref = self._make_ref({}, f"record {index}", image_path="unknown", image_name="unknown")
             return Reject(ref, record.reason, record.message)
         name = record["image_name"]
-        private = record.get(PRIVATE_KEY)
-        own_id = private.get("target_id") if isinstance(private, dict) else None
-        target_id = own_id or f"{name}/{record['gt_ann'].get('object_id', 0)}"
+        target_id = (
+            _own_text(record, "target_id") or f"{name}/{record['gt_ann'].get('object_id', 0)}"
+        )
         file_name = f"COCO_train2014_{name:012d}.jpg" if isinstance(name, int) else name
         try:
-            image_path = self._find_picture(file_name, is_coco=isinstance(name, int))
+            image_path = self._find_picture(
+                file_name,
+                is_coco=isinstance(name, int),
+                own_path=_own_text(record, "image_path"),
+            )
         except TargetError as error:
             ref = self._make_ref(record, target_id, image_path="unknown", image_name=file_name)
             return Reject(ref, error.reason, error.message)
         return self._make_ref(record, target_id, image_path=image_path, image_name=file_name)
 
-    def _find_picture(self, file_name: str, *, is_coco: bool) -> str:
+    def _find_picture(self, file_name: str, *, is_coco: bool, own_path: str | None) -> str:
         folders = _COCO_FOLDERS if is_coco else _FILE_FOLDERS
         paths = [posixpath.join(folder, file_name) for folder in folders]
-        join_under(self.root, file_name)
+        if own_path is not None:
+            paths.insert(0, own_path)
+        for path in paths:
+            join_under(self.root, path)
         there = (p for p in paths if self.storage.is_file(posixpath.join(self.root, p)))
         return next(there, paths[0])
 
@@ -127,9 +134,20 @@ class TraceReader:
             image_id=image_id if isinstance(image_id, int) else None,
             object_id=truth.get("object_id", 0),
             expressions=(caption,) if isinstance(caption, str) else tuple(caption),
-            truth_ref=segmentation_ref(truth.get("segmentation"), size_hw=size_hw),
-            licence=LICENCE,
+            truth_ref=segmentation_ref(
+                truth.get("segmentation"),
+                size_hw=size_hw,
+                ignore=_own_text(record, "ignore_rle"),
+            ),
+            licence=_own_text(record, "licence") or LICENCE,
         )
+
+
+def _own_text(record: dict[str, Any], key: str) -> str | None:
+    """Return what the key `hlmat` says beyond the reference's fields."""
+    private = record.get(PRIVATE_KEY)
+    value = private.get(key) if isinstance(private, dict) else None
+    return value if isinstance(value, str) else None
 
 
 def open_trace(name: str, options: ReaderOptions) -> TraceReader:

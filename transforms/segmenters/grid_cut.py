@@ -43,6 +43,7 @@ def cut_with_value(
             f"pairwise weights must have the shape {(4, height, width)} that belongs to unary "
             f"costs of shape {(height, width)}, got {pairwise.shape}"
         )
+    # A frame of nodes without edges: no neighbour needs a bounds check.
     terminal = np.zeros((height + 2, width + 2), np.int32)
     terminal[1:-1, 1:-1] = unary
     capacity = np.zeros((height + 2, width + 2, 8), np.int32)
@@ -58,26 +59,84 @@ def cut_with_value(
     return labels, int(value)
 
 
+# Boykov and Kolmogorov, "An Experimental Comparison of Min-Cut/Max-Flow Algorithms for Energy
+# Minimization in Vision", PAMI 2004, with the distance and time marks that the paper describes.
+# Two trees grow, one from the object's terminal and one from the background's; where they touch,
+# flow is pushed from terminal to terminal; what a saturated edge cuts off seeks a new parent.
+#
+# Edge d of node i is capacity[8 * i + d], a residual; offset[d] leads to its other end, and d ^ 1
+# is the opposite direction. terminal[i] > 0 is what the object's terminal can still give to i,
+# terminal[i] < 0 what the background's can still take. side[i] is the tree that holds i, parent[i]
+# the direction of its parent.
+
+
+@njit(
+    "int64(int32[::1], int32[::1], int64[::1], uint8[::1], int32[::1], int64, int64, int64)",
+    cache=True,
+)
+def _augment(  # pragma: no cover - compiled
+    terminal: NDArray[np.int32],
+    capacity: NDArray[np.int32],
+    offset: NDArray[np.int64],
+    parent: NDArray[np.uint8],
+    orphans: NDArray[np.int32],
+    a: int,
+    b: int,
+    bridge: int,
+) -> int:
+    """Push flow along object root -> a -> b -> background root; orphans[0] counts the cut off."""
+    bottleneck = capacity[8 * a + bridge]
+    k = a
+    while parent[k] != _TERMINAL:
+        d = np.int64(parent[k])
+        k += offset[d]
+        bottleneck = min(bottleneck, capacity[8 * k + (d ^ 1)])
+    bottleneck = min(bottleneck, terminal[k])
+    k = b
+    while parent[k] != _TERMINAL:
+        d = np.int64(parent[k])
+        bottleneck = min(bottleneck, capacity[8 * k + d])
+        k += offset[d]
+    bottleneck = min(bottleneck, -terminal[k])
+    capacity[8 * a + bridge] -= bottleneck
+    capacity[8 * b + (bridge ^ 1)] += bottleneck
+    count = 0
+    for start, sign in ((a, 1), (b, -1)):
+        k = start
+        while parent[k] != _TERMINAL:
+            d = np.int64(parent[k])
+            p = k + offset[d]
+            capacity[8 * k + d] += sign * bottleneck
+            capacity[8 * p + (d ^ 1)] -= sign * bottleneck
+            if (capacity[8 * p + (d ^ 1)] if sign > 0 else capacity[8 * k + d]) == 0:
+                parent[k] = _ORPHAN
+                count += 1
+                orphans[count] = k
+            k = p
+        terminal[k] -= sign * bottleneck
+        if terminal[k] == 0:
+            parent[k] = _ORPHAN
+            count += 1
+            orphans[count] = k
+    orphans[0] = count
+    return np.int64(bottleneck)
+
+
 @njit("int64(int32[::1], int32[::1], int64, uint8[::1])", cache=True)
 def _maximum_flow(  # pragma: no cover - compiled
     terminal: NDArray[np.int32], capacity: NDArray[np.int32], width: int, side: NDArray[np.uint8]
 ) -> int:
-    """Push the maximum flow; both capacities become residuals, `side` the tree of each node.
-
-    Boykov and Kolmogorov, "An Experimental Comparison of Min-Cut/Max-Flow Algorithms for Energy
-    Minimization in Vision", PAMI 2004, with the distance and time marks that the paper describes.
-    The grid has a frame of nodes without edges, so no neighbour needs a bounds check. Edge d of
-    node i is capacity[8 * i + d]; d ^ 1 is the opposite direction.
-    """
+    """Push the maximum flow; `side` becomes the tree of each node."""
     count = terminal.size
     offset = np.array([1, -1, width, -width, width + 1, -width - 1, width - 1, 1 - width])
     parent = np.full(count, _NONE, np.uint8)
     stamp = np.zeros(count, np.int32)
     distance = np.zeros(count, np.int32)
+    # The nodes that may still grow: a ring in which each stands once at most.
     queued = np.zeros(count, np.bool_)
     queue = np.empty(count, np.int32)
     queue_head, queue_length = 0, 0
-    roots = np.empty(count, np.int32)
+    roots = np.empty(count + 1, np.int32)
     orphans = np.empty(count, np.int32)
     side[:] = _FREE
     for i in range(count):
@@ -104,7 +163,6 @@ def _maximum_flow(  # pragma: no cover - compiled
                     break
             if current < 0:
                 return int(flow)
-        # Grow the tree of `current` until it touches the other one.
         i = np.int64(current)
         mine = side[i]
         meeting = -1
@@ -134,63 +192,14 @@ def _maximum_flow(  # pragma: no cover - compiled
         if meeting < 0:
             current = -1
             continue
-        # Augment along object root -> a -> b -> background root.
+        j = i + offset[meeting]
         if mine == _OBJECT:
-            a, b, bridge = i, i + offset[meeting], meeting
+            flow += _augment(terminal, capacity, offset, parent, roots, i, j, meeting)
         else:
-            a, b, bridge = i + offset[meeting], i, meeting ^ 1
-        bottleneck = capacity[8 * a + bridge]
-        k = a
-        while parent[k] != _TERMINAL:
-            p = k + offset[parent[k]]
-            bottleneck = min(bottleneck, capacity[8 * p + (parent[k] ^ 1)])
-            k = p
-        bottleneck = min(bottleneck, terminal[k])
-        k = b
-        while parent[k] != _TERMINAL:
-            bottleneck = min(bottleneck, capacity[8 * k + parent[k]])
-            k = k + offset[parent[k]]
-        bottleneck = min(bottleneck, -terminal[k])
-        capacity[8 * a + bridge] -= bottleneck
-        capacity[8 * b + (bridge ^ 1)] += bottleneck
-        root_count = 0
-        k = a
-        while parent[k] != _TERMINAL:
-            d = np.int64(parent[k])
-            p = k + offset[d]
-            capacity[8 * k + d] += bottleneck
-            capacity[8 * p + (d ^ 1)] -= bottleneck
-            if capacity[8 * p + (d ^ 1)] == 0:
-                parent[k] = _ORPHAN
-                roots[root_count] = k
-                root_count += 1
-            k = p
-        terminal[k] -= bottleneck
-        if terminal[k] == 0:
-            parent[k] = _ORPHAN
-            roots[root_count] = k
-            root_count += 1
-        k = b
-        while parent[k] != _TERMINAL:
-            d = np.int64(parent[k])
-            p = k + offset[d]
-            capacity[8 * k + d] -= bottleneck
-            capacity[8 * p + (d ^ 1)] += bottleneck
-            if capacity[8 * k + d] == 0:
-                parent[k] = _ORPHAN
-                roots[root_count] = k
-                root_count += 1
-            k = p
-        terminal[k] += bottleneck
-        if terminal[k] == 0:
-            parent[k] = _ORPHAN
-            roots[root_count] = k
-            root_count += 1
-        flow += bottleneck
-        # Adopt: each cut-off subtree seeks new parents, the last cut first, breadth first within.
-        while root_count > 0:
-            root_count -= 1
-            orphans[0] = roots[root_count]
+            flow += _augment(terminal, capacity, offset, parent, roots, j, i, meeting ^ 1)
+        # Each subtree that was cut off seeks new parents, the last first; breadth first within.
+        for root in range(roots[0], 0, -1):
+            orphans[0] = roots[root]
             head, length = 0, 1
             while length > 0:
                 i = np.int64(orphans[head])
