@@ -273,7 +273,7 @@ def _closing_lines(report: RunReport) -> str:
     lines = []
     if report.targets_done:
         rate = report.targets_done / report.elapsed_s
-        lines.append(f"speed          {rate:.1f} targets/s ({report.targets_done} in this call)")
+        lines.append(f"speed          {rate:.3g} targets/s ({report.targets_done} in this call)")
     else:
         lines.append("nothing was left to do: the run is complete")
     if report.reader_layout:

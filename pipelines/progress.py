@@ -14,6 +14,8 @@ from transforms.storage import LocalStorage, Storage
 
 _LOCAL_INTERVAL_S = 0.5
 _REMOTE_INTERVAL_S = 15.0
+# A log file gets a line now and then, not an animation.
+_LOG_INTERVAL_S = 30.0
 
 
 @contextmanager
@@ -31,7 +33,11 @@ def show_progress(
     stop = threading.Event()
     interval_s = _LOCAL_INTERVAL_S if isinstance(storage, LocalStorage) else _REMOTE_INTERVAL_S
     with tqdm(
-        total=sum(targets_by_unit.values()), unit="target", file=sys.stderr, smoothing=0.1
+        total=sum(targets_by_unit.values()),
+        unit="target",
+        file=sys.stderr,
+        smoothing=0.1,
+        mininterval=_LOCAL_INTERVAL_S if sys.stderr.isatty() else _LOG_INTERVAL_S,
     ) as bar:
 
         def update() -> None:

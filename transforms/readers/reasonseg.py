@@ -170,7 +170,8 @@ def _texts(content: dict[str, Any], stem: str) -> tuple[str, ...]:
 def _labelled_size(content: dict[str, Any], stored_hw: tuple[int, int]) -> tuple[int, int]:
     """Return the size that the shapes were drawn at: the stored one, or that turned by EXIF."""
     drawn = (content.get("imageHeight"), content.get("imageWidth"))
-    return stored_hw[::-1] if drawn == stored_hw[::-1] else stored_hw
+    turned_hw = (stored_hw[1], stored_hw[0])
+    return turned_hw if drawn == turned_hw else stored_hw
 
 
 def _shapes(content: dict[str, Any], stem: str) -> list[Any]:

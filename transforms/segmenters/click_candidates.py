@@ -168,6 +168,45 @@ def _largest_parts(labels: Mask) -> Mask:
     return (area >= 0.1 * area.max())[parts] & labels
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """One way to answer a later click.
+
+    Attributes:
+        radius: how far the click reaches, in cells.
+        colour: weight of the colours.
+        inertia: weight of the mask before the click.
+        rounds: how often colours are learned and the window is cut.
+        is_local: only what hangs together with the click may change.
+    """
+
+    radius: float
+    colour: float
+    inertia: float
+    rounds: int
+    is_local: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _OldClicks:
+    """What the clicks before the last one still say: as a preference and as colour samples."""
+
+    pull: Values
+    inside: Values
+    outside: Values
+
+    @classmethod
+    def of(cls, window: PictureWindow, cells: Sequence[Cell]) -> _OldClicks:
+        samples = {True: np.zeros(window.shape), False: np.zeros(window.shape)}
+        pull = np.zeros(window.shape)
+        for row, column, is_positive in cells:
+            spread = 2 * (0.03 * window.side) ** 2
+            bump = np.exp(-window.squared_distance(row, column) / spread)
+            pull += _OLD_CLICK_WEIGHT * bump if is_positive else -_OLD_CLICK_WEIGHT * bump
+            samples[is_positive] += 0.15 / bump.sum() * bump
+        return cls(pull, samples[True], samples[False])
+
+
 def next_candidates(
     window: PictureWindow,
     prior: Values,
@@ -186,59 +225,65 @@ def next_candidates(
     """
     row, column, is_positive = cells[-1]
     before = prior > 0.5
-    squares = window.squared_distance(row, column)
-    side, order = window.side, len(cells)
-    old_pull = np.zeros(window.shape)
-    old_inside, old_outside = np.zeros(window.shape), np.zeros(window.shape)
-    for old_row, old_column, old_positive in cells[:-1]:
-        bump = np.exp(-window.squared_distance(old_row, old_column) / (2 * (0.03 * side) ** 2))
-        old_pull += _OLD_CLICK_WEIGHT * bump if old_positive else -_OLD_CLICK_WEIGHT * bump
-        (old_inside if old_positive else old_outside).__iadd__(0.15 / bump.sum() * bump)
+    old = _OldClicks.of(window, cells[:-1])
     depth = float(chamfer_depth(before != is_positive)[row, column]) / 1024
-    jobs = [
-        (float(np.clip(reach * depth, 0.02 * side, 0.35 * side)), colour, _PRIOR_WEIGHT, 1, True)
-        for reach in _REACHES
-        for colour in _LOCAL_COLOUR_WEIGHTS
-    ]
-    if order <= _GLOBAL_UNTIL:
-        radius = float(np.clip(depth, 0.04 * side, 0.2 * side))
-        jobs += [
-            (radius, colour, inertia, _GLOBAL_ROUNDS, False) for colour, inertia in _GLOBAL_WEIGHTS
-        ]
     seen: list[Mask] = []
-    for radius, colour, inertia, rounds, is_local in jobs:
-        influence = np.exp(-squares / (2 * radius**2))
-        core = np.exp(-squares / (2 * max(0.6 * radius, 2) ** 2))
-        core *= 0.5 / core.sum()
-        pull = inertia * (2 * prior - 1) * (1 - influence) + old_pull
-        pull += _CLICK_WEIGHT * influence if is_positive else -_CLICK_WEIGHT * influence
-        around = None
-        if is_local and order >= _LOCAL_FROM:
-            around = (row, column, int(2.5 * radius + 3))
-        believed = prior
-        labels = before
-        for _ in range(rounds):
-            inside, outside = believed, 1 - believed
-            if is_positive:
-                outside = outside * (1 - influence)
-            else:
-                inside = inside * (1 - influence)
-            inside = inside / max(float(inside.sum()), 1) + old_inside
-            outside = outside / max(float(outside.sum()), 1) + old_outside
-            (inside if is_positive else outside).__iadd__(core)
-            evidence = colour * window.colour_evidence(inside, outside)
-            labels = window.cut(evidence + pull, cells, around=around, keep=before)
-            believed = labels.astype(np.float32)
-        if order >= _LOCAL_FROM and (is_local or order >= _CONNECTED_FROM):
+    for plan in _plans(depth, side=window.side, order=len(cells)):
+        labels = _carry_out(plan, window, prior, cells, old)
+        if len(cells) >= _LOCAL_FROM and (plan.is_local or len(cells) >= _CONNECTED_FROM):
             labels = _connected_change(labels, before, (row, column))
         labels = labels.copy()
         for click_row, click_column, click_positive in cells:
             labels[click_row, click_column] = click_positive
         labels = keep_clicked(labels, cells, anchor=anchor)
-        if any(np.array_equal(labels, other) for other in seen):
-            continue
-        seen.append(labels)
-        yield Candidate(window, labels, _score_next(window, labels, before, (row, column), past))
+        if not any(np.array_equal(labels, other) for other in seen):
+            seen.append(labels)
+            score = _score_next(window, labels, before, (row, column), past)
+            yield Candidate(window, labels, score)
+
+
+def _plans(depth: float, *, side: int, order: int) -> Iterator[_Plan]:
+    """Yield the ways to answer the click of this order, `depth` cells deep in its region."""
+    for reach in _REACHES:
+        radius = float(np.clip(reach * depth, 0.02 * side, 0.35 * side))
+        for colour in _LOCAL_COLOUR_WEIGHTS:
+            yield _Plan(radius, colour, _PRIOR_WEIGHT, 1, is_local=True)
+    if order <= _GLOBAL_UNTIL:
+        radius = float(np.clip(depth, 0.04 * side, 0.2 * side))
+        for colour, inertia in _GLOBAL_WEIGHTS:
+            yield _Plan(radius, colour, inertia, _GLOBAL_ROUNDS, is_local=False)
+
+
+def _carry_out(
+    plan: _Plan, window: PictureWindow, prior: Values, cells: Sequence[Cell], old: _OldClicks
+) -> Mask:
+    """Learn colours from mask and clicks and cut, as often as planned."""
+    row, column, is_positive = cells[-1]
+    before = prior > 0.5
+    squares = window.squared_distance(row, column)
+    influence = np.exp(-squares / (2 * plan.radius**2))
+    core = np.exp(-squares / (2 * max(0.6 * plan.radius, 2) ** 2))
+    core *= 0.5 / core.sum()
+    pull = plan.inertia * (2 * prior - 1) * (1 - influence) + old.pull
+    pull += _CLICK_WEIGHT * influence if is_positive else -_CLICK_WEIGHT * influence
+    around = None
+    if plan.is_local and len(cells) >= _LOCAL_FROM:
+        around = (row, column, int(2.5 * plan.radius + 3))
+    believed, labels = prior, before
+    for _ in range(plan.rounds):
+        # The surroundings of the click count for its own side alone.
+        inside = believed if is_positive else believed * (1 - influence)
+        outside = (1 - believed) * (1 - influence) if is_positive else 1 - believed
+        inside = inside / max(float(inside.sum()), 1) + old.inside
+        outside = outside / max(float(outside.sum()), 1) + old.outside
+        if is_positive:
+            inside = inside + core
+        else:
+            outside = outside + core
+        evidence = plan.colour * window.colour_evidence(inside, outside)
+        labels = window.cut(evidence + pull, cells, around=around, keep=before)
+        believed = labels.astype(np.float32)
+    return labels
 
 
 def _connected_change(labels: Mask, before: Mask, cell: tuple[int, int]) -> Mask:

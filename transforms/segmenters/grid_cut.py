@@ -119,7 +119,7 @@ def _augment(  # pragma: no cover - compiled
             count += 1
             orphans[count] = k
     orphans[0] = count
-    return np.int64(bottleneck)
+    return int(bottleneck)
 
 
 @njit("int64(int32[::1], int32[::1], int64, uint8[::1])", cache=True)

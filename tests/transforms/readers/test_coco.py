@@ -1,1 +1,152 @@
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reader_fixtures import SQUARE, as_json, assert_all_load, memory, picture, reasons, split_items
+
+from transforms.errors import DataError, LayoutError
+from transforms.protocols import DatasetReader
+from transforms.readers.registry import ReaderOptions, open_reader
+
+IMAGE = {"id": 1, "file_name": "a b#1.jpg", "height": 6, "width": 8}
+CATEGORIES = [{"id": 3, "name": "dining_table"}]
+
+
+def annotation(number: int, **changes: Any) -> dict[str, Any]:
+    return {"id": number, "image_id": 1, "category_id": 3, "segmentation": [SQUARE], **changes}
+
+
+def open_instances(
+    annotations: object, *, images: object = None, folder: str = "val2017", name: str = "a b#1.jpg"
+) -> DatasetReader:
+    content = {
+        "images": [IMAGE] if images is None else images,
+        "annotations": annotations,
+        "categories": CATEGORIES,
+    }
+    files = {
+        "annotations/instances_val2017.json": as_json(content),
+        f"{folder}/{name}".lstrip("/"): picture(),
+    }
+    return open_reader("coco", ReaderOptions("data", storage=memory(files)))
+
+
+@pytest.mark.parametrize("folder", ["val2017", "images/val2017", "images", ""])
+def test_where_the_pictures_may_lie(folder: str) -> None:
+    reader = open_instances([annotation(5)], folder=folder)
+    refs, rejects = split_items(reader)
+    assert not rejects
+    assert refs[0].image_path == f"{folder}/a b#1.jpg".lstrip("/")
+    assert refs[0].expressions == ("dining table",)
+    assert_all_load(reader, refs)
+
+
+def test_lvis() -> None:
+    image = {
+        "id": 391895,
+        "coco_url": "http://images.example.org/train2017/000000391895.jpg",
+        "height": 6,
+        "width": 8,
+    }
+    reader = open_instances(
+        [annotation(5, image_id=391895)],
+        images=[image],
+        folder="train2017",
+        name="000000391895.jpg",
+    )
+    refs, rejects = split_items(reader)
+    assert not rejects
+    assert refs[0].image_path == "train2017/000000391895.jpg"
+    assert_all_load(reader, refs)
+
+
+def test_what_cannot_be_used_is_rejected() -> None:
+    escaping = {"id": 2, "file_name": "../../secret.jpg", "height": 6, "width": 8}
+    nameless = {"id": 3, "height": 6, "width": 8}
+    sizeless = {"id": 4, "file_name": "c.jpg", "height": "6", "width": 8}
+    refs, rejects = split_items(
+        open_instances(
+            [
+                annotation(1),
+                annotation(1),
+                annotation(2, iscrowd=1, segmentation={"size": [6, 8], "counts": [48]}),
+                annotation(3, image_id=77),
+                annotation(4, category_id=77),
+                annotation(5, image_id=2),
+                annotation(6, image_id=3),
+                annotation(7, image_id=4),
+                annotation(8, image_id=[1]),
+                annotation(9, category_id={}),
+                "no annotation",
+                {"image_id": 1},
+            ],
+            images=[IMAGE, escaping, nameless, sizeless, "no image"],
+        )
+    )
+    assert [ref.target_id for ref in refs] == ["coco/val2017/1"]
+    assert sorted(reasons(rejects)) == sorted(
+        ["duplicate_id", "crowd", "path_escapes_root"]
+        + ["missing_annotation"] * 2
+        + ["malformed_entry"] * 6
+    )
+
+
+def test_objects_are_numbered_within_their_image() -> None:
+    refs, _ = split_items(open_instances([annotation(9), annotation(4), annotation(7)]))
+    assert [(r.target_id[-1], r.object_id) for r in refs] == [("4", 0), ("7", 1), ("9", 2)]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["id", "image_id", "category_id", "segmentation", "iscrowd", "file_name", "height"]
+            ),
+            inner,
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.lists(JSON, max_size=4), st.lists(JSON, max_size=3))
+def test_any_json_is_listed_or_rejected(annotations: list[Any], images: list[Any]) -> None:
+    items = list(open_instances(annotations, images=[IMAGE, *images]).read_targets())
+    assert len(items) == len(annotations)
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (b"[", "is not JSON"),
+        (b"[]", "expected a list under 'images'"),
+        (b'{"images": []}', "expected a list under 'categories'"),
+        (b'{"images": [], "categories": []}', "expected a list under 'annotations'"),
+    ],
+)
+def test_the_file_itself(data: bytes, match: str) -> None:
+    storage = memory({"own/x.json": data})
+    reader = open_reader("coco", ReaderOptions("data", storage=storage, annotations="own/x.json"))
+    with pytest.raises(DataError, match=rf"x\.json.*{match}"):
+        list(reader.read_targets())
+
+
+def test_layout() -> None:
+    storage = memory({"annotations/captions.json": b""})
+    with pytest.raises(LayoutError, match=r"--annotations.*annotations/: captions\.json"):
+        open_reader("coco", ReaderOptions("data", storage=storage))
+
+
+def test_true_instances(shared_data: Path) -> None:
+    options = ReaderOptions(
+        str(shared_data / "refcoco_mini"), "train2014", annotations="refcoco/instances.json"
+    )
+    refs, rejects = split_items(open_reader("coco", options))
+    assert len(refs) == 7
+    assert not rejects

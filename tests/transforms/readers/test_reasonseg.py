@@ -1,1 +1,100 @@
 from __future__ import annotations
+
+import pytest
+from reader_fixtures import (
+    as_json,
+    assert_all_load,
+    memory,
+    picture,
+    reasons,
+    split_items,
+    truth_error,
+)
+
+from transforms.errors import ConfigError, LayoutError
+from transforms.protocols import DatasetReader
+from transforms.readers.registry import ReaderOptions, open_reader
+from transforms.records import RejectReason
+
+POINTS = [[1, 1], [5, 1], [5, 4], [1, 4]]
+TARGET = {"label": "target", "points": POINTS}
+IGNORE = {"label": "ignore", "points": [[4, 3], [8, 3], [8, 6], [4, 6]]}
+
+
+def content(*shapes: object, text: object = "what one eats from") -> bytes:
+    return as_json({"shapes": list(shapes), "text": text, "is_sentence": True})
+
+
+def open_val(files: dict[str, bytes], *, base: str = "ReasonSeg/") -> DatasetReader:
+    storage = memory({f"{base}val/{name}": data for name, data in files.items()})
+    return open_reader("reasonseg", ReaderOptions("data", "val", storage))
+
+
+@pytest.mark.parametrize("base", ["ReasonSeg/", ""])
+def test_targets(base: str) -> None:
+    reader = open_val(
+        {
+            "a.jpg": picture(),
+            "a.json": content(TARGET, IGNORE),
+            "b.JPG": picture(),
+            "b.json": content(TARGET, text=["one", "two"]),
+        },
+        base=base,
+    )
+    refs, rejects = split_items(reader)
+    assert not rejects
+    assert [r.expressions for r in refs] == [("what one eats from",), ("one", "two")]
+    assert_all_load(reader, refs)
+    masks = reader.load_truth(refs[0])
+    assert masks.ignore is not None
+    assert masks.ignore.any()
+    assert not (masks.ignore & masks.truth).any()
+    assert reader.load_truth(refs[1]).ignore is None
+
+
+def test_the_old_encoding() -> None:
+    data = '{"shapes": [], "text": "a café"}'.encode("cp1252")
+    refs, _ = split_items(open_val({"a.jpg": picture(), "a.json": data}))
+    assert refs[0].expressions == ("a café",)
+
+
+def test_what_cannot_be_listed() -> None:
+    refs, rejects = split_items(
+        open_val(
+            {
+                "a.jpg": picture(),
+                "b.json": content(TARGET),
+                "c.jpg": picture(),
+                "c.json": b"{",
+                "d.jpg": picture(),
+                "d.json": b"[]",
+                "e.jpg": picture(),
+                "e.json": content(TARGET, text=[]),
+            }
+        )
+    )
+    assert not refs
+    assert reasons(rejects) == ["missing_annotation", "missing_image"] + ["malformed_entry"] * 3
+
+
+@pytest.mark.parametrize(
+    ("shapes", "reason"),
+    [
+        ([], RejectReason.EMPTY_MASK),
+        ([IGNORE], RejectReason.EMPTY_MASK),
+        ([{"label": "target", "points": POINTS[:2]}], RejectReason.MALFORMED_SEGMENTATION),
+        ([{"label": "target", "points": [[1]]}], RejectReason.MALFORMED_SEGMENTATION),
+        (["no shape"], RejectReason.MALFORMED_SEGMENTATION),
+    ],
+)
+def test_bad_shapes(shapes: list[object], reason: RejectReason) -> None:
+    reader = open_val({"a.jpg": picture(), "a.json": content(*shapes)})
+    assert truth_error(reader, split_items(reader)[0][0]).reason is reason
+
+
+def test_layout_and_split() -> None:
+    storage = memory({"ReasonSeg/train/a.jpg": b""})
+    with pytest.raises(LayoutError, match="looked for ReasonSeg/val/ and val/; found: ReasonSeg/"):
+        open_reader("reasonseg", ReaderOptions("data", "val", storage))
+    with pytest.raises(ConfigError, match="did you mean 'val'"):
+        open_reader("reasonseg", ReaderOptions("data", "vall", storage))

@@ -1,1 +1,71 @@
 from __future__ import annotations
+
+import pytest
+from reader_fixtures import memory
+
+from transforms.errors import ConfigError, LayoutError
+from transforms.readers.registry import DATASETS, ReaderOptions, open_reader
+
+
+def test_every_name_that_is_promised() -> None:
+    assert set(DATASETS) == {
+        "refcoco",
+        "refcoco+",
+        "refcocog",
+        "refclef",
+        "hqseg44k",
+        "dis5k",
+        "thinobject5k",
+        "fss1000",
+        "duts",
+        "ecssd",
+        "msra10k",
+        "coift",
+        "hrsod",
+        "hres",
+        "reasonseg",
+        "coco",
+        "grabcut",
+        "berkeley",
+        "davis",
+        "coco_mval",
+        "folder",
+        "trace",
+        "shapes",
+    }
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_entries_are_whole(name: str) -> None:
+    entry = DATASETS[name]
+    assert entry.summary
+    assert entry.licence
+    assert entry.splits is None or entry.default_split in entry.splits
+    assert entry.needs_data_root is (name != "shapes")
+
+
+@pytest.mark.parametrize("name", [name for name in DATASETS if name != "shapes"])
+def test_an_empty_root_says_what_was_looked_for(name: str) -> None:
+    with pytest.raises(LayoutError, match="data"):
+        open_reader(name, ReaderOptions("data", storage=memory({})))
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("refcocoo", "refcoco"), ("Ecssd", "ecssd"), ("coco-mval", "coco_mval")]
+)
+def test_unknown_name(name: str, nearest: str) -> None:
+    with pytest.raises(ConfigError, match=f"did you mean '{nearest}'.*choose from shapes"):
+        open_reader(name, ReaderOptions("data"))
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "match"),
+    [
+        ("refcoco", "testC", "did you mean 'test'"),
+        ("dis5k", "test", "choose from train, val, te1, te2, te3, te4"),
+        ("thinobject5k", "val", "choose from train, test"),
+    ],
+)
+def test_unknown_split(name: str, split: str, match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        open_reader(name, ReaderOptions("data", split))

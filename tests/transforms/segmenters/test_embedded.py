@@ -202,8 +202,8 @@ def test_an_answer_does_not_change_when_the_caller_draws_in_it() -> None:
 
 
 def test_the_number_of_threads_changes_nothing() -> None:
-    image, _ = scene((300, 400))
-    clicks = [Click(c.x * 5 // 2, c.y * 5 // 2, c.is_positive) for c in _DIALOGUE]
+    image, _ = scene((200, 240))
+    clicks = [Click(c.x * 3 // 2, c.y * 3 // 2, c.is_positive) for c in _DIALOGUE]
     before = cv2.getNumThreads()
     try:
         masks = []
