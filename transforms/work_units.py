@@ -50,7 +50,9 @@ class DatasetShard:
 
     def holds(self, ref: TargetRef) -> bool:
         """Tell whether a target belongs to this part; decided by its image."""
-        return zlib.crc32(ref.image_path.encode()) % self.count == self.index - 1
+        # File names that are no valid Unicode have no plain UTF-8 form.
+        name = ref.image_path.encode("utf-8", "surrogatepass")
+        return zlib.crc32(name) % self.count == self.index - 1
 
 
 def select_items(

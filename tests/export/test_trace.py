@@ -36,6 +36,7 @@ HEIGHT, WIDTH = 3, 5
 texts = st.text(max_size=8).filter(lambda text: "\0" not in text)
 unicode_texts = st.text(st.characters(codec="utf-8"), max_size=8)
 integers = st.integers(-(2**31), 2**31 - 1)
+ids = st.integers(0, 2**31 - 1)
 fractions = st.floats(0, 1)
 masks = st.integers(0, 2**15 - 1).map(
     lambda bits: encode_mask(
@@ -68,8 +69,8 @@ trajectories = st.builds(
             split=unicode_texts,
             image_path=unicode_texts,
             image_name=unicode_texts,
-            image_id=st.none() | integers,
-            object_id=integers,
+            image_id=st.none() | ids,
+            object_id=ids,
             expressions=st.lists(unicode_texts, min_size=1, max_size=3).map(tuple),
             truth_ref=unicode_texts,
             licence=unicode_texts,
@@ -120,11 +121,11 @@ def foreign_records(draw: st.DrawFn) -> dict[str, Any]:
     truth = {
         "caption": draw(texts | st.lists(texts, min_size=1, max_size=2)),
         "segmentation": draw(rles),
-        **draw(st.fixed_dictionaries({}, optional={"object_id": integers, "bbox": st.none()})),
+        **draw(st.fixed_dictionaries({}, optional={"object_id": ids, "bbox": st.none()})),
         **draw(junk),
     }
     return {
-        "image_name": draw(texts | integers),
+        "image_name": draw(texts | ids),
         **size,
         "gt_ann": truth,
         "clicks_list": entries,

@@ -69,6 +69,13 @@ def test_ids_depend_on_fingerprint_and_content():
     assert ids(items, "f")[1] == ids(changed, "f")[1]
 
 
+def test_a_name_that_is_no_valid_unicode_has_a_shard():
+    ref = make_ref("caf\udce9.jpg", 0)
+    assert [DatasetShard(i, 2).holds(ref) for i in (1, 2)].count(True) == 1
+    unit = next(plan_units([ref], unit_size=1, fingerprint="f"))
+    assert unit_from_json(unit_to_json(unit)) == unit
+
+
 @given(item_lists(), st.integers(1, 4))
 def test_shards_cover_everything_once(items: list[WorkItem], count: int):
     parts = [list(select_items(items, shard=DatasetShard(i, count))) for i in range(1, count + 1)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeGuard
 
 from transforms.errors import TargetError
 from transforms.protocols import TruthMasks
@@ -49,6 +49,11 @@ def load_segmentation(ref: TargetRef) -> TruthMasks:
             raise
         return TruthMasks(mask)
     return TruthMasks(mask, ignore & ~mask)
+
+
+def is_id(value: object) -> TypeGuard[int]:
+    """Tell whether a value of a file can be an id: a whole number from 0 that fits 64 bits."""
+    return type(value) is int and 0 <= value < 1 << 63
 
 
 def image_size(image: dict[str, Any], *, name: str) -> tuple[int, int]:

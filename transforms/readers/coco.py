@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from transforms.errors import LayoutError, TargetError
 from transforms.protocols import Image, TruthMasks
-from transforms.readers.annotated import image_size, load_segmentation, segmentation_ref
+from transforms.readers.annotated import image_size, is_id, load_segmentation, segmentation_ref
 from transforms.readers.json_files import need_list, read_json
 from transforms.readers.paired_files import shown_entries
 from transforms.readers.picture_files import load_image_file
@@ -61,12 +61,12 @@ class CocoReader:
         images = {
             image["id"]: image
             for image in need_list(content, "images", path=path)
-            if isinstance(image, dict) and type(image.get("id")) is int
+            if isinstance(image, dict) and is_id(image.get("id"))
         }
         categories = {
             category["id"]: category.get("name")
             for category in need_list(content, "categories", path=path)
-            if isinstance(category, dict) and type(category.get("id")) is int
+            if isinstance(category, dict) and is_id(category.get("id"))
         }
         folder = self._images_folder(images)
         seen: set[int] = set()
@@ -115,7 +115,7 @@ class CocoReader:
             split=self.split,
             image_path=posixpath.join(folder, name or "unknown"),
             image_name=name or "unknown",
-            image_id=image_id if type(image_id) is int else None,
+            image_id=image_id if is_id(image_id) else None,
             object_id=0,
             expressions=(),
             truth_ref="{}",
@@ -169,7 +169,7 @@ def _checked(
     seen: set[int],
 ) -> TargetRef:
     """Complete a reference. Raises TargetError for what cannot be used."""
-    if not isinstance(entry, dict) or type(entry.get("id")) is not int:
+    if not isinstance(entry, dict) or not is_id(entry.get("id")):
         raise TargetError(
             RejectReason.MALFORMED_ENTRY, f"an annotation has no whole number as id: {entry!r:.80}"
         )

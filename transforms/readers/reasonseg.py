@@ -192,9 +192,22 @@ def _union(shapes: list[Any], label: str, *, size_hw: tuple[int, int], name: str
             raise TargetError(
                 RejectReason.MALFORMED_SEGMENTATION, f"{name}.json: a shape has no list of points"
             )
-        if str(shape.get("label")).casefold() == label:
+        if _meaning(shape.get("label"), name) == label:
             polygons.append([v for point in shape["points"] for v in _pair(point, name)])
     return segmentation_to_mask(polygons, size_hw=size_hw, name=name) if polygons else None
+
+
+def _meaning(label: Any, name: str) -> str:
+    """Return target, ignore or flag (a mark that its authors have given up)."""
+    text = label.strip().casefold() if isinstance(label, str) else ""
+    if text in ("target", "flag"):
+        return text
+    if "ignore" in text:
+        return "ignore"
+    raise TargetError(
+        RejectReason.MALFORMED_ENTRY,
+        f"{name}.json: a shape has the label {label!r:.40}, expected target, ignore or flag",
+    )
 
 
 def _pair(point: Any, name: str) -> list[Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from transforms.errors import ConfigError, DataError, LayoutError, TargetError
 from transforms.protocols import Image, TruthMasks
-from transforms.readers.annotated import image_size, load_segmentation, segmentation_ref
+from transforms.readers.annotated import image_size, is_id, load_segmentation, segmentation_ref
 from transforms.readers.json_files import need_list, read_json
 from transforms.readers.paired_files import shown_entries
 from transforms.readers.picture_files import load_image_file
@@ -111,7 +111,11 @@ class ReferReader:
         return posixpath.join(self.root, self.folder, f"refs({self.split_by}).p")
 
     def _read_refs(self) -> list[Any]:
-        content = load_plain_pickle(self.storage.read_bytes(self._refs_path), name=self._refs_path)
+        try:
+            data = self.storage.read_bytes(self._refs_path)
+        except OSError as error:
+            raise DataError(f"{self._refs_path} cannot be read: {error}") from error
+        content = load_plain_pickle(data, name=self._refs_path)
         if not isinstance(content, list):
             raise DataError(
                 f"{self._refs_path} holds a {type(content).__name__}, expected a list of refs"
@@ -120,7 +124,8 @@ class ReferReader:
 
     def _is_wanted(self, entry: Any) -> bool:
         # An entry without a split belongs nowhere for certain, so it is told in every split.
-        return not isinstance(entry, dict) or entry.get("split", self.split) == self.split
+        split = entry.get("split") if isinstance(entry, dict) else None
+        return split == self.split or not isinstance(split, str)
 
     def _no_such_split(self) -> str:
         entries = (e for e in self._read_refs() if isinstance(e, dict))
@@ -132,7 +137,7 @@ class ReferReader:
 
     def _image_path(self, entry: Any) -> str:
         image_id = entry.get("image_id") if isinstance(entry, dict) else None
-        if type(image_id) is not int:
+        if not is_id(image_id):
             return posixpath.join(self.images, "unknown")
         if self.name == "refclef":
             return posixpath.join(self.images, f"{image_id // 1000:02d}/images/{image_id}.jpg")
@@ -148,7 +153,7 @@ class ReferReader:
             split=self.split,
             image_path=image_path,
             image_name=posixpath.basename(image_path),
-            image_id=image_id if type(image_id) is int else None,
+            image_id=image_id if is_id(image_id) else None,
             object_id=object_id,
             expressions=_sentences(fields.get("sentences")),
             truth_ref="{}",
@@ -183,15 +188,16 @@ def open_refer(name: str, options: ReaderOptions) -> ReferReader:
 
 
 def _images_folder(name: str, base: str, *, root: str, storage: Storage) -> str:
-    if name == "refclef":
-        return posixpath.join(base, "images/saiapr_tc-12")
-    candidates = [posixpath.join(base, folder) for folder in _COCO_FOLDERS]
+    folders = ("images/saiapr_tc-12",) if name == "refclef" else _COCO_FOLDERS
+    # Many keep the pictures of COCO once, beside refer_seg/ instead of in it.
+    places = dict.fromkeys((base, ""))
+    candidates = [posixpath.join(place, folder) for place in places for folder in folders]
     there = (f for f in candidates if storage.is_dir(posixpath.join(root, f)))
     return next(there, candidates[0])
 
 
 def _by_id(entries: list[Any]) -> dict[object, dict[str, Any]]:
-    return {e["id"]: e for e in entries if isinstance(e, dict) and type(e.get("id")) is int}
+    return {e["id"]: e for e in entries if isinstance(e, dict) and is_id(e.get("id"))}
 
 
 def _sort_key(entry: Any) -> tuple[int, int]:
@@ -210,8 +216,10 @@ def _sentences(content: Any) -> tuple[str, ...]:
 def _check_entry(entry: Any, target_id: str) -> None:
     if not isinstance(entry, dict):
         problem = f"a ref is a {type(entry).__name__}, expected a dictionary"
-    elif wrong := [k for k in ("ref_id", "image_id", "ann_id") if type(entry.get(k)) is not int]:
+    elif wrong := [k for k in ("ref_id", "image_id", "ann_id") if not is_id(entry.get(k))]:
         problem = f"{target_id}: {wrong[0]} is {entry.get(wrong[0])!r}, expected a whole number"
+    elif not isinstance(entry.get("split"), str):
+        problem = f"{target_id}: split is {entry.get('split')!r:.40}, expected the name of a split"
     elif not _sentences(entry.get("sentences")):
         problem = f"{target_id} has no sentence"
     else:

@@ -69,7 +69,9 @@ def check_record(record: Any, *, where: str) -> None:
         TargetError: MALFORMED_ENTRY, MALFORMED_SEGMENTATION or SIZE_MISMATCH, naming the key.
     """
     entry = _Entry(record, where)
-    entry.need("image_name", int, str)
+    image_name = entry.need("image_name", int, str)
+    if isinstance(image_name, int) and not 0 <= image_name < 1 << 63:
+        raise _malformed(f"{where}.image_name is {image_name}, expected an image id or a file name")
     size_hw = (entry.need("height", int), entry.need("width", int))
     if min(size_hw) < 1:
         raise _malformed(f"{where}: height and width are {size_hw}, expected at least 1")
@@ -80,8 +82,10 @@ def check_record(record: Any, *, where: str) -> None:
         raise _malformed(
             f"{where}.gt_ann.caption is {caption!r:.80}, expected a text or a list of texts"
         )
-    if "object_id" in truth.content:
-        truth.need("object_id", int)
+    if "object_id" in truth.content and not 0 <= truth.need("object_id", int) < 1 << 31:
+        raise _malformed(
+            f"{where}.gt_ann.object_id is {truth.content['object_id']}, expected an index from 0"
+        )
     _check_rle(truth.need("segmentation", dict), f"{where}.gt_ann.segmentation", size_hw)
     for index, click in enumerate(entry.need("clicks_list", list)):
         _check_click(click, f"{where}.clicks_list[{index}]", size_hw)

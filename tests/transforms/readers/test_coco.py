@@ -95,6 +95,32 @@ def test_what_cannot_be_used_is_rejected() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"id": 1}, "annotation id 1 occurs again; the first counts"),
+        ({"id": "2"}, "an annotation has no whole number as id: {'id': '2'"),
+        ({"iscrowd": 1}, "annotation 2 covers a crowd, not one object"),
+        ({"image_id": 77}, "annotation 2 is of image 77, which is not listed"),
+        ({"category_id": 77}, "annotation 2 has the category 77, which has no name in the file"),
+        ({"image_id": 2}, "the name 'val2017/../../secret.jpg' leads out of"),
+        ({"image_id": 3}, "image 3 has neither a file_name nor a coco_url"),
+        ({"image_id": 4}, "annotation 2: its image has the height '6' and the width 8; expected"),
+    ],
+)
+def test_what_rejects_say(changes: dict[str, Any], message: str) -> None:
+    images = [
+        IMAGE,
+        {"id": 2, "file_name": "../../secret.jpg", "height": 6, "width": 8},
+        {"id": 3, "height": 6, "width": 8},
+        {"id": 4, "file_name": "c.jpg", "height": "6", "width": 8},
+    ]
+    items = open_instances([annotation(1), {**annotation(2), **changes}], images=images)
+    _, rejects = split_items(items)
+    assert len(rejects) == 1
+    assert message in rejects[0].message
+
+
 def test_objects_are_numbered_within_their_image() -> None:
     refs, _ = split_items(open_instances([annotation(9), annotation(4), annotation(7)]))
     assert [(r.target_id[-1], r.object_id) for r in refs] == [("4", 0), ("7", 1), ("9", 2)]

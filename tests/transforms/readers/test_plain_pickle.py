@@ -48,6 +48,30 @@ def test_sets(protocol: int) -> None:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("content", [b"", b"PPYo0\\", bytes(range(256))])
+def test_bytes(content: bytes, protocol: int) -> None:
+    assert load_plain_pickle(pickle.dumps(content, protocol), name="a.p") == content
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(b"c_codecs\nencode\n(Va\nVrot13\ntR.", id="another codec"),
+        pytest.param(b"cbuiltins\nbytes\n(I999999999999\ntR.", id="memory without end"),
+    ],
+)
+def test_bytes_are_made_of_latin1_alone(call: bytes) -> None:
+    with pytest.raises(DataError, match=r"a\.p is not a pickle.*are made of a text in latin1"):
+        load_plain_pickle(call, name="a.p")
+
+
+def test_a_pickle_cut_short() -> None:
+    data = pickle.dumps([{"ref_id": 1}])
+    with pytest.raises(DataError, match=r"a\.p is not a pickle, or is damaged.*get the file anew"):
+        load_plain_pickle(data[:-3], name="a.p")
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_poison_does_not_run(protocol: int, tmp_path: Path) -> None:
     trace = tmp_path / "it ran"
     data = pickle.dumps([{"ref_id": 1}, Poison(trace)], protocol)

@@ -85,11 +85,35 @@ def test_what_cannot_be_listed() -> None:
         ([{"label": "target", "points": POINTS[:2]}], RejectReason.MALFORMED_SEGMENTATION),
         ([{"label": "target", "points": [[1]]}], RejectReason.MALFORMED_SEGMENTATION),
         (["no shape"], RejectReason.MALFORMED_SEGMENTATION),
+        ([TARGET, {"label": "tarjet", "points": POINTS}], RejectReason.MALFORMED_ENTRY),
+        ([TARGET, {"label": None, "points": POINTS}], RejectReason.MALFORMED_ENTRY),
     ],
 )
 def test_bad_shapes(shapes: list[object], reason: RejectReason) -> None:
     reader = open_val({"a.jpg": picture(), "a.json": content(*shapes)})
     assert truth_error(reader, split_items(reader)[0][0]).reason is reason
+
+
+def test_what_labels_mean() -> None:
+    flag = {"label": "flag", "points": [[0, 0], [8, 0], [8, 6]]}
+    ignored = {**IGNORE, "label": "Ignore_1"}
+    reader = open_val({"a.jpg": picture(), "a.json": content(flag, ignored, TARGET)})
+    plain = open_val({"a.jpg": picture(), "a.json": content(TARGET, IGNORE)})
+    masks = reader.load_truth(split_items(reader)[0][0])
+    expected = plain.load_truth(split_items(plain)[0][0])
+    assert (masks.truth == expected.truth).all()
+    assert masks.ignore is not None
+    assert (masks.ignore == expected.ignore).all()
+    wrong = {**TARGET, "label": "tarjet"}
+    reader = open_val({"a.jpg": picture(), "a.json": content(wrong)})
+    error = truth_error(reader, split_items(reader)[0][0])
+    assert "a.json: a shape has the label 'tarjet', expected target, ignore or flag" in str(error)
+
+
+def test_the_picture_gives_the_size() -> None:
+    reader = open_val({"a.jpg": b"no picture", "a.json": content(TARGET)})
+    error = truth_error(reader, split_items(reader)[0][0])
+    assert error.reason is RejectReason.UNREADABLE_IMAGE
 
 
 def test_layout_and_split() -> None:

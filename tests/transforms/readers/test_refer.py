@@ -17,10 +17,11 @@ from reader_fixtures import (
     truth_error,
 )
 
-from transforms.errors import ConfigError, DataError, LayoutError
+from transforms.errors import ConfigError, DataError, LayoutError, TargetError
 from transforms.protocols import DatasetReader
 from transforms.readers.registry import ReaderOptions, open_reader
 from transforms.records import RejectReason
+from transforms.storage import MemoryStorage
 
 IMAGES = "images/mscoco/images/train2014"
 
@@ -69,6 +70,16 @@ def open_refs(
     return open_reader(name, options)
 
 
+TURNED = {**instances(), "images": [{"id": 1, "height": 8, "width": 6}]}
+
+
+class Locked(MemoryStorage):
+    """Lists files that nobody may read."""
+
+    def read_bytes(self, path: str) -> bytes:
+        raise PermissionError(13, "Permission denied", path)
+
+
 class TestTrueSample:
     def test_targets(self, shared_data: Path) -> None:
         root = str(shared_data / "refcoco_mini")
@@ -94,6 +105,74 @@ def test_both_roots(base: str) -> None:
     refs, _ = split_items(reader)
     assert refs[0].image_path == f"{base}{IMAGES}/COCO_train2014_000000000001.jpg"
     assert_all_load(reader, refs)
+
+
+@pytest.mark.parametrize("folder", ["images/train2014", "train2014"])
+def test_pictures_beside_the_folder_of_the_refs(folder: str) -> None:
+    storage = memory(
+        {
+            "refer_seg/refcoco/refs(unc).p": pickle.dumps([a_ref(5)]),
+            "refer_seg/refcoco/instances.json": as_json(instances()),
+            f"{folder}/COCO_train2014_000000000001.jpg": picture(),
+        }
+    )
+    reader = open_reader("refcoco", ReaderOptions("data", storage=storage))
+    refs, _ = split_items(reader)
+    assert refs[0].image_path == f"{folder}/COCO_train2014_000000000001.jpg"
+    assert_all_load(reader, refs)
+
+
+def test_a_missing_picture_is_found_on_loading() -> None:
+    reader = open_refs([a_ref(5)])
+    with pytest.raises(TargetError, match=r"data/images/none\.jpg does not exist") as caught:
+        reader.load_image("images/none.jpg", size_hw=(6, 8))
+    assert caught.value.reason is RejectReason.MISSING_IMAGE
+
+
+def test_a_picture_turned_against_its_mask() -> None:
+    reader = open_refs([a_ref(5)], content=TURNED)
+    refs, _ = split_items(reader)
+    size_hw = reader.load_truth(refs[0]).truth.shape
+    assert size_hw == (8, 6)
+    with pytest.raises(TargetError, match="has 8 x 6 pixels, its mask 6 x 8") as caught:
+        reader.load_image(refs[0].image_path, size_hw=(8, 6))
+    assert caught.value.reason is RejectReason.SIZE_MISMATCH
+
+
+def test_a_crowd_is_a_target_like_any_other() -> None:
+    content = instances(segmentation={"size": [6, 8], "counts": [40, 8]}, iscrowd=1)
+    reader = open_refs([a_ref(5)], content=content)
+    refs, rejects = split_items(reader)
+    assert not rejects
+    assert reader.load_truth(refs[0]).truth.sum() == 8
+
+
+@pytest.mark.parametrize("split", [None, ["train"], ...])
+def test_a_ref_without_a_split_is_told_in_every_split(split: object) -> None:
+    odd = a_ref(6, split=split)
+    if split is ...:
+        del odd["split"]
+    refs, rejects = split_items(open_refs([a_ref(5), odd]))
+    assert len(refs) == 1
+    assert reasons(rejects) == ["malformed_entry"]
+    assert "refcoco/unc/train/6: split is" in rejects[0].message
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sentences": []}, "refcoco/unc/train/6 has no sentence"),
+        ({"ann_id": "10"}, "ann_id is '10', expected a whole number"),
+        ({"ann_id": 77}, "instances.json lacks annotation 77"),
+        ({"image_id": 77}, "instances.json lacks its image"),
+        ({"image_id": 2}, "has the height 6 and the width None; expected whole numbers"),
+        ({"ref_id": 5}, "ref id 5 occurs again"),
+    ],
+)
+def test_what_rejects_say(changes: dict[str, Any], message: str) -> None:
+    _, rejects = split_items(open_refs([a_ref(5), {**a_ref(6), **changes}]))
+    assert len(rejects) == 1
+    assert message in rejects[0].message
 
 
 @pytest.mark.parametrize(
@@ -178,6 +257,18 @@ class TestFilesThatAreNotAsTheyShouldBe:
         with pytest.raises(DataError, match=r"refs\(unc\)\.p is refused"):
             list(open_refs([Poison()]).read_targets())
         assert not (tmp_path / "it ran").exists()
+
+    def test_refs_that_nobody_may_read(self) -> None:
+        storage = Locked(memory({"refcoco/refs(unc).p": b""}).files)
+        reader = open_reader("refcoco", ReaderOptions("data", storage=storage))
+        with pytest.raises(DataError, match=r"refs\(unc\)\.p cannot be read.*Permission denied"):
+            list(reader.read_targets())
+
+    def test_instances_that_are_not_there(self) -> None:
+        storage = memory({"refcoco/refs(unc).p": pickle.dumps([a_ref(1)])})
+        reader = open_reader("refcoco", ReaderOptions("data", storage=storage))
+        with pytest.raises(LayoutError, match=r"refcoco/instances\.json does not exist; check"):
+            list(reader.read_targets())
 
     def test_no_list(self) -> None:
         with pytest.raises(DataError, match=r"refs\(unc\)\.p holds a dict, expected a list"):

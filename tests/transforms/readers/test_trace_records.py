@@ -111,6 +111,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     [
         ("image_name", ..., "malformed_entry", "d[0].image_name is missing"),
         ("image_name", True, "malformed_entry", "d[0].image_name is True, expected int or str"),
+        ("image_name", 1 << 63, "malformed_entry", "expected an image id or a file name"),
+        ("gt_ann.object_id", 1 << 31, "malformed_entry", "expected an index from 0"),
         ("height", 0, "malformed_entry", "d[0]: height and width are (0, 4), expected at least 1"),
         ("gt_ann", [], "malformed_entry", "d[0].gt_ann is [], expected dict"),
         ("gt_ann.caption", [], "malformed_entry", "d[0].gt_ann.caption is [], expected a text or"),
