@@ -61,7 +61,8 @@ def read_below(
     full_path = join_under(root, path)
     try:
         return storage.read_bytes(full_path)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, UnicodeEncodeError) as error:
+        # A name that no file system can hold names no file.
         raise TargetError(missing, f"{full_path} does not exist") from error
     except OSError as error:
         raise TargetError(unreadable, f"{full_path} cannot be read: {error}") from error

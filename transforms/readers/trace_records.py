@@ -182,7 +182,7 @@ def trajectory_to_plain_record(trajectory: Trajectory) -> dict[str, Any]:
 def _records(data: bytes, name: str) -> list[Any]:
     try:
         content = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"{name} is not JSON ({error}); a trace is {{'info': ..., 'data': [...]}}"
         ) from error

@@ -19,9 +19,10 @@ from reader_fixtures import (
 
 from transforms.errors import ConfigError, DataError, LayoutError, TargetError
 from transforms.protocols import DatasetReader
+from transforms.readers.picture_files import load_image_file
 from transforms.readers.registry import ReaderOptions, open_reader
 from transforms.records import RejectReason
-from transforms.storage import MemoryStorage
+from transforms.storage import LocalStorage, MemoryStorage
 
 IMAGES = "images/mscoco/images/train2014"
 
@@ -126,6 +127,12 @@ def test_a_missing_picture_is_found_on_loading() -> None:
     reader = open_refs([a_ref(5)])
     with pytest.raises(TargetError, match=r"data/images/none\.jpg does not exist") as caught:
         reader.load_image("images/none.jpg", size_hw=(6, 8))
+    assert caught.value.reason is RejectReason.MISSING_IMAGE
+
+
+def test_a_name_that_no_disk_can_hold_is_a_missing_picture(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="does not exist") as caught:
+        load_image_file(LocalStorage(), str(tmp_path), "\ud800.jpg", size_hw=(6, 8))
     assert caught.value.reason is RejectReason.MISSING_IMAGE
 
 

@@ -161,6 +161,7 @@ def test_a_record_that_is_no_object_is_named() -> None:
     ("data", "message"),
     [
         (b"{", "t.json is not JSON"),
+        (b"[" * 100_000, "t.json is not JSON"),
         (b"\xff\xfe\x00", "t.json is not JSON"),
         (b"[]", "t.json is not a trace: found <class 'list'>, expected an object with a list"),
         (b'{"annotations": []}', r"found keys \['annotations'\], expected an object with a list"),
