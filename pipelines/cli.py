@@ -12,8 +12,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipelines.local_worker import VERBOSE_VARIABLE
-
 if TYPE_CHECKING:
     from pipelines.trajectories import RunReport
 
@@ -118,8 +116,9 @@ def _dispatch(argv: list[str]) -> int:
 
 def _make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     from pipelines import exporting, inspection, options, statistics
+    from pipelines.checks import ArgumentParser
 
-    parser = options.ArgumentParser(
+    parser = ArgumentParser(
         prog="hlmat",
         description="Data engine for human-like mask annotation: from segmentation data sets to "
         "click trajectories.",
@@ -307,7 +306,6 @@ def _keep_libraries_quiet(*, verbose: bool) -> None:
     """Beam warns at import of what this project does not use; `--verbose` lets it speak."""
     if verbose:
         logging.basicConfig(level=logging.INFO)
-        os.environ[VERBOSE_VARIABLE] = "1"
         return
     logging.basicConfig(level=logging.CRITICAL)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)

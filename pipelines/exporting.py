@@ -11,8 +11,8 @@ from export.llama_factory import LlamaFactoryOptions, export_next_click
 from export.manifest import Manifest
 from export.trace import write_trace
 from export.trajectories import read_trajectories
+from pipelines.checks import Check
 from pipelines.finished_run import open_manifest, open_source
-from pipelines.options import Check
 from transforms.coordinates import CODECS, SmartResize, make_codec, same_size
 from transforms.dialogue import Dialogue
 from transforms.errors import DataError, OutputError, TargetError

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from transforms.readers.registry import DATASETS, ReaderOptions, open_reader
-from transforms.readers.shapes import ShapesOptions
-
 from export.manifest import Manifest, read_manifest
 from transforms.errors import ConfigError
 from transforms.protocols import DatasetReader
+from transforms.readers.reader_options import ReaderOptions
+from transforms.readers.registry import DATASETS, open_reader
+from transforms.readers.shapes import ShapesOptions
 from transforms.steps.beam_storage import storage_for
 
 

@@ -7,14 +7,15 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
+from pipelines.checks import Check
 from pipelines.runners import LOCAL_RUNNER, REFUSED_RUNNERS, RunnerChoice, check_runner_flags
-from transforms.errors import ConfigError
 from transforms.policies.registry import POLICIES, check_policy_name
-from transforms.readers.registry import DATASETS, ReaderOptions, check_dataset_name, check_split
+from transforms.readers.reader_options import ReaderOptions
+from transforms.readers.registry import DATASETS, check_dataset_name, check_split
 from transforms.readers.shapes import ShapesOptions
 from transforms.readers.shapes_scene import DIFFICULTIES
 from transforms.rollout import Limits
@@ -24,15 +25,6 @@ from transforms.steps.beam_storage import storage_for
 from transforms.work_units import DatasetShard
 
 MAX_WORKERS_BY_DEFAULT = 16
-
-Built = TypeVar("Built")
-
-
-class ArgumentParser(argparse.ArgumentParser):
-    """A parser that reports a wrong command line as a `ConfigError` instead of exiting."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError([f"{message}; see {self.prog} --help"])
 
 
 @dataclass(frozen=True)
@@ -115,6 +107,10 @@ def add_trajectories_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--shapes-images", metavar="N", help="shapes: number of pictures (default: 32)"
     )
+    data.add_argument(
+        "--shapes-objects", metavar="MIN-MAX", help="shapes: objects per picture (default: 2-5)"
+    )
+    data.add_argument("--shapes-seed", metavar="K", help="shapes: of the pictures (as --seed)")
     data.add_argument("--shapes-size", metavar="HxW", help="shapes: size (default: 240x320)")
     data.add_argument(
         "--shapes-difficulty", metavar="D", help=f"shapes: {', '.join(DIFFICULTIES)} (mixed)"
@@ -287,66 +283,6 @@ def trajectories_config(
     return config
 
 
-class Check:
-    """Collects what is wrong, so that a user sees everything at once."""
-
-    def __init__(self) -> None:
-        self.problems: list[str] = []
-
-    def note(self, problem: str) -> None:
-        self.problems.append(problem)
-
-    def maybe(self, problem: str | None) -> None:
-        if problem is not None:
-            self.note(problem)
-
-    def note_all(self, problems: Sequence[str]) -> None:
-        self.problems.extend(problems)
-
-    def integer(self, flag: str, text: str | None, *, at_least: int) -> int | None:
-        if text is None:
-            return None
-        try:
-            value = int(text)
-        except ValueError:
-            self.note(f"{flag} {text!r}: expected a whole number of at least {at_least}")
-            return None
-        if value < at_least:
-            self.note(f"{flag} {value}: must be at least {at_least}")
-            return None
-        return value
-
-    def fraction(self, flag: str, text: str) -> float | None:
-        try:
-            value = float(text)
-        except ValueError:
-            self.note(f"{flag} {text!r}: expected a number from 0 to 1")
-            return None
-        if not 0 <= value <= 1:
-            self.note(f"{flag} {text}: must lie between 0 and 1")
-            return None
-        return value
-
-    def choice(self, flag: str, text: str, choices: Sequence[str]) -> str | None:
-        if text in choices:
-            return text
-        self.note(f"{flag} {text!r}: choose from {', '.join(choices)}")
-        return None
-
-    def built(self, build: Callable[[], Built]) -> Built | None:
-        try:
-            return build()
-        except ConfigError as error:
-            self.note_all(error.problems)
-        except ValueError as error:
-            self.note(str(error))
-        return None
-
-    def done(self) -> None:
-        if self.problems:
-            raise ConfigError(self.problems)
-
-
 def _unreachable(path: str | None) -> str | None:
     """Return why a URL cannot be reached at all: Beam knows no file system for its scheme."""
     if path is None or "://" not in path:
@@ -365,12 +301,16 @@ def _unreachable(path: str | None) -> str | None:
 
 
 def _shapes_options(arguments: argparse.Namespace, check: Check) -> ShapesOptions:
-    values: dict[str, Any] = {"seed": check.integer("--seed", arguments.seed, at_least=0) or 0}
     if arguments.dataset != "shapes":
-        for flag in ("shapes_images", "shapes_size", "shapes_difficulty"):
-            if getattr(arguments, flag) is not None:
-                check.note(f"--{flag.replace('_', '-')} goes with --dataset shapes only")
+        given = (n for n, v in vars(arguments).items() if n.startswith("shapes_") and v is not None)
+        for name in given:
+            check.note(f"--{name.replace('_', '-')} goes with --dataset shapes only")
         return ShapesOptions()
+    seed = check.integer("--shapes-seed", arguments.shapes_seed, at_least=0)
+    if seed is None:
+        # A bad --seed is told where it is read for the run.
+        seed = Check().integer("--seed", arguments.seed, at_least=0)
+    values: dict[str, Any] = {"seed": seed or 0}
     count = check.integer("--shapes-images", arguments.shapes_images, at_least=1)
     if count is not None:
         values["count"] = count
@@ -382,6 +322,12 @@ def _shapes_options(arguments: argparse.Namespace, check: Check) -> ShapesOption
             )
         else:
             values.update(height=int(size[1]), width=int(size[2]))
+    if arguments.shapes_objects is not None:
+        bounds = re.fullmatch(r"(\d+)-(\d+)", arguments.shapes_objects)
+        if bounds is None:
+            check.note(f"--shapes-objects {arguments.shapes_objects!r}: expected MIN-MAX, as 2-5")
+        else:
+            values.update(objects_min=int(bounds[1]), objects_max=int(bounds[2]))
     if arguments.shapes_difficulty is not None:
         values["difficulty"] = arguments.shapes_difficulty
     return check.built(lambda: ShapesOptions(**values)) or ShapesOptions()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import logging
 import shlex
 import sys
 from collections.abc import Sequence
@@ -48,7 +49,15 @@ def pipeline_options(choice: RunnerChoice) -> PipelineOptions:
     """Return the Beam options for a runner."""
     if not choice.is_local:
         return PipelineOptions([f"--runner={choice.name}", *choice.flags])
-    return PipelineOptions([f"--direct_num_workers={choice.workers}", *choice.flags])
+    # Worker processes log as the job's own process does.
+    level = logging.getLevelName(logging.getLogger().getEffectiveLevel())
+    return PipelineOptions(
+        [
+            f"--direct_num_workers={choice.workers}",
+            f"--default_sdk_harness_log_level={level}",
+            *choice.flags,
+        ]
+    )
 
 
 def make_runner(choice: RunnerChoice, options: PipelineOptions) -> PipelineRunner | None:

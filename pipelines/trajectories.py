@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import posixpath
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 from export.data_card import render_data_card
 from export.manifest import FileEntry, build_manifest
 from pipelines.options import TrajectoriesConfig, fingerprint_of
+from pipelines.planning import Plan, write_plan
 from pipelines.progress import show_progress
 from pipelines.run_folder import RunFolder, RunStatus
 from pipelines.runners import make_runner, pipeline_options
@@ -33,9 +33,8 @@ from transforms.steps.beam_storage import storage_for
 from transforms.steps.click_simulation import ClickSimulationHandler, SimulateClicks
 from transforms.steps.shards import ShardPlan, WriteShards
 from transforms.steps.work_units import ReadWorkUnits
-from transforms.work_units import WorkUnit, plan_units, select_items, unit_to_json
+from transforms.storage import Storage
 
-UNITS_PER_PLAN_FILE = 64
 TARGETS_PER_OUTPUT_SHARD = 5000
 
 
@@ -59,23 +58,23 @@ class RunReport:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The run's units, as written to plan files.
+class Job:
+    """Everything that the pipeline of one run is built from."""
 
-    Attributes:
-        files: paths of the plan files.
-        targets_by_unit: number of targets per unit id, in the run's order.
-        targets_sha256: digest over all units.
-    """
-
-    files: tuple[str, ...]
-    targets_by_unit: Mapping[str, int]
-    targets_sha256: str
+    config: TrajectoriesConfig
+    plan: Plan
+    shards: ShardPlan
+    recipe: SimulationRecipe
 
     @property
-    def num_targets(self) -> int:
-        """Count the targets of the run."""
-        return sum(self.targets_by_unit.values())
+    def layout(self) -> OutputLayout:
+        """Where everything lies."""
+        return OutputLayout(self.config.out)
+
+    @property
+    def storage(self) -> Storage:
+        """Reaches the output folder."""
+        return storage_for(self.config.out)
 
 
 def make_trajectories(config: TrajectoriesConfig, *, quiet: bool = False) -> RunReport:
@@ -87,151 +86,112 @@ def make_trajectories(config: TrajectoriesConfig, *, quiet: bool = False) -> Run
         OutputError: the output folder cannot be written or holds another run.
         IncompleteError: units died; the same call takes them up again.
     """
-    layout = OutputLayout(config.out)
-    folder = RunFolder(layout, storage_for(config.out))
     _refuse_local_paths(config)
+    folder = RunFolder(OutputLayout(config.out), storage_for(config.out))
     reader = open_reader(config.dataset, config.reader)
-    # Built here once although the workers build their own: what is wrong with it shows at once.
-    segmenter_options = (
-        config.segmenter if config.runner.is_local else replace(config.segmenter, device="cpu")
-    )
-    identity = describe_segmenter(load_segmenter(segmenter_options), config.segmenter)
+    identity = _segmenter_identity(config)
     settings = {**config.fingerprinted(identity), "split": reader.split}
     fingerprint = fingerprint_of(settings)
 
     status = folder.begin(settings, overwrite=config.overwrite)
     if status is RunStatus.COMPLETE:
         folder.clear_working_files()
-        return RunReport(layout, status)
+        return RunReport(folder.layout, status)
 
-    with _output_errors(layout.out):
-        plan = write_plan(reader, config, fingerprint=fingerprint, folder=folder)
+    with _output_errors(config.out):
+        try:
+            plan = write_plan(reader, config, fingerprint=fingerprint, folder=folder)
+        except DataError:
+            # Nothing was made, so nothing stays that a mended call would trip over.
+            if status is RunStatus.NEW:
+                folder.clear_working_files()
+            raise
         folder.note_targets(settings, {"count": plan.num_targets, "sha256": plan.targets_sha256})
         folder.forget_failures()
-        done_before = _finished_targets(plan, folder)
-        shards = ShardPlan(
-            num_units=len(plan.targets_by_unit),
-            num_shards=_num_shards(config, plan),
-        )
-        recipe = SimulationRecipe(
-            reader=reader,
-            segmenter=config.segmenter,
+        provenance = Provenance(
+            segmenter=config.segmenter.name,
+            weights_sha256=str(identity.get("weights_sha256") or ""),
             policy=config.policy,
-            initial_points=config.initial_points,
-            initial_action=config.initial_action,
-            limits=config.limits,
-            area_filter=config.area_filter,
             seed=config.seed,
-            provenance=Provenance(
-                segmenter=config.segmenter.name,
-                weights_sha256=str(identity.get("weights_sha256") or ""),
-                policy=config.policy,
-                seed=config.seed,
-                config_fingerprint=fingerprint,
-            ),
-            single_threaded=config.runner.workers > 1,
+            config_fingerprint=fingerprint,
         )
+        job = Job(
+            config,
+            plan,
+            ShardPlan(len(plan.targets_by_unit), _num_shards(config, plan)),
+            simulation_recipe(config, reader=reader, provenance=provenance),
+        )
+        targets_to_do = plan.num_targets - _finished_targets(plan, folder)
         started = time.monotonic()
         with show_progress(
-            plan.targets_by_unit, layout=layout, storage=folder.storage, quiet=quiet
+            plan.targets_by_unit, layout=folder.layout, storage=folder.storage, quiet=quiet
         ):
-            run_pipeline(config, plan=plan, shards=shards, recipe=recipe, fingerprint=fingerprint)
+            run_pipeline(job)
         elapsed_s = time.monotonic() - started
-        _finish(config, folder=folder, shards=shards, settings=settings, plan=plan)
+        _finish(job, folder=folder, settings=settings)
     return RunReport(
-        layout,
+        folder.layout,
         status,
         reader_layout=reader.describe_layout(),
         elapsed_s=elapsed_s,
-        targets_done=plan.num_targets - done_before,
+        targets_done=targets_to_do,
     )
 
 
-def build_pipeline(
-    pipeline: beam.Pipeline,
-    config: TrajectoriesConfig,
-    *,
-    plan: Plan,
-    shards: ShardPlan,
-    recipe: SimulationRecipe,
-    fingerprint: str,
-) -> None:
+def simulation_recipe(
+    config: TrajectoriesConfig, *, reader: DatasetReader, provenance: Provenance
+) -> SimulationRecipe:
+    """Return what a worker makes its simulation from."""
+    return SimulationRecipe(
+        reader=reader,
+        segmenter=config.segmenter,
+        policy=config.policy,
+        initial_points=config.initial_points,
+        initial_action=config.initial_action,
+        limits=config.limits,
+        area_filter=config.area_filter,
+        seed=config.seed,
+        provenance=provenance,
+        single_threaded=config.runner.workers > 1,
+    )
+
+
+def build_pipeline(pipeline: beam.Pipeline, job: Job) -> None:
     """Put the job's steps on a pipeline."""
-    layout = OutputLayout(config.out)
-    storage = storage_for(config.out)
     units = (
         pipeline
-        | "List plan files" >> beam.Create(list(plan.files))
-        | "Read work units" >> ReadWorkUnits(layout, storage)
+        | "List plan files" >> beam.Create(list(job.plan.files))
+        | "Read work units" >> ReadWorkUnits(job.layout, job.storage)
     )
     made = units["todo"] | "Simulate" >> SimulateClicks(
-        ClickSimulationHandler(recipe),
-        layout=layout,
-        storage=storage,
-        fingerprint=fingerprint,
-        accelerator=config.accelerator,
+        ClickSimulationHandler(job.recipe),
+        layout=job.layout,
+        storage=job.storage,
+        fingerprint=job.recipe.provenance.config_fingerprint,
+        accelerator=job.config.accelerator,
     )
     _ = (
         (made, units["done"])
         | "Join new and earlier units" >> beam.Flatten()
-        | "Final files" >> WriteShards(shards, layout=layout, storage=storage)
+        | "Final files" >> WriteShards(job.shards, layout=job.layout, storage=job.storage)
     )
 
 
-def run_pipeline(
-    config: TrajectoriesConfig,
-    *,
-    plan: Plan,
-    shards: ShardPlan,
-    recipe: SimulationRecipe,
-    fingerprint: str,
-) -> None:
+def run_pipeline(job: Job) -> None:
     """Run the pipeline to its end on the runner that was asked for."""
-    options = pipeline_options(config.runner)
-    pipeline = beam.Pipeline(runner=make_runner(config.runner, options), options=options)
-    build_pipeline(
-        pipeline, config, plan=plan, shards=shards, recipe=recipe, fingerprint=fingerprint
-    )
+    options = pipeline_options(job.config.runner)
+    pipeline = beam.Pipeline(runner=make_runner(job.config.runner, options), options=options)
+    build_pipeline(pipeline, job)
     pipeline.run().wait_until_finish()
 
 
-def write_plan(
-    reader: DatasetReader, config: TrajectoriesConfig, *, fingerprint: str, folder: RunFolder
-) -> Plan:
-    """List the targets, cut them into units and write these down, streaming.
-
-    Raises:
-        DataError: there is not a single target.
-    """
-    items = select_items(reader.read_targets(), shard=config.shard, limit=config.limit)
-    units = plan_units(items, unit_size=config.unit_size, fingerprint=fingerprint)
-    digest = hashlib.sha256()
-    targets_by_unit: dict[str, int] = {}
-    files = []
-    for number, chunk in enumerate(_chunked(units, UNITS_PER_PLAN_FILE)):
-        lines = "".join(unit_to_json(unit) + "\n" for unit in chunk).encode()
-        digest.update(lines)
-        targets_by_unit.update((unit.unit_id, len(unit.items)) for unit in chunk)
-        path = folder.layout.plan_file(number)
-        folder.storage.write_bytes(path, lines)
-        files.append(path)
-    if not files:
-        raise DataError(
-            f"{config.dataset} has no target to work on ({reader.describe_layout()}); check "
-            "--split, --shard and --data-root"
-        )
-    return Plan(tuple(files), targets_by_unit, digest.hexdigest())
-
-
-def _chunked(units: Iterable[WorkUnit], size: int) -> Iterator[list[WorkUnit]]:
-    chunk: list[WorkUnit] = []
-    for unit in units:
-        chunk.append(unit)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+def _segmenter_identity(config: TrajectoriesConfig) -> dict[str, str | int | float | bool | None]:
+    """Build the segmenter once here, although the workers build their own: what is wrong with it
+    shows at once. Where the workers are other machines, this one need not have their device."""
+    options = config.segmenter
+    if not config.runner.is_local:
+        options = replace(options, device="cpu")
+    return describe_segmenter(load_segmenter(options), config.segmenter)
 
 
 def _num_shards(config: TrajectoriesConfig, plan: Plan) -> int:
@@ -244,16 +204,10 @@ def _finished_targets(plan: Plan, folder: RunFolder) -> int:
     return sum(plan.targets_by_unit.get(unit_id, 0) for unit_id in done)
 
 
-def _finish(
-    config: TrajectoriesConfig,
-    *,
-    folder: RunFolder,
-    shards: ShardPlan,
-    settings: Mapping[str, Any],
-    plan: Plan,
-) -> None:
+def _finish(job: Job, *, folder: RunFolder, settings: Mapping[str, Any]) -> None:
+    """Write card and manifest once every final file is there."""
     layout, storage = folder.layout, folder.storage
-    count = shards.num_shards
+    count = job.shards.num_shards
     names = [layout.trajectory_name(i, count) for i in range(count)]
     names += [layout.reject_name(i, count) for i in range(count)]
     missing = [name for name in names if not storage.is_file(f"{layout.out}/{name}")]
@@ -261,9 +215,9 @@ def _finish(
         failures = folder.failures()
         shown = "\n".join(f"  {text}" for text in failures[:3])
         raise IncompleteError(
-            f"{len(failures)} of {shards.num_units} units died, so {len(missing)} of {len(names)} "
-            f"final files are not written:\n{shown}\nwhat is done is kept in {layout.units}; run "
-            "the same command again to take up the rest"
+            f"{len(failures)} of {job.shards.num_units} units died, so {len(missing)} of "
+            f"{len(names)} final files are not written:\n{shown}\nwhat is done is kept in "
+            f"{layout.units}; run the same command again to take up the rest"
         )
     files: dict[str, FileEntry] = {}
     licences: dict[str, str] = {}
@@ -273,15 +227,15 @@ def _finish(
         files[name] = FileEntry.of(data, rows=columns.num_rows)
         licences.update((row["dataset"], row["licence"]) for row in columns.to_pylist())
     counts = {
-        "targets": plan.num_targets,
+        "targets": job.plan.num_targets,
         "trajectories": sum(files[name].rows for name in names[:count]),
         "rejects": sum(files[name].rows for name in names[count:]),
-        "units": shards.num_units,
+        "units": job.shards.num_units,
     }
     card = render_data_card(config=settings, counts=counts, licences=licences).encode()
     storage.write_bytes(layout.data_card, card)
     files[posixpath.basename(layout.data_card)] = FileEntry.of(card, rows=0)
-    source = {"data_root": _absolute(config.reader.data_root), "licences": licences}
+    source = {"data_root": _absolute(job.config.reader.data_root), "licences": licences}
     manifest = build_manifest(files, settings, counts, source=source)
     folder.finish(manifest)
 

@@ -12,13 +12,14 @@ from PIL import Image as PilImage
 from PIL import ImageOps
 
 from transforms.errors import TargetError
+from transforms.masks import MAX_PIXELS
 from transforms.protocols import Image, TruthMasks
 from transforms.records import RejectReason
 
-MAX_PIXELS = 120_000_000
-"""Larger pictures are rejected before they are decoded."""
-
 _EXIF_ORIENTATION = 0x0112
+# Pillow hands other formats (EPS, for one) to outside programs.
+_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+_NAMED_VALUES = 5
 _TRIMAP_OBJECT = 255
 _TRIMAP_IGNORE = 128
 
@@ -104,15 +105,17 @@ def decode_mask_image(
         case MaskRule.PALETTE_INDEX | MaskRule.OBJECT_ID:
             truth = values > 0
         case MaskRule.TRIMAP:
-            unknown = np.setdiff1d(values, (0, _TRIMAP_IGNORE, _TRIMAP_OBJECT))
+            truth = values == _TRIMAP_OBJECT
+            ignore = values == _TRIMAP_IGNORE
+            unknown = np.unique(values[~(truth | ignore | (values == 0))])
             if unknown.size:
+                found = ", ".join(str(value) for value in unknown[:_NAMED_VALUES])
+                more = f" and {unknown.size - _NAMED_VALUES} more" * (unknown.size > _NAMED_VALUES)
                 raise TargetError(
                     RejectReason.UNREADABLE_MASK,
                     f"{name} is no trimap: expected the values 0, {_TRIMAP_IGNORE} and "
-                    f"{_TRIMAP_OBJECT}, found {unknown[0]} as well",
+                    f"{_TRIMAP_OBJECT}, found {found}{more} as well",
                 )
-            truth = values == _TRIMAP_OBJECT
-            ignore = values == _TRIMAP_IGNORE
     if not truth.any():
         raise TargetError(RejectReason.EMPTY_MASK, f"{name} has no object pixel")
     return TruthMasks(truth=truth, ignore=ignore)
@@ -122,7 +125,7 @@ def _open(data: bytes, *, name: str, reason: RejectReason) -> PilImage.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return PilImage.open(io.BytesIO(data))
+            return PilImage.open(io.BytesIO(data), formats=_FORMATS)
     except PilImage.DecompressionBombError as error:
         raise TargetError(
             RejectReason.TOO_LARGE, f"{name} looks like a decompression bomb: {error}"
@@ -187,17 +190,20 @@ def _scaled_to_8_bit(values: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 def _mask_values(picture: PilImage.Image, *, keep_indices: bool) -> NDArray[np.int64]:
     """Return one value per pixel: the palette's indices, or the brightest colour channel."""
-    shows_colours = picture.mode == "P" and not keep_indices
-    values = _to_rgb(picture) if shows_colours else np.asarray(picture)
-    if values.dtype == np.bool_:
-        values = values.astype(np.uint8)
-    if values.ndim == 3:
-        has_alpha = values.shape[2] in (2, 4)
-        colours = values[:, :, : values.shape[2] - has_alpha]
-        # A cut-out whose shape is in its transparency alone has one colour throughout.
-        is_flat = colours.min() == colours.max()
-        values = values[:, :, -1] if has_alpha and is_flat else colours.max(axis=2)
-    return np.nan_to_num(values).astype(np.int64)
+    mode = picture.mode
+    if mode == "P" and keep_indices:
+        return np.asarray(picture).astype(np.int64)
+    if mode == "F":
+        finite = np.nan_to_num(np.asarray(picture), posinf=0.0, neginf=0.0)
+        return np.clip(np.rint(finite), 0, 65535).astype(np.int64)
+    if mode == "1" or mode == "L" or mode.startswith("I"):
+        return np.asarray(picture).astype(np.int64)
+    values = _to_rgb(picture).max(axis=2)
+    # A cut-out whose shape is in its transparency alone has one colour throughout.
+    if mode in ("LA", "PA", "RGBA") and values.min() == values.max():
+        alpha = np.asarray(picture.getchannel("A"))
+        values = alpha if alpha.min() < alpha.max() else values
+    return values.astype(np.int64)
 
 
 def _foreground(values: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -11,6 +11,9 @@ from pycocotools import mask as coco_mask
 from transforms.protocols import Mask
 from transforms.records import Box, Rle
 
+MAX_PIXELS = 120_000_000
+"""Larger pictures and masks are rejected before they are made."""
+
 
 def encode_mask(mask: Mask) -> Rle:
     """Encode a mask as COCO compressed run lengths.

@@ -8,7 +8,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from transforms.errors import TargetError
-from transforms.masks import decode_rle
+from transforms.masks import MAX_PIXELS, decode_rle
 from transforms.protocols import Mask
 from transforms.records import RejectReason, Rle
 from transforms.run_lengths import rle_problem
@@ -16,8 +16,7 @@ from transforms.run_lengths import rle_problem
 _MIN_NUMBERS = 6
 # pycocotools walks along every edge: a few points far away would take gigabytes.
 _FARTHEST = 1e5
-MAX_PIXELS = 120_000_000
-"""Larger masks are rejected before they are made."""
+_LONGEST_WAY = 2e6
 
 
 def segmentation_to_mask(segmentation: object, *, size_hw: tuple[int, int], name: str) -> Mask:
@@ -35,11 +34,15 @@ def segmentation_to_mask(segmentation: object, *, size_hw: tuple[int, int], name
     Raises:
         TargetError: MALFORMED_SEGMENTATION, SIZE_MISMATCH, TOO_LARGE or EMPTY_MASK.
     """
+    if min(size_hw) < 1:
+        raise _malformed(
+            name, f"the image is said to have {_shown(size_hw[1])} x {_shown(size_hw[0])} pixels"
+        )
     if size_hw[0] * size_hw[1] > MAX_PIXELS:
         raise TargetError(
             RejectReason.TOO_LARGE,
-            f"{name}: the mask has {size_hw[1]} x {size_hw[0]} pixels, more than the "
-            f"{MAX_PIXELS:,} that are read",
+            f"{name}: the mask has {_shown(size_hw[1])} x {_shown(size_hw[0])} pixels, more than "
+            f"the {MAX_PIXELS:,} that are read",
         )
     if isinstance(segmentation, list) and len(segmentation) == 1:
         first = segmentation[0]
@@ -63,10 +66,21 @@ def _from_polygons(polygons: list[Any], *, size_hw: tuple[int, int], name: str) 
     usable = [[float(v) for v in polygon] for polygon in polygons if len(polygon) >= _MIN_NUMBERS]
     if not usable:
         raise _malformed(name, "no polygon has three points")
+    way = sum(_way_around(polygon) for polygon in usable)
+    if way > _LONGEST_WAY:
+        raise _malformed(
+            name, f"its outlines are {way:.0f} pixels long, expected at most {_LONGEST_WAY:.0f}"
+        )
     height, width = size_hw
     # The stubs know neither lists of polygons nor floats.
     parts: Any = coco_mask.frPyObjects(usable, height, width)  # pyright: ignore
     return np.ascontiguousarray(coco_mask.decode(coco_mask.merge(parts))).view(np.bool_)
+
+
+def _way_around(polygon: list[float]) -> float:
+    """Return how many pixels pycocotools visits on the closed outline."""
+    corners = np.array(polygon).reshape(-1, 2)
+    return float(np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum())
 
 
 def _check_polygon(polygon: Any, *, name: str) -> None:
@@ -76,10 +90,9 @@ def _check_polygon(polygon: Any, *, name: str) -> None:
         raise _malformed(name, f"a polygon has {len(polygon)} numbers, expected x, y pairs")
     for value in polygon:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise _malformed(name, f"a polygon holds {value!r:.40}, expected numbers")
+            raise _malformed(name, f"a polygon holds {_shown(value)}, expected numbers")
         if not -_FARTHEST <= value <= _FARTHEST:
-            seen = f"{float(value):g}" if isinstance(value, float) else "a huge number"
-            raise _malformed(name, f"a polygon holds {seen}, expected pixels of the image")
+            raise _malformed(name, f"a polygon holds {_shown(value)}, expected pixels of the image")
 
 
 def _from_run_lengths(content: dict[Any, Any], *, size_hw: tuple[int, int], name: str) -> Mask:
@@ -89,11 +102,11 @@ def _from_run_lengths(content: dict[Any, Any], *, size_hw: tuple[int, int], name
         or len(size) != 2
         or not all(type(side) is int for side in size)
     ):
-        raise _malformed(name, f"run lengths need a size [height, width], got {size!r}")
+        raise _malformed(name, f"run lengths need a size [height, width], got {_shown(size)}")
     if tuple(size) != size_hw:
         raise TargetError(
             RejectReason.SIZE_MISMATCH,
-            f"{name}: the mask is {size[1]} x {size[0]} pixels, the image "
+            f"{name}: the mask is {_shown(size[1])} x {_shown(size[0])} pixels, the image "
             f"{size_hw[1]} x {size_hw[0]}",
         )
     counts = content.get("counts")
@@ -121,6 +134,21 @@ def _from_counts(counts: list[Any], *, size_hw: tuple[int, int], name: str) -> M
         )
     values = np.arange(len(counts)) % 2 == 1
     return np.ascontiguousarray(np.repeat(values, counts).reshape(width, height).T)
+
+
+def _shown(value: object) -> str:
+    """Name a value of a file briefly; Python writes no huge number and no deep nesting."""
+    if isinstance(value, int) and abs(value) > _FARTHEST**2:
+        return "a huge number"
+    if isinstance(value, list | tuple) and len(value) <= _MIN_NUMBERS:
+        return f"[{', '.join(_kind_or_number(item) for item in value)}]"
+    if value is None or isinstance(value, bool | int | float | str):
+        return f"{value!r:.40}"
+    return f"a {type(value).__name__}"
+
+
+def _kind_or_number(value: object) -> str:
+    return f"a {type(value).__name__}" if isinstance(value, list | tuple) else _shown(value)
 
 
 def _malformed(name: str, problem: str) -> TargetError:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pipelines.checks import ArgumentParser
 from pipelines.options import (
-    ArgumentParser,
     TrajectoriesConfig,
     add_trajectories_arguments,
     fingerprint_of,
@@ -49,6 +49,7 @@ def test_values_arrive():
         *("--seed", "7", "--limit", "3", "--shard", "2/4", "--min-area", "10"),
         *("--initial-action", "jittered-box", "--policy", "grid", "--initial-points", "9"),
         *("--shapes-images", "5", "--shapes-size", "100x200", "--shapes-difficulty", "thin"),
+        *("--shapes-objects", "1-3"),
         *("--segmenter", "a.b:C", "--segmenter-arg", "scale=0.5", "--segmenter-arg", "mode=fast"),
         *("--workers", "3", "--unit-size", "4", "--output-shards", "2", "--overwrite"),
     )
@@ -60,7 +61,8 @@ def test_values_arrive():
     assert (config.policy, config.initial_points) == ("grid", 9)
     shapes = config.reader.shapes
     assert (shapes.count, shapes.height, shapes.width, shapes.difficulty) == (5, 100, 200, "thin")
-    assert shapes.seed == 7
+    assert (shapes.seed, shapes.objects_min, shapes.objects_max) == (7, 1, 3)
+    assert parse(*BASE, "--seed", "7", "--shapes-seed", "1").reader.shapes.seed == 1
     assert config.segmenter.arguments == {"scale": 0.5, "mode": "fast"}
     assert (config.runner.workers, config.unit_size, config.output_shards) == (3, 4, 2)
     assert config.overwrite
@@ -102,6 +104,9 @@ def test_every_problem_is_told_at_once():
         ((*BASE, "--min-area", "9", "--max-area", "3"), "no mask would be left"),
         ((*BASE, "--shapes-size", "big"), "expected HEIGHTxWIDTH"),
         ((*BASE, "--shapes-difficulty", "hard"), "difficulty"),
+        ((*BASE, "--shapes-objects", "5-2"), "more than objects_max"),
+        ((*BASE, "--shapes-objects", "five"), "expected MIN-MAX, as 2-5"),
+        ((*BASE, "--seed", "x"), "--seed 'x': expected a whole number of at least 0"),
         ((*BASE, "--segmenter-arg", "radius"), "expected KEY=JSON"),
         (
             ("--dataset", "ecssd", "--data-root", "d", "--out", "o", "--shapes-images", "3"),

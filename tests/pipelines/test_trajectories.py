@@ -11,17 +11,17 @@ import pytest
 from scene_reader import SceneReader
 
 from pipelines.options import TrajectoriesConfig
+from pipelines.planning import Plan, write_plan
 from pipelines.run_folder import RunFolder
 from pipelines.runners import RunnerChoice, make_runner, pipeline_options
-from pipelines.trajectories import Plan, build_pipeline, make_trajectories, write_plan
+from pipelines.trajectories import Job, build_pipeline, make_trajectories, simulation_recipe
 from transforms.errors import ConfigError, DataError, IncompleteError
 from transforms.output_layout import OutputLayout
-from transforms.readers.registry import ReaderOptions
+from transforms.readers.reader_options import ReaderOptions
 from transforms.readers.shapes import ShapesOptions
 from transforms.records import Provenance
 from transforms.rollout import Limits
 from transforms.segmenters.registry import SegmenterOptions
-from transforms.simulation import SimulationRecipe
 from transforms.steps.beam_storage import storage_for
 from transforms.steps.click_simulation import ClickWorker
 from transforms.steps.shards import ShardPlan
@@ -60,29 +60,15 @@ def config_for(out: str, **changes: Any) -> TrajectoriesConfig:
 def dataflow_job(accelerator: str | None) -> Any:
     """Build the job graph that Dataflow would get, offline; return its pipeline."""
     config = config_for("gs://bucket/out", runner=DATAFLOW, accelerator=accelerator)
-    recipe = SimulationRecipe(
+    recipe = simulation_recipe(
+        config,
         reader=SceneReader(),
-        segmenter=config.segmenter,
-        policy="oracle",
-        initial_points=4,
-        initial_action=config.initial_action,
-        limits=config.limits,
-        area_filter=config.area_filter,
-        seed=0,
         provenance=Provenance("disc", "", "oracle", 0, "f"),
-        single_threaded=False,
     )
     options = pipeline_options(DATAFLOW)
     pipeline = beam.Pipeline(runner=make_runner(DATAFLOW, options), options=options)
     plan = Plan(("gs://bucket/out/plan/units-00000.jsonl",), {"a": 1, "b": 1}, "")
-    build_pipeline(
-        pipeline,
-        config,
-        plan=plan,
-        shards=ShardPlan(2, 1),
-        recipe=recipe,
-        fingerprint="f",
-    )
+    build_pipeline(pipeline, Job(config, plan, ShardPlan(2, 1), recipe))
     result: Any = pipeline.run()
     return result.job.proto_pipeline
 

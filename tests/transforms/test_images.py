@@ -106,6 +106,31 @@ class TestDecodeImage:
             decode_image(data, name="a", size_hw=(1, 1))
         assert reason_of(error) is RejectReason.UNREADABLE_IMAGE
 
+    @given(st.binary(max_size=60))
+    def test_random_bytes_are_rejected(self, data: bytes) -> None:
+        with pytest.raises(TargetError, match="a cannot be read") as error:
+            decode_image(data, name="a")
+        assert reason_of(error) is RejectReason.UNREADABLE_IMAGE
+
+    def test_no_outside_program_is_started(self) -> None:
+        data = encode(PilImage.new("RGB", (4, 3)), "EPS")
+        with pytest.raises(TargetError, match="cannot identify"):
+            decode_image(data, name="a")
+
+    def test_a_turned_jpeg(self) -> None:
+        stored = np.zeros((16, 24, 3), np.uint8)
+        stored[:, :8] = 255
+        exif = PilImage.Exif()
+        exif[_ORIENTATION] = 6
+        data = encode(PilImage.fromarray(stored), "JPEG", exif=exif, quality=95)
+        for size_hw in ((16, 24), None):
+            raw = decode_image(data, name="a", size_hw=size_hw)
+            assert raw.shape == (16, 24, 3)
+            assert raw[:, :7].min() > 200
+        turned = decode_image(data, name="a", size_hw=(24, 16))
+        assert turned[:7].min() > 200
+        assert turned[9:].max() < 50
+
     @given(st.data())
     def test_flipped_bytes_are_rejected_or_read(self, data: st.DataObject) -> None:
         whole = bytearray(encode(PilImage.new("RGB", (9, 8), (1, 2, 3)), "JPEG"))
@@ -174,6 +199,33 @@ class TestForeground:
         masks = decode_mask_image(of_array(values), name="m", rule=MaskRule.FOREGROUND)
         assert np.argwhere(masks.truth).tolist() == [[1, 2]]
 
+    def test_opaque_black_is_empty_not_full(self) -> None:
+        data = encode(PilImage.new("RGBA", (4, 3), (0, 0, 0, 255)))
+        with pytest.raises(TargetError, match="no object pixel") as error:
+            decode_mask_image(data, name="m", rule=MaskRule.FOREGROUND)
+        assert reason_of(error) is RejectReason.EMPTY_MASK
+
+    @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (255, 0, 0)])
+    def test_a_cut_out_of_one_colour_is_decided_by_its_transparency(
+        self, colour: tuple[int, int, int]
+    ) -> None:
+        picture = PilImage.new("RGBA", (4, 3), (*colour, 0))
+        picture.putpixel((2, 1), (*colour, 255))
+        masks = decode_mask_image(encode(picture), name="m", rule=MaskRule.FOREGROUND)
+        assert np.argwhere(masks.truth).tolist() == [[1, 2]]
+
+    def test_inks_are_no_brightness(self) -> None:
+        picture = PilImage.new("L", (4, 3))
+        picture.putpixel((2, 1), 255)
+        data = encode(picture.convert("RGB").convert("CMYK"), "TIFF")
+        masks = decode_mask_image(data, name="m", rule=MaskRule.FOREGROUND)
+        assert np.argwhere(masks.truth).tolist() == [[1, 2]]
+
+    def test_floats_that_are_no_numbers_are_background(self) -> None:
+        values = np.array([[np.nan, np.inf, -np.inf, 1.0, 0.2]], np.float32)
+        masks = decode_mask_image(of_array(values, "TIFF"), name="m", rule=MaskRule.FOREGROUND)
+        assert masks.truth.tolist() == [[False, False, False, True, False]]
+
     @pytest.mark.parametrize("top", [1, 255, 65535])
     def test_16_bit(self, top: int) -> None:
         values = np.zeros((3, 4), np.uint16)
@@ -207,6 +259,17 @@ class TestOtherRules:
         data = of_array(np.array([[0, 7, 255]], np.uint8), "BMP")
         with pytest.raises(TargetError, match=r"m\.bmp is no trimap.*found 7") as error:
             decode_mask_image(data, name="m.bmp", rule=MaskRule.TRIMAP)
+        assert reason_of(error) is RejectReason.UNREADABLE_MASK
+
+    def test_a_grey_picture_in_place_of_a_trimap_names_few_values(self) -> None:
+        data = of_array(np.arange(20, dtype=np.uint8)[None])
+        with pytest.raises(TargetError, match=r"found 1, 2, 3, 4, 5 and 14 more as well"):
+            decode_mask_image(data, name="m", rule=MaskRule.TRIMAP)
+
+    @given(data=st.binary(max_size=60), rule=st.sampled_from(MaskRule))
+    def test_random_bytes_are_rejected(self, data: bytes, rule: MaskRule) -> None:
+        with pytest.raises(TargetError) as error:
+            decode_mask_image(data, name="m", rule=rule)
         assert reason_of(error) is RejectReason.UNREADABLE_MASK
 
     def test_object_ids(self) -> None:
@@ -249,3 +312,21 @@ class TestTrueSamples:
             ignored += bool(masks.ignore.any())
             assert not (masks.ignore & masks.truth).any()
         assert ignored == 18
+
+    @pytest.mark.parametrize(
+        ("pattern", "rule", "count"),
+        [
+            pytest.param("iseg/DAVIS/gt/*.png", MaskRule.PALETTE_INDEX, 14, id="DAVIS"),
+            pytest.param("hqseg44k/cascade_psp/ecssd/*.png", MaskRule.FOREGROUND, 100, id="ECSSD"),
+            pytest.param("hqseg44k/DIS5K/DIS-TR/gt/*.png", MaskRule.FOREGROUND, 2, id="DIS"),
+        ],
+    )
+    def test_every_mask_has_an_object_and_a_background(
+        self, shared_data: Path, pattern: str, rule: MaskRule, count: int
+    ) -> None:
+        paths = sorted(shared_data.glob(pattern))
+        assert len(paths) == count
+        for path in paths:
+            masks = decode_mask_image(path.read_bytes(), name=path.name, rule=rule)
+            assert 0 < masks.truth.mean() < 1
+            assert masks.ignore is None

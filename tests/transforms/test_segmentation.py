@@ -86,6 +86,30 @@ class TestPolygons:
             to_mask([SQUARE], (100_000, 100_000))
         assert error.value.reason is RejectReason.TOO_LARGE
 
+    @pytest.mark.parametrize("size_hw", [(0, 8), (-6, 8), (-6, -8)])
+    def test_an_image_of_no_size(self, size_hw: tuple[int, int]) -> None:
+        sizes = f"thing 7: .* {size_hw[1]} x {size_hw[0]} pixels"
+        with pytest.raises(TargetError, match=sizes) as error:
+            to_mask([SQUARE], size_hw)
+        assert error.value.reason is RejectReason.MALFORMED_SEGMENTATION
+
+    def test_a_long_way_back_and_forth_is_refused(self) -> None:
+        assert_rejected(
+            [[0, 0, 90_000, 90_000] * 100],
+            RejectReason.MALFORMED_SEGMENTATION,
+            "outlines are 18000000 pixels long, expected at most 2000000",
+        )
+
+    def test_the_message_on_deep_nesting_is_short(self) -> None:
+        nested: list[Any] = []
+        for _ in range(100_000):
+            nested = [nested]
+        assert_rejected(
+            [[1, 2, 3, 4, 5, nested]], RejectReason.MALFORMED_SEGMENTATION, "holds .*a list"
+        )
+        while nested:  # Freed from outside in: the interpreter's own way would recurse.
+            nested = nested.pop()
+
     @pytest.mark.parametrize("segmentation", [[], [[100, 100, 110, 100, 110, 110]]])
     def test_empty(self, segmentation: list[Any]) -> None:
         assert_rejected(segmentation, RejectReason.EMPTY_MASK, "empty|no pixel")
@@ -106,6 +130,16 @@ class TestRunLengths:
     def test_size_of_another_image(self) -> None:
         assert_rejected(
             {"size": [8, 6], "counts": [10, 38]}, RejectReason.SIZE_MISMATCH, "6 x 8.*8 x 6"
+        )
+
+    def test_a_side_that_python_does_not_write(self) -> None:
+        assert_rejected(
+            {"size": [10**5000, 8], "counts": [48]}, RejectReason.SIZE_MISMATCH, "a huge number"
+        )
+        assert_rejected(
+            {"size": [10**5000], "counts": [48]},
+            RejectReason.MALFORMED_SEGMENTATION,
+            "got .a huge number.",
         )
 
     @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transforms.errors import LayoutError, TargetError
 from transforms.protocols import Image, TruthMasks
@@ -15,11 +15,9 @@ from transforms.readers.annotated import image_size, is_id, load_segmentation, s
 from transforms.readers.json_files import need_list, read_json
 from transforms.readers.paired_files import shown_entries
 from transforms.readers.picture_files import load_image_file
+from transforms.readers.reader_options import ReaderOptions
 from transforms.records import Reject, RejectReason, TargetRef
 from transforms.storage import Storage, join_under
-
-if TYPE_CHECKING:
-    from transforms.readers.registry import ReaderOptions
 
 LICENCE = "annotations CC BY 4.0 (COCO, LVIS) or as their file says; pictures: terms of Flickr"
 

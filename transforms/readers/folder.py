@@ -6,20 +6,17 @@ import csv
 import io
 import json
 import posixpath
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from transforms.errors import DataError, LayoutError
 from transforms.images import MaskRule
 from transforms.protocols import Image, TruthMasks
 from transforms.readers.paired_files import PairedFilesReader, PairedFolders, shown_entries
 from transforms.readers.picture_files import split_suffix
+from transforms.readers.reader_options import ReaderOptions
 from transforms.records import Reject, TargetRef
 from transforms.storage import Storage
-
-if TYPE_CHECKING:
-    from transforms.readers.registry import ReaderOptions
 
 IMAGES, MASKS = "images", "masks"
 CAPTIONS_CSV, CAPTIONS_JSONL = "captions.csv", "captions.jsonl"
@@ -27,6 +24,8 @@ FILE_COLUMNS = ("file", "file_name", "filename", "image", "name")
 CAPTION_COLUMNS = ("caption", "text", "expression")
 """What the two columns of captions may be called; further columns are left alone."""
 LICENCE = "the user's own"
+
+_Captions = dict[str, list[tuple[int, str]]]
 
 
 def the_object(stem: str) -> str:
@@ -64,24 +63,30 @@ class FolderReader:
         """List every pair with its captions.
 
         Raises:
-            DataError: the captions are malformed, or name a file that is not there.
+            DataError: the captions are malformed, or name a file that is not there; before the
+                first target, so that whoever takes only some of them hears of it.
         """
         captions = self._read_captions()
         unused = set(captions)
+        items: list[TargetRef | Reject] = []
         for item in self.pairs.read_targets():
             ref = item.ref if isinstance(item, Reject) else item
             file = posixpath.relpath(ref.image_path, IMAGES)
-            key = next((k for k in (file, split_suffix(file)[0]) if k in captions), None)
-            if key is not None:
-                unused.discard(key)
-                ref = replace(ref, expressions=captions[key])
-            yield replace(item, ref=ref) if isinstance(item, Reject) else ref
+            keys = {file, split_suffix(file)[0]}
+            unused -= keys
+            rows = sorted(row for key in keys for row in captions.get(key, ()))
+            if rows:
+                ref = replace(ref, expressions=tuple(caption for _, caption in rows))
+            items.append(replace(item, ref=ref) if isinstance(item, Reject) else ref)
         if unused:
-            shown = ", ".join(repr(name) for name in sorted(unused)[:5])
+            lines = sorted((captions[name][0][0], name) for name in unused)
+            shown = ", ".join(f"{name!r} (line {line})" for line, name in lines[:5])
+            more = f" and {len(lines) - 5} more" if len(lines) > 5 else ""
             raise DataError(
-                f"{self.captions} has captions for files that are not in {IMAGES}/: {shown}; "
+                f"{self.captions} has captions for files that are not in {IMAGES}/: {shown}{more}; "
                 "mend the names or remove the lines"
             )
+        yield from items
 
     def load_truth(self, ref: TargetRef) -> TruthMasks:
         """Read a target's mask. Raises TargetError."""
@@ -91,7 +96,8 @@ class FolderReader:
         """Read a picture as uint8 RGB. Raises TargetError."""
         return self.pairs.load_image(image_path, size_hw=size_hw)
 
-    def _read_captions(self) -> Mapping[str, tuple[str, ...]]:
+    def _read_captions(self) -> _Captions:
+        """Return (line number, caption) of each row by the name it stands under."""
         if self.captions is None:
             return {}
         path = posixpath.join(self.pairs.root, self.captions)
@@ -100,9 +106,9 @@ class FolderReader:
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from error
         rows = _csv_rows(text, path) if path.endswith(".csv") else _jsonl_rows(text, path)
-        captions: dict[str, tuple[str, ...]] = {}
-        for file, caption in rows:
-            captions[file] = (*captions.get(file, ()), caption)
+        captions: _Captions = {}
+        for number, file, caption in rows:
+            captions.setdefault(file, []).append((number, caption))
         return captions
 
 
@@ -156,7 +162,7 @@ def _sub_folders(storage: Storage, root: str) -> set[str]:
     return found
 
 
-def _csv_rows(text: str, path: str) -> Iterator[tuple[str, str]]:
+def _csv_rows(text: str, path: str) -> Iterator[tuple[int, str, str]]:
     try:
         reader = csv.DictReader(io.StringIO(text), strict=True)
         columns = reader.fieldnames or []
@@ -171,13 +177,13 @@ def _csv_rows(text: str, path: str) -> Iterator[tuple[str, str]]:
         raise DataError(f"{path} is not a CSV file: {error}") from error
 
 
-def _jsonl_rows(text: str, path: str) -> Iterator[tuple[str, str]]:
+def _jsonl_rows(text: str, path: str) -> Iterator[tuple[int, str, str]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path}, line {number} is not JSON: {error}") from error
         yield _checked_row(row, path, number)
 
@@ -186,7 +192,7 @@ def _first_of(names: Sequence[str], there: Collection[str]) -> str | None:
     return next((name for name in names if name in there), None)
 
 
-def _checked_row(row: object, path: str, number: int) -> tuple[str, str]:
+def _checked_row(row: object, path: str, number: int) -> tuple[int, str, str]:
     fields = row if isinstance(row, dict) else {}
     file = fields.get(_first_of(FILE_COLUMNS, fields))
     caption = fields.get(_first_of(CAPTION_COLUMNS, fields))
@@ -195,4 +201,4 @@ def _checked_row(row: object, path: str, number: int) -> tuple[str, str]:
             f"{path}, line {number}: expected texts for 'file' and 'caption', got {file!r} and "
             f"{caption!r}"
         )
-    return posixpath.normpath(file), caption.strip()
+    return number, posixpath.normpath(file), caption.strip()

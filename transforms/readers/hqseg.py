@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from transforms.errors import LayoutError
 from transforms.images import MaskRule
@@ -23,10 +22,8 @@ from transforms.readers.paired_files import (
     has_pairs,
     shown_entries,
 )
+from transforms.readers.reader_options import ReaderOptions
 from transforms.storage import Storage
-
-if TYPE_CHECKING:
-    from transforms.readers.registry import ReaderOptions
 
 SAM_HQ = "sam-hq's tree"
 ORIGINAL = "the original tree"
@@ -283,8 +280,7 @@ def _folders_at(
         grouped = [
             replace(plain, images=below(name), masks=below(name), group=name) for name in classes
         ]
-        first = [f for f in grouped[:1] if _is_there(f, root=root, storage=storage)]
-        return grouped if first else []
+        return grouped if any(_is_there(f, root=root, storage=storage) for f in grouped) else []
     if plain.listing and not storage.is_file(posixpath.join(root, plain.listing)):
         return []
     return [plain] if _is_there(plain, root=root, storage=storage) else []

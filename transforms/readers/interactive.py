@@ -6,7 +6,6 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from transforms.errors import LayoutError
 from transforms.images import MaskRule
@@ -18,9 +17,7 @@ from transforms.readers.paired_files import (
     has_pairs,
     shown_entries,
 )
-
-if TYPE_CHECKING:
-    from transforms.readers.registry import ReaderOptions
+from transforms.readers.reader_options import ReaderOptions
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from transforms.records import Reject, RejectReason, TargetRef
 from transforms.storage import Storage
 
 TextOfStem = Callable[[str], str]
+# Lossless first: where a mask lies there twice, the JPEG is a preview.
+_MASK_PREFERENCE = (".png", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -100,42 +102,53 @@ class PairedFilesReader:
         stems = sorted((images.keys() | masks.keys()) if wanted is None else wanted)
         for stem in stems:
             of_stem = images.get(stem, [])
-            mask = masks.get(stem)
+            masks_of_stem = masks.get(stem, [])
             image = of_stem[0] if of_stem else f"{stem}.jpg"
-            ref = _make_ref(folders, stem, image=image, mask=mask or f"{stem}.png")
+            mask = masks_of_stem[0] if masks_of_stem else f"{stem}.png"
+            ref = _make_ref(folders, stem, image=image, mask=mask)
             if not of_stem:
                 reason = RejectReason.MISSING_IMAGE
                 yield Reject(ref, reason, f"{folders.images} holds no image of the stem {stem!r}")
-            elif mask is None:
+            elif not masks_of_stem:
                 reason = RejectReason.MISSING_MASK
                 yield Reject(ref, reason, f"{folders.masks} holds no mask of the stem {stem!r}")
             else:
                 yield ref
             for other in of_stem[1:]:
                 yield Reject(
-                    _make_ref(folders, stem, image=other, mask=mask or f"{stem}.png"),
+                    _make_ref(folders, stem, image=other, mask=mask),
                     RejectReason.DUPLICATE_ID,
-                    f"{other} has the stem of {image}; one of the two was taken",
+                    f"{other} has the stem of {image}, which was taken; keep one of the two images",
+                )
+            for other in masks_of_stem[1:]:
+                yield Reject(
+                    _make_ref(folders, stem, image=image, mask=other),
+                    RejectReason.DUPLICATE_ID,
+                    f"{other} has the stem of {mask}, which was taken; keep one of the two masks",
                 )
 
-    def _list_stems(self, folders: PairedFolders) -> tuple[dict[str, list[str]], dict[str, str]]:
-        """Return the image files by stem and the mask file by stem."""
+    def _list_stems(
+        self, folders: PairedFolders
+    ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        """Return the image files and the mask files by stem, the one to take first."""
         images: dict[str, list[str]] = {}
-        masks: dict[str, str] = {}
+        masks: dict[str, list[str]] = {}
         is_flat = folders.images == folders.masks
         for name in self.storage.list_dir(self._path(folders.images)):
             stem, suffix = split_suffix(name)
             if suffix not in IMAGE_SUFFIXES:
                 continue
             if is_flat and suffix == ".png":
-                masks[stem] = name
+                masks.setdefault(stem, []).append(name)
             else:
                 images.setdefault(stem, []).append(name)
         if not is_flat:
             for name in self.storage.list_dir(self._path(folders.masks)):
                 stem, suffix = split_suffix(name)
                 if suffix in IMAGE_SUFFIXES:
-                    masks.setdefault(stem, name)
+                    masks.setdefault(stem, []).append(name)
+        for names in masks.values():
+            names.sort(key=lambda name: (_MASK_PREFERENCE.index(split_suffix(name)[1]), name))
         return images, masks
 
     def _listed_stems(self, folders: PairedFolders) -> set[str] | None:
@@ -150,10 +163,15 @@ class PairedFilesReader:
                 "with one name per line"
             ) from error
         names = (posixpath.basename(line.strip()) for line in text.splitlines())
-        return {split_suffix(name)[0] for name in names if name}
+        return {_without_picture_suffix(name) for name in names if name}
 
     def _path(self, relative: str) -> str:
         return posixpath.join(self.root, relative) if relative else self.root
+
+
+def _without_picture_suffix(name: str) -> str:
+    stem, suffix = split_suffix(name)
+    return stem if suffix in IMAGE_SUFFIXES else name
 
 
 def _make_ref(folders: PairedFolders, stem: str, *, image: str, mask: str) -> TargetRef:

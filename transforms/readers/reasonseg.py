@@ -6,7 +6,7 @@ import json
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transforms.errors import LayoutError, TargetError
 from transforms.images import image_size_hw
@@ -18,12 +18,10 @@ from transforms.readers.picture_files import (
     read_below,
     split_suffix,
 )
+from transforms.readers.reader_options import ReaderOptions
 from transforms.records import Reject, RejectReason, TargetRef
 from transforms.segmentation import segmentation_to_mask
 from transforms.storage import Storage
-
-if TYPE_CHECKING:
-    from transforms.readers.registry import ReaderOptions
 
 LICENCE = "ReasonSeg (LISA): Apache-2.0; pictures: OpenImages and ScanNet terms"
 

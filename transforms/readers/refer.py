@@ -6,7 +6,7 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transforms.errors import ConfigError, DataError, LayoutError, TargetError
 from transforms.protocols import Image, TruthMasks
@@ -15,11 +15,9 @@ from transforms.readers.json_files import need_list, read_json
 from transforms.readers.paired_files import shown_entries
 from transforms.readers.picture_files import load_image_file
 from transforms.readers.plain_pickle import load_plain_pickle
+from transforms.readers.reader_options import ReaderOptions
 from transforms.records import Reject, RejectReason, TargetRef
 from transforms.storage import Storage
-
-if TYPE_CHECKING:
-    from transforms.readers.registry import ReaderOptions
 
 SPLIT_BY: Mapping[str, tuple[str, ...]] = {
     "refcoco": ("unc", "google"),

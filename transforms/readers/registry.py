@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from transforms.errors import ConfigError
 from transforms.protocols import DatasetReader
@@ -14,37 +14,16 @@ from transforms.readers.folder import LICENCE as FOLDER_LICENCE
 from transforms.readers.folder import open_folder
 from transforms.readers.hqseg import PARTS, open_hqseg, splits_of
 from transforms.readers.interactive import BENCHMARKS, open_interactive
+from transforms.readers.reader_options import ReaderOptions
 from transforms.readers.reasonseg import LICENCE as REASONSEG_LICENCE
 from transforms.readers.reasonseg import open_reasonseg
 from transforms.readers.refer import LICENCE as REFER_LICENCE
 from transforms.readers.refer import open_refer
 from transforms.readers.shapes import LICENCE as SHAPES_LICENCE
 from transforms.readers.shapes import SPLITS as SHAPES_SPLITS
-from transforms.readers.shapes import ShapesOptions, ShapesReader
+from transforms.readers.shapes import ShapesReader
 from transforms.readers.trace import LICENCE as TRACE_LICENCE
 from transforms.readers.trace import open_trace
-from transforms.storage import LocalStorage, Storage
-
-
-@dataclass(frozen=True)
-class ReaderOptions:
-    """What a reader is opened with.
-
-    Attributes:
-        data_root: where the data set lies, a path or URL; None for generated data.
-        split: the data set's own name of a split; None takes its default.
-        storage: reaches `data_root`.
-        split_by: RefCOCO family: who made the split; None takes the default.
-        annotations: coco, trace: the JSON file, relative to `data_root`.
-        shapes: what to generate.
-    """
-
-    data_root: str | None = None
-    split: str | None = None
-    storage: Storage = field(default_factory=LocalStorage)
-    split_by: str | None = None
-    annotations: str | None = None
-    shapes: ShapesOptions = field(default_factory=ShapesOptions)
 
 
 @dataclass(frozen=True)
@@ -142,26 +121,30 @@ def check_dataset_name(name: str) -> str | None:
     """Return what is wrong with a `--dataset` value, None if it can be opened."""
     if name in DATASETS:
         return None
-    close = difflib.get_close_matches(name, DATASETS, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    hint = _did_you_mean(name, DATASETS)
     return f"--dataset {name!r} is unknown; {hint}choose from {', '.join(DATASETS)}"
 
 
 def check_split(name: str, split: str | None) -> str | None:
-    """Return what is wrong with a `--split` of a data set, None if it may exist."""
+    """Return what is wrong with a `--split` of a known data set, None if it may exist."""
     splits = DATASETS[name].splits
     if split is None or splits is None or split in splits:
         return None
-    close = difflib.get_close_matches(split, splits, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    hint = _did_you_mean(split, splits)
     return f"--split {split!r}: {name} has no such split; {hint}choose from {', '.join(splits)}"
+
+
+def _did_you_mean(value: str, names: Iterable[str]) -> str:
+    by_folded = {name.casefold(): name for name in names}
+    close = difflib.get_close_matches(value.casefold(), by_folded, n=1)
+    return f"did you mean {by_folded[close[0]]!r}? " if close else ""
 
 
 def open_reader(name: str, options: ReaderOptions) -> DatasetReader:
     """Open a data set.
 
     Raises:
-        ConfigError: unknown name or split.
+        ConfigError: unknown name or split, or no data root where one is needed.
         LayoutError: `data_root` does not hold the data set.
     """
     if (problem := check_dataset_name(name)) is not None:
@@ -169,4 +152,7 @@ def open_reader(name: str, options: ReaderOptions) -> DatasetReader:
     if (problem := check_split(name, options.split)) is not None:
         raise ConfigError([problem])
     entry = DATASETS[name]
+    # An empty root would search whatever folder the process happens to run in.
+    if entry.needs_data_root and not options.data_root:
+        raise ConfigError([f"--data-root is missing: {name} is read from a folder; name it"])
     return entry.build(name, replace(options, split=options.split or entry.default_split))

@@ -157,10 +157,10 @@ class ShapesReader:
 
     def _compose(self, index: int) -> _Composed:
         recent = self._recent
-        if index in recent:
-            recent.move_to_end(index)
-            return recent[index]
-        composed = _Composed(compose_scene(self.options, split=self.split, index=index))
+        # Taken out and put back, not looked up: another thread may drop it in between.
+        composed = recent.pop(index, None)
+        if composed is None:
+            composed = _Composed(compose_scene(self.options, split=self.split, index=index))
         recent[index] = composed
         if len(recent) > _CACHED_SCENES:
             recent.popitem(last=False)

@@ -6,19 +6,17 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transforms.errors import DataError, LayoutError, TargetError
 from transforms.protocols import Image, TruthMasks
 from transforms.readers.annotated import load_segmentation, segmentation_ref
 from transforms.readers.paired_files import shown_entries
 from transforms.readers.picture_files import load_image_file
+from transforms.readers.reader_options import ReaderOptions
 from transforms.readers.trace_records import PRIVATE_KEY, iter_trace_records
 from transforms.records import Reject, RejectReason, TargetRef
 from transforms.storage import Storage, join_under
-
-if TYPE_CHECKING:
-    from transforms.readers.registry import ReaderOptions
 
 LICENCE = "that of the data set the trace was made from"
 

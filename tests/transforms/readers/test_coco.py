@@ -10,7 +10,8 @@ from reader_fixtures import SQUARE, as_json, assert_all_load, memory, picture, r
 
 from transforms.errors import DataError, LayoutError
 from transforms.protocols import DatasetReader
-from transforms.readers.registry import ReaderOptions, open_reader
+from transforms.readers.reader_options import ReaderOptions
+from transforms.readers.registry import open_reader
 
 IMAGE = {"id": 1, "file_name": "a b#1.jpg", "height": 6, "width": 8}
 CATEGORIES = [{"id": 3, "name": "dining_table"}]

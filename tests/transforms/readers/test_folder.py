@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from reader_fixtures import as_json, assert_all_load, mask_picture, memory, picture, split_items
 
 from transforms.errors import DataError, LayoutError
 from transforms.protocols import DatasetReader
-from transforms.readers.registry import ReaderOptions, open_reader
+from transforms.readers.reader_options import ReaderOptions
+from transforms.readers.registry import open_reader
 
 PAIRS = {
     "images/a #1.jpg": picture(),
@@ -52,11 +55,12 @@ def test_jsonl() -> None:
     ("name", "data", "match"),
     [
         ("captions.csv", b"a,b\n1,2", "'file' and 'caption'.*found a, b"),
-        ("captions.csv", b"file,caption\nz.jpg,cat", "not in images/: 'z.jpg'"),
+        ("captions.csv", b"file,caption\nz.jpg,cat", r"not in images/: 'z.jpg' \(line 2\)"),
         ("captions.csv", b"file,caption\na #1.jpg,", "line 2: expected texts"),
         ("captions.csv", b"\xff\xfe", "UTF-8"),
         ("captions.csv", b'file,caption\n"a', "not a CSV"),
         ("captions.jsonl", b"{", "line 1 is not JSON"),
+        ("captions.jsonl", b"\n" + b"[" * 100_000, "line 2 is not JSON"),
         ("captions.jsonl", b"[1]", "line 1: expected texts"),
         ("captions.jsonl", b'{"file": "a", "caption": 3}', "line 1: expected texts"),
     ],
@@ -64,6 +68,30 @@ def test_jsonl() -> None:
 def test_bad_captions(name: str, data: bytes, match: str) -> None:
     with pytest.raises(DataError, match=match):
         list(open_folder({name: data}).read_targets())
+
+
+def test_captions_by_stem_and_by_file_name_add_up_in_their_order() -> None:
+    data = b"file,caption\na #1,one\na #1.jpg,two\na #1,three"
+    refs, _ = split_items(open_folder({"captions.csv": data}))
+    assert refs[0].expressions == ("one", "two", "three")
+
+
+def test_unknown_files_are_told_before_the_first_target() -> None:
+    rows = "".join(f"z{i}.jpg,cat\n" for i in range(7))
+    targets = open_folder({"captions.csv": b"file,caption\n" + rows.encode()}).read_targets()
+    with pytest.raises(DataError, match=r"'z0.jpg' \(line 2\), .*'z4.jpg' \(line 6\) and 2 more"):
+        next(targets)
+
+
+def test_of_two_masks_the_lossless_one_is_taken_and_the_other_counted() -> None:
+    refs, rejects = split_items(open_folder({"masks/a #1.jpg": b"a preview"}))
+    assert [json.loads(r.truth_ref)["mask"] for r in refs] == ["masks/a #1.png", "masks/sub/é.png"]
+    assert [(r.reason, r.message) for r in rejects] == [
+        (
+            "duplicate_id",
+            "a #1.jpg has the stem of a #1.png, which was taken; keep one of the two masks",
+        )
+    ]
 
 
 def test_two_kinds_of_captions() -> None:

@@ -13,7 +13,8 @@ from reader_fixtures import (
 
 from transforms.errors import ConfigError, LayoutError
 from transforms.protocols import DatasetReader
-from transforms.readers.registry import ReaderOptions, open_reader
+from transforms.readers.reader_options import ReaderOptions
+from transforms.readers.registry import open_reader
 from transforms.records import RejectReason
 
 POINTS = [[1, 1], [5, 1], [5, 4], [1, 4]]

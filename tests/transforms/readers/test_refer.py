@@ -20,7 +20,8 @@ from reader_fixtures import (
 from transforms.errors import ConfigError, DataError, LayoutError, TargetError
 from transforms.protocols import DatasetReader
 from transforms.readers.picture_files import load_image_file
-from transforms.readers.registry import ReaderOptions, open_reader
+from transforms.readers.reader_options import ReaderOptions
+from transforms.readers.registry import open_reader
 from transforms.records import RejectReason
 from transforms.storage import LocalStorage, MemoryStorage
 

@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from reader_fixtures import memory
 
 from transforms.errors import ConfigError, LayoutError
-from transforms.readers.registry import DATASETS, ReaderOptions, open_reader
+from transforms.readers.registry import (
+    DATASETS,
+    ReaderOptions,
+    check_dataset_name,
+    check_split,
+    open_reader,
+)
 
 
 def test_every_name_that_is_promised() -> None:
@@ -51,7 +59,13 @@ def test_an_empty_root_says_what_was_looked_for(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "nearest"), [("refcocoo", "refcoco"), ("Ecssd", "ecssd"), ("coco-mval", "coco_mval")]
+    ("name", "nearest"),
+    [
+        ("refcocoo", "refcoco"),
+        ("ECSSD", "ecssd"),
+        ("HQSeg44K", "hqseg44k"),
+        ("coco-mval", "coco_mval"),
+    ],
 )
 def test_unknown_name(name: str, nearest: str) -> None:
     with pytest.raises(ConfigError, match=f"did you mean '{nearest}'.*choose from shapes"):
@@ -61,7 +75,8 @@ def test_unknown_name(name: str, nearest: str) -> None:
 @pytest.mark.parametrize(
     ("name", "split", "match"),
     [
-        ("refcoco", "testC", "did you mean 'test'"),
+        ("refcoco", "testC", "did you mean 'test"),
+        ("refcoco", "TESTB", "did you mean 'testB'"),
         ("dis5k", "test", "choose from train, val, te1, te2, te3, te4"),
         ("thinobject5k", "val", "choose from train, test"),
     ],
@@ -69,3 +84,28 @@ def test_unknown_name(name: str, nearest: str) -> None:
 def test_unknown_split(name: str, split: str, match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         open_reader(name, ReaderOptions("data", split))
+
+
+def test_a_name_like_no_other_gets_the_list_alone() -> None:
+    problem = check_dataset_name("zzz")
+    assert problem is not None
+    assert problem.startswith("--dataset 'zzz' is unknown; choose from shapes, ")
+    assert check_dataset_name("coco") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "split"), [("dis5k", None), ("dis5k", "te4"), ("coco", "of my own")]
+)
+def test_splits_that_may_exist(name: str, split: str | None) -> None:
+    assert check_split(name, split) is None
+
+
+@pytest.mark.parametrize("name", [name for name in DATASETS if name != "shapes"])
+@pytest.mark.parametrize("data_root", [None, ""])
+def test_no_data_root(name: str, data_root: str | None) -> None:
+    with pytest.raises(ConfigError, match=f"--data-root is missing: {re.escape(name)} "):
+        open_reader(name, ReaderOptions(data_root))
+
+
+def test_the_reader_gets_the_default_split() -> None:
+    assert open_reader("shapes", ReaderOptions()).split == DATASETS["shapes"].default_split

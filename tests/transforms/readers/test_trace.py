@@ -9,7 +9,8 @@ from reader_fixtures import as_json, assert_all_load, memory, picture, reasons, 
 from transforms.errors import DataError, LayoutError
 from transforms.masks import encode_mask
 from transforms.protocols import DatasetReader
-from transforms.readers.registry import ReaderOptions, open_reader
+from transforms.readers.reader_options import ReaderOptions
+from transforms.readers.registry import open_reader
 
 
 def rle(rows: slice) -> dict[str, Any]:
