@@ -16,6 +16,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,15 @@ import numpy as np
 from transforms.clicks import error_regions, oracle_click
 from transforms.masks import mask_iou
 from transforms.protocols import Image, Mask, Prediction, Segmenter
-from transforms.records import Box, Click
+from transforms.readers.reader_options import ReaderOptions
+from transforms.readers.registry import open_reader
+from transforms.records import Box, Click, Reject
 from transforms.segmenters.embedded import EmbeddedSegmenter
 
 _CLICKS = 20
 _JITTER_DEPTH = 0.3
-# Image folder, its suffixes, mask folder, mask suffix, label that counts as neither.
-_LAYOUTS = {
-    "grabcut": ("iseg/GrabCut/data_GT", "iseg/GrabCut/boundary_GT", ".bmp", 128),
-    "ecssd": ("hqseg44k/cascade_psp/ecssd", "hqseg44k/cascade_psp/ecssd", ".png", None),
-    "coco_mval": ("iseg/COCO_MVal/img", "iseg/COCO_MVal/gt", ".png", None),
-}
+# The data root of each set below the folder of samples.
+_ROOTS = {"grabcut": "iseg", "davis": "iseg", "coco_mval": "iseg", "ecssd": "hqseg44k"}
 
 
 @dataclass(frozen=True)
@@ -111,28 +110,40 @@ class GrabCutBaseline:
         return Prediction(mask=mask, feedback=found)
 
 
-def read_photographs(data: Path, name: str, *, every: int) -> Iterator[Photograph]:
-    """Yield every n-th photograph of a set that has a mask, by name."""
-    images, masks, suffix, ignored = _LAYOUTS[name]
-    pictures = [
-        path
-        for path in sorted((data / images).iterdir())
-        if path.suffix.lower() in (".jpg", ".bmp", ".png")
-        and not (images == masks and path.suffix == suffix)
-        and (data / masks / (path.stem + suffix)).exists()
-    ]
-    for path in pictures[::every]:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        labels = cv2.imread(str(data / masks / (path.stem + suffix)), cv2.IMREAD_UNCHANGED)
-        if image is None or labels is None:
-            raise SystemExit(f"{path} or its mask cannot be read")
-        labels = labels if labels.ndim == 2 else labels[..., 0]
-        ignore = labels == ignored if ignored is not None else None
-        truth = labels > int(labels.max()) // 2
-        if ignore is not None:
-            truth &= ~ignore
-        rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-        yield Photograph(path.stem, rgb, truth, ignore)
+def read_photographs(
+    data: Path, name: str, *, every: int, megapixels: float | None
+) -> Iterator[Photograph]:
+    """Yield every n-th photograph of a set, by name; enlarged or reduced if a size is given."""
+    reader = open_reader(name, ReaderOptions(data_root=str(data / _ROOTS[name])))
+    for item in islice(reader.read_targets(), 0, None, every):
+        if isinstance(item, Reject):
+            raise SystemExit(f"{item.ref.target_id} cannot be read: {item.message}")
+        masks = reader.load_truth(item)
+        size_hw = (masks.truth.shape[0], masks.truth.shape[1])
+        photograph = Photograph(
+            Path(item.image_name).stem,
+            reader.load_image(item.image_path, size_hw=size_hw),
+            masks.truth,
+            masks.ignore,
+        )
+        yield photograph if megapixels is None else resized(photograph, megapixels)
+
+
+def resized(photograph: Photograph, megapixels: float) -> Photograph:
+    """Return a photograph at about so many million pixels, its aspect kept."""
+    height, width = photograph.truth.shape
+    scale = (megapixels * 1e6 / (height * width)) ** 0.5
+    size = (round(width * scale), round(height * scale))
+
+    def scaled(mask: Mask) -> Mask:
+        return cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+
+    return Photograph(
+        photograph.name,
+        np.asarray(cv2.resize(photograph.image, size, interpolation=cv2.INTER_CUBIC), np.uint8),
+        scaled(photograph.truth),
+        None if photograph.ignore is None else scaled(photograph.ignore),
+    )
 
 
 ClickRule = Callable[[Mask, Photograph, Sequence[Click]], Click | None]
@@ -226,13 +237,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--sets", default="grabcut,ecssd,coco_mval")
     parser.add_argument("--every", type=int, default=1, help="take every n-th picture")
+    parser.add_argument("--megapixels", type=float, help="resize the pictures to this size")
     parser.add_argument("--jitter", action="store_true", help="also click off the deepest pixel")
     parser.add_argument("--baseline", action="store_true", help="also run OpenCV's grabCut")
     parser.add_argument("--no-exact", action="store_true", help="leave out the exact oracle")
     arguments = parser.parse_args()
     names = arguments.sets.split(",")
-    if unknown := [name for name in names if name not in _LAYOUTS]:
-        parser.error(f"unknown sets {unknown}; choose from {', '.join(_LAYOUTS)}")
+    if unknown := [name for name in names if name not in _ROOTS]:
+        parser.error(f"unknown sets {unknown}; choose from {', '.join(_ROOTS)}")
     cv2.setNumThreads(1)
     segmenters: dict[str, Segmenter] = {"embedded": EmbeddedSegmenter()}
     if arguments.baseline:
@@ -244,7 +256,9 @@ def main() -> None:
     for name in names:
         for rule_name, rule in rules.items():
             for segmenter_name, segmenter in segmenters.items():
-                photographs = read_photographs(arguments.data, name, every=arguments.every)
+                photographs = read_photographs(
+                    arguments.data, name, every=arguments.every, megapixels=arguments.megapixels
+                )
                 sessions = [run_session(segmenter, photograph, rule) for photograph in photographs]
                 row = table_row(sessions)
                 print(f"{segmenter_name:10s} {name:10s} {rule_name:8s} {row}", flush=True)

@@ -205,8 +205,9 @@ def _run_trajectories(arguments: argparse.Namespace, rest: list[str], own_flags:
     if targets and rejected / targets > config.max_reject_rate:
         return _fail(
             [
-                f"{rejected} of {targets} targets were rejected, more than --max-reject-rate "
-                f"{config.max_reject_rate:g} allows; the reasons are in {config.out}/rejects"
+                f"{rejected} of {targets} targets were rejected "
+                f"({statistics.format_counts(figures['rejects'])}), more than --max-reject-rate "
+                f"{config.max_reject_rate:g} allows; each has its message in {config.out}/rejects"
             ],
             EXIT_INCOMPLETE,
         )

@@ -59,8 +59,8 @@ def click_protocol(manifest: Manifest) -> ClickProtocol:
 
 def format_figures(figures: Mapping[str, Any]) -> str:
     """Return figures as aligned lines of text."""
-    rejects = ", ".join(f"{reason} {n}" for reason, n in figures["rejects"].items())
-    stops = ", ".join(f"{reason} {n}" for reason, n in figures["stop_reasons"].items())
+    rejects = format_counts(figures["rejects"])
+    stops = format_counts(figures["stop_reasons"])
     ious = "  ".join(f"@{k} {_shown(iou)}" for k, iou in enumerate(figures["IoU@k"], start=1))
     lines = [
         ("data set", f"{figures['dataset']} ({figures['split']})"),
@@ -77,6 +77,11 @@ def format_figures(figures: Mapping[str, Any]) -> str:
     lines += [(label, str(value)) for label, value in figures["NoF"].items()]
     width = max(len(label) for label, _ in lines) + 2
     return "\n".join(f"{label:<{width}} {text}" for label, text in lines)
+
+
+def format_counts(counts: Mapping[str, int]) -> str:
+    """Return counts by reason in one line."""
+    return ", ".join(f"{reason} {count}" for reason, count in counts.items())
 
 
 def _shown(value: float | None, *, digits: int = 3) -> str:

@@ -22,7 +22,7 @@ from pipelines.planning import Plan, write_plan
 from pipelines.progress import show_progress
 from pipelines.run_folder import RunFolder, RunStatus
 from pipelines.runners import make_runner, pipeline_options
-from transforms.errors import ConfigError, DataError, HlmatError, IncompleteError, OutputError
+from transforms.errors import ConfigError, HlmatError, IncompleteError, OutputError
 from transforms.output_layout import OutputLayout
 from transforms.protocols import DatasetReader
 from transforms.readers.registry import open_reader
@@ -101,7 +101,7 @@ def make_trajectories(config: TrajectoriesConfig, *, quiet: bool = False) -> Run
     with _output_errors(config.out):
         try:
             plan = write_plan(reader, config, fingerprint=fingerprint, folder=folder)
-        except DataError:
+        except HlmatError:
             # Nothing was made, so nothing stays that a mended call would trip over.
             if status is RunStatus.NEW:
                 folder.clear_working_files()

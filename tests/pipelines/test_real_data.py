@@ -127,6 +127,16 @@ def test_everything_wrong_becomes_a_counted_reject(
     assert run("trajectories", *flags, "--out", out, "-q", "--max-reject-rate", "0.9") == 0
 
 
+def test_a_split_that_no_ref_has_is_told_and_nothing_is_left(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "out"
+    flags = ("--dataset", "refcoco", "--data-root", shared_data / "refcoco_mini", "--out", out)
+    assert run("trajectories", *flags, "--split", "val") == 2
+    assert "belongs to it; there are: testB" in capsys.readouterr().err
+    assert not out.exists() or not list(out.iterdir())
+
+
 @pytest.mark.parametrize(
     ("prepare", "message"),
     [

@@ -126,8 +126,19 @@ def test_a_run_on_a_bucket_gives_the_bytes_of_a_run_on_the_disk(bucket: str, tmp
         assert storage.read_bytes(f"{bucket}/{name}") == storage.read_bytes(f"{local}/{name}")
 
 
-def test_a_portable_runner_by_name_gives_the_same_bytes(tmp_path: Path):
-    for name, runner in (("a", RunnerChoice()), ("b", RunnerChoice("FnApiRunner"))):
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "other",
+    [
+        RunnerChoice("FnApiRunner"),
+        RunnerChoice(
+            "PortableRunner", flags=("--job_endpoint=embed", "--environment_type=LOOPBACK")
+        ),
+    ],
+    ids=["FnApiRunner", "PortableRunner"],
+)
+def test_another_runner_by_name_gives_the_same_bytes(other: RunnerChoice, tmp_path: Path):
+    for name, runner in (("a", RunnerChoice()), ("b", other)):
         make_trajectories(config_for(str(tmp_path / name), runner=runner), quiet=True)
     for name in ("manifest.json", OutputLayout.trajectory_name(0, 1)):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
