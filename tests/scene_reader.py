@@ -9,7 +9,10 @@ import numpy as np
 
 from transforms.errors import TargetError
 from transforms.protocols import Image, TruthMasks
-from transforms.records import Reject, RejectReason, TargetRef
+from transforms.records import Provenance, Reject, RejectReason, TargetRef
+from transforms.rollout import Limits
+from transforms.segmenters.registry import SegmenterOptions
+from transforms.simulation import AreaFilter, InitialAction, SimulationRecipe
 
 SIZE_HW = (40, 50)
 
@@ -67,3 +70,19 @@ class SceneReader:
         if image_path in self.bad_images:
             raise TargetError(RejectReason.UNREADABLE_IMAGE, f"{image_path} is truncated")
         return np.full((*size_hw, 3), 90, dtype=np.uint8)
+
+
+def disc_recipe(reader: SceneReader) -> SimulationRecipe:
+    """The oracle clicking on a reader's scenes, answered with discs."""
+    return SimulationRecipe(
+        reader=reader,
+        segmenter=SegmenterOptions("transforms.segmenters.disc:DiscSegmenter"),
+        policy="oracle",
+        initial_points=4,
+        initial_action=InitialAction.NONE,
+        limits=Limits(),
+        area_filter=AreaFilter(),
+        seed=0,
+        provenance=Provenance("disc", "", "oracle", 0, "f"),
+        single_threaded=False,
+    )

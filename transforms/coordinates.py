@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -73,20 +74,22 @@ def same_size(size_hw: tuple[int, int]) -> tuple[int, int]:
     return size_hw
 
 
-class _Scale:
+class _Scale(ABC):
     """How one axis is numbered. Sizes and pixels are in pixels, `value` is what is written."""
 
     description: str
 
+    @abstractmethod
     def encode(self, pixel: int, *, length: int, resized: int) -> int:
-        raise NotImplementedError
+        """Return the value of a pixel."""
 
+    @abstractmethod
     def decode(self, value: int, *, length: int, resized: int) -> int:
-        raise NotImplementedError
+        """Return a pixel of the value."""
 
+    @abstractmethod
     def end(self, *, resized: int) -> int:
         """Return the first value that is too great."""
-        raise NotImplementedError
 
     def render(self, value: int) -> str:
         return str(value)

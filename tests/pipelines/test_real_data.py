@@ -14,7 +14,7 @@ import pytest
 from pipelines.cli import main
 
 
-def run(*argv: str | Path) -> int:
+def run(*argv: str | Path | int) -> int:
     return main([str(a) for a in argv])
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from transforms.errors import DataError
 from transforms.records import RejectReason, StopReason
 from transforms.schemas import (
     REJECT_SCHEMA,
@@ -30,5 +31,7 @@ def test_every_reason_is_documented() -> None:
 
 
 @pytest.mark.parametrize("schema", [TRAJECTORY_SCHEMA, REJECT_SCHEMA, UNIT_SCHEMA])
-def test_a_schema_accepts_itself(schema: pa.Schema) -> None:
+def test_a_schema_accepts_itself_and_no_part_of_it(schema: pa.Schema) -> None:
     check_schema(schema, expected=schema, name="x.parquet")
+    with pytest.raises(DataError, match=r"x\.parquet: column\(s\) .* missing"):
+        check_schema(schema.remove(1), expected=schema, name="x.parquet")

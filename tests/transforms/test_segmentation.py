@@ -183,24 +183,24 @@ class TestHostileInput:
     @settings(max_examples=300)
     @given(JSON_VALUES)
     def test_any_json_gives_a_mask_or_a_reject(self, segmentation: object) -> None:
-        self._check(segmentation)
+        self._assert_mask_or_reject(segmentation)
 
     @settings(max_examples=500)
     @given(st.text(st.characters(min_codepoint=40, max_codepoint=120), max_size=30))
     def test_any_compressed_text(self, counts: str) -> None:
-        self._check({"size": list(SIZE_HW), "counts": counts})
+        self._assert_mask_or_reject({"size": list(SIZE_HW), "counts": counts})
 
     @settings(max_examples=300)
     @given(st.lists(st.integers(-3, 60), max_size=8))
     def test_any_counts(self, counts: list[int]) -> None:
-        self._check({"size": list(SIZE_HW), "counts": counts})
+        self._assert_mask_or_reject({"size": list(SIZE_HW), "counts": counts})
 
     @settings(max_examples=300)
     @given(st.lists(st.lists(st.floats(-1e3, 1e3), max_size=10), max_size=4))
     def test_any_polygons(self, polygons: list[list[float]]) -> None:
-        self._check(polygons)
+        self._assert_mask_or_reject(polygons)
 
-    def _check(self, segmentation: object) -> None:
+    def _assert_mask_or_reject(self, segmentation: object) -> None:
         try:
             mask = to_mask(segmentation)
         except TargetError:

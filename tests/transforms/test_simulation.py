@@ -8,35 +8,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scene_reader import SIZE_HW, SceneReader
+from scene_reader import SIZE_HW, SceneReader, disc_recipe
 
 from transforms.masks import mask_box
 from transforms.protocols import Prediction
-from transforms.records import Box, Provenance, Reject, RejectReason, TargetRef, Trajectory
-from transforms.rollout import Limits
+from transforms.records import Box, Reject, RejectReason, TargetRef, Trajectory
 from transforms.segmenters.disc import DiscSegmenter
-from transforms.segmenters.registry import SegmenterOptions
 from transforms.simulation import (
     AreaFilter,
     InitialAction,
     Simulation,
-    SimulationRecipe,
     simulate_unit,
 )
 from transforms.work_units import WorkUnit, plan_units, ref_of
 
-RECIPE = SimulationRecipe(
-    reader=SceneReader(),
-    segmenter=SegmenterOptions("transforms.segmenters.disc:DiscSegmenter"),
-    policy="oracle",
-    initial_points=4,
-    initial_action=InitialAction.NONE,
-    limits=Limits(),
-    area_filter=AreaFilter(),
-    seed=0,
-    provenance=Provenance("disc", "", "oracle", 0, "f"),
-    single_threaded=False,
-)
+RECIPE = disc_recipe(SceneReader())
 
 
 def unit_of(reader: SceneReader) -> WorkUnit:

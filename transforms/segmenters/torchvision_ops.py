@@ -34,9 +34,9 @@ def ensure_importable() -> ModuleType:
             raise
     for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
         del sys.modules[name]
-    # The declarations live as long as the library object does.
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    # The declarations live as long as this object does.
+    fragment = torch.library.Library("torchvision", "FRAGMENT")
     for operator in ("nms", "qnms"):
-        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _declared.append(library)
+        fragment.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _declared.append(fragment)
     return importlib.import_module("torchvision")

@@ -49,7 +49,7 @@ def answers(segmenter: Segmenter, clicks: list[Click], *, box: Box | None = None
     return masks
 
 
-def check_honoured(mask: Mask, clicks: list[Click]) -> None:
+def assert_honoured(mask: Mask, clicks: list[Click]) -> None:
     """Assert that at each clicked pixel the mask says what the last click there says."""
     for (x, y), is_positive in {(c.x, c.y): c.is_positive for c in clicks}.items():
         assert mask[y, x] == is_positive, f"({x}, {y})"
@@ -105,7 +105,7 @@ def test_every_click_is_honoured(picture: str, data: st.DataObject) -> None:
     clicks = data.draw(st.lists(click, min_size=1, max_size=7))
     for k, mask in enumerate(answers(ready(image), clicks), start=1):
         assert mask.shape == (height, width)
-        check_honoured(mask, clicks[:k])
+        assert_honoured(mask, clicks[:k])
 
 
 @pytest.mark.parametrize("picture", sorted(_PICTURES))
@@ -116,7 +116,7 @@ def test_clicks_that_contradict_their_neighbours_are_honoured(picture: str) -> N
         Click(x, y, (x + y) % 2 == 0) for y in range(min(3, height)) for x in range(min(3, width))
     ]
     clicks = [*corner, Click(0, 0, False), Click(width - 1, height - 1, True), Click(0, 0, True)]
-    check_honoured(answers(ready(image), clicks)[-1], clicks)
+    assert_honoured(answers(ready(image), clicks)[-1], clicks)
 
 
 def test_an_object_all_taken_back_leaves_nothing() -> None:
@@ -232,7 +232,7 @@ def test_a_box_finds_the_object_in_it() -> None:
     for named in (box, None):
         after = segmenter.predict(clicks=[click], box=named, feedback=prediction.feedback)
         assert mask_iou(after.mask, truth) > 0.9
-        check_honoured(after.mask, [click])
+        assert_honoured(after.mask, [click])
     at_once = segmenter.predict(clicks=[click], box=box)
     assert np.array_equal(at_once.mask, after.mask)
 

@@ -12,14 +12,12 @@ import pytest
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import fn_runner
-from scene_reader import SceneReader
+from scene_reader import SceneReader, disc_recipe
 
 from transforms.output_layout import OutputLayout
-from transforms.records import Provenance, Reject
-from transforms.rollout import Limits
+from transforms.records import Reject
 from transforms.schemas import REJECT_SCHEMA, TRAJECTORY_SCHEMA
-from transforms.segmenters.registry import SegmenterOptions
-from transforms.simulation import AreaFilter, InitialAction, SimulationRecipe, simulate_unit
+from transforms.simulation import simulate_unit
 from transforms.steps.beam_storage import storage_for
 from transforms.steps.click_simulation import (
     METRICS_NAMESPACE,
@@ -34,18 +32,7 @@ from transforms.tables import parquet_bytes_to_table, row_to_reject, row_to_traj
 from transforms.work_units import WorkUnit, plan_units, unit_to_json
 
 READER = SceneReader(images=7, bad_images=frozenset({"003.png"}), bad_masks=frozenset({"005#1"}))
-RECIPE = SimulationRecipe(
-    reader=READER,
-    segmenter=SegmenterOptions("transforms.segmenters.disc:DiscSegmenter"),
-    policy="oracle",
-    initial_points=4,
-    initial_action=InitialAction.NONE,
-    limits=Limits(),
-    area_filter=AreaFilter(),
-    seed=0,
-    provenance=Provenance("disc", "", "oracle", 0, "f"),
-    single_threaded=False,
-)
+RECIPE = disc_recipe(READER)
 UNITS = list(plan_units(READER.read_targets(), unit_size=3, fingerprint="f"))
 
 
