@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pipelines.options import TrajectoriesConfig
 from pipelines.run_folder import RunFolder
 from transforms.errors import DataError
 from transforms.protocols import DatasetReader
+from transforms.records import Reject, TargetRef
 from transforms.work_units import WorkUnit, plan_units, select_items, unit_to_json
 
 UNITS_PER_PLAN_FILE = 64
@@ -43,7 +45,7 @@ def write_plan(
     Raises:
         DataError: there is not a single target.
     """
-    items = select_items(reader.read_targets(), shard=config.shard, limit=config.limit)
+    items = select_items(_listed(reader, config), shard=config.shard, limit=config.limit)
     units = plan_units(items, unit_size=config.unit_size, fingerprint=fingerprint)
     digest = hashlib.sha256()
     targets_by_unit: dict[str, int] = {}
@@ -61,6 +63,23 @@ def write_plan(
             "--split, --shard and --data-root"
         )
     return Plan(tuple(files), targets_by_unit, digest.hexdigest())
+
+
+@contextmanager
+def reading_errors(config: TrajectoriesConfig) -> Iterator[None]:
+    """Turn what the disk raises while a data set is listed into a `DataError`."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{config.dataset} in {config.reader.data_root} cannot be read: {error}; check "
+            "--data-root and its permissions"
+        ) from error
+
+
+def _listed(reader: DatasetReader, config: TrajectoriesConfig) -> Iterator[TargetRef | Reject]:
+    with reading_errors(config):
+        yield from reader.read_targets()
 
 
 def _chunked(units: Iterable[WorkUnit], size: int) -> Iterator[list[WorkUnit]]:

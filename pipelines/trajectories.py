@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from export.data_card import render_data_card
 from export.manifest import FileEntry, build_manifest
 from pipelines.options import TrajectoriesConfig, fingerprint_of
-from pipelines.planning import Plan, write_plan
+from pipelines.planning import Plan, reading_errors, write_plan
 from pipelines.progress import show_progress
 from pipelines.run_folder import RunFolder, RunStatus
 from pipelines.runners import make_runner, pipeline_options
@@ -88,17 +88,17 @@ def make_trajectories(config: TrajectoriesConfig, *, quiet: bool = False) -> Run
     """
     _refuse_local_paths(config)
     folder = RunFolder(OutputLayout(config.out), storage_for(config.out))
-    reader = open_reader(config.dataset, config.reader)
+    with reading_errors(config):
+        reader = open_reader(config.dataset, config.reader)
     identity = _segmenter_identity(config)
     settings = {**config.fingerprinted(identity), "split": reader.split}
     fingerprint = fingerprint_of(settings)
 
-    status = folder.begin(settings, overwrite=config.overwrite)
-    if status is RunStatus.COMPLETE:
-        folder.clear_working_files()
-        return RunReport(folder.layout, status)
-
     with _output_errors(config.out):
+        status = folder.begin(settings, overwrite=config.overwrite)
+        if status is RunStatus.COMPLETE:
+            folder.clear_working_files()
+            return RunReport(folder.layout, status)
         try:
             plan = write_plan(reader, config, fingerprint=fingerprint, folder=folder)
         except HlmatError:

@@ -25,7 +25,7 @@ from transforms.segmenters.registry import SegmenterOptions
 from transforms.steps.beam_storage import storage_for
 from transforms.steps.click_simulation import ClickWorker
 from transforms.steps.shards import ShardPlan
-from transforms.storage import MemoryStorage
+from transforms.storage import LocalStorage, MemoryStorage
 
 ACCELERATOR = "type:nvidia-l4;count:1;install-nvidia-driver"
 DATAFLOW = RunnerChoice(
@@ -166,6 +166,19 @@ def test_a_run_with_dead_units_ends_incomplete_and_goes_on_later(
     report = make_trajectories(config, quiet=True)
     assert 0 < report.targets_done < 8
     assert (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_data_set_that_the_disk_refuses_is_no_fault_of_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(self: LocalStorage, path: str) -> list[str]:
+        raise PermissionError(13, "Permission denied", path)
+
+    reader = ReaderOptions(data_root=str(tmp_path))
+    config = config_for(str(tmp_path / "out"), dataset="ecssd", reader=reader)
+    monkeypatch.setattr(LocalStorage, "list_dir", refuse)
+    with pytest.raises(DataError, match=r"ecssd in .* cannot be read: .*Permission denied"):
+        make_trajectories(config, quiet=True)
 
 
 def test_a_plan_is_the_same_each_time_and_an_empty_one_is_told():
