@@ -165,7 +165,10 @@ class DatasetReader(Protocol):
         ...
 
     def read_targets(self) -> Iterator[TargetRef | Reject]:
-        """List every target of the split in a fixed order; what is unusable comes as a `Reject`."""
+        """List every target of the split in a fixed order; what is unusable comes as a `Reject`.
+
+        The targets of one image stand one after another.
+        """
         ...
 
     def load_truth(self, ref: TargetRef) -> TruthMasks:
