@@ -7,6 +7,16 @@ from pathlib import Path
 
 import memory_filesystem
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Machines are shared: a test that is slow today is not wrong.
+settings.register_profile(
+    "patient",
+    settings.default,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("patient")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
