@@ -58,6 +58,7 @@ _STATS_EXAMPLES = """\
 examples:
   hlmat stats out/shapes
   hlmat stats out/shapes --json | jq '.["gIoU"]'
+  hlmat stats out/shapes --verify                # every file against its sha256 first
 
 """
 _INSPECT_EXAMPLES = """\
@@ -158,7 +159,7 @@ def _make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
     add(
         "trajectories",
         "simulate clicks on a data set and write trajectories",
-        examples=_TRAJECTORIES_EXAMPLES,
+        examples=_TRAJECTORIES_EXAMPLES + options.describe_choices(),
         declare=options.add_trajectories_arguments,
         run=_run_trajectories,
     )
@@ -230,7 +231,7 @@ def _run_stats(arguments: argparse.Namespace, rest: list[str], own_flags: list[s
     from pipelines import statistics
 
     _refuse_rest(rest, own_flags)
-    figures = statistics.read_figures(arguments.run_folder)
+    figures = statistics.read_figures(arguments.run_folder, verify_all=arguments.verify)
     if arguments.json:
         _print_json(figures)
     else:

@@ -197,6 +197,21 @@ def add_trajectories_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def describe_choices() -> str:
+    """Return what `--dataset`, `--segmenter` and `--policy` can be, for the end of the help."""
+    lines = ["data sets (splits, the default in brackets; terms):"]
+    for name, entry in DATASETS.items():
+        splits = ", ".join(
+            f"[{split}]" if split == entry.default_split else split
+            for split in entry.splits or (entry.default_split,)
+        )
+        lines.append(f"  {name:<13} {entry.summary} ({splits}; {entry.licence})")
+    for title, entries in (("segmenters", SEGMENTERS), ("policies", POLICIES)):
+        lines += ["", f"{title}:"]
+        lines += [f"  {name:<13} {entry.summary}" for name, entry in entries.items()]
+    return "\n".join(lines) + "\n\n"
+
+
 def trajectories_config(
     arguments: argparse.Namespace, *, rest: Sequence[str], own_flags: Sequence[str]
 ) -> TrajectoriesConfig:

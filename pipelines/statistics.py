@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from export.manifest import Manifest, read_manifest
+from export.manifest import Manifest, read_manifest, verify
 from export.trajectories import read_rejects, read_trajectories
 from transforms.metrics import ClickProtocol, TrajectoryStatistics, sum_statistics
 from transforms.steps.beam_storage import storage_for
@@ -15,16 +15,25 @@ from transforms.steps.beam_storage import storage_for
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `hlmat stats`."""
     parser.add_argument("run_folder", metavar="OUT", help="output folder of a finished run")
+    parser.add_argument(
+        "--verify", action="store_true", help="first hold every file against the manifest"
+    )
 
 
-def read_figures(out: str) -> dict[str, Any]:
+def read_figures(out: str, *, verify_all: bool = False) -> dict[str, Any]:
     """Compute the figures of a finished run from its trajectories and rejects.
+
+    Args:
+        out: the output folder of the run.
+        verify_all: report every file that is not as the manifest lists it, not the first alone.
 
     Raises:
         DataError: no finished run lies there, or its files are damaged.
     """
     storage = storage_for(out)
     manifest = read_manifest(storage, out)
+    if verify_all:
+        verify(storage, out, manifest)
     protocol = click_protocol(manifest)
     statistics = sum_statistics(
         (

@@ -291,6 +291,23 @@ def test_a_damaged_run_is_told(finished: Path, tmp_path: Path, capsys: pytest.Ca
     assert run("stats", tmp_path / "out") == 3
     assert "is not the file that the manifest lists" in capsys.readouterr().err
 
+    assert run("stats", finished, "--verify") == 0
+    (tmp_path / "out" / "DATA_CARD.md").unlink()
+    capsys.readouterr()
+    assert run("stats", tmp_path / "out", "--verify") == 3
+    message = capsys.readouterr().err
+    assert "trajectories-00000-of-00001.parquet is not the file" in message
+    assert "DATA_CARD.md is listed in the manifest but missing" in message
+
+
+def test_the_help_names_every_choice(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        run("trajectories", "--help")
+    text = capsys.readouterr().out
+    assert "hres          DIS5K and ThinObject-5K ([train], val; by part, see the rows)" in text
+    assert "oracle        the deepest pixel of the deeper error region" in text
+    assert "embedded      graph cuts on colour and contrast" in text
+
 
 def test_exporting_a_trace(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = tmp_path / "trace.json"

@@ -19,7 +19,7 @@ from transforms.readers.reader_options import ReaderOptions
 from transforms.records import Reject, RejectReason, TargetRef
 from transforms.storage import Storage, join_under
 
-LICENCE = "annotations CC BY 4.0 (COCO, LVIS) or as their file says; pictures: terms of Flickr"
+LICENCE = "COCO annotations CC BY 4.0, others as their file says; pictures: their own terms"
 
 _PROBED_PICTURES = 20
 

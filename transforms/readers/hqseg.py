@@ -16,6 +16,7 @@ from transforms.readers.captions import (
     thinobject5k_text,
 )
 from transforms.readers.paired_files import (
+    OWN_TERMS,
     PairedFilesReader,
     PairedFolders,
     TextOfStem,
@@ -105,7 +106,7 @@ PARTS: Mapping[str, Part] = {
         {"train": _thinobject5k("train"), "test": _thinobject5k("test")},
     ),
     "fss1000": Part(
-        "FSS-1000: research use, no licence file",
+        OWN_TERMS,
         fss1000_text,
         {
             "train": [
@@ -116,12 +117,12 @@ PARTS: Mapping[str, Part] = {
         },
     ),
     "duts": Part(
-        "DUTS: research use, no licence file",
+        OWN_TERMS,
         salient_object,
         {"train": _duts("DUTS-TR"), "test": _duts("DUTS-TE")},
     ),
     "ecssd": Part(
-        "ECSSD: research use, no licence file",
+        OWN_TERMS,
         salient_object,
         {
             "train": [
@@ -131,7 +132,7 @@ PARTS: Mapping[str, Part] = {
         },
     ),
     "msra10k": Part(
-        "MSRA10K: research use, no licence file",
+        OWN_TERMS,
         salient_object,
         {
             "train": [
@@ -141,7 +142,7 @@ PARTS: Mapping[str, Part] = {
         },
     ),
     "coift": Part(
-        "COIFT: research use, no licence file",
+        OWN_TERMS,
         coift_text,
         {
             "val": [
@@ -156,7 +157,7 @@ PARTS: Mapping[str, Part] = {
         },
     ),
     "hrsod": Part(
-        "HRSOD: research use, no licence file",
+        OWN_TERMS,
         salient_object,
         {
             "val": [

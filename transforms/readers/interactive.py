@@ -11,6 +11,7 @@ from transforms.errors import LayoutError
 from transforms.images import MaskRule
 from transforms.readers.captions import coco_mval_text, main_object
 from transforms.readers.paired_files import (
+    OWN_TERMS,
     PairedFilesReader,
     PairedFolders,
     TextOfStem,
@@ -39,7 +40,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "boundary_GT",
         MaskRule.TRIMAP,
         main_object,
-        "GrabCut: research use, no licence file",
+        OWN_TERMS,
     ),
     "berkeley": Benchmark(
         "Berkeley",
@@ -47,18 +48,16 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "masks",
         MaskRule.FOREGROUND,
         main_object,
-        "Berkeley segmentation data set: non-commercial research",
+        OWN_TERMS,
     ),
-    "davis": Benchmark(
-        "DAVIS", "img", "gt", MaskRule.PALETTE_INDEX, main_object, "DAVIS: CC BY-NC 4.0"
-    ),
+    "davis": Benchmark("DAVIS", "img", "gt", MaskRule.PALETTE_INDEX, main_object, OWN_TERMS),
     "coco_mval": Benchmark(
         "COCO_MVal",
         "img",
         "gt",
         MaskRule.FOREGROUND,
         coco_mval_text,
-        "CC BY 4.0 (annotations); pictures: terms of Flickr",
+        "COCO annotations CC BY 4.0; pictures: their own terms",
     ),
 }
 

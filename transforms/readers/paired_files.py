@@ -19,6 +19,9 @@ from transforms.readers.picture_files import (
 from transforms.records import Reject, RejectReason, TargetRef
 from transforms.storage import Storage
 
+OWN_TERMS = "see the data set's own terms"
+"""The licence of data sets that come without a licence file known here."""
+
 TextOfStem = Callable[[str], str]
 # Lossless first: where a mask lies there twice, the JPEG is a preview.
 _MASK_PREFERENCE = (".png", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")

@@ -11,7 +11,7 @@ from typing import Any
 from transforms.errors import LayoutError, TargetError
 from transforms.images import image_size_hw
 from transforms.protocols import Image, Mask, TruthMasks
-from transforms.readers.paired_files import shown_entries
+from transforms.readers.paired_files import OWN_TERMS, shown_entries
 from transforms.readers.picture_files import (
     IMAGE_SUFFIXES,
     load_image_file,
@@ -23,7 +23,7 @@ from transforms.records import Reject, RejectReason, TargetRef
 from transforms.segmentation import segmentation_to_mask
 from transforms.storage import Storage
 
-LICENCE = "ReasonSeg (LISA): Apache-2.0; pictures: OpenImages and ScanNet terms"
+LICENCE = OWN_TERMS
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,7 @@ SPLIT_BY: Mapping[str, tuple[str, ...]] = {
 }
 """Who made the splits; the first is the default."""
 
-LICENCE = (
-    "RefCOCO family: Apache-2.0 (refer); COCO annotations CC BY 4.0; pictures: terms of Flickr"
-)
+LICENCE = "COCO annotations CC BY 4.0; expressions and pictures: their own terms"
 
 _BASES = ("", "refer_seg")
 _COCO_FOLDERS = ("images/mscoco/images/train2014", "images/train2014", "train2014")
