@@ -8,19 +8,21 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TextIO
 
 import cv2
 
-from transforms.coordinates import Resize, make_codec
+from transforms.coordinates import make_codec
 from transforms.dialogue import Dialogue
 from transforms.errors import ConfigError, OutputError
+from transforms.initial_boxes import truth_box
 from transforms.masks import decode_rle
-from transforms.overlay import COLOURS, draw_mask
+from transforms.prompts import PromptTemplate
 from transforms.protocols import Image
-from transforms.records import Click, Finish, StopReason, TargetRef, Trajectory
+from transforms.records import Box, Click, Finish, StopReason, TargetRef, Trajectory
+from transforms.state_pictures import StateView
 
 DATASET_INFO = "dataset_info.json"
 
@@ -49,9 +51,9 @@ class LlamaFactoryOptions:
         dialogue: question and answer: prompt, codec, mask colour, whether answers carry the score
             of the mask shown, whether `Finish` is among the actions. With `Finish`, a trajectory
             that ended because nothing better was to be had gives a last sample that says so.
-        opacity: of the mask, 0 to 1.
-        max_side: longer pictures are reduced to this many pixels; None keeps every size. Relative
-            coordinates stay what they are, the codec `pixels` counts those of the reduced picture.
+        view: how states are drawn. Where it reduces pictures, relative coordinates stay what they
+            are; the codec `pixels` counts those of the reduced picture.
+        box_prompt: the question for a target's box, asked of the image alone; None teaches none.
         expressions: "each" gives each expression of a target its own samples, "first" uses one.
         image_format: "jpg" or "png".
         jpeg_quality: 1 to 100.
@@ -62,8 +64,8 @@ class LlamaFactoryOptions:
     """
 
     dialogue: Dialogue = field(default_factory=lambda: Dialogue(make_codec("decimal")))
-    opacity: float = 0.5
-    max_side: int | None = None
+    view: StateView = field(default_factory=StateView)
+    box_prompt: PromptTemplate | None = None
     expressions: Literal["each", "first"] = "each"
     image_format: Literal["jpg", "png"] = "jpg"
     jpeg_quality: int = 95
@@ -71,14 +73,11 @@ class LlamaFactoryOptions:
 
     def __post_init__(self) -> None:
         problems = []
-        if self.dialogue.colour not in COLOURS:
+        if self.dialogue.colour != self.view.colour:
             problems.append(
-                f"mask colour {self.dialogue.colour!r} is unknown; choose from {', '.join(COLOURS)}"
+                f"the question names a {self.dialogue.colour} mask, the pictures show a "
+                f"{self.view.colour} one; give both the same colour"
             )
-        if not 0 <= self.opacity <= 1:
-            problems.append(f"opacity must be from 0 to 1, got {self.opacity}")
-        if self.max_side is not None and self.max_side < 1:
-            problems.append(f"the maximum side must be at least 1 pixel, got {self.max_side}")
         if self.expressions not in ("each", "first"):
             problems.append(f"expressions is {self.expressions!r}; choose from each, first")
         if self.image_format not in ("jpg", "png"):
@@ -116,38 +115,13 @@ class Sample:
 
     Attributes:
         step: index of the state: how many steps came before.
-        action: the click taken, or the end.
+        action: the click taken, the end, or the object's box.
         iou: IoU of the mask shown, in [0, 1].
     """
 
     step: int
-    action: Click | Finish
+    action: Click | Finish | Box
     iou: float
-
-
-@dataclass(frozen=True)
-class ReducedSize:
-    """The resize of a picture whose longer side may not exceed a bound, before another resize.
-
-    Attributes:
-        max_side: in pixels; None for no bound.
-        then: what the model's processor does to the reduced picture.
-    """
-
-    max_side: int | None
-    then: Resize
-
-    def __call__(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        """Return the (height, width) that the model sees."""
-        return self.then(self.reduced(size_hw))
-
-    def reduced(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        """Return the (height, width) of the picture as it is written."""
-        longer = max(size_hw)
-        if self.max_side is None or longer <= self.max_side:
-            return size_hw
-        height, width = (max(1, (2 * s * self.max_side + longer) // (2 * longer)) for s in size_hw)
-        return height, width
 
 
 def next_click_samples(trajectory: Trajectory, *, with_finish: bool) -> Iterator[Sample]:
@@ -170,6 +144,8 @@ def export_next_click(
     load_image: ImageLoader,
     out_dir: str,
     options: LlamaFactoryOptions | None = None,
+    *,
+    records: Mapping[str, Callable[[], bytes]] | None = None,
 ) -> ExportCounts:
     """Write a LLaMA-Factory data set for the next-click task.
 
@@ -182,6 +158,7 @@ def export_next_click(
         load_image: as `DatasetReader.load_image`.
         out_dir: a folder on the local disk that does not exist yet, or is empty.
         options: how samples are made; the defaults if None.
+        records: further files of the folder by name, made once every sample is written.
 
     Raises:
         OutputError: the folder is not empty or cannot be written, or there is no sample at all.
@@ -203,6 +180,9 @@ def export_next_click(
                 "ended before a click that gained), so there is nothing to train on; "
                 f"{out_dir} was not written"
             )
+        for name, make in (records or {}).items():
+            with open(os.path.join(temporary, name), "wb") as f:
+                f.write(make())
         os.rename(temporary, out)
     except OSError as error:
         raise OutputError(
@@ -220,10 +200,9 @@ class _Writer:
     def __init__(self, folder: str, load_image: ImageLoader, options: LlamaFactoryOptions) -> None:
         self._folder = folder
         self._options = options
-        codec = options.dialogue.codec
-        self._size = ReducedSize(options.max_side, then=codec.resize)
-        self._dialogue = replace(options.dialogue, codec=replace(codec, resize=self._size))
-        self._pictures = _PictureWriter(folder, load_image, options, self._size)
+        codec = options.view.seen_through(options.dialogue.codec)
+        self._dialogue = replace(options.dialogue, codec=codec)
+        self._pictures = _PictureWriter(folder, load_image, options)
 
     def write(self, trajectories: Iterable[Trajectory]) -> ExportCounts:
         samples = targets = without = 0
@@ -248,16 +227,15 @@ class _Writer:
         expressions = ref.expressions
         if self._options.expressions == "first":
             expressions = expressions[:1]
-        samples = next_click_samples(trajectory, with_finish=self._dialogue.with_finish)
-        for sample in samples:
+        for dialogue, sample in self._samples(trajectory):
             picture = self._pictures.picture(trajectory, sample.step)
-            answer = self._dialogue.answer(
+            answer = dialogue.answer(
                 sample.action, size_hw=trajectory.target.size_hw, iou=sample.iou
             )
             for expression in expressions:
                 row = {
                     "messages": [
-                        {"role": "user", "content": self._dialogue.question(expression)},
+                        {"role": "user", "content": dialogue.question(expression)},
                         {"role": "assistant", "content": answer},
                     ],
                     "images": [picture],
@@ -268,6 +246,16 @@ class _Writer:
                 f.write(json.dumps(row))
                 count += 1
         return count
+
+    def _samples(self, trajectory: Trajectory) -> Iterator[tuple[Dialogue, Sample]]:
+        """List a trajectory's samples, each with the dialogue that asks for it."""
+        prompt = self._options.box_prompt
+        if prompt is not None and trajectory.steps and trajectory.mask_before(0) is None:
+            box = truth_box(decode_rle(trajectory.target.truth))
+            asking = replace(self._dialogue, prompt=prompt, with_score=False)
+            yield asking, Sample(step=0, action=box, iou=0.0)
+        for sample in next_click_samples(trajectory, with_finish=self._dialogue.with_finish):
+            yield self._dialogue, sample
 
     def _dataset_info(self) -> dict[str, Any]:
         return {
@@ -291,18 +279,11 @@ class _Writer:
 class _PictureWriter:
     """Renders states, each once; the image alone, before any mask, once for all its targets."""
 
-    def __init__(
-        self,
-        folder: str,
-        load_image: ImageLoader,
-        options: LlamaFactoryOptions,
-        size: ReducedSize,
-    ) -> None:
+    def __init__(self, folder: str, load_image: ImageLoader, options: LlamaFactoryOptions) -> None:
         self.written = 0
         self._folder = folder
         self._load_image = load_image
         self._options = options
-        self._size = size
         self._image: tuple[tuple[str, str, tuple[int, int]], Image] | None = None
 
     def picture(self, trajectory: Trajectory, step: int) -> str:
@@ -314,16 +295,10 @@ class _PictureWriter:
         if os.path.exists(path):
             return name
         image = self._loaded(ref, trajectory.target.size_hw)
-        if mask is not None:
-            image = draw_mask(
-                image,
-                decode_rle(mask),
-                colour=self._options.dialogue.colour,
-                opacity=self._options.opacity,
-            )
+        shown = self._options.view.draw(image, None if mask is None else decode_rle(mask))
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as f:
-            f.write(self._encoded(image))
+            f.write(self._encoded(shown))
         self.written += 1
         return name
 
@@ -334,10 +309,6 @@ class _PictureWriter:
         return self._image[1]
 
     def _encoded(self, image: Image) -> bytes:
-        """Reduce and encode; after drawing, so that a thin mask fades instead of vanishing."""
-        height, width = self._size.reduced((image.shape[0], image.shape[1]))
-        if (height, width) != image.shape[:2]:
-            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)  # pyright: ignore[reportAssignmentType]
         parameters = (
             [cv2.IMWRITE_JPEG_QUALITY, self._options.jpeg_quality]
             if self._options.image_format == "jpg"

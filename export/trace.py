@@ -26,7 +26,7 @@ _SAID_ELSEWHERE = (
     "num_clicks",
     "final_iou",
 )
-_STEP_KEYS = ("kind", "is_initial", "gain", "score")
+_STEP_KEYS = ("kind", "is_initial", "gain", "score", "answer", "predicted_iou")
 _BOX_KEYS = ("x", "y", "is_positive", "x0", "y0", "x1", "y1", "mask_rle", "iou")
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
+import re
 from collections.abc import Callable, Sequence
 from typing import NoReturn, TypeVar
 
 from transforms.errors import ConfigError
+from transforms.target_scores import StepChoice
 
 Built = TypeVar("Built")
 
@@ -52,6 +55,17 @@ class Check:
             return None
         return value
 
+    def number(self, flag: str, text: str, *, at_least: float) -> float | None:
+        """Return a flag's number; None if it is wrong."""
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if math.isfinite(value) and value >= at_least:
+            return value
+        self.note(f"{flag} {text!r}: expected a number of at least {at_least:g}")
+        return None
+
     def fraction(self, flag: str, text: str) -> float | None:
         """Return a flag's number from 0 to 1; None if it is wrong."""
         try:
@@ -85,3 +99,13 @@ class Check:
         """Raise a `ConfigError` with all problems, if there are any."""
         if self.problems:
             raise ConfigError(self.problems)
+
+
+def read_step_choice(text: str, check: Check) -> StepChoice:
+    """Return which mask of a rollout `--step` asks for; a problem goes to `check`."""
+    if text == "last" or text == "best-scored":
+        return text
+    if re.fullmatch(r"[1-9][0-9]{0,5}", text):
+        return int(text)
+    check.note(f"--step {text!r}: expected last, best-scored, or the number of a click from 1 on")
+    return "last"

@@ -9,10 +9,11 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipelines.options import RunConfig
     from pipelines.trajectories import RunReport
 
 EXIT_OK = 0
@@ -61,6 +62,39 @@ examples:
   hlmat stats out/shapes --verify                # every file against its sha256 first
 
 """
+_EVALUATE_EXAMPLES = """\
+examples:
+  hlmat evaluate --recipe mini --out out/mini/test
+  hlmat evaluate --recipe qwen2_5_vl_7b_lora --model out/qwen2_5_vl_7b_lora/model \\
+      --dataset refcoco --data-root /data/refer_seg --split testA --out out/testA
+  hlmat evaluate --policy openai --server http://localhost:8000/v1 --dataset shapes \\
+      --split test --codec thousandths --out out/served
+  hlmat evaluate --policy replay --answers out/mini/test/predictions.json --dataset shapes \\
+      --split test --out out/replayed
+  hlmat evaluate --policy centre --dataset shapes --split test --out out/centre
+
+"""
+_SCORE_EXAMPLES = """\
+examples:
+  hlmat score predictions.json                      # the last mask of each expression
+  hlmat score predictions.json --step best-scored   # the one that the model scored best
+  hlmat score predictions.json --step 3 --json
+
+"""
+_TRAIN_EXAMPLES = """\
+examples:
+  hlmat train --recipe mini
+  hlmat train --recipe qwen2_5_vl_7b_lora --dataset refcoco --data-root /data/refer_seg \\
+      --split train --model models/Qwen2.5-VL-7B-Instruct
+  hlmat train --recipe mini --out out/short --set max_steps=100
+
+"""
+_MINI_BASE_EXAMPLES = """\
+examples:
+  hlmat mini-base --out out/mini/base
+  hlmat mini-base --out out/random --steps 0        # random weights alone
+
+"""
 _INSPECT_EXAMPLES = """\
 examples:
   hlmat inspect out/shapes                                  # the first trajectory
@@ -105,7 +139,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(argv: list[str]) -> int:
+    from pipelines.recipes import with_recipe_flags
+
     parser, commands = _make_parser()
+    argv = with_recipe_flags(argv)
     arguments, rest = parser.parse_known_args(argv)
     if arguments.command is None:
         parser.print_help()
@@ -116,7 +153,16 @@ def _dispatch(argv: list[str]) -> int:
 
 
 def _make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    from pipelines import exporting, inspection, options, statistics
+    from pipelines import (
+        evaluation_options,
+        exporting,
+        inspection,
+        mini_base,
+        options,
+        scoring,
+        statistics,
+        training,
+    )
     from pipelines.checks import ArgumentParser
 
     parser = ArgumentParser(
@@ -171,6 +217,34 @@ def _make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         run=_run_export,
     )
     add(
+        "train",
+        "fine-tune a model by a recipe: trajectories, export, LLaMA-Factory",
+        examples=_TRAIN_EXAMPLES,
+        declare=training.add_arguments,
+        run=_run_train,
+    )
+    add(
+        "evaluate",
+        "roll a model out on a data set and score it",
+        examples=_EVALUATE_EXAMPLES,
+        declare=evaluation_options.add_evaluation_arguments,
+        run=_run_evaluate,
+    )
+    add(
+        "score",
+        "score anybody's prediction file in the reference's format",
+        examples=_SCORE_EXAMPLES,
+        declare=scoring.add_arguments,
+        run=_run_score,
+    )
+    add(
+        "mini-base",
+        "build the small base model of the recipe mini",
+        examples=_MINI_BASE_EXAMPLES,
+        declare=mini_base.add_arguments,
+        run=_run_mini_base,
+    )
+    add(
         "stats",
         "print the figures of a run",
         examples=_STATS_EXAMPLES,
@@ -191,9 +265,7 @@ def _run_trajectories(arguments: argparse.Namespace, rest: list[str], own_flags:
     from pipelines import options, statistics
     from pipelines.trajectories import make_trajectories
 
-    # A class of the user's own lies in the folder where the command was given.
-    if ":" in (arguments.segmenter or "") and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    _find_own_classes(arguments)
     config = options.trajectories_config(arguments, rest=rest, own_flags=own_flags)
     report = make_trajectories(config, quiet=arguments.quiet or arguments.json)
     figures = statistics.read_figures(config.out)
@@ -202,6 +274,19 @@ def _run_trajectories(arguments: argparse.Namespace, rest: list[str], own_flags:
     elif not arguments.quiet:
         print(statistics.format_figures(figures))
         print(_closing_lines(report))
+    return _check_reject_rate(figures, config)
+
+
+def _find_own_classes(arguments: argparse.Namespace) -> None:
+    """A class of the user's own lies in the folder where the command was given."""
+    if ":" in (arguments.segmenter or "") and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+
+
+def _check_reject_rate(figures: Mapping[str, Any], config: RunConfig) -> int:
+    """Return the exit code of a run, after saying why it is not 0."""
+    from pipelines import statistics
+
     rejected, targets = figures["rejected"], figures["targets"]
     if targets and rejected / targets > config.max_reject_rate:
         return _fail(
@@ -223,7 +308,62 @@ def _run_export(arguments: argparse.Namespace, rest: list[str], own_flags: list[
     if arguments.json:
         _print_json(report)
     elif not arguments.quiet:
-        print("\n".join(f"{key:<14} {value}" for key, value in report.items()))
+        _print_lines(report)
+    return EXIT_OK
+
+
+def _run_train(arguments: argparse.Namespace, rest: list[str], own_flags: list[str]) -> int:
+    from pipelines import training
+
+    _refuse_rest(rest, own_flags)
+    report = training.train(arguments)
+    if arguments.json:
+        _print_json(report)
+    elif not arguments.quiet:
+        _print_lines(report)
+    return EXIT_OK
+
+
+def _run_evaluate(arguments: argparse.Namespace, rest: list[str], own_flags: list[str]) -> int:
+    from pipelines import evaluation, evaluation_options
+
+    _find_own_classes(arguments)
+    config = evaluation_options.evaluation_config(arguments, rest=rest, own_flags=own_flags)
+    report = evaluation.evaluate(config, quiet=arguments.quiet or arguments.json)
+    for remark in report.remarks:
+        print(f"hlmat: {remark}", file=sys.stderr)
+    if arguments.json:
+        _print_json(report.figures)
+    elif not arguments.quiet:
+        print(report.text)
+        _print_lines(report.files)
+    return _check_reject_rate(report.figures, config.run)
+
+
+def _run_score(arguments: argparse.Namespace, rest: list[str], own_flags: list[str]) -> int:
+    from pipelines import scoring
+
+    _refuse_rest(rest, own_flags)
+    figures = scoring.score_file(arguments)
+    if arguments.json:
+        _print_json(figures)
+    else:
+        print(scoring.format_scores(figures))
+    return EXIT_OK
+
+
+def _run_mini_base(arguments: argparse.Namespace, rest: list[str], own_flags: list[str]) -> int:
+    from pipelines import mini_base
+
+    _refuse_rest(rest, own_flags)
+    is_quiet = arguments.quiet or arguments.json
+    record = mini_base.make_mini_base(
+        arguments, note=(lambda text: None) if is_quiet else mini_base.print_note
+    )
+    if arguments.json:
+        _print_json(record)
+    elif not arguments.quiet:
+        _print_lines({"model": arguments.out})
     return EXIT_OK
 
 
@@ -292,6 +432,10 @@ def _program() -> str:
     """Return how this program was called, so that a shown command can be copied."""
     name = sys.argv[0]
     return os.path.relpath(name) if os.path.basename(name) == "hlmat" else "hlmat"
+
+
+def _print_lines(values: Mapping[str, Any]) -> None:
+    print("\n".join(f"{key:<14} {value}" for key, value in values.items()))
 
 
 def _print_json(value: Any) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from export.llama_factory import LlamaFactoryOptions, export_next_click
@@ -12,20 +13,13 @@ from export.manifest import Manifest
 from export.trace import write_trace
 from export.trajectories import read_trajectories
 from pipelines.checks import Check
+from pipelines.conversation import add_conversation_arguments, read_conversation
 from pipelines.finished_run import open_manifest, open_source
-from transforms.coordinates import CODECS, SmartResize, make_codec, same_size
-from transforms.dialogue import Dialogue
+from pipelines.leak_guard import EXPORT_RECORD, export_record, image_keys
 from transforms.errors import DataError, OutputError, TargetError
-from transforms.overlay import COLOURS
-from transforms.prompts import load_prompt, next_click_prompt
+from transforms.expression_choice import ExpressionChoice, shuffled_expressions
+from transforms.records import TargetRef, Trajectory
 from transforms.steps.beam_storage import storage_for
-
-PROCESSORS = {
-    "none": same_size,
-    "qwen2-vl": SmartResize(factor=28),
-    "qwen3-vl": SmartResize(factor=32),
-}
-"""What the model's processor does to a picture, for the codec "pixels"."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,27 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", metavar="F", help=f"one of: {', '.join(FORMATS)}")
     parser.add_argument("--out", metavar="PATH", help="file (trace) or folder (llama-factory)")
     parser.add_argument("--data-root", metavar="DIR", help="where the data set lies now")
+    add_conversation_arguments(parser)
     sft = parser.add_argument_group("llama-factory")
     sft.add_argument(
-        "--codec", metavar="C", default="decimal", help=f"{', '.join(CODECS)} (decimal)"
+        "--expressions",
+        metavar="E",
+        default="each",
+        help="each or first of a target's, or shuffled: another target's, as a control (each)",
     )
-    sft.add_argument("--order", metavar="O", default="xy", help="xy or row_column (xy)")
-    sft.add_argument(
-        "--processor",
-        metavar="P",
-        default="none",
-        help=f"codec pixels: the resize of the model's processor: {', '.join(PROCESSORS)} (none)",
-    )
-    sft.add_argument(
-        "--mask-colour", metavar="C", default="green", help=f"{', '.join(COLOURS)} (green)"
-    )
-    sft.add_argument("--opacity", metavar="X", default="0.5", help="of the mask (0.5)")
-    sft.add_argument("--prompt", metavar="FILE", help="a template of your own, see docs/formats.md")
-    sft.add_argument("--max-side", metavar="PX", help="reduce larger pictures to this side")
-    sft.add_argument(
-        "--expressions", metavar="E", default="each", help="each or first of a target's (each)"
-    )
-    sft.add_argument("--finish", action="store_true", help="teach the answer Finish as well")
+    sft.add_argument("--first-box", action="store_true", help="teach the box of the object as well")
     sft.add_argument("--image-format", metavar="F", default="jpg", help="jpg or png (jpg)")
     sft.add_argument("--name", metavar="N", default="next_click", help="of the data set")
 
@@ -101,8 +83,25 @@ def _export_llama_factory(
     out = arguments.run_folder
     reader = open_source(manifest, data_root=arguments.data_root)
     trajectories = read_trajectories(storage_for(out), out, manifest=manifest)
+    if arguments.expressions == ExpressionChoice.SHUFFLED:
+        trajectories = _with_shuffled_expressions(list(trajectories), seed=manifest.config["seed"])
+    refs: list[TargetRef] = []
+
+    def noted(trajectory: Trajectory) -> Trajectory:
+        refs.append(trajectory.target.ref)
+        return trajectory
+
+    def record() -> bytes:
+        return export_record(manifest, images=image_keys(refs, shapes=manifest.config["shapes"]))
+
     try:
-        counts = export_next_click(trajectories, reader.load_image, arguments.out, options)
+        counts = export_next_click(
+            map(noted, trajectories),
+            reader.load_image,
+            arguments.out,
+            options,
+            records={EXPORT_RECORD: record},
+        )
     except TargetError as error:
         raise DataError(
             f"a picture of the run cannot be read: {error}; say with --data-root where the data "
@@ -124,32 +123,25 @@ FORMATS: dict[
 
 
 def _llama_factory_options(arguments: argparse.Namespace, check: Check) -> LlamaFactoryOptions:
-    check.choice("--processor", arguments.processor, list(PROCESSORS))
-    codec = check.built(
-        lambda: make_codec(
-            arguments.codec,
-            order=arguments.order,
-            resize=PROCESSORS.get(arguments.processor, same_size),
-        )
-    )
-    prompt = check.built(
-        lambda: load_prompt(arguments.prompt) if arguments.prompt else next_click_prompt()
-    )
-    opacity = check.fraction("--opacity", arguments.opacity)
-    max_side = check.integer("--max-side", arguments.max_side, at_least=1)
+    check.choice("--expressions", arguments.expressions, list(ExpressionChoice))
+    conversation = read_conversation(arguments, check)
     options = check.built(
         lambda: LlamaFactoryOptions(
-            dialogue=Dialogue(
-                codec or make_codec("decimal"),
-                prompt=prompt or next_click_prompt(),
-                colour=arguments.mask_colour,
-                with_finish=arguments.finish,
-            ),
-            opacity=0.5 if opacity is None else opacity,
-            max_side=max_side,
-            expressions=cast("Any", arguments.expressions),
+            dialogue=conversation.dialogue,
+            view=conversation.view,
+            box_prompt=conversation.box_prompt if arguments.first_box else None,
+            expressions="first" if arguments.expressions == ExpressionChoice.FIRST else "each",
             image_format=cast("Any", arguments.image_format),
             name=arguments.name,
         )
     )
     return options or LlamaFactoryOptions()
+
+
+def _with_shuffled_expressions(
+    trajectories: Sequence[Trajectory], *, seed: int
+) -> Iterator[Trajectory]:
+    refs = [t.target.ref for t in trajectories]
+    for trajectory, texts in zip(trajectories, shuffled_expressions(refs, seed=seed), strict=True):
+        ref = replace(trajectory.target.ref, expressions=texts)
+        yield replace(trajectory, target=replace(trajectory.target, ref=ref))

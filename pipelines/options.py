@@ -13,7 +13,9 @@ from typing import Any
 
 from pipelines.checks import Check
 from pipelines.runners import LOCAL_RUNNER, REFUSED_RUNNERS, RunnerChoice, check_runner_flags
-from transforms.policies.registry import POLICIES, check_policy_name
+from transforms.expression_choice import ExpressionChoice
+from transforms.policies.model_policy import ModelPolicyOptions
+from transforms.policies.registry import POLICIES, PolicyOptions
 from transforms.readers.reader_options import ReaderOptions
 from transforms.readers.registry import DATASETS, check_dataset_name, check_split
 from transforms.readers.shapes import ShapesOptions
@@ -28,16 +30,22 @@ MAX_WORKERS_BY_DEFAULT = 16
 
 
 @dataclass(frozen=True)
-class TrajectoriesConfig:
-    """Everything that `hlmat trajectories` needs to know."""
+class RunConfig:
+    """Everything that a run needs to know.
+
+    Attributes:
+        expressions: gives each expression a target of its own; None leaves targets as they are.
+        images_at_once: how many images' targets the policy is asked about together.
+    """
 
     dataset: str
     reader: ReaderOptions
     segmenter: SegmenterOptions
-    policy: str
+    policy: PolicyOptions | ModelPolicyOptions
     limits: Limits
     out: str
-    initial_points: int = 4
+    expressions: ExpressionChoice | None = None
+    images_at_once: int = 1
     initial_action: InitialAction = InitialAction.NONE
     area_filter: AreaFilter = field(default_factory=AreaFilter)
     seed: int = 0
@@ -50,7 +58,13 @@ class TrajectoriesConfig:
     max_reject_rate: float = 0.5
     overwrite: bool = False
 
-    def fingerprinted(self, segmenter_identity: Mapping[str, Any]) -> dict[str, Any]:
+    def shapes_settings(self) -> dict[str, Any] | None:
+        """Return what the generated data set is made with, None for every other data set."""
+        return asdict(self.reader.shapes) if self.dataset == "shapes" else None
+
+    def fingerprinted(
+        self, segmenter_identity: Mapping[str, Any], policy_identity: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Return what can change a result, as plain JSON values.
 
         Paths of data and output are left out, and so are runner and number of workers: the same
@@ -61,11 +75,12 @@ class TrajectoriesConfig:
             "split": self.reader.split,
             "split_by": self.reader.split_by,
             "annotations": self.reader.annotations,
-            "shapes": asdict(self.reader.shapes) if self.dataset == "shapes" else None,
+            "shapes": self.shapes_settings(),
             "segmenter": dict(segmenter_identity),
             "device": self.segmenter.device,
-            "policy": self.policy,
-            "initial_points": self.initial_points,
+            "policy": self.policy.name,
+            "policy_settings": dict(policy_identity),
+            "expressions": self.expressions and str(self.expressions),
             "initial_action": str(self.initial_action),
             "max_clicks": self.limits.max_clicks,
             "target_iou": self.limits.target_iou,
@@ -88,6 +103,39 @@ def fingerprint_of(config: Mapping[str, Any]) -> str:
 
 def add_trajectories_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `hlmat trajectories`; values are checked together afterwards."""
+    add_data_arguments(parser)
+    add_segmenter_arguments(parser)
+    clicks = parser.add_argument_group("clicks")
+    clicks.add_argument(
+        "--policy", metavar="P", default="oracle", help=f"one of: {', '.join(POLICIES)} (oracle)"
+    )
+    clicks.add_argument(
+        "--initial-points", metavar="N", default="4", help="random, grid: points set up first (4)"
+    )
+    actions = [a for a in InitialAction if a is not InitialAction.POLICY_BOX]
+    clicks.add_argument(
+        "--initial-action",
+        metavar="A",
+        default="none",
+        help=f"before the first click: {', '.join(actions)} (none)",
+    )
+    clicks.add_argument("--max-clicks", metavar="N", default="5", help="stop after N clicks (5)")
+    clicks.add_argument(
+        "--target-iou", metavar="X", default="0.98", help="stop at this IoU, or 'none' (0.98)"
+    )
+    clicks.add_argument(
+        "--stop-on-no-gain",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="stop at the first click that does not raise the best IoU, unrecorded (yes)",
+    )
+    clicks.add_argument("--seed", metavar="K", default="0", help="of everything random (0)")
+    add_output_arguments(parser, unit_size=16)
+    add_running_arguments(parser)
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags that choose targets."""
     data = parser.add_argument_group("data set")
     data.add_argument("--dataset", metavar="D", help=f"one of: {', '.join(DATASETS)}")
     data.add_argument("--data-root", metavar="DIR", help="where the data set lies, path or URL")
@@ -116,6 +164,9 @@ def add_trajectories_arguments(parser: argparse.ArgumentParser) -> None:
         "--shapes-difficulty", metavar="D", help=f"shapes: {', '.join(DIFFICULTIES)} (mixed)"
     )
 
+
+def add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags that choose the tool which answers clicks."""
     tool = parser.add_argument_group("segmenter")
     tool.add_argument(
         "--segmenter",
@@ -133,31 +184,9 @@ def add_trajectories_arguments(parser: argparse.ArgumentParser) -> None:
         help="keyword argument for a class of your own; repeatable",
     )
 
-    clicks = parser.add_argument_group("clicks")
-    clicks.add_argument(
-        "--policy", metavar="P", default="oracle", help=f"one of: {', '.join(POLICIES)} (oracle)"
-    )
-    clicks.add_argument(
-        "--initial-points", metavar="N", default="4", help="random, grid: points set up first (4)"
-    )
-    clicks.add_argument(
-        "--initial-action",
-        metavar="A",
-        default="none",
-        help=f"before the first click: {', '.join(InitialAction)} (none)",
-    )
-    clicks.add_argument("--max-clicks", metavar="N", default="5", help="stop after N clicks (5)")
-    clicks.add_argument(
-        "--target-iou", metavar="X", default="0.98", help="stop at this IoU, or 'none' (0.98)"
-    )
-    clicks.add_argument(
-        "--stop-on-no-gain",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="stop at the first click that does not raise the best IoU, unrecorded (yes)",
-    )
-    clicks.add_argument("--seed", metavar="K", default="0", help="of everything random (0)")
 
+def add_output_arguments(parser: argparse.ArgumentParser, *, unit_size: int) -> None:
+    """Declare the flags on the output folder and its checkpoints."""
     output = parser.add_argument_group("output")
     output.add_argument("--out", metavar="OUT", help="output folder, path or URL")
     when = output.add_mutually_exclusive_group()
@@ -166,7 +195,10 @@ def add_trajectories_arguments(parser: argparse.ArgumentParser) -> None:
     )
     when.add_argument("--overwrite", action="store_true", help="remove an earlier run in OUT first")
     output.add_argument(
-        "--unit-size", metavar="N", default="16", help="targets per checkpoint, at least (16)"
+        "--unit-size",
+        metavar="N",
+        default=str(unit_size),
+        help=f"targets per checkpoint, at least ({unit_size})",
     )
     output.add_argument(
         "--output-shards", metavar="N", help="files of trajectories (one per 5,000 targets)"
@@ -178,6 +210,9 @@ def add_trajectories_arguments(parser: argparse.ArgumentParser) -> None:
         help="exit with 5 if more than this share of targets is rejected (0.5)",
     )
 
+
+def add_running_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags on where a run's work is done."""
     running = parser.add_argument_group("running")
     running.add_argument(
         "--workers",
@@ -214,7 +249,7 @@ def describe_choices() -> str:
 
 def trajectories_config(
     arguments: argparse.Namespace, *, rest: Sequence[str], own_flags: Sequence[str]
-) -> TrajectoriesConfig:
+) -> RunConfig:
     """Validate the arguments of `hlmat trajectories`.
 
     Args:
@@ -226,6 +261,33 @@ def trajectories_config(
         ConfigError: with every problem found.
     """
     check = Check()
+    seed = check.integer("--seed", arguments.seed, at_least=0) or 0
+    num_initial = check.integer("--initial-points", arguments.initial_points, at_least=1) or 1
+    policy = check.built(lambda: PolicyOptions(arguments.policy, seed, num_initial))
+    if arguments.initial_action == InitialAction.POLICY_BOX:
+        check.note("--initial-action policy-box goes with a model: hlmat evaluate")
+    config = run_config(
+        arguments,
+        check,
+        policy=policy or PolicyOptions("oracle", seed),
+        rest=rest,
+        own_flags=own_flags,
+    )
+    check.done()
+    return config
+
+
+def run_config(
+    arguments: argparse.Namespace,
+    check: Check,
+    *,
+    policy: PolicyOptions | ModelPolicyOptions,
+    rest: Sequence[str],
+    own_flags: Sequence[str],
+    expressions: ExpressionChoice | None = None,
+    images_at_once: int = 1,
+) -> RunConfig:
+    """Put together what the jobs have in common; problems go to `check`."""
     is_local = arguments.runner == LOCAL_RUNNER
     check.note_all(check_runner_flags(rest, is_local=is_local, own_flags=own_flags))
     if arguments.runner in REFUSED_RUNNERS:
@@ -244,7 +306,6 @@ def trajectories_config(
         check.note("--out is missing: name the output folder")
 
     check.maybe(check_segmenter_name(arguments.segmenter))
-    check.maybe(check_policy_name(arguments.policy))
     for path in (arguments.data_root, arguments.out, arguments.checkpoint):
         check.maybe(_unreachable(path))
 
@@ -254,7 +315,7 @@ def trajectories_config(
         storage=storage_for(arguments.data_root),
         split_by=arguments.split_by,
         annotations=arguments.annotations,
-        shapes=_shapes_options(arguments, check),
+        shapes=shapes_options(arguments, check),
     )
     segmenter = SegmenterOptions(
         name=arguments.segmenter,
@@ -269,17 +330,18 @@ def trajectories_config(
         target_iou=_target_iou(arguments.target_iou, check),
         stop_on_no_gain=arguments.stop_on_no_gain,
     )
-    config = TrajectoriesConfig(
+    return RunConfig(
         dataset=dataset,
         reader=reader,
         segmenter=segmenter,
-        policy=arguments.policy,
+        policy=policy,
         limits=limits,
         out=arguments.out or "",
-        initial_points=check.integer("--initial-points", arguments.initial_points, at_least=1) or 1,
+        expressions=expressions,
+        images_at_once=images_at_once,
         initial_action=InitialAction(initial_action or "none"),
         area_filter=_area_filter(arguments, check),
-        seed=check.integer("--seed", arguments.seed, at_least=0) or 0,
+        seed=Check().integer("--seed", arguments.seed, at_least=0) or 0,
         limit=check.integer("--limit", arguments.limit, at_least=1),
         shard=_dataset_shard(arguments.shard, check),
         runner=RunnerChoice(
@@ -294,8 +356,6 @@ def trajectories_config(
         max_reject_rate=check.fraction("--max-reject-rate", arguments.max_reject_rate) or 0.0,
         overwrite=arguments.overwrite,
     )
-    check.done()
-    return config
 
 
 def _unreachable(path: str | None) -> str | None:
@@ -315,7 +375,7 @@ def _unreachable(path: str | None) -> str | None:
     return None
 
 
-def _shapes_options(arguments: argparse.Namespace, check: Check) -> ShapesOptions:
+def shapes_options(arguments: argparse.Namespace, check: Check) -> ShapesOptions:
     if arguments.dataset != "shapes":
         given = (n for n, v in vars(arguments).items() if n.startswith("shapes_") and v is not None)
         for name in given:

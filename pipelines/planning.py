@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pipelines.options import TrajectoriesConfig
+from pipelines.options import RunConfig
 from pipelines.run_folder import RunFolder
 from transforms.errors import DataError
+from transforms.expression_choice import one_item_per_expression
 from transforms.protocols import DatasetReader
 from transforms.records import Reject, TargetRef
 from transforms.work_units import WorkUnit, plan_units, select_items, unit_to_json
@@ -38,7 +39,7 @@ class Plan:
 
 
 def write_plan(
-    reader: DatasetReader, config: TrajectoriesConfig, *, fingerprint: str, folder: RunFolder
+    reader: DatasetReader, config: RunConfig, *, fingerprint: str, folder: RunFolder
 ) -> Plan:
     """List the targets, cut them into units and write these down, streaming.
 
@@ -46,6 +47,8 @@ def write_plan(
         DataError: there is not a single target.
     """
     items = select_items(_listed(reader, config), shard=config.shard, limit=config.limit)
+    if config.expressions is not None:
+        items = one_item_per_expression(items, config.expressions, seed=config.seed)
     units = plan_units(items, unit_size=config.unit_size, fingerprint=fingerprint)
     digest = hashlib.sha256()
     targets_by_unit: dict[str, int] = {}
@@ -66,7 +69,7 @@ def write_plan(
 
 
 @contextmanager
-def reading_errors(config: TrajectoriesConfig) -> Iterator[None]:
+def reading_errors(config: RunConfig) -> Iterator[None]:
     """Turn what the disk raises while a data set is listed into a `DataError`."""
     try:
         yield
@@ -77,7 +80,7 @@ def reading_errors(config: TrajectoriesConfig) -> Iterator[None]:
         ) from error
 
 
-def _listed(reader: DatasetReader, config: TrajectoriesConfig) -> Iterator[TargetRef | Reject]:
+def _listed(reader: DatasetReader, config: RunConfig) -> Iterator[TargetRef | Reject]:
     with reading_errors(config):
         yield from reader.read_targets()
 

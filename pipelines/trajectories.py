@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from export.data_card import render_data_card
 from export.manifest import FileEntry, build_manifest
-from pipelines.options import TrajectoriesConfig, fingerprint_of
+from pipelines.options import RunConfig, fingerprint_of
 from pipelines.planning import Plan, reading_errors, write_plan
 from pipelines.progress import show_progress
 from pipelines.run_folder import RunFolder, RunStatus
@@ -61,7 +61,7 @@ class RunReport:
 class Job:
     """Everything that the pipeline of one run is built from."""
 
-    config: TrajectoriesConfig
+    config: RunConfig
     plan: Plan
     shards: ShardPlan
     recipe: SimulationRecipe
@@ -77,7 +77,7 @@ class Job:
         return storage_for(self.config.out)
 
 
-def make_trajectories(config: TrajectoriesConfig, *, quiet: bool = False) -> RunReport:
+def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
     """Run the job, or what is left of it.
 
     Raises:
@@ -91,7 +91,7 @@ def make_trajectories(config: TrajectoriesConfig, *, quiet: bool = False) -> Run
     with reading_errors(config):
         reader = open_reader(config.dataset, config.reader)
     identity = _segmenter_identity(config)
-    settings = {**config.fingerprinted(identity), "split": reader.split}
+    settings = {**config.fingerprinted(identity, config.policy.identity()), "split": reader.split}
     fingerprint = fingerprint_of(settings)
 
     with _output_errors(config.out):
@@ -111,7 +111,7 @@ def make_trajectories(config: TrajectoriesConfig, *, quiet: bool = False) -> Run
         provenance = Provenance(
             segmenter=config.segmenter.name,
             weights_sha256=str(identity.get("weights_sha256") or ""),
-            policy=config.policy,
+            policy=config.policy.name,
             seed=config.seed,
             config_fingerprint=fingerprint,
         )
@@ -139,20 +139,20 @@ def make_trajectories(config: TrajectoriesConfig, *, quiet: bool = False) -> Run
 
 
 def simulation_recipe(
-    config: TrajectoriesConfig, *, reader: DatasetReader, provenance: Provenance
+    config: RunConfig, *, reader: DatasetReader, provenance: Provenance
 ) -> SimulationRecipe:
     """Return what a worker makes its simulation from."""
     return SimulationRecipe(
         reader=reader,
         segmenter=config.segmenter,
-        policy=config.policy,
-        initial_points=config.initial_points,
+        make_policy=config.policy,
         initial_action=config.initial_action,
         limits=config.limits,
         area_filter=config.area_filter,
         seed=config.seed,
         provenance=provenance,
         single_threaded=config.runner.workers > 1,
+        images_at_once=config.images_at_once,
     )
 
 
@@ -185,7 +185,7 @@ def run_pipeline(job: Job) -> None:
     pipeline.run().wait_until_finish()
 
 
-def _segmenter_identity(config: TrajectoriesConfig) -> dict[str, str | int | float | bool | None]:
+def _segmenter_identity(config: RunConfig) -> dict[str, str | int | float | bool | None]:
     """Build the segmenter once here, although the workers build their own: what is wrong with it
     shows at once. Where the workers are other machines, this one need not have their device."""
     options = config.segmenter
@@ -194,7 +194,7 @@ def _segmenter_identity(config: TrajectoriesConfig) -> dict[str, str | int | flo
     return describe_segmenter(load_segmenter(options), config.segmenter)
 
 
-def _num_shards(config: TrajectoriesConfig, plan: Plan) -> int:
+def _num_shards(config: RunConfig, plan: Plan) -> int:
     wanted = config.output_shards or -(-plan.num_targets // TARGETS_PER_OUTPUT_SHARD)
     return min(wanted, len(plan.targets_by_unit))
 
@@ -244,7 +244,7 @@ def _absolute(path: str | None) -> str | None:
     return path if path is None or "://" in path else os.path.abspath(path)
 
 
-def _refuse_local_paths(config: TrajectoriesConfig) -> None:
+def _refuse_local_paths(config: RunConfig) -> None:
     """Refuse what other machines cannot see; portable runners may well run on this host."""
     if config.runner.name != "DataflowRunner":
         return

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transforms.errors import TargetError
+from transforms.policies.oracle import OraclePolicy
 from transforms.protocols import Image, TruthMasks
 from transforms.records import Provenance, Reject, RejectReason, TargetRef
 from transforms.rollout import Limits
@@ -77,8 +78,7 @@ def disc_recipe(reader: SceneReader) -> SimulationRecipe:
     return SimulationRecipe(
         reader=reader,
         segmenter=SegmenterOptions("transforms.segmenters.disc:DiscSegmenter"),
-        policy="oracle",
-        initial_points=4,
+        make_policy=OraclePolicy,
         initial_action=InitialAction.NONE,
         limits=Limits(),
         area_filter=AreaFilter(),

@@ -183,6 +183,11 @@ class CoordinateCodec:
     _scale: _Scale
 
     @property
+    def identity(self) -> str:
+        """What determines how pixels are written, apart from the resize."""
+        return f"{self.name} {self.order} {self._scale!r}"
+
+    @property
     def description(self) -> str:
         """What a pair means, in words for a prompt."""
         pair = "(x, y)" if self.order == "xy" else "(row, column)"

@@ -11,25 +11,12 @@ from dataclasses import dataclass, field
 
 from transforms.coordinates import CoordinateCodec
 from transforms.prompts import PromptTemplate, next_click_prompt
-from transforms.records import Action, Box, Click, Finish, InvalidAction
+from transforms.records import Action, Answer, Box, Click, Finish, InvalidAction
 
 _FINISH = "Finish"
 _SCORE = re.compile(r"Current IOU: ([0-9]{1,3}(?:\.[0-9]{1,9})?), ")
 _POINT = re.compile(r"(Positive|Negative) point: (\([^()]*\))")
 _BOX = re.compile(r"Box: (\([^()]*\)), (\([^()]*\))")
-
-
-@dataclass(frozen=True)
-class ParsedAnswer:
-    """What an answer says.
-
-    Attributes:
-        action: the action, or why there is none.
-        predicted_iou: the model's score of the mask it was shown, in [0, 1]; None if it gave none.
-    """
-
-    action: Action | InvalidAction
-    predicted_iou: float | None = None
 
 
 def render_action(
@@ -69,7 +56,7 @@ def render_action(
             return score + _FINISH
 
 
-def parse_action(text: str, *, size_hw: tuple[int, int], codec: CoordinateCodec) -> ParsedAnswer:
+def parse_action(text: str, *, size_hw: tuple[int, int], codec: CoordinateCodec) -> Answer:
     """Read an answer; never raises.
 
     White space around the answer is allowed, nothing else. Whatever is not exactly one action is
@@ -84,16 +71,15 @@ def parse_action(text: str, *, size_hw: tuple[int, int], codec: CoordinateCodec)
     if (score := _SCORE.match(rest)) is not None:
         percent = float(score[1])
         if percent > 100:
-            return ParsedAnswer(
-                InvalidAction(text, f"the IoU is {score[1]}, expected 0 to 100 percent")
-            )
+            problem = f"the IoU is {score[1]}, expected 0 to 100 percent"
+            return Answer(text, InvalidAction(text, problem))
         predicted_iou = percent / 100
         rest = rest[score.end() :]
     try:
         action = _read_action(rest, size_hw=size_hw, codec=codec)
     except ValueError as error:
-        return ParsedAnswer(InvalidAction(text, str(error)), predicted_iou)
-    return ParsedAnswer(action, predicted_iou)
+        return Answer(text, InvalidAction(text, str(error)), predicted_iou)
+    return Answer(text, action, predicted_iou)
 
 
 def _read_action(text: str, *, size_hw: tuple[int, int], codec: CoordinateCodec) -> Action:
@@ -153,10 +139,10 @@ class Dialogue:
             action, size_hw=size_hw, codec=self.codec, iou=iou if self.with_score else None
         )
 
-    def read(self, text: str, *, size_hw: tuple[int, int]) -> ParsedAnswer:
+    def read(self, text: str, *, size_hw: tuple[int, int]) -> Answer:
         """Read an answer; never raises. A finish that is not among the actions is invalid."""
         parsed = parse_action(text, size_hw=size_hw, codec=self.codec)
         if isinstance(parsed.action, Finish) and not self.with_finish:
             problem = f"{_FINISH} is not among the actions of this dialogue"
-            return ParsedAnswer(InvalidAction(text, problem), parsed.predicted_iou)
+            return Answer(text, InvalidAction(text, problem), parsed.predicted_iou)
         return parsed

@@ -6,6 +6,7 @@ HlmatError
 │   ├── LayoutError      a data set folder is not laid out as expected
 │   └── TargetError      one target cannot be used; becomes a counted reject
 ├── SegmenterError     a segmenter failed or broke its protocol
+├── AnswerError        a model or its server cannot answer
 └── OutputError        output cannot be written, or must not be mixed with what is there
     └── IncompleteError  a run ended with units missing; running it again takes them up
 """
@@ -58,6 +59,10 @@ class TargetError(DataError):
 
 class SegmenterError(HlmatError):
     """A segmenter failed or broke its protocol."""
+
+
+class AnswerError(HlmatError):
+    """A model or its server cannot answer; what was asked can be asked again."""
 
 
 class OutputError(HlmatError):

@@ -21,6 +21,11 @@ Give the next click that improves it: a positive point on a part of the object t
 misses, or a negative point on a part of the mask that is not the object. \
 Points are {coordinates}."""
 
+FIRST_BOX_TEXT = """\
+<image>
+Give the box of this object: {expression}. \
+Its corners, the top left and the bottom right one, are {coordinates}."""
+
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # Training frameworks replace these by pictures, clips and sounds wherever they stand in a text.
 _MEDIA_MARK = re.compile(r"<(image|video|audio)>")
@@ -90,8 +95,13 @@ def neutralise_marks(text: str) -> str:
 
 
 def next_click_prompt() -> PromptTemplate:
-    """Return the template that ships with the project."""
+    """Return the question for the next click that ships with the project."""
     return PromptTemplate(NEXT_CLICK_TEXT, source="the built-in prompt")
+
+
+def first_box_prompt() -> PromptTemplate:
+    """Return the question for a first box that ships with the project."""
+    return PromptTemplate(FIRST_BOX_TEXT, source="the built-in prompt for boxes")
 
 
 def load_prompt(path: str, *, storage: Storage | None = None) -> PromptTemplate:

@@ -9,7 +9,16 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.records import Box, Click, Finish, InvalidAction, Reject, Target, TargetRef
+from transforms.records import (
+    Answer,
+    Box,
+    Click,
+    Finish,
+    InvalidAction,
+    Reject,
+    Target,
+    TargetRef,
+)
 
 Image = NDArray[np.uint8]
 """RGB. Shape: (H, W, 3)."""
@@ -80,12 +89,29 @@ class BatchSegmenter(Segmenter, Protocol):
 
 
 @runtime_checkable
+class ImageHolder(Segmenter, Protocol):
+    """A segmenter that can take up an earlier image again without working it out anew."""
+
+    def held_image(self) -> Any:
+        """Return what `set_image` worked out of the current image."""
+        ...
+
+    def hold_image(self, held: Any) -> None:
+        """Take up an image again, from what `held_image` returned."""
+        ...
+
+
+@runtime_checkable
 class Describable(Protocol):
     """A segmenter that says what else identifies it, for the run's fingerprint."""
 
     def describe(self) -> Mapping[str, str | int | float | bool | None]:
         """Return what determines the answers; the key `weights_sha256` is carried to the rows."""
         ...
+
+
+PolicyAction = Click | Finish | InvalidAction | Answer
+"""What a policy answers: an action, or a model's text together with the action it means."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +135,40 @@ class State:
     ignore: Mask | None
 
 
+@dataclass(frozen=True)
+class Question:
+    """What a model is asked about one state.
+
+    Attributes:
+        target_id: of the target.
+        turn: how many questions the target has had before this one.
+        image: what the model is shown: the image under the current mask. uint8 RGB, (H, W, 3).
+        text: the question, with one ``<image>`` where the picture belongs.
+    """
+
+    target_id: str
+    turn: int
+    image: Image
+    text: str
+
+
+class Answerer(Protocol):
+    """Writes answers: a model in this process, a server, or a record of earlier answers."""
+
+    def answer(self, questions: Sequence[Question]) -> list[str]:
+        """Return one text per question, in order.
+
+        Raises:
+            AnswerError: the model cannot answer; nothing was recorded, so the same questions can
+                be asked again.
+        """
+        ...
+
+    def describe(self) -> Mapping[str, str | int | float | bool | None]:
+        """Return what determines the answers, for the run's fingerprint."""
+        ...
+
+
 class ClickPolicy(Protocol):
     """Chooses the next action."""
 
@@ -125,8 +185,17 @@ class ClickPolicy(Protocol):
         """
         ...
 
-    def next_actions(self, states: Sequence[State]) -> list[Click | Finish | InvalidAction]:
+    def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
         """Return one action per state, in order."""
+        ...
+
+
+@runtime_checkable
+class BoxPolicy(ClickPolicy, Protocol):
+    """A policy that can also draw the box with which a trajectory begins."""
+
+    def initial_boxes(self, states: Sequence[State]) -> list[Answer]:
+        """Return one answer per state; each ought to mean a box, others end the trajectory."""
         ...
 
 

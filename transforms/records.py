@@ -104,6 +104,21 @@ Action = Click | Box | Finish
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model wrote and what it means.
+
+    Attributes:
+        text: the answer, whole.
+        action: the action, or why there is none.
+        predicted_iou: the model's score of the mask it was shown, in [0, 1]; None if it gave none.
+    """
+
+    text: str
+    action: Action | InvalidAction
+    predicted_iou: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TargetRef:
     """A target by reference: what a reader lists on the driver, without opening any picture.
 
@@ -172,6 +187,8 @@ class Step:
         gain: `iou` minus the IoU before the action (0 before the first).
         score: the segmenter's own estimate of the mask's quality, if it gives one.
         is_initial: True for actions that set up the first state and are no sample to learn from.
+        answer: the text of the model that chose the action; None where no model did.
+        predicted_iou: the model's score of the mask *before* the action, if it gave one.
     """
 
     action: Click | Box
@@ -180,6 +197,8 @@ class Step:
     gain: float
     score: float | None = None
     is_initial: bool = False
+    answer: str | None = None
+    predicted_iou: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +225,10 @@ class Trajectory:
     """A target and the ordered steps taken on it.
 
     Attributes:
-        stop_detail: the text of an invalid answer; None for every other reason.
+        stop_detail: why an answer was invalid; None for every other reason.
+        last_answer: the model's text that ended the trajectory without a step: a finish, an
+            invalid answer, or a click that was not recorded; None where there is none.
+        last_predicted_iou: the model's score of the last mask, if that text gave one.
     """
 
     target: Target
@@ -214,6 +236,8 @@ class Trajectory:
     stop_reason: StopReason
     provenance: Provenance
     stop_detail: str | None = None
+    last_answer: str | None = None
+    last_predicted_iou: float | None = None
 
     @property
     def final_iou(self) -> float:

@@ -1,7 +1,8 @@
 """The one loop: a policy acts, a segmenter answers, until a stop rule ends the trajectory.
 
 Making trajectories with an oracle and evaluating a model are this same loop with another policy.
-Targets of one image run in lockstep, so that policy and segmenter are asked in batches.
+Targets run in lockstep: the policy is asked about all of them at once, of however many images, and
+the segmenter about those of one image at a time.
 """
 
 from __future__ import annotations
@@ -15,16 +16,20 @@ import numpy as np
 from transforms.errors import SegmenterError
 from transforms.masks import encode_mask, mask_iou
 from transforms.protocols import (
-    BatchSegmenter,
+    BoxPolicy,
     ClickPolicy,
     Image,
+    ImageHolder,
     Mask,
+    PolicyAction,
     Prediction,
     Request,
     Segmenter,
     State,
 )
 from transforms.records import (
+    Action,
+    Answer,
     Box,
     Click,
     Finish,
@@ -35,6 +40,7 @@ from transforms.records import (
     Target,
     Trajectory,
 )
+from transforms.segmenter_calls import ask_segmenter
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,19 @@ class Episode:
     initial_box: Box | None = None
 
 
+@dataclass(frozen=True)
+class Picture:
+    """An image and the episodes on it.
+
+    Attributes:
+        image: uint8 RGB. Shape: (H, W, 3).
+        episodes: one per target.
+    """
+
+    image: Image
+    episodes: Sequence[Episode]
+
+
 def roll_out(
     episode: Episode,
     *,
@@ -85,69 +104,71 @@ def roll_out(
     limits: Limits,
     provenance: Provenance,
 ) -> Trajectory:
-    """Roll one target out. `segmenter.set_image` must have been called with `image`.
+    """Roll one target out.
 
     Raises:
         SegmenterError: the segmenter failed or broke its protocol.
     """
     outcome = roll_out_all(
-        [episode],
-        image=image,
+        [Picture(image, [episode])],
         segmenter=segmenter,
         policy=policy,
         limits=limits,
         provenance=provenance,
-    )[0]
+    )[0][0]
     if isinstance(outcome, SegmenterError):
         raise outcome
     return outcome
 
 
 def roll_out_all(
-    episodes: Sequence[Episode],
+    pictures: Sequence[Picture],
     *,
-    image: Image,
     segmenter: Segmenter,
     policy: ClickPolicy,
     limits: Limits,
     provenance: Provenance,
-) -> list[Trajectory | SegmenterError]:
-    """Roll out several targets of one image in lockstep; a failure is a value in its place.
+    policy_draws_boxes: bool = False,
+) -> list[list[Trajectory | SegmenterError]]:
+    """Roll out the targets of several images in lockstep; a failure is a value in its place.
 
-    `segmenter.set_image` must have been called with `image`.
+    A segmenter holds one image, so with several of them it is given each again at every step; an
+    `ImageHolder` takes them up without working them out anew.
+
+    Args:
+        policy_draws_boxes: ask the policy, a `BoxPolicy`, for the box each trajectory begins with.
+
+    Returns:
+        One list per picture, one outcome per episode.
+
+    Raises:
+        TypeError: boxes are wanted of a policy that draws none.
     """
-    runs = [_Run(episode, image=image, limits=limits) for episode in episodes]
+    by_picture = [
+        [_Run(episode, image=picture.image, limits=limits) for episode in picture.episodes]
+        for picture in pictures
+    ]
+    runs = [run for group in by_picture for run in group]
+    tool = _Tool(segmenter)
 
-    boxed = [run for run in runs if run.box is not None]
-    _take_step(boxed, [run.box for run in boxed if run.box], segmenter=segmenter, is_initial=True)
+    if policy_draws_boxes:
+        _ask_for_boxes(policy, runs)
+    boxed = [(run, run.box) for run in _live(runs) if run.box is not None]
+    tool.take_step(boxed, is_initial=True)
 
     set_up = {id(run): list(policy.initial_clicks(run.state())) for run in _live(runs)}
     while waiting := [run for run in _live(runs) if set_up[id(run)]]:
-        clicks = [set_up[id(run)].pop(0) for run in waiting]
-        _take_step(waiting, clicks, segmenter=segmenter, is_initial=True)
+        tool.take_step([(run, set_up[id(run)].pop(0)) for run in waiting], is_initial=True)
     for run in _live(runs):
         run.stop_if_reached()
 
     while live := _live(runs):
         actions = policy.next_actions([run.state() for run in live])
-        if len(actions) != len(live):
-            raise ValueError(
-                f"policy {policy.name!r} gave {len(actions)} actions for {len(live)} states"
-            )
-        clicking: list[_Run] = []
-        clicks = []
-        for run, action in zip(live, actions, strict=True):
-            if (click := run.admit(action)) is not None:
-                clicking.append(run)
-                clicks.append(click)
-        _take_step(clicking, clicks, segmenter=segmenter, is_initial=False)
+        _check_count(actions, live, policy=policy)
+        admitted = [(run, run.admit(action)) for run, action in zip(live, actions, strict=True)]
+        tool.take_step([(r, click) for r, click in admitted if click is not None], is_initial=False)
 
-    return [run.outcome(provenance) for run in runs]
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an exception of any framework means that memory ran out."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return [[run.outcome(provenance) for run in group] for group in by_picture]
 
 
 @dataclass
@@ -167,6 +188,7 @@ class _Run:
     stop_reason: StopReason | None = None
     stop_detail: str | None = None
     error: SegmenterError | None = None
+    answer: Answer | None = None
 
     def __post_init__(self) -> None:
         self.mask = np.zeros(self.episode.truth.shape, dtype=np.bool_)
@@ -182,21 +204,34 @@ class _Run:
             ignore=self.episode.ignore,
         )
 
-    def admit(self, action: Click | Finish | InvalidAction) -> Click | None:
+    def admit_box(self, answer: Answer) -> None:
+        """Take the box that a policy drew, or note why the trajectory ends here."""
+        self.answer = answer
+        match answer.action:
+            case Box(x0, y0, x1, y1) as box if self._holds(x0, y0) and self._holds(x1 - 1, y1 - 1):
+                self.box = box
+            case InvalidAction(problem=problem):
+                self._end_as_invalid(problem)
+            case other:
+                self._end_as_invalid(f"{other} is no box within the image")
+
+    def admit(self, action: PolicyAction) -> Click | None:
         """Return the click to be made, or note why the trajectory ends here."""
-        if isinstance(action, Finish):
-            self.stop_reason = action.reason
-            return None
-        if isinstance(action, InvalidAction):
-            self.stop_reason = StopReason.INVALID_ACTION
-            self.stop_detail = action.text
-            return None
-        height, width = self.mask.shape
-        if not (0 <= action.x < width and 0 <= action.y < height):
-            self.stop_reason = StopReason.INVALID_ACTION
-            self.stop_detail = f"{action} lies outside the image of {width} x {height} pixels"
-            return None
-        return action
+        self.answer = None
+        if isinstance(action, Answer):
+            self.answer = action
+            action = _as_click(action.action)
+        match action:
+            case Finish(reason):
+                self.stop_reason = reason
+            case InvalidAction(text, problem):
+                self.answer = self.answer or Answer(text, action)
+                self._end_as_invalid(problem)
+            case Click(x, y) if not self._holds(x, y):
+                self._end_as_invalid(f"{action} lies outside the image")
+            case Click():
+                return action
+        return None
 
     def request(self, action: Click | Box) -> Request:
         clicks = (*self.clicks, action) if isinstance(action, Click) else self.clicks
@@ -215,8 +250,11 @@ class _Run:
                 gain=iou - self.iou,
                 score=prediction.score,
                 is_initial=is_initial,
+                answer=None if self.answer is None else self.answer.text,
+                predicted_iou=None if self.answer is None else self.answer.predicted_iou,
             )
         )
+        self.answer = None
         if isinstance(action, Click):
             self.clicks = (*self.clicks, action)
         self.mask = prediction.mask
@@ -243,7 +281,17 @@ class _Run:
             stop_reason=self.stop_reason,
             provenance=provenance,
             stop_detail=self.stop_detail,
+            last_answer=None if self.answer is None else self.answer.text,
+            last_predicted_iou=None if self.answer is None else self.answer.predicted_iou,
         )
+
+    def _end_as_invalid(self, problem: str) -> None:
+        self.stop_reason = StopReason.INVALID_ACTION
+        self.stop_detail = problem
+
+    def _holds(self, x: int, y: int) -> bool:
+        height, width = self.mask.shape
+        return 0 <= x < width and 0 <= y < height
 
     def _policy_clicks(self) -> int:
         return sum(not step.is_initial for step in self.steps)
@@ -253,71 +301,75 @@ def _live(runs: Iterable[_Run]) -> list[_Run]:
     return [run for run in runs if run.stop_reason is None and run.error is None]
 
 
-def _take_step(
-    runs: Sequence[_Run],
-    actions: Sequence[Click | Box],
-    *,
-    segmenter: Segmenter,
-    is_initial: bool,
-) -> None:
-    """Ask the segmenter about each run's action and record the answers."""
-    by_click_count: dict[int, list[tuple[_Run, Click | Box]]] = {}
-    for run, action in zip(runs, actions, strict=True):
-        by_click_count.setdefault(len(run.clicks), []).append((run, action))
-    for pairs in by_click_count.values():
-        requests = [run.request(action) for run, action in pairs]
-        answers = _ask(segmenter, requests, size_hw=pairs[0][0].mask.shape)
-        for (run, action), answer in zip(pairs, answers, strict=True):
-            if isinstance(answer, SegmenterError):
-                run.error = answer
-            else:
-                run.record(action, answer, is_initial=is_initial)
+def _as_click(action: Action | InvalidAction) -> Click | Finish | InvalidAction:
+    if isinstance(action, Box):
+        return InvalidAction(str(action), "a box where a click was asked for")
+    return action
 
 
-def _ask(
-    segmenter: Segmenter, requests: Sequence[Request], *, size_hw: tuple[int, ...]
-) -> list[Prediction | SegmenterError]:
-    """Ask in one batch where the segmenter can; halve a failing batch to find who is at fault."""
-    try:
-        if isinstance(segmenter, BatchSegmenter):
-            predictions = segmenter.predict_batch(requests)
-            if len(predictions) != len(requests):
-                raise SegmenterError(
-                    f"predict_batch gave {len(predictions)} answers to {len(requests)} requests"
-                )
-        else:
-            predictions = [
-                segmenter.predict(clicks=r.clicks, box=r.box, feedback=r.feedback) for r in requests
-            ]
-        return [_checked(p, segmenter=segmenter, size_hw=size_hw) for p in predictions]
-    # A segmenter is anybody's code: whatever it raises must cost its targets alone.
-    except Exception as error:
-        if len(requests) == 1:
-            failure = SegmenterError(
-                f"{type(segmenter).__name__} failed at click {len(requests[0].clicks)}: "
-                f"{type(error).__name__}: {error}"
-            )
-            failure.__cause__ = error
-            return [failure]
-    middle = len(requests) // 2
-    return [
-        *_ask(segmenter, requests[:middle], size_hw=size_hw),
-        *_ask(segmenter, requests[middle:], size_hw=size_hw),
-    ]
+def _ask_for_boxes(policy: ClickPolicy, runs: Sequence[_Run]) -> None:
+    if not isinstance(policy, BoxPolicy):
+        raise TypeError(f"policy {policy.name!r} draws no boxes")
+    answers = policy.initial_boxes([run.state() for run in runs])
+    _check_count(answers, runs, policy=policy)
+    for run, answer in zip(runs, answers, strict=True):
+        run.admit_box(answer)
 
 
-def _checked(prediction: Any, *, segmenter: Segmenter, size_hw: tuple[int, ...]) -> Prediction:
-    """Hold an answer against the protocol."""
-    mask = getattr(prediction, "mask", None)
-    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != size_hw:
-        seen = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else repr(type(mask))
-        raise SegmenterError(
-            f"{type(segmenter).__name__}.predict must return an object whose `mask` is a bool "
-            f"array of shape {tuple(size_hw)}, got {seen}"
+def _check_count(actions: Sequence[Any], runs: Sequence[_Run], *, policy: ClickPolicy) -> None:
+    if len(actions) != len(runs):
+        raise ValueError(
+            f"policy {policy.name!r} gave {len(actions)} actions for {len(runs)} states"
         )
-    score = getattr(prediction, "score", None)
-    return Prediction(
-        mask=mask,
-        score=None if score is None else float(score),
-        feedback=getattr(prediction, "feedback", None),
-    )
+
+
+class _Tool:
+    """The segmenter, the image that it holds, and those that it could take up again."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self._segmenter = segmenter
+        self._image: Image | None = None
+        self._held: dict[int, Any] = {}
+
+    def take_step(self, actions: Sequence[tuple[_Run, Click | Box]], *, is_initial: bool) -> None:
+        """Ask the segmenter about each run's action and record the answers."""
+        batches: dict[tuple[int, int], list[tuple[_Run, Click | Box]]] = {}
+        for run, action in actions:
+            batches.setdefault((id(run.image), len(run.clicks)), []).append((run, action))
+        for batch in batches.values():
+            answers = self._set_image(batch[0][0].image) or ask_segmenter(
+                self._segmenter,
+                [run.request(action) for run, action in batch],
+                size_hw=batch[0][0].mask.shape,
+            )
+            for k, (run, action) in enumerate(batch):
+                answer = answers if isinstance(answers, SegmenterError) else answers[k]
+                if isinstance(answer, SegmenterError):
+                    run.error = answer
+                else:
+                    run.record(action, answer, is_initial=is_initial)
+
+    def _set_image(self, image: Image) -> SegmenterError | None:
+        """Give the segmenter the image unless it holds it; return what went wrong."""
+        if self._image is image:
+            return None
+        self._image = None
+        try:
+            self._give(image)
+        # A segmenter is anybody's code: whatever it raises must cost this image's targets alone.
+        except Exception as error:
+            name = type(self._segmenter).__name__
+            failure = SegmenterError(f"{name}.set_image: {type(error).__name__}: {error}")
+            failure.__cause__ = error
+            return failure
+        self._image = image
+        return None
+
+    def _give(self, image: Image) -> None:
+        if not isinstance(self._segmenter, ImageHolder):
+            self._segmenter.set_image(image)
+        elif id(image) in self._held:
+            self._segmenter.hold_image(self._held[id(image)])
+        else:
+            self._segmenter.set_image(image)
+            self._held[id(image)] = self._segmenter.held_image()

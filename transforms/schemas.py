@@ -9,7 +9,7 @@ import pyarrow as pa
 from transforms.errors import DataError
 from transforms.records import RejectReason, StopReason
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 VERSION_KEY = b"hlmat.schema_version"
 
 
@@ -68,6 +68,13 @@ _STEP_TYPE = pa.struct(
             "the segmenter's own estimate of the mask's quality, null if it gives none",
             nullable=True,
         ),
+        _column("answer", _TEXT, "the model's text, null where no model acted", nullable=True),
+        _column(
+            "predicted_iou",
+            pa.float64(),
+            "the model's score of the mask before the action, null if it gave none",
+            nullable=True,
+        ),
     ]
 )
 
@@ -96,8 +103,18 @@ TRAJECTORY_SCHEMA = _versioned(
         _column(
             "stop_reason", _TEXT, "why it ended: " + ", ".join(f"`{r.value}`" for r in StopReason)
         ),
+        _column("stop_detail", _TEXT, "why the last answer was invalid, else null", nullable=True),
         _column(
-            "stop_detail", _TEXT, "the answer that could not be read, else null", nullable=True
+            "last_answer",
+            _TEXT,
+            "the model's text that ended the trajectory without a step, null without one",
+            nullable=True,
+        ),
+        _column(
+            "last_predicted_iou",
+            pa.float64(),
+            "the model's score of the last mask in that text, null if it gave none",
+            nullable=True,
         ),
         _column("segmenter", _TEXT, "name or dotted path"),
         _column("weights_sha256", _TEXT, "hex digest of the weights file, empty without one"),

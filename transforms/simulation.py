@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
@@ -13,13 +13,16 @@ import numpy as np
 from transforms.errors import SegmenterError, TargetError
 from transforms.initial_boxes import jittered_box, truth_box
 from transforms.masks import encode_mask
-from transforms.policies.registry import make_policy
 from transforms.protocols import ClickPolicy, DatasetReader, Image, Segmenter, TruthMasks
 from transforms.randomness import target_rng
 from transforms.records import Box, Provenance, Reject, RejectReason, Target, TargetRef, Trajectory
-from transforms.rollout import Episode, Limits, is_out_of_memory, roll_out_all
+from transforms.rollout import Episode, Limits, Picture, roll_out_all
+from transforms.segmenter_calls import is_out_of_memory
 from transforms.segmenters.registry import SegmenterOptions, load_segmenter
 from transforms.work_units import WorkUnit
+
+_Loaded = tuple[int, TargetRef, TruthMasks]
+"""A target with its masks, and its position in the unit."""
 
 
 class InitialAction(StrEnum):
@@ -28,6 +31,7 @@ class InitialAction(StrEnum):
     NONE = "none"
     BOX = "box"
     JITTERED_BOX = "jittered-box"
+    POLICY_BOX = "policy-box"
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Simulation:
     Attributes:
         initial_action: what the segmenter is given before the first click.
         seed: of everything random.
+        images_at_once: how many images' targets the policy is asked about together.
     """
 
     reader: DatasetReader
@@ -63,29 +68,30 @@ class Simulation:
     initial_action: InitialAction = InitialAction.NONE
     area_filter: AreaFilter = AreaFilter()
     seed: int = 0
+    images_at_once: int = 1
 
 
 @dataclass(frozen=True)
 class SimulationRecipe:
     """What a worker makes its `Simulation` from: small, picklable, no weights.
 
-    Calling it loads the segmenter.
+    Calling it loads the segmenter and whatever the policy needs.
 
     Attributes:
-        initial_points: how many points the policies "random" and "grid" set up.
+        make_policy: makes the policy on the worker; picklable, holds no weights.
         single_threaded: keep OpenCV to one thread, when every core has a worker of its own.
     """
 
     reader: DatasetReader
     segmenter: SegmenterOptions
-    policy: str
-    initial_points: int
+    make_policy: Callable[[], ClickPolicy]
     initial_action: InitialAction
     limits: Limits
     area_filter: AreaFilter
     seed: int
     provenance: Provenance
     single_threaded: bool
+    images_at_once: int = 1
 
     def __call__(self) -> Simulation:
         """Load the segmenter and put everything together.
@@ -98,22 +104,26 @@ class SimulationRecipe:
         return Simulation(
             reader=self.reader,
             segmenter=load_segmenter(self.segmenter),
-            policy=make_policy(self.policy, seed=self.seed, num_initial=self.initial_points),
+            policy=self.make_policy(),
             limits=self.limits,
             provenance=self.provenance,
             initial_action=self.initial_action,
             area_filter=self.area_filter,
             seed=self.seed,
+            images_at_once=self.images_at_once,
         )
 
 
 def simulate_unit(unit: WorkUnit, simulation: Simulation) -> list[Trajectory | Reject]:
     """Roll out every target of a unit; each item gives one trajectory or one reject, in order.
 
-    The targets of an image are rolled out together after one `set_image`.
+    The targets of an image are rolled out together.
+
+    Raises:
+        AnswerError: the policy's model cannot answer; the unit can be worked on again.
     """
     outcomes: dict[int, Trajectory | Reject] = {}
-    loaded: list[tuple[int, TargetRef, TruthMasks]] = []
+    loaded: list[_Loaded] = []
     for position, item in enumerate(unit.items):
         if isinstance(item, Reject):
             outcomes[position] = item
@@ -123,17 +133,14 @@ def simulate_unit(unit: WorkUnit, simulation: Simulation) -> list[Trajectory | R
             outcomes[position] = truth
         else:
             loaded.append((position, item, truth))
-    for (image_path, size_hw), group in groupby(
-        loaded, key=lambda entry: (entry[1].image_path, entry[2].truth.shape)
-    ):
-        entries = list(group)
-        results = _simulate_image(
-            image_path,
-            [(ref, truth) for _, ref, truth in entries],
-            size_hw=(size_hw[0], size_hw[1]),
-            simulation=simulation,
+    images = [
+        list(group)
+        for _, group in groupby(loaded, key=lambda entry: (entry[1].image_path, _size_of(entry)))
+    ]
+    for start in range(0, len(images), simulation.images_at_once):
+        outcomes.update(
+            _simulate_images(images[start : start + simulation.images_at_once], simulation)
         )
-        outcomes.update(zip((position for position, _, _ in entries), results, strict=True))
     return [outcomes[position] for position in range(len(unit.items))]
 
 
@@ -150,50 +157,53 @@ def _load_truth(ref: TargetRef, simulation: Simulation) -> TruthMasks | Reject:
     return masks
 
 
-def _simulate_image(
-    image_path: str,
-    targets: Sequence[tuple[TargetRef, TruthMasks]],
-    *,
-    size_hw: tuple[int, int],
-    simulation: Simulation,
-) -> list[Trajectory | Reject]:
-    refs = [ref for ref, _ in targets]
-    try:
-        image = simulation.reader.load_image(image_path, size_hw=size_hw)
-    except TargetError as error:
-        return [Reject(ref, error.reason, error.message) for ref in refs]
-    except MemoryError as error:
-        message = f"reading the image: {error}"
-        return [Reject(ref, RejectReason.OUT_OF_MEMORY, message) for ref in refs]
-    failure = _set_image(image, simulation.segmenter)
-    if failure is not None:
-        return [Reject(ref, *failure) for ref in refs]
-    outcomes = roll_out_all(
-        list(_episodes(targets, simulation)),
-        image=image,
+def _simulate_images(
+    images: Sequence[Sequence[_Loaded]], simulation: Simulation
+) -> dict[int, Trajectory | Reject]:
+    """Roll out the targets of several images; return what became of them by position."""
+    outcomes: dict[int, Trajectory | Reject] = {}
+    pictures: list[Picture] = []
+    positions: list[int] = []
+    for entries in images:
+        image = _load_image(entries[0], simulation.reader)
+        if isinstance(image, tuple):
+            outcomes.update({p: Reject(ref, *image) for p, ref, _ in entries})
+            continue
+        targets = [(ref, truth) for _, ref, truth in entries]
+        pictures.append(Picture(image, list(_episodes(targets, simulation))))
+        positions += [position for position, _, _ in entries]
+    results = roll_out_all(
+        pictures,
         segmenter=simulation.segmenter,
         policy=simulation.policy,
         limits=simulation.limits,
         provenance=simulation.provenance,
+        policy_draws_boxes=simulation.initial_action is InitialAction.POLICY_BOX,
     )
-    return [
-        Reject(ref, _failure_reason(outcome), str(outcome))
-        if isinstance(outcome, SegmenterError)
-        else outcome
-        for ref, outcome in zip(refs, outcomes, strict=True)
-    ]
-
-
-def _set_image(image: Image, segmenter: Segmenter) -> tuple[RejectReason, str] | None:
-    try:
-        segmenter.set_image(image)
-    # A segmenter is anybody's code: whatever it raises must cost this image's targets alone.
-    except Exception as error:
-        reason = (
-            RejectReason.OUT_OF_MEMORY if is_out_of_memory(error) else RejectReason.SEGMENTER_FAILED
+    refs = [episode.target.ref for picture in pictures for episode in picture.episodes]
+    flat = [outcome for group in results for outcome in group]
+    for position, ref, outcome in zip(positions, refs, flat, strict=True):
+        outcomes[position] = (
+            Reject(ref, _failure_reason(outcome), str(outcome))
+            if isinstance(outcome, SegmenterError)
+            else outcome
         )
-        return reason, f"{type(segmenter).__name__}.set_image: {type(error).__name__}: {error}"
-    return None
+    return outcomes
+
+
+def _load_image(entry: _Loaded, reader: DatasetReader) -> Image | tuple[RejectReason, str]:
+    """Load the picture of a target, or say why its targets are rejected."""
+    try:
+        return reader.load_image(entry[1].image_path, size_hw=_size_of(entry))
+    except TargetError as error:
+        return error.reason, error.message
+    except MemoryError as error:
+        return RejectReason.OUT_OF_MEMORY, f"reading the image: {error}"
+
+
+def _size_of(entry: _Loaded) -> tuple[int, int]:
+    height, width = entry[2].truth.shape
+    return height, width
 
 
 def _failure_reason(error: SegmenterError) -> RejectReason:
@@ -222,7 +232,7 @@ def _episodes(
 
 def _initial_box(ref: TargetRef, masks: TruthMasks, simulation: Simulation) -> Box | None:
     match simulation.initial_action:
-        case InitialAction.NONE:
+        case InitialAction.NONE | InitialAction.POLICY_BOX:
             return None
         case InitialAction.BOX:
             return truth_box(masks.truth)

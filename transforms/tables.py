@@ -85,6 +85,8 @@ def trajectory_to_row(trajectory: Trajectory) -> Row:
         "final_iou": trajectory.final_iou,
         "stop_reason": trajectory.stop_reason.value,
         "stop_detail": _storable(trajectory.stop_detail),
+        "last_answer": _storable(trajectory.last_answer),
+        "last_predicted_iou": trajectory.last_predicted_iou,
         **asdict(trajectory.provenance),
     }
 
@@ -113,6 +115,8 @@ def row_to_trajectory(row: Mapping[str, Any]) -> Trajectory:
                 config_fingerprint=row["config_fingerprint"],
             ),
             stop_detail=row["stop_detail"],
+            last_answer=row["last_answer"],
+            last_predicted_iou=row["last_predicted_iou"],
         )
     except (ValueError, TypeError) as error:
         raise DataError(
@@ -265,6 +269,8 @@ def _step_to_row(step: Step, target: Target) -> Row:
     row["iou"] = step.iou
     row["gain"] = step.gain
     row["score"] = step.score
+    row["answer"] = _storable(step.answer)
+    row["predicted_iou"] = step.predicted_iou
     return row
 
 
@@ -283,4 +289,6 @@ def _row_to_step(row: Mapping[str, Any], size_hw: tuple[int, int]) -> Step:
         gain=row["gain"],
         score=row["score"],
         is_initial=row["is_initial"],
+        answer=row["answer"],
+        predicted_iou=row["predicted_iou"],
     )

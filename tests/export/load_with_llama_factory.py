@@ -13,7 +13,7 @@ import types
 from types import SimpleNamespace
 from typing import Any
 
-from transforms.segmenters.torchvision_ops import ensure_importable
+from transforms.torchvision_ops import ensure_importable
 
 
 def main(folder: str, name: str, cache: str) -> None:

@@ -12,17 +12,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from export.llama_factory import (
     ExportCounts,
     LlamaFactoryOptions,
-    ReducedSize,
     export_next_click,
     next_click_samples,
 )
-from transforms.coordinates import SmartResize, make_codec, same_size
+from transforms.coordinates import make_codec
 from transforms.dialogue import Dialogue
 from transforms.errors import ConfigError, OutputError, TargetError
 from transforms.masks import encode_mask
@@ -39,6 +36,7 @@ from transforms.records import (
     TargetRef,
     Trajectory,
 )
+from transforms.state_pictures import StateView
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH = 100, 200
@@ -204,7 +202,9 @@ def test_reduced_pictures_keep_relative_and_move_pixel_coordinates(
     codec: str, answer: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    options = LlamaFactoryOptions(dialogue=Dialogue(make_codec(codec)), max_side=100)
+    options = LlamaFactoryOptions(
+        dialogue=Dialogue(make_codec(codec)), view=StateView(max_side=100)
+    )
     export_next_click([make_trajectory()], load_image, str(out), options)
     assert answers(out)[0] == answer
     picture = cv2.imread(str(out / read_rows(out)[0]["images"][0]))
@@ -212,48 +212,23 @@ def test_reduced_pictures_keep_relative_and_move_pixel_coordinates(
     assert picture.shape == (50, 100, 3)
 
 
-@given(
-    st.integers(1, 3000),
-    st.integers(1, 3000),
-    st.none() | st.integers(1, 3000),
-)
-def test_reduced_size_never_enlarges_nor_passes_the_bound(
-    height: int, width: int, max_side: int | None
-) -> None:
-    size = ReducedSize(max_side, then=same_size)((height, width))
-    assert 1 <= size[0] <= height
-    assert 1 <= size[1] <= width
-    if max_side is not None and max(height, width) > max_side:
-        assert max(size) == max_side
-    else:
-        assert size == (height, width)
-
-
-def test_the_model_s_own_resize_comes_after_ours() -> None:
-    assert ReducedSize(448, then=SmartResize())((1000, 2000)) == (224, 448)
-
-
 def test_options_say_everything_that_is_wrong() -> None:
     with pytest.raises(ConfigError) as caught:
         LlamaFactoryOptions(
             dialogue=Dialogue(make_codec("decimal"), colour="pink"),
-            opacity=2,
-            max_side=0,
             expressions="all",  # pyright: ignore[reportArgumentType]
             image_format="webp",  # pyright: ignore[reportArgumentType]
             jpeg_quality=0,
             name="../x",
         )
     assert [problem.split(" ")[0] for problem in caught.value.problems] == [
-        "mask",
-        "opacity",
         "the",
         "expressions",
         "image",
         "JPEG",
         "the",
     ]
-    assert "'pink' is unknown; choose from green, red, blue" in str(caught.value)
+    assert "the question names a pink mask, the pictures show a green one" in str(caught.value)
 
 
 def test_a_folder_with_content_is_refused(tmp_path: Path) -> None:
@@ -313,7 +288,7 @@ def test_a_full_disk_half_way_leaves_nothing(
 def test_llama_factory_loads_it(tmp_path: Path) -> None:
     out = tmp_path / "out"
     targets = [make_trajectory("t1"), make_trajectory("t2", image_path="b", boxed=True)]
-    options = thousandths(dialogue={"with_finish": True}, max_side=150)
+    options = thousandths(dialogue={"with_finish": True}, view=StateView(max_side=150))
     counts = export_next_click(targets, load_image, str(out), options)
     finished = subprocess.run(
         [

@@ -6,19 +6,20 @@ import pytest
 
 from pipelines.checks import ArgumentParser
 from pipelines.options import (
-    TrajectoriesConfig,
+    RunConfig,
     add_trajectories_arguments,
     fingerprint_of,
     trajectories_config,
 )
 from transforms.errors import ConfigError
+from transforms.policies.registry import PolicyOptions
 from transforms.simulation import InitialAction
 from transforms.work_units import DatasetShard
 
 BASE = ("--dataset", "shapes", "--out", "out")
 
 
-def parse(*argv: str) -> TrajectoriesConfig:
+def parse(*argv: str) -> RunConfig:
     parser = ArgumentParser(prog="hlmat trajectories", allow_abbrev=False)
     add_trajectories_arguments(parser)
     arguments, rest = parser.parse_known_args(argv)
@@ -37,7 +38,7 @@ def test_the_defaults_are_the_references_stop_rules():
     assert (config.limits.max_clicks, config.limits.target_iou) == (5, 0.98)
     assert config.limits.stop_on_no_gain
     assert config.segmenter.name == "embedded"
-    assert config.policy == "oracle"
+    assert config.policy == PolicyOptions("oracle", seed=0)
     assert config.initial_action is InitialAction.NONE
     assert config.runner.is_local
 
@@ -58,7 +59,8 @@ def test_values_arrive():
     assert (config.seed, config.limit, config.shard) == (7, 3, DatasetShard(2, 4))
     assert config.area_filter.min_area == 10
     assert config.initial_action is InitialAction.JITTERED_BOX
-    assert (config.policy, config.initial_points) == ("grid", 9)
+    assert isinstance(config.policy, PolicyOptions)
+    assert (config.policy.name, config.policy.num_initial) == ("grid", 9)
     shapes = config.reader.shapes
     assert (shapes.count, shapes.height, shapes.width, shapes.difficulty) == (5, 100, 200, "thin")
     assert (shapes.seed, shapes.objects_min, shapes.objects_max) == (7, 1, 3)
@@ -138,7 +140,7 @@ def test_resume_and_overwrite_exclude_each_other():
 
 def test_the_fingerprint_covers_what_changes_results_and_nothing_else():
     def fingerprint(*argv: str) -> str:
-        return fingerprint_of(parse(*argv).fingerprinted({"name": "embedded"}))
+        return fingerprint_of(parse(*argv).fingerprinted({"name": "embedded"}, {}))
 
     same = [
         fingerprint(*BASE),

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.cli import main
-from transforms.segmenters.torchvision_ops import ensure_importable
+from transforms.torchvision_ops import ensure_importable
 
 
 @pytest.mark.slow

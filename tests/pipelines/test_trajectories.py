@@ -10,13 +10,14 @@ import apache_beam as beam
 import pytest
 from scene_reader import SceneReader
 
-from pipelines.options import TrajectoriesConfig
+from pipelines.options import RunConfig
 from pipelines.planning import Plan, write_plan
 from pipelines.run_folder import RunFolder
 from pipelines.runners import RunnerChoice, make_runner, pipeline_options
 from pipelines.trajectories import Job, build_pipeline, make_trajectories, simulation_recipe
 from transforms.errors import ConfigError, DataError, IncompleteError
 from transforms.output_layout import OutputLayout
+from transforms.policies.registry import PolicyOptions
 from transforms.readers.reader_options import ReaderOptions
 from transforms.readers.shapes import ShapesOptions
 from transforms.records import Provenance
@@ -44,12 +45,12 @@ DATAFLOW = RunnerChoice(
 )
 
 
-def config_for(out: str, **changes: Any) -> TrajectoriesConfig:
-    config = TrajectoriesConfig(
+def config_for(out: str, **changes: Any) -> RunConfig:
+    config = RunConfig(
         dataset="shapes",
         reader=ReaderOptions(shapes=ShapesOptions(count=4, height=64, width=80)),
         segmenter=SegmenterOptions("transforms.segmenters.disc:DiscSegmenter"),
-        policy="oracle",
+        policy=PolicyOptions("oracle", seed=0),
         limits=Limits(),
         out=out,
         unit_size=4,

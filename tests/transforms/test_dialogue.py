@@ -7,9 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from transforms.coordinates import CODECS, CoordinateCodec, SmartResize, make_codec
-from transforms.dialogue import Dialogue, ParsedAnswer, parse_action, render_action
+from transforms.dialogue import Dialogue, parse_action, render_action
 from transforms.prompts import PromptTemplate
-from transforms.records import Action, Box, Click, Finish, InvalidAction, StopReason
+from transforms.records import Action, Answer, Box, Click, Finish, InvalidAction, StopReason
 
 CODEC = make_codec("thousandths")
 SIZE = (480, 640)
@@ -130,7 +130,7 @@ def test_a_score_survives_an_invalid_action() -> None:
 
 
 def test_white_space_around_an_answer_is_allowed() -> None:
-    assert parse_action(" Finish\n", size_hw=SIZE, codec=CODEC) == ParsedAnswer(Finish())
+    assert parse_action(" Finish\n", size_hw=SIZE, codec=CODEC) == Answer(" Finish\n", Finish())
 
 
 def test_an_iou_out_of_range_is_refused() -> None:
@@ -148,7 +148,7 @@ def test_a_dialogue_asks_writes_and_reads() -> None:
     click = Click(320, 120, True)
     text = dialogue.answer(click, size_hw=SIZE, iou=0.5)
     assert text == "Positive point: (500, 251)"
-    assert dialogue.read(text, size_hw=SIZE) == ParsedAnswer(click)
+    assert dialogue.read(text, size_hw=SIZE) == Answer(text, click)
 
 
 def test_a_dialogue_with_scores_needs_them() -> None:
@@ -163,7 +163,9 @@ def test_finish_counts_only_where_it_is_an_action() -> None:
     without = Dialogue(CODEC)
     parsed = without.read("Current IOU: 98.0, Finish", size_hw=SIZE)
     problem = "Finish is not among the actions of this dialogue"
-    assert parsed == ParsedAnswer(InvalidAction("Current IOU: 98.0, Finish", problem), 0.98)
+    assert parsed == Answer(
+        "Current IOU: 98.0, Finish", InvalidAction("Current IOU: 98.0, Finish", problem), 0.98
+    )
     with pytest.raises(ValueError, match=problem):
         without.answer(Finish(), size_hw=SIZE)
     with_finish = Dialogue(CODEC, with_finish=True)

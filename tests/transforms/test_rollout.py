@@ -12,6 +12,7 @@ from transforms.errors import SegmenterError
 from transforms.masks import decode_rle, encode_mask
 from transforms.protocols import Prediction, Request, State
 from transforms.records import (
+    Answer,
     Box,
     Click,
     Finish,
@@ -22,7 +23,7 @@ from transforms.records import (
     TargetRef,
     Trajectory,
 )
-from transforms.rollout import Episode, Limits, roll_out, roll_out_all
+from transforms.rollout import Episode, Limits, Picture, roll_out, roll_out_all
 
 SIZE = (8, 10)
 IMAGE = np.zeros((*SIZE, 3), dtype=np.uint8)
@@ -133,11 +134,11 @@ def test_reaching_the_iou_with_the_last_click_is_reaching_it():
     [
         (Finish(), StopReason.FINISHED, None),
         (Finish(StopReason.NO_ERROR_LEFT), StopReason.NO_ERROR_LEFT, None),
-        (InvalidAction("hello?", "no"), StopReason.INVALID_ACTION, "hello?"),
+        (InvalidAction("hello?", "no"), StopReason.INVALID_ACTION, "no"),
         (
             Click(10, 0, True),
             StopReason.INVALID_ACTION,
-            "Click(x=10, y=0, is_positive=True) lies outside the image of 10 x 8 pixels",
+            "Click(x=10, y=0, is_positive=True) lies outside the image",
         ),
     ],
 )
@@ -228,13 +229,12 @@ def test_targets_run_in_lockstep_and_a_failing_one_is_alone_in_failing():
     segmenter = FussySegmenter([columns(2), columns(4), columns(5)], MemoryError("too big"))
     episodes = [make_episode(str(i), box=Box(i, 0, 9, 8)) for i in range(4)]
     outcomes = roll_out_all(
-        episodes,
-        image=IMAGE,
+        [Picture(IMAGE, episodes)],
         segmenter=segmenter,
         policy=ScriptedPolicy(),
         limits=Limits(),
         provenance=PROVENANCE,
-    )
+    )[0]
     failed = [i for i, o in enumerate(outcomes) if isinstance(o, SegmenterError)]
     assert failed == [1]
     assert "FussySegmenter failed at click 0: MemoryError: too big" in str(outcomes[1])
@@ -285,3 +285,143 @@ def test_a_policy_must_answer_every_state():
 def test_limits_are_checked(limits: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         Limits(**limits)
+
+
+class TalkingPolicy(ScriptedPolicy):
+    """Gives texts with its actions, and draws a box first."""
+
+    def __init__(self, answers: Sequence[Answer], box: Answer | None = None) -> None:
+        super().__init__()
+        self.answers = answers
+        self.box = box
+
+    def next_actions(self, states: Sequence[State]) -> list[Any]:
+        return [self.answers[len(s.clicks)] for s in states]
+
+    def initial_boxes(self, states: Sequence[State]) -> list[Answer]:
+        assert self.box is not None
+        return [self.box for _ in states]
+
+
+def roll_out_talking(policy: TalkingPolicy, **changes: Any) -> Trajectory:
+    outcome = roll_out_all(
+        [Picture(IMAGE, [make_episode()])],
+        segmenter=ScriptedSegmenter([columns(2), columns(3), columns(4), columns(5)]),
+        policy=policy,
+        limits=Limits(stop_on_no_gain=False, target_iou=None),
+        provenance=PROVENANCE,
+        **changes,
+    )[0][0]
+    assert isinstance(outcome, Trajectory)
+    return outcome
+
+
+def test_a_model_s_text_stays_with_its_step_and_the_last_one_with_the_trajectory():
+    answers = [
+        Answer("first", Click(0, 0, True), 0.0),
+        Answer("second", Click(1, 0, True), 0.4),
+        Answer("enough", Finish(), 0.6),
+    ]
+    trajectory = roll_out_talking(TalkingPolicy(answers))
+    assert [(s.answer, s.predicted_iou) for s in trajectory.steps] == [
+        ("first", 0),
+        ("second", 0.4),
+    ]
+    assert trajectory.stop_reason is StopReason.FINISHED
+    assert (trajectory.last_answer, trajectory.last_predicted_iou) == ("enough", 0.6)
+
+
+def test_an_answer_that_cannot_be_read_keeps_text_and_problem():
+    trajectory = roll_out_talking(TalkingPolicy([Answer("hm", InvalidAction("hm", "no action"))]))
+    assert trajectory.stop_reason is StopReason.INVALID_ACTION
+    assert (trajectory.last_answer, trajectory.stop_detail) == ("hm", "no action")
+    assert trajectory.steps == ()
+
+
+def test_a_box_where_a_click_was_asked_for_is_invalid():
+    trajectory = roll_out_talking(TalkingPolicy([Answer("box", Box(0, 0, 2, 2))]))
+    assert trajectory.stop_reason is StopReason.INVALID_ACTION
+    assert trajectory.stop_detail == "a box where a click was asked for"
+
+
+def test_a_policy_s_box_is_an_initial_step():
+    policy = TalkingPolicy([Answer("end", Finish())], box=Answer("box", Box(0, 0, 5, 8)))
+    trajectory = roll_out_talking(policy, policy_draws_boxes=True)
+    (step,) = trajectory.steps
+    assert (step.action, step.is_initial, step.answer) == (Box(0, 0, 5, 8), True, "box")
+    assert trajectory.last_answer == "end"
+
+
+@pytest.mark.parametrize(
+    ("action", "detail"),
+    [
+        (Box(0, 0, 11, 8), "Box(x0=0, y0=0, x1=11, y1=8) is no box within the image"),
+        (Click(0, 0, True), "Click(x=0, y=0, is_positive=True) is no box within the image"),
+        (InvalidAction("?", "unreadable"), "unreadable"),
+    ],
+)
+def test_what_is_no_box_ends_a_trajectory_that_begins_with_one(action: Any, detail: str):
+    trajectory = roll_out_talking(TalkingPolicy([], Answer("?", action)), policy_draws_boxes=True)
+    assert trajectory.stop_reason is StopReason.INVALID_ACTION
+    assert trajectory.stop_detail == detail
+    assert trajectory.last_answer == "?"
+
+
+def test_boxes_are_wanted_only_of_a_policy_that_draws_them():
+    with pytest.raises(TypeError, match="'scripted' draws no boxes"):
+        roll_out_all(
+            [Picture(IMAGE, [make_episode()])],
+            segmenter=ScriptedSegmenter([]),
+            policy=ScriptedPolicy(),
+            limits=Limits(),
+            provenance=PROVENANCE,
+            policy_draws_boxes=True,
+        )
+
+
+class BrightnessSegmenter:
+    """Marks as many columns as the image is bright; counts how often it looked at an image."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.brightness = 0
+
+    def set_image(self, image: np.ndarray) -> None:
+        self.looks += 1
+        self.brightness = int(image[0, 0, 0])
+
+    def predict(self, *, clicks: Any, box: Any = None, feedback: Any = None) -> Prediction:
+        return Prediction(columns(self.brightness + len(clicks)))
+
+
+class HoldingSegmenter(BrightnessSegmenter):
+    """The same, but takes an image up again without looking."""
+
+    def held_image(self) -> int:
+        return self.brightness
+
+    def hold_image(self, held: int) -> None:
+        self.brightness = held
+
+
+@pytest.mark.parametrize(
+    ("segmenter", "looks"), [(BrightnessSegmenter(), 6), (HoldingSegmenter(), 2)]
+)
+def test_several_images_at_once_give_what_each_gives_alone(segmenter: Any, looks: int):
+    images = [np.full((*SIZE, 3), level, dtype=np.uint8) for level in (0, 1)]
+    episodes = [[make_episode("a"), make_episode("b")], [make_episode("c")]]
+    settings: dict[str, Any] = {
+        "policy": ScriptedPolicy(),
+        "limits": Limits(max_clicks=3, target_iou=None),
+        "provenance": PROVENANCE,
+    }
+    together = roll_out_all(
+        [Picture(i, e) for i, e in zip(images, episodes, strict=True)],
+        segmenter=segmenter,
+        **settings,
+    )
+    assert segmenter.looks == looks
+    for image, group, outcomes in zip(images, episodes, together, strict=True):
+        for episode, outcome in zip(group, outcomes, strict=True):
+            alone = roll_out(episode, image=image, segmenter=BrightnessSegmenter(), **settings)
+            assert outcome == alone

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from transforms.initial_boxes import truth_box
-from transforms.protocols import ClickPolicy, Mask, State
+from transforms.protocols import ClickPolicy, Mask, PolicyAction, State
 from transforms.randomness import target_rng
-from transforms.records import Box, Click, Finish, InvalidAction
+from transforms.records import Box, Click
 
 _BOX_SCALE = 1.5
 
@@ -53,7 +53,7 @@ class RandomPointsPolicy:
                     clicks.append(Click(*points[turn], is_positive))
         return tuple(clicks)
 
-    def next_actions(self, states: Sequence[State]) -> list[Click | Finish | InvalidAction]:
+    def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
         """Return what the policy that goes on does."""
         return self._then.next_actions(states)
 
@@ -85,7 +85,7 @@ class GridPolicy:
         )
         return tuple(Click(x, y, bool(state.truth[y, x])) for x, y in points if free[y, x])
 
-    def next_actions(self, states: Sequence[State]) -> list[Click | Finish | InvalidAction]:
+    def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
         """Return what the policy that goes on does."""
         return self._then.next_actions(states)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from transforms.clicks import oracle_click
-from transforms.protocols import State
-from transforms.records import Click, Finish, InvalidAction, StopReason
+from transforms.protocols import PolicyAction, State
+from transforms.records import Click, Finish, StopReason
 
 
 class OraclePolicy:
@@ -18,7 +18,7 @@ class OraclePolicy:
         """Return no set-up clicks."""
         return ()
 
-    def next_actions(self, states: Sequence[State]) -> list[Click | Finish | InvalidAction]:
+    def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
         """Return the oracle's click of each state, a finish where no error is left."""
         return [_next_action(state) for state in states]
 

@@ -1,15 +1,16 @@
-"""Click policies by name."""
+"""Click policies that need no model, by name: those that make data and those to measure against."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from transforms.errors import ConfigError
 from transforms.policies.initial_points import GridPolicy, RandomPointsPolicy, grid_side
 from transforms.policies.oracle import OraclePolicy
 from transforms.policies.uniform import UniformPolicy
+from transforms.policies.yardsticks import CentrePolicy, RandomPolicy
 from transforms.protocols import ClickPolicy
 
 DEFAULT_NUM_INITIAL = 4
@@ -17,15 +18,46 @@ DEFAULT_NUM_INITIAL = 4
 
 @dataclass(frozen=True)
 class PolicyOptions:
-    """What a policy is built from.
+    """What a policy is built from; calling it builds the policy.
 
     Attributes:
+        name: a key of `POLICIES`, or of `YARDSTICKS` where a yardstick is wanted.
         seed: the run's seed.
-        num_initial: how many set-up clicks, for policies that have some.
+        num_initial: how many set-up clicks, for `random` and `grid` among `POLICIES`; the grid is
+            the largest square one that needs no more.
+        is_yardstick: whether the name is one of `YARDSTICKS`.
+
+    Raises:
+        ConfigError: unknown name, or fewer than one set-up click.
     """
 
+    name: str
     seed: int
-    num_initial: int
+    num_initial: int = DEFAULT_NUM_INITIAL
+    is_yardstick: bool = False
+
+    def __post_init__(self) -> None:
+        problems = []
+        if (problem := check_policy_name(self.name, among=self._entries)) is not None:
+            problems.append(problem)
+        if self.num_initial < 1:
+            problems.append(
+                f"the number of set-up clicks must be at least 1, got {self.num_initial}"
+            )
+        if problems:
+            raise ConfigError(problems)
+
+    def __call__(self) -> ClickPolicy:
+        """Build the policy."""
+        return self._entries[self.name].build(self)
+
+    def identity(self) -> dict[str, int]:
+        """Return what determines the clicks, apart from name and seed, as plain JSON values."""
+        return {"initial_points": self.num_initial}
+
+    @property
+    def _entries(self) -> Mapping[str, PolicyEntry]:
+        return YARDSTICKS if self.is_yardstick else POLICIES
 
 
 @dataclass(frozen=True)
@@ -68,32 +100,21 @@ POLICIES: Mapping[str, PolicyEntry] = {
 }
 
 
-def check_policy_name(name: str) -> str | None:
-    """Return what is wrong with a `--policy` value, None if it can be built."""
-    if name in POLICIES:
+YARDSTICKS: Mapping[str, PolicyEntry] = {
+    "centre": PolicyEntry("one click at the image's centre", lambda _: CentrePolicy()),
+    "random": PolicyEntry("random clicks anywhere", lambda o: RandomPolicy(seed=o.seed)),
+    "oracle": PolicyEntry("the deepest pixel of the deeper error region", _build_oracle),
+}
+"""What a model's figures are held against."""
+
+
+def check_policy_name(
+    name: str, *, among: Iterable[str] = POLICIES, flag: str = "--policy"
+) -> str | None:
+    """Return what is wrong with the name of a policy, None if it can be built."""
+    names = list(among)
+    if name in names:
         return None
-    close = difflib.get_close_matches(name, POLICIES, n=1)
+    close = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"--policy {name!r} is unknown; {hint}choose from {', '.join(POLICIES)}"
-
-
-def make_policy(name: str, *, seed: int, num_initial: int = DEFAULT_NUM_INITIAL) -> ClickPolicy:
-    """Build a policy.
-
-    Args:
-        name: a key of `POLICIES`.
-        seed: the run's seed.
-        num_initial: how many set-up clicks, for `random` and `grid`; the grid is the largest
-            square one that needs no more.
-
-    Raises:
-        ConfigError: unknown name, or fewer than one set-up click.
-    """
-    problems = []
-    if (problem := check_policy_name(name)) is not None:
-        problems.append(problem)
-    if num_initial < 1:
-        problems.append(f"the number of set-up clicks must be at least 1, got {num_initial}")
-    if problems:
-        raise ConfigError(problems)
-    return POLICIES[name].build(PolicyOptions(seed=seed, num_initial=num_initial))
+    return f"{flag} {name!r} is unknown; {hint}choose from {', '.join(names)}"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from transforms.clicks import error_regions
-from transforms.protocols import State
+from transforms.protocols import PolicyAction, State
 from transforms.randomness import target_rng
-from transforms.records import Click, Finish, InvalidAction, StopReason
+from transforms.records import Click, Finish, StopReason
 
 
 class UniformPolicy:
@@ -24,7 +24,7 @@ class UniformPolicy:
         """Return no set-up clicks."""
         return ()
 
-    def next_actions(self, states: Sequence[State]) -> list[Click | Finish | InvalidAction]:
+    def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
         """Return a random click of each state, a finish where no error is left."""
         return [self._next_action(state) for state in states]
 

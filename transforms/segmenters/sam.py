@@ -80,6 +80,17 @@ class SamSegmenter:
         """Encode the picture once for all predictions that follow."""
         self._predictor.set_image(image)
 
+    def held_image(self) -> Any:
+        """Return the picture's embedding with its size before and after SAM's resize."""
+        predictor = self._predictor
+        return predictor.features, predictor.original_size, predictor.input_size
+
+    def hold_image(self, held: Any) -> None:
+        """Take up an earlier picture without encoding it again."""
+        predictor = self._predictor
+        predictor.features, predictor.original_size, predictor.input_size = held
+        predictor.is_image_set = True
+
     def predict(
         self,
         *,
@@ -190,7 +201,7 @@ def _load_model(data: bytes, *, name: str) -> tuple[Sam, str]:
     try:
         import torch
 
-        from transforms.segmenters.torchvision_ops import ensure_importable
+        from transforms.torchvision_ops import ensure_importable
 
         ensure_importable()
         from segment_anything import sam_model_registry

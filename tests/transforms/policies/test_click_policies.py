@@ -10,7 +10,7 @@ from transforms.errors import ConfigError
 from transforms.masks import encode_mask
 from transforms.policies.initial_points import GridPolicy, RandomPointsPolicy, grid_side
 from transforms.policies.oracle import OraclePolicy
-from transforms.policies.registry import POLICIES, check_policy_name, make_policy
+from transforms.policies.registry import POLICIES, PolicyOptions, check_policy_name
 from transforms.policies.uniform import UniformPolicy
 from transforms.protocols import Mask, State
 from transforms.records import Click, Finish, StopReason, Target, TargetRef
@@ -42,7 +42,7 @@ def make_state(
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_every_policy_clicks_inside_and_finishes_without_an_error(name: str) -> None:
-    policy = make_policy(name, seed=1)
+    policy = PolicyOptions(name, seed=1)()
     assert policy.name == name
     start = make_state()
     done = make_state(mask=start.truth)
@@ -56,12 +56,12 @@ def test_every_policy_clicks_inside_and_finishes_without_an_error(name: str) -> 
 @pytest.mark.parametrize("name", POLICIES)
 def test_neighbours_in_a_batch_and_earlier_calls_change_nothing(name: str) -> None:
     states = [make_state(name=f"t{i}") for i in range(4)]
-    together = make_policy(name, seed=1).next_actions(states)
-    policy = make_policy(name, seed=1)
+    together = PolicyOptions(name, seed=1)().next_actions(states)
+    policy = PolicyOptions(name, seed=1)()
     alone = [policy.next_actions([state])[0] for state in reversed(states)]
     assert together == alone[::-1]
     assert [policy.initial_clicks(s) for s in states] == [
-        make_policy(name, seed=1).initial_clicks(s) for s in states
+        PolicyOptions(name, seed=1)().initial_clicks(s) for s in states
     ]
 
 
@@ -158,7 +158,7 @@ def test_grid_points_that_fall_together_count_once() -> None:
 
 def test_a_number_of_points_gives_the_grid_that_fits() -> None:
     assert [grid_side(n) for n in (1, 3, 4, 8, 9)] == [1, 1, 2, 2, 3]
-    assert len(make_policy("grid", seed=0, num_initial=9).initial_clicks(make_state())) == 9
+    assert len(PolicyOptions("grid", seed=0, num_initial=9)().initial_clicks(make_state())) == 9
 
 
 def test_an_unknown_policy_names_the_nearest() -> None:
@@ -169,7 +169,7 @@ def test_an_unknown_policy_names_the_nearest() -> None:
     assert check_policy_name("orcale") == message
     assert check_policy_name("grid") is None
     with pytest.raises(ConfigError) as caught:
-        make_policy("orcale", seed=0, num_initial=0)
+        PolicyOptions("orcale", seed=0, num_initial=0)
     assert caught.value.problems == (
         message,
         "the number of set-up clicks must be at least 1, got 0",

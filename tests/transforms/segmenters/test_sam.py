@@ -15,8 +15,8 @@ from transforms.errors import ConfigError
 from transforms.protocols import BatchSegmenter, Request, Segmenter
 from transforms.records import Box, Click
 from transforms.segmenters.sam import SamSegmenter
-from transforms.segmenters.torchvision_ops import ensure_importable
 from transforms.storage import MemoryStorage
+from transforms.torchvision_ops import ensure_importable
 
 torch = pytest.importorskip("torch")
 ensure_importable()

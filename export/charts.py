@@ -1,0 +1,95 @@
+"""Charts of an evaluation as PNG files; the same figures give the same bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from transforms.errors import ConfigError
+from transforms.metrics import THRESHOLDS
+
+_SIZE_INCHES = (8.0, 5.0)
+_DPI = 100
+
+
+def iou_by_step_chart(series: Mapping[str, Sequence[Mapping[str, float]]]) -> bytes:
+    """Draw the mean IoU after each click, with the intervals as bands.
+
+    Args:
+        series: by name, the figure after 1, 2, ... clicks with its `value`, `low` and `high`.
+    """
+    figure, axes = _new_axes()
+    for name, points in series.items():
+        clicks = np.arange(1, len(points) + 1)
+        axes.plot(clicks, [p["value"] for p in points], marker="o", label=name)
+        axes.fill_between(
+            clicks, [p["low"] for p in points], [p["high"] for p in points], alpha=0.2
+        )
+    longest = max((len(points) for points in series.values()), default=1)
+    axes.set_xticks(range(1, longest + 1))
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("clicks (a rollout that ended keeps its last mask)")
+    axes.set_ylabel("mean IoU, 95 % interval over targets")
+    axes.legend()
+    return _png(figure)
+
+
+def noc_chart(iou_after_click: Sequence[Sequence[float]]) -> bytes:
+    """Draw the share of targets that have reached an IoU after each number of clicks.
+
+    Args:
+        iou_after_click: for each target, the IoU after 0, 1, 2, ... clicks.
+    """
+    figure, axes = _new_axes()
+    after = np.asarray(iou_after_click, dtype=np.float64)
+    clicks = np.arange(after.shape[1])
+    for threshold in THRESHOLDS:
+        reached = np.maximum.accumulate(after >= threshold, axis=1).mean(axis=0)
+        axes.step(clicks, reached, where="post", marker="o", label=f"IoU of {threshold:.2f}")
+    axes.set_xticks(clicks)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("clicks")
+    axes.set_ylabel("share of targets that have reached it")
+    axes.legend()
+    return _png(figure)
+
+
+def learning_curve_chart(points: Sequence[tuple[int, Mapping[str, float]]]) -> bytes:
+    """Draw gIoU over the number of training targets.
+
+    Args:
+        points: number of targets, and gIoU with its `value`, `low` and `high`.
+    """
+    figure, axes = _new_axes()
+    ordered = sorted(points, key=lambda point: point[0])
+    counts = [count for count, _ in ordered]
+    values = np.array([[p["value"], p["low"], p["high"]] for _, p in ordered], dtype=np.float64)
+    spans = np.abs(values[:, 1:] - values[:, :1]).T
+    axes.errorbar(counts, values[:, 0], yerr=spans, marker="o", capsize=4)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(counts, [f"{count:,}" for count in counts])
+    axes.minorticks_off()
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("training targets")
+    axes.set_ylabel("held-out gIoU, 95 % interval")
+    return _png(figure)
+
+
+def _new_axes() -> tuple[Any, Any]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ConfigError([f"charts need matplotlib ({error}); run make install-train"]) from error
+    figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="tight")
+    axes = figure.add_subplot()
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,103 @@
+"""An HTTP server on localhost that answers as a script says, and keeps what it was asked."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class Reply:
+    """One answer.
+
+    Attributes:
+        status: HTTP status; 0 closes the connection in the middle of the body.
+        body: bytes, or what becomes JSON.
+        wait_s: seconds before it is sent.
+    """
+
+    body: Any
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    wait_s: float = 0.0
+
+
+def completion(text: Any) -> Reply:
+    """A chat completion with a text."""
+    return Reply({"choices": [{"message": {"role": "assistant", "content": text}}]})
+
+
+@dataclass
+class ScriptedServer:
+    """What a server that is running was asked, and what it still has to say.
+
+    Attributes:
+        url: up to and including the version.
+        replies: to chat completions, in order; the last one is repeated.
+        models: the reply to a list of models.
+        requests: the bodies of the chat completions asked for.
+        keys: the authorization header of each.
+    """
+
+    url: str
+    replies: list[Reply]
+    models: Reply
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    keys: list[str | None] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def next_reply(self, request: dict[str, Any], key: str | None) -> Reply:
+        with self.lock:
+            self.requests.append(request)
+            self.keys.append(key)
+            return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+
+
+@contextmanager
+def scripted_server(
+    *replies: Reply, models: Sequence[str] | Reply = ("tiny",)
+) -> Iterator[ScriptedServer]:
+    """Run a server until the block ends."""
+    listed = (
+        models if isinstance(models, Reply) else Reply({"data": [{"id": name} for name in models]})
+    )
+    script = ScriptedServer("", list(replies) or [completion("Finish")], listed)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._send(script.models)
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            self._send(script.next_reply(json.loads(body), self.headers["authorization"]))
+
+        def _send(self, reply: Reply) -> None:
+            time.sleep(reply.wait_s)
+            body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+            self.send_response(reply.status or 200)
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
+            self.send_header("content-length", str(len(body) + (reply.status == 0)))
+            self.end_headers()
+            with suppress(OSError):
+                self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    script.url = f"http://127.0.0.1:{server.server_port}/v1"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield script
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,248 @@
+"""Makes tiny multimodal models of the real classes with random weights, for tests; no download.
+
+A folder made here holds what a published checkpoint holds: weights, configuration, tokenizer,
+processor, chat template. The tokenizer is a byte-level BPE that a few sentences were enough for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any, Literal
+
+Family = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "llava"]
+
+_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_QWEN_MARKS = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+_LLAVA_MARKS = ("<unk>", "<s>", "</s>", "<pad>", "<image>")
+
+_QWEN_CHAT = """\
+{% for message in messages %}<|im_start|>{{ message['role'] }}
+{% if message['content'] is string %}{{ message['content'] }}{% else %}\
+{% for part in message['content'] %}{% if part['type'] == 'image' or 'image_url' in part %}\
+<|vision_start|><|image_pad|><|vision_end|>{% elif 'text' in part %}{{ part['text'] }}\
+{% endif %}{% endfor %}{% endif %}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+_LLAVA_CHAT = """\
+{% for message in messages %}{{ 'USER: ' if message['role'] == 'user' else 'ASSISTANT: ' }}\
+{% if message['content'] is string %}{{ message['content'] }}{% else %}\
+{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>
+{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}\
+{{ ' ' if message['role'] == 'user' else '</s>' }}{% endfor %}\
+{% if add_generation_prompt %}ASSISTANT: {% endif %}"""
+
+
+def make_tiny_model(family: Family, folder: str | os.PathLike[str], *, seed: int = 0) -> str:
+    """Write a tiny model (about 0.3 M parameters) to a folder that need not exist.
+
+    Args:
+        family: which of the real classes to build.
+        folder: where to write it.
+        seed: another seed gives other weights of the same shapes.
+
+    Returns:
+        The folder as text.
+    """
+    import torch
+    from transformers import GenerationConfig
+
+    from transforms.torchvision_ops import ensure_importable
+
+    ensure_importable()
+    torch.manual_seed(seed)
+    out = os.fspath(folder)
+    if family == "llava":
+        model, processor = _make_llava()
+        stops, pad = ["</s>"], "<pad>"
+    else:
+        model, processor = _make_qwen(family)
+        stops, pad = ["<|im_end|>", "<|endoftext|>"], "<|endoftext|>"
+    ids = processor.tokenizer.convert_tokens_to_ids
+    model.generation_config = GenerationConfig(
+        eos_token_id=[ids(s) for s in stops], pad_token_id=ids(pad), do_sample=False
+    )
+    model.save_pretrained(out)
+    processor.save_pretrained(out)
+    return out
+
+
+def _make_qwen(family: Family) -> tuple[Any, Any]:
+    import transformers
+
+    tokenizer = _make_tokenizer(
+        _QWEN_MARKS, eos="<|im_end|>", pad="<|endoftext|>", chat_template=_QWEN_CHAT
+    )
+    ids = tokenizer.convert_tokens_to_ids
+    patch = 16 if family == "qwen3_vl" else 14
+    hidden, heads = 64, 4
+    text: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": hidden,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": heads,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 4096,
+        "bos_token_id": ids("<|endoftext|>"),
+        "eos_token_id": ids("<|im_end|>"),
+        "pad_token_id": ids("<|endoftext|>"),
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 10000.0,
+            "mrope_section": [2, 3, 3],
+        },
+    }
+    vision: dict[str, Any] = {
+        "depth": 2,
+        "hidden_size": 32,
+        "num_heads": 2,
+        "patch_size": patch,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+    }
+    names = {"qwen2_vl": "Qwen2VL", "qwen2_5_vl": "Qwen2_5_VL", "qwen3_vl": "Qwen3VL"}
+    name = names[family]
+    if family == "qwen2_vl":
+        vision |= {"embed_dim": 32, "hidden_size": hidden, "mlp_ratio": 2}
+    else:
+        vision |= {"intermediate_size": 64, "out_hidden_size": hidden}
+    if family == "qwen2_5_vl":
+        vision |= {"window_size": 112, "fullatt_block_indexes": [1]}
+    if family == "qwen3_vl":
+        vision |= {"num_position_embeddings": 64, "deepstack_visual_indexes": [0]}
+        text["head_dim"] = hidden // heads
+        text["rope_parameters"]["mrope_interleaved"] = True
+    config = getattr(transformers, f"{name}Config")(
+        text_config=text,
+        vision_config=vision,
+        tie_word_embeddings=False,
+        image_token_id=ids("<|image_pad|>"),
+        video_token_id=ids("<|video_pad|>"),
+        vision_start_token_id=ids("<|vision_start|>"),
+        vision_end_token_id=ids("<|vision_end|>"),
+    )
+    side = 2 * patch
+    pictures = {
+        "patch_size": patch,
+        "merge_size": 2,
+        "temporal_patch_size": 2,
+        "size": {"shortest_edge": 4 * side**2, "longest_edge": 16 * side**2},
+    }
+    videos = "Qwen3VLVideoProcessor" if family == "qwen3_vl" else "Qwen2VLVideoProcessor"
+    processor = getattr(transformers, f"{name}Processor")(
+        image_processor=transformers.Qwen2VLImageProcessor(**pictures),
+        tokenizer=tokenizer,
+        video_processor=getattr(transformers, videos)(**pictures),
+        chat_template=_QWEN_CHAT,
+    )
+    return getattr(transformers, f"{name}ForConditionalGeneration")(config), processor
+
+
+def _make_llava() -> tuple[Any, Any]:
+    import transformers
+
+    tokenizer = _make_tokenizer(_LLAVA_MARKS, eos="</s>", pad="<pad>", chat_template=_LLAVA_CHAT)
+    ids = tokenizer.convert_tokens_to_ids
+    vision = transformers.CLIPVisionConfig(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=56,
+        patch_size=14,
+        projection_dim=32,
+    )
+    text = transformers.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=4096,
+        bos_token_id=ids("<s>"),
+        eos_token_id=ids("</s>"),
+        pad_token_id=ids("<pad>"),
+    )
+    config = transformers.LlavaConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_index=ids("<image>"),
+        vision_feature_layer=-2,
+        vision_feature_select_strategy="default",
+        image_seq_length=16,
+    )
+    processor = transformers.LlavaProcessor(
+        image_processor=transformers.CLIPImageProcessor(
+            size={"shortest_edge": 56}, crop_size={"height": 56, "width": 56}
+        ),
+        tokenizer=tokenizer,
+        patch_size=14,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=_LLAVA_CHAT,
+        image_token="<image>",
+    )
+    return transformers.LlavaForConditionalGeneration(config), processor
+
+
+def _make_tokenizer(marks: tuple[str, ...], *, eos: str, pad: str, chat_template: str) -> Any:
+    from tokenizers import (
+        AddedToken,
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        trainers,
+    )
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer: Any = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        _sentences(),
+        trainers.BpeTrainer(
+            vocab_size=512,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    tokenizer.add_special_tokens([AddedToken(m, special=True, normalized=False) for m in marks])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=eos,
+        pad_token=pad,
+        additional_special_tokens=[m for m in marks if m not in (eos, pad)],
+        model_max_length=4096,
+        chat_template=chat_template,
+    )
+
+
+def _sentences() -> Iterator[str]:
+    for x in range(0, 100, 7):
+        yield f"Positive point: (0.{x:02d}, 0.{99 - x:02d})"
+        yield f"Negative point: ({10 * x}, {990 - 10 * x})"
+        yield f"Current IOU: {x}.5, Finish"
+    yield "Segment this object: the red car. The present mask is shown in half-transparent green."
+    yield "system user assistant USER: ASSISTANT: You are a helpful assistant."

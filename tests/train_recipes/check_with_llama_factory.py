@@ -1,0 +1,106 @@
+"""Takes recipes through LLaMA-Factory's own argument parser, loader and collator.
+
+A process of its own for all of them: LLaMA-Factory takes long to import, warns much and sets much.
+Reads a JSON list of jobs, {"name", "settings", "sizes"}, and prints one of findings.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from pipelines.llama_factory_process import make_importable
+
+
+def main(path: str) -> None:
+    make_importable()
+    with open(path, encoding="utf-8") as f:
+        jobs = json.load(f)
+    findings = [{"name": job["name"], **check(job["settings"], job["sizes"])} for job in jobs]
+    sys.stdout.write("\n" + json.dumps(findings))
+
+
+def check(settings: dict[str, Any], sizes: list[list[int]]) -> dict[str, Any]:
+    import torch
+    from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
+    from llamafactory.data.collator import SFTDataCollatorWith4DAttentionMask
+    from llamafactory.hparams import get_train_args
+    from llamafactory.model import load_tokenizer
+    from transformers import AutoModelForImageTextToText
+
+    torch.set_num_threads(1)
+    arguments = get_train_args(dict(settings))
+    model_args, data_args, training_args = arguments[:3]
+    tokenizer_module: Any = load_tokenizer(model_args)
+    tokenizer, processor = tokenizer_module["tokenizer"], tokenizer_module["processor"]
+    template: Any = get_template_and_fix_tokenizer(tokenizer, data_args)
+    dataset: Any = get_dataset(
+        template, model_args, data_args, training_args, stage="sft", **tokenizer_module
+    )["train_dataset"]
+    model = AutoModelForImageTextToText.from_pretrained(settings["model_name_or_path"])
+    collate: Any = SFTDataCollatorWith4DAttentionMask(
+        template=template, model=model, pad_to_multiple_of=8, **tokenizer_module
+    )
+    image_token = tokenizer.convert_tokens_to_ids(template.mm_plugin.image_token)
+    rows = []
+    for row in dataset:
+        batch = collate([dict(row)])
+        labels = [i for i in batch["labels"][0].tolist() if i != -100]
+        rows.append(
+            {
+                "answer": tokenizer.decode(labels),
+                "question": tokenizer.decode([i for i in row["input_ids"] if i != image_token]),
+                "image_tokens": int((batch["input_ids"] == image_token).sum()),
+                "grid": batch["image_grid_thw"][0].tolist() if "image_grid_thw" in batch else None,
+                "pixel_values": list(batch["pixel_values"].shape),
+            }
+        )
+    return {
+        "parsed": parsed_values(arguments, settings),
+        "rows": rows,
+        "eos": tokenizer.eos_token,
+        "seen": [seen_size(template.mm_plugin, processor, size) for size in sizes],
+        "edges": edges(template.mm_plugin, processor),
+    }
+
+
+def parsed_values(arguments: tuple[Any, ...], settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what LLaMA-Factory understood of each setting."""
+    values: dict[str, Any] = {}
+    for name in settings:
+        owners = [each for each in arguments if hasattr(each, name)]
+        value: Any = getattr(owners[0], name)
+        value = getattr(value, "value", value)
+        values[name] = value[0] if isinstance(value, list) and len(value) == 1 else value
+    return json.loads(json.dumps(values, default=str))
+
+
+def seen_size(plugin: Any, processor: Any, size_wh: list[int]) -> list[int] | None:
+    """Return the (height, width) that a Qwen model sees of a picture; None for other models."""
+    from PIL import Image
+
+    inputs = plugin._get_mm_inputs([Image.new("RGB", (size_wh[0], size_wh[1]))], [], [], processor)
+    if "image_grid_thw" not in inputs:
+        return None
+    patch = processor.image_processor.patch_size
+    return [side * patch for side in inputs["image_grid_thw"][0].tolist()[1:]]
+
+
+def edges(plugin: Any, processor: Any) -> list[bool] | None:
+    """Tell whether the left and the right edge of a wide picture are seen; None for Qwen."""
+    from PIL import Image
+
+    picture = Image.new("RGB", (400, 200))
+    picture.paste((255, 255, 255), (0, 0, 20, 200))
+    picture.paste((255, 255, 255), (380, 0, 400, 200))
+    inputs = plugin._get_mm_inputs([picture], [], [], processor)
+    if "image_grid_thw" in inputs:
+        return None
+    pixels = inputs["pixel_values"][0]
+    middle = pixels[..., pixels.shape[-1] // 2].mean()
+    return [bool(pixels[..., column].mean() > middle + 1) for column in (2, -3)]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

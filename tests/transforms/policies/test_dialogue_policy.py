@@ -1,0 +1,104 @@
+"""A model that clicks: what it is asked and shown, and how its answers are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from transforms.coordinates import make_codec
+from transforms.dialogue import Dialogue
+from transforms.errors import AnswerError
+from transforms.masks import encode_mask
+from transforms.policies.dialogue_policy import Conversation, DialoguePolicy
+from transforms.prompts import PromptTemplate
+from transforms.protocols import Question, State
+from transforms.records import Answer, Box, Click, Finish, InvalidAction, Target, TargetRef
+from transforms.state_pictures import StateView
+
+SIZE_HW = (100, 200)
+
+
+class ScriptedAnswerer:
+    """Gives texts in order and keeps the questions."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts = list(texts)
+        self.questions: list[Question] = []
+
+    def answer(self, questions: Sequence[Question]) -> list[str]:
+        self.questions += questions
+        return self.texts
+
+    def describe(self) -> Mapping[str, str]:
+        return {}
+
+
+def make_state(target_id: str, *, clicks: tuple[Click, ...] = ()) -> State:
+    mask = np.zeros(SIZE_HW, np.bool_)
+    mask[:50] = bool(clicks)
+    truth = np.ones(SIZE_HW, np.bool_)
+    ref = TargetRef(target_id, "d", "s", "a", "a", None, 0, (f"the {target_id}",), "{}", "l")
+    image = np.full((*SIZE_HW, 3), 100, np.uint8)
+    return State(Target(ref, encode_mask(truth)), image, mask, clicks, truth, None)
+
+
+def make_policy(
+    answerer: ScriptedAnswerer, *, draws_boxes: bool = False, max_side: int | None = None
+) -> DialoguePolicy:
+    conversation = Conversation(
+        Dialogue(
+            make_codec("pixels"), prompt=PromptTemplate("<image>{expression}?"), with_finish=True
+        ),
+        StateView(max_side=max_side),
+        PromptTemplate("<image>box of {expression}?"),
+    )
+    return DialoguePolicy(
+        name="mllm", conversation=conversation, answerer=answerer, draws_boxes=draws_boxes
+    )
+
+
+def test_each_state_is_a_question_and_each_text_an_action() -> None:
+    click = Click(3, 4, True)
+    answerer = ScriptedAnswerer(["Positive point: (150, 20)", "Finish", "Positive point: (200, 0)"])
+    states = [make_state("cup"), make_state("pot", clicks=(click,)), make_state("lid")]
+    actions = make_policy(answerer).next_actions(states)
+    assert actions[:2] == [
+        Answer("Positive point: (150, 20)", Click(150, 20, True)),
+        Answer("Finish", Finish()),
+    ]
+    invalid = actions[2]
+    assert isinstance(invalid, Answer)
+    assert isinstance(invalid.action, InvalidAction)
+    first, second, _ = answerer.questions
+    assert (first.target_id, first.turn, first.text) == ("cup", 0, "<image>the cup?")
+    assert (second.target_id, second.turn) == ("pot", 1)
+    assert (first.image == 100).all()
+    # Half green over the mask: 50 % of (0, 255, 0).
+    assert second.image[0, 0].tolist() == [50, 178, 50]
+    assert second.image[99, 0].tolist() == [100, 100, 100]
+
+
+def test_points_are_read_in_the_reduced_picture_that_was_shown() -> None:
+    answerer = ScriptedAnswerer(["Positive point: (99, 0)"])
+    (answer,) = make_policy(answerer, max_side=100).next_actions([make_state("cup")])
+    assert answerer.questions[0].image.shape == (50, 100, 3)
+    assert isinstance(answer, Answer)
+    assert answer.action == Click(199, 1, True)
+
+
+def test_the_box_is_the_first_question_where_boxes_are_drawn() -> None:
+    answerer = ScriptedAnswerer(["Box: (10, 20), (59, 39)"])
+    policy = make_policy(answerer, draws_boxes=True)
+    assert [a.action for a in policy.initial_boxes([make_state("cup")])] == [Box(10, 20, 60, 40)]
+    policy.next_actions([make_state("cup")])
+    assert [(q.turn, q.text) for q in answerer.questions] == [
+        (0, "<image>box of the cup?"),
+        (1, "<image>the cup?"),
+    ]
+
+
+def test_an_answer_too_few_is_told() -> None:
+    with pytest.raises(AnswerError, match="ScriptedAnswerer gave 1 answers to 2 questions"):
+        make_policy(ScriptedAnswerer(["Finish"])).next_actions([make_state("a"), make_state("b")])

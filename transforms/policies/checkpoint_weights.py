@@ -1,0 +1,121 @@
+"""The weight files of a checkpoint: listed, and checked to be whole and no pickles."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+_WEIGHTS = "model.safetensors"
+_WEIGHTS_INDEX = "model.safetensors.index.json"
+# The header of a safetensors file is a length of 8 bytes and JSON of at most 100 MB.
+_MAX_HEADER = 100_000_000
+
+
+def check_model_weights(folder: Path, *, problems: list[str]) -> tuple[str, ...]:
+    """Check the weight files of a full model; return their names."""
+    if (folder / _WEIGHTS).is_file():
+        names = [_WEIGHTS]
+    elif (folder / _WEIGHTS_INDEX).is_file():
+        index = read_json(folder / _WEIGHTS_INDEX, problems=problems)
+        if index is None:
+            return ()
+        weight_map = index.get("weight_map")
+        shards = set(weight_map.values()) if isinstance(weight_map, dict) else set()
+        if not shards or any(not isinstance(s, str) or os.path.basename(s) != s for s in shards):
+            problems.append(
+                f"{folder / _WEIGHTS_INDEX} does not name weight files beside it; fetch the "
+                "checkpoint again"
+            )
+            return ()
+        names = sorted(shards)
+    else:
+        problems.append(_missing_weights(folder, expected=_WEIGHTS))
+        return ()
+    for name in names:
+        _check_safetensors(folder / name, problems=problems)
+    return tuple(names)
+
+
+def check_adapter_weights(folder: Path, *, problems: list[str]) -> None:
+    """Check the weight file of an adaptor."""
+    if (folder / ADAPTER_WEIGHTS).is_file():
+        _check_safetensors(folder / ADAPTER_WEIGHTS, problems=problems)
+    else:
+        problems.append(_missing_weights(folder, expected=ADAPTER_WEIGHTS))
+
+
+def read_json(path: Path, *, problems: list[str]) -> Mapping[str, Any] | None:
+    """Return a JSON object; None, and a problem, if the file is not one."""
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        problems.append(f"{path} cannot be read: {error}")
+        return None
+    except (ValueError, RecursionError) as error:
+        problems.append(f"{path} is not JSON: {error}; fetch or save the checkpoint again")
+        return None
+    if not isinstance(content, dict):
+        problems.append(f"{path} is not a JSON object; fetch or save the checkpoint again")
+        return None
+    return content
+
+
+def _missing_weights(folder: Path, *, expected: str) -> str:
+    pickles = sorted(p.name for p in folder.glob("*.bin"))
+    if not pickles:
+        return (
+            f"{folder} holds no weights: {expected} is missing; fetch or save the checkpoint again"
+        )
+    return (
+        f"{folder} holds its weights as pickles ({pickles[0]}), which can run code when they are "
+        f"read, and no {expected}; convert a checkpoint that you trust: load it with "
+        "from_pretrained(..., use_safetensors=False) and write it with save_pretrained(...), "
+        "which writes safetensors"
+    )
+
+
+def _check_safetensors(path: Path, *, problems: list[str]) -> None:
+    """Check that a file is whole: its header can be read and its length is what that says."""
+    if not path.is_file():
+        problems.append(f"the weights {path} are missing; fetch or save the checkpoint again")
+        return
+    try:
+        expected = _safetensors_size(path)
+    except OSError as error:
+        problems.append(f"the weights {path} cannot be read: {error}")
+        return
+    except ValueError as error:
+        problems.append(
+            f"the weights {path} are not a safetensors file ({error}); a file of some hundred "
+            "bytes may be a Git LFS pointer; fetch or save the checkpoint again"
+        )
+        return
+    size = path.stat().st_size
+    if size != expected:
+        problems.append(
+            f"the weights {path} have {size} bytes, their header says {expected}: the file is "
+            "cut off or damaged; fetch or save the checkpoint again"
+        )
+
+
+def _safetensors_size(path: Path) -> int:
+    """Return how many bytes a safetensors file should have. Raises ValueError if it is none."""
+    with open(path, "rb") as f:
+        start = f.read(8)
+        if len(start) < 8:
+            raise ValueError("it has less than 8 bytes")
+        length = struct.unpack("<Q", start)[0]
+        if length > _MAX_HEADER:
+            raise ValueError(f"its header would have {length} bytes")
+        text = f.read(length)
+    try:
+        header = json.loads(text)
+        ends = [t["data_offsets"][1] for name, t in header.items() if name != "__metadata__"]
+        return 8 + length + max(ends, default=0)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ValueError(f"its header cannot be read: {error}") from error

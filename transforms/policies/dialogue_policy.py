@@ -1,0 +1,95 @@
+"""A model that clicks: each state drawn and asked about, each answer read strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from transforms.dialogue import Dialogue
+from transforms.errors import AnswerError
+from transforms.prompts import PromptTemplate, first_box_prompt
+from transforms.protocols import Answerer, PolicyAction, Question, State
+from transforms.records import Answer, Click
+from transforms.state_pictures import StateView
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """How states become questions and texts become actions.
+
+    Attributes:
+        dialogue: question and answer of a click.
+        view: how states are drawn; its colour is the dialogue's.
+        box_prompt: the question for the box that a trajectory may begin with.
+    """
+
+    dialogue: Dialogue
+    view: StateView = field(default_factory=StateView)
+    box_prompt: PromptTemplate = field(default_factory=first_box_prompt)
+
+
+class DialoguePolicy:
+    """Asks an `Answerer` about all states at once; what it cannot read is an `InvalidAction`.
+
+    Args:
+        name: what the command line calls it.
+        answerer: writes the answers.
+        draws_boxes: whether every trajectory begins with `initial_boxes`, which is then a target's
+            first question.
+    """
+
+    def __init__(
+        self, *, name: str, conversation: Conversation, answerer: Answerer, draws_boxes: bool
+    ) -> None:
+        self.name = name
+        self._view = conversation.view
+        self._box_prompt = conversation.box_prompt
+        self._answerer = answerer
+        self._draws_boxes = draws_boxes
+        codec = conversation.view.seen_through(conversation.dialogue.codec)
+        self._dialogue = replace(conversation.dialogue, codec=codec)
+
+    def initial_clicks(self, state: State) -> tuple[Click, ...]:
+        """Return no set-up clicks."""
+        return ()
+
+    def initial_boxes(self, states: Sequence[State]) -> list[Answer]:
+        """Ask for the box of each target.
+
+        Raises:
+            AnswerError: the model cannot answer.
+        """
+        asking = replace(self._dialogue, prompt=self._box_prompt)
+        return self._ask(states, question=asking.question, turns_before=0)
+
+    def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
+        """Ask for the next click of each state.
+
+        Raises:
+            AnswerError: the model cannot answer.
+        """
+        turns_before = int(self._draws_boxes)
+        return [*self._ask(states, question=self._dialogue.question, turns_before=turns_before)]
+
+    def _ask(
+        self, states: Sequence[State], *, question: Callable[[str], str], turns_before: int
+    ) -> list[Answer]:
+        questions = [
+            Question(
+                target_id=state.target.ref.target_id,
+                turn=turns_before + len(state.clicks),
+                image=self._view.draw(state.image, state.mask),
+                text=question(state.target.ref.expressions[0]),
+            )
+            for state in states
+        ]
+        texts = self._answerer.answer(questions)
+        if len(texts) != len(states):
+            raise AnswerError(
+                f"{type(self._answerer).__name__} gave {len(texts)} answers to {len(states)} "
+                "questions; it must give one for each, in order"
+            )
+        return [
+            self._dialogue.read(text, size_hw=state.target.size_hw)
+            for text, state in zip(texts, states, strict=True)
+        ]
