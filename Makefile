@@ -11,6 +11,14 @@ DATASET ?= shapes
 OUT ?= out/$(DATASET)$(if $(SPLIT),-$(SPLIT))
 SETTINGS := pyproject.toml constraints.txt
 
+# A recipe brings its own data set: these two ask for another only where it is named.
+DATA_FLAGS := $(if $(filter command line environment,$(origin DATASET)),--dataset $(DATASET))
+DATA_FLAGS += $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") $(if $(SPLIT),--split $(SPLIT))
+DATA_FLAGS += $(if $(LIMIT),--limit $(LIMIT)) $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
+RECIPE ?= mini
+EVALUATION_OUT = $(if $(filter command line,$(origin OUT)),$(OUT),out/$(RECIPE)/evaluation$(if \
+	$(DATA_FLAGS:%= ),-$(DATASET)$(if $(SPLIT),-$(SPLIT))))
+
 # Flags made from variables: make trajectories DATASET=dis5k DATA_ROOT=/data/hqseg44k SPLIT=val
 FLAGS := --dataset $(DATASET) --out "$(OUT)"
 FLAGS += $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") $(if $(SPLIT),--split $(SPLIT))
@@ -26,6 +34,41 @@ help: ## list the targets
 trajectories: $(VENV)/.base ## make click trajectories: DATASET= DATA_ROOT= SPLIT= SEGMENTER= OUT= ARGS=
 	$(HLMAT) trajectories $(FLAGS)
 
+.PHONY: train
+train: $(VENV)/.train ## fine-tune by a recipe: RECIPE= DATASET= DATA_ROOT= SPLIT= MODEL= ARGS=
+	$(HLMAT) train --recipe $(RECIPE) $(DATA_FLAGS) $(if $(MODEL),--model "$(MODEL)") \
+		$(if $(RECIPE_OUT),--out "$(RECIPE_OUT)") $(ARGS)
+
+.PHONY: evaluate
+evaluate: $(VENV)/.train ## roll a model out and score it: RECIPE= DATASET= DATA_ROOT= SPLIT= MODEL= OUT= ARGS=
+	$(HLMAT) evaluate --recipe $(RECIPE) $(DATA_FLAGS) $(if $(MODEL),--model "$(MODEL)") \
+		--out "$(EVALUATION_OUT)" $(ARGS)
+
+.PHONY: mini
+mini: $(VENV)/.train ## the loop closed: build, train and evaluate a small model (40 minutes, 2 cores)
+	$(HLMAT) train --recipe mini
+	$(HLMAT) evaluate --recipe mini --out out/mini/test/trained
+	$(HLMAT) evaluate --recipe mini --out out/mini/test/shuffled --expressions shuffled
+	$(HLMAT) evaluate --recipe mini --out out/mini/test/untrained --model out/mini/base
+	$(HLMAT) evaluate --recipe mini --out out/mini/test/centre --policy centre
+	$(HLMAT) compare --chart out/mini/iou_by_step.png trained=out/mini/test/trained \
+		"other expressions=out/mini/test/shuffled" untrained=out/mini/test/untrained \
+		"centre click=out/mini/test/centre"
+
+# The control that was trained on other targets' expressions, and the learning curve.
+MINI_CONTROL := $(HLMAT) train --recipe mini --model out/mini/base
+.PHONY: mini-controls
+mini-controls: mini ## train mini on shuffled expressions and on parts of the data (hours)
+	$(MINI_CONTROL) --out out/mini-shuffled --expressions shuffled
+	$(HLMAT) evaluate --recipe mini --model out/mini-shuffled/model --out out/mini-shuffled/test
+	for n in 1000 2000 4000; do \
+		$(MINI_CONTROL) --out out/mini-$$n --limit $$n && \
+		$(HLMAT) evaluate --recipe mini --model out/mini-$$n/model --out out/mini-$$n/test || exit; \
+	done
+	$(HLMAT) compare 1000=out/mini-1000/test 2000=out/mini-2000/test 4000=out/mini-4000/test \
+		8081=out/mini/test/trained --learning-curve out/mini/learning_curve.png
+	$(HLMAT) compare trained=out/mini/test/trained "trained on shuffled=out/mini-shuffled/test"
+
 .PHONY: test
 test: $(VENV)/.test ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
@@ -36,6 +79,9 @@ check: $(VENV)/.test ## lint, check types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright
+
+.PHONY: install-train
+install-train: $(VENV)/.train ## add what training and models need: LLaMA-Factory, transformers, torch
 
 .PHONY: install-sam
 install-sam: $(VENV)/.base ## add the segmenter "sam": torch and segment-anything
@@ -57,8 +103,14 @@ $(VENV)/.base: $(SETTINGS) | $(VENV)/bin/python
 
 # LLaMA-Factory goes in without its dependencies: its web UI pins pillow<12, Beam needs >=12.1.1.
 # The extra "train" lists what its data and training paths import.
+$(VENV)/.train: $(SETTINGS) | $(VENV)/bin/python
+	@echo "Installing into $(VENV) with everything that training uses ..."
+	$(PIP) -e '.[train]'
+	$(PIP) --no-deps $(LLAMAFACTORY)
+	@touch $@ $(VENV)/.base
+
 $(VENV)/.test: $(SETTINGS) | $(VENV)/bin/python
 	@echo "Installing into $(VENV) with everything that the tests use ..."
 	$(PIP) -e '.[sam,train,dev]'
 	$(PIP) --no-deps $(LLAMAFACTORY)
-	@touch $@ $(VENV)/.base
+	@touch $@ $(VENV)/.train $(VENV)/.base

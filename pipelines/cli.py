@@ -89,6 +89,13 @@ examples:
   hlmat train --recipe mini --out out/short --set max_steps=100
 
 """
+_COMPARE_EXAMPLES = """\
+examples:
+  hlmat compare trained=out/mini/test/trained centre=out/mini/test/centre
+  hlmat compare trained=out/a greedy=out/b --chart steps.png
+  hlmat compare 2000=out/a 8000=out/b --learning-curve curve.png
+
+"""
 _MINI_BASE_EXAMPLES = """\
 examples:
   hlmat mini-base --out out/mini/base
@@ -106,6 +113,8 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # Threads that wait by spinning starve each other where cores are shared.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _keep_libraries_quiet(verbose="-v" in arguments or "--verbose" in arguments)
     from transforms.errors import (
         ConfigError,
@@ -154,6 +163,7 @@ def _dispatch(argv: list[str]) -> int:
 
 def _make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     from pipelines import (
+        comparison,
         evaluation_options,
         exporting,
         inspection,
@@ -236,6 +246,13 @@ def _make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         examples=_SCORE_EXAMPLES,
         declare=scoring.add_arguments,
         run=_run_score,
+    )
+    add(
+        "compare",
+        "put evaluations side by side",
+        examples=_COMPARE_EXAMPLES,
+        declare=comparison.add_arguments,
+        run=_run_compare,
     )
     add(
         "mini-base",
@@ -349,6 +366,18 @@ def _run_score(arguments: argparse.Namespace, rest: list[str], own_flags: list[s
         _print_json(figures)
     else:
         print(scoring.format_scores(figures))
+    return EXIT_OK
+
+
+def _run_compare(arguments: argparse.Namespace, rest: list[str], own_flags: list[str]) -> int:
+    from pipelines import comparison
+
+    _refuse_rest(rest, own_flags)
+    figures = comparison.compare(arguments)
+    if arguments.json:
+        _print_json(figures)
+    else:
+        print(comparison.format_comparison(figures))
     return EXIT_OK
 
 

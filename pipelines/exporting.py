@@ -60,7 +60,7 @@ def export_run(arguments: argparse.Namespace) -> dict[str, Any]:
         check.note(f"--format is missing; choose from {', '.join(FORMATS)}")
     else:
         check.choice("--format", arguments.format, list(FORMATS))
-    options = _llama_factory_options(arguments, check)
+    options = llama_factory_options(arguments, check)
     check.done()
     manifest = open_manifest(arguments.run_folder)
     return FORMATS[arguments.format](arguments, manifest, options)
@@ -122,7 +122,7 @@ FORMATS: dict[
 ] = {"trace": _export_trace, "llama-factory": _export_llama_factory}
 
 
-def _llama_factory_options(arguments: argparse.Namespace, check: Check) -> LlamaFactoryOptions:
+def llama_factory_options(arguments: argparse.Namespace, check: Check) -> LlamaFactoryOptions:
     check.choice("--expressions", arguments.expressions, list(ExpressionChoice))
     conversation = read_conversation(arguments, check)
     options = check.built(

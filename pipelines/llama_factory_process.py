@@ -41,6 +41,7 @@ def main(argument: str) -> None:
         return
     with open(argument, encoding="utf-8") as f:
         settings = yaml.safe_load(f)
+    settings.setdefault("use_cpu", not _has_gpu())
     processes = _processes(settings)
     if processes and "LOCAL_RANK" not in os.environ:
         torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
@@ -73,6 +74,12 @@ def known_settings() -> list[str]:
     from llamafactory.hparams.parser import _TRAIN_ARGS
 
     return sorted({f.name for each in _TRAIN_ARGS for f in dataclasses.fields(each) if f.init})
+
+
+def _has_gpu() -> bool:
+    from llamafactory.extras.misc import get_device_count
+
+    return get_device_count() > 0
 
 
 def _processes(settings: Mapping[str, Any]) -> int:

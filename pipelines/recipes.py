@@ -80,7 +80,7 @@ class _FlagFile:
 
 def _validate_export(arguments: argparse.Namespace) -> None:
     check = Check()
-    exporting._llama_factory_options(arguments, check)
+    exporting.llama_factory_options(arguments, check)
     check.done()
 
 

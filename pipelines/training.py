@@ -48,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--checkpoint", metavar="FILE", help="the segmenter's weights")
     data.add_argument("--device", metavar="DEV", help="the segmenter's: cpu, cuda, cuda:N")
     data.add_argument("--workers", metavar="N", help="local processes that make trajectories")
+    data.add_argument(
+        "--expressions", metavar="E", help="each, first, or shuffled between targets as a control"
+    )
     training = parser.add_argument_group("training, instead of the recipe's")
     training.add_argument("--model", metavar="PATH", help="the base model, a folder or a hub id")
     training.add_argument(

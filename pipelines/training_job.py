@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.checks import Check
+from pipelines.exporting import llama_factory_options
 from pipelines.options import RunConfig, trajectories_config
 from pipelines.recipes import Recipe, load_recipe, parse_flags, recipe_names
 from pipelines.settings_files import read_override
@@ -122,7 +123,9 @@ def read_job(arguments: argparse.Namespace) -> TrainingJob:
         [*recipe.trajectories, *_data_flags(arguments), f"--out={folder.trajectories}"],
     )
     config = check.built(lambda: trajectories_config(trajectories, rest=[], own_flags=[]))
-    export = parse_flags("export.yaml", recipe.export)
+    expressions = [f"--expressions={arguments.expressions}"] if arguments.expressions else []
+    export = parse_flags("export.yaml", [*recipe.export, *expressions])
+    llama_factory_options(export, check)
     check.done()
     assert config is not None
     return TrainingJob(
