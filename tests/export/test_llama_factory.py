@@ -23,6 +23,7 @@ from transforms.coordinates import make_codec
 from transforms.dialogue import Dialogue
 from transforms.errors import ConfigError, OutputError, TargetError
 from transforms.masks import encode_mask
+from transforms.prompts import PromptTemplate
 from transforms.protocols import Image
 from transforms.records import (
     Box,
@@ -113,6 +114,34 @@ def test_the_first_expression_alone(tmp_path: Path) -> None:
     out = tmp_path / "out"
     export_next_click([make_trajectory()], load_image, str(out), thousandths(expressions="first"))
     assert len(read_rows(out)) == 2
+
+
+def test_the_box_is_asked_for_once_of_the_image_alone(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = thousandths(box_prompt=PromptTemplate("<image>box of {expression}"))
+    shown = make_trajectory("t2", boxed=True)
+    export_next_click([make_trajectory(), shown], load_image, str(out), options)
+    boxes = [r for r in read_rows(out) if "box of" in r["messages"][0]["content"]]
+    assert [r["messages"][1]["content"] for r in boxes] == ["Box: (252, 205), (747, 795)"] * 4
+    assert [r["target_id"] for r in boxes] == ["t/1 #é"] * 2 + ["t2"] * 2
+    assert len({r["images"][0] for r in boxes}) == 1
+
+
+def test_scores_of_the_mask_shown_stand_before_the_action(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = thousandths(dialogue={"with_score": True}, expressions="first")
+    export_next_click([make_trajectory()], load_image, str(out), options)
+    assert answers(out) == [
+        "Current IOU: 0.0, Positive point: (502, 505)",
+        "Current IOU: 50.0, Negative point: (997, 995)",
+    ]
+
+
+def test_further_files_come_with_the_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    records = {"export.json": lambda: b"{}"}
+    export_next_click([make_trajectory()], load_image, str(out), records=records)
+    assert (out / "export.json").read_bytes() == b"{}"
 
 
 def test_pictures_show_the_state_before_the_click(tmp_path: Path) -> None:

@@ -336,6 +336,29 @@ def test_exporting_for_llama_factory(
     assert "not an empty folder" in capsys.readouterr().err
 
 
+def test_an_export_says_what_it_was_made_from(finished: Path, tmp_path: Path):
+    out = tmp_path / "sft"
+    assert run("export", "--from", finished, "--format", "llama-factory", "--out", out, "-q") == 0
+    record = json.loads((out / "export.json").read_bytes())
+    assert record["run"]["dataset"] == "shapes"
+    table = pq.read_table(finished / "trajectories", columns=["image_path"])
+    paths = set(table.column("image_path").to_pylist())
+    assert {key.split(":")[2] for key in record["images"]} == paths
+
+
+def test_shuffled_expressions_go_to_other_targets(finished: Path, tmp_path: Path):
+    texts = {}
+    for choice in ("each", "shuffled"):
+        out = tmp_path / choice
+        flags = ("--format", "llama-factory", "--expressions", choice, "--out", out, "-q")
+        assert run("export", "--from", finished, *flags) == 0
+        rows = json.loads((out / "next_click.json").read_bytes())
+        texts[choice] = {(r["target_id"], r["messages"][0]["content"]) for r in rows}
+    assert {text for _, text in texts["each"]} == {text for _, text in texts["shuffled"]}
+    both = texts["each"] & texts["shuffled"]
+    assert len(both) < len(texts["each"]) / 4
+
+
 def test_every_problem_of_an_export_is_told(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

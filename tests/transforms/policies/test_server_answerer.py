@@ -5,15 +5,19 @@ from __future__ import annotations
 import base64
 import pickle
 import threading
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from answer_server import Reply, completion, scripted_server
+from llama_factory_server import llama_factory_server
+from tiny_models import make_tiny_model
 
 from transforms.errors import AnswerError, ConfigError
 from transforms.policies import server_answerer
+from transforms.policies.checkpoint_answerer import CheckpointOptions, load_checkpoint_answerer
 from transforms.policies.server_answerer import ServerAnswerer, ServerOptions, connect
 from transforms.protocols import Question
 
@@ -187,3 +191,23 @@ def test_options_say_everything_that_is_wrong() -> None:
     for part in ("'localhost' is no web address", "concurrency is 0", "retries is -1", "NONE_X"):
         assert part in told
     assert "timeout is 0 s" in told
+
+
+def test_a_real_server_answers_as_the_model_in_this_process_does(tmp_path: Path) -> None:
+    model = make_tiny_model("qwen3_vl", tmp_path / "model")
+    rng = np.random.default_rng(1)
+    questions = [
+        Question(f"t{k}", 0, rng.integers(0, 256, (64, 96, 3), dtype=np.uint8), f"<image>cup {k}?")
+        for k in range(3)
+    ]
+    here = load_checkpoint_answerer(
+        CheckpointOptions(model, device="cpu", dtype="float32", max_new_tokens=6)
+    ).answer(questions)
+    log = tmp_path / "server.log"
+    with llama_factory_server(model, template="qwen3_vl_nothink", log=log) as url:
+        answerer = connect(ServerOptions(url, max_new_tokens=6))
+        there = answerer.answer(questions)
+        assert answerer.answer(questions[::-1]) == there[::-1]
+        answerer.close()
+    assert len(set(there)) > 1
+    assert there == here

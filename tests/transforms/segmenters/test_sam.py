@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from transforms.errors import ConfigError
-from transforms.protocols import BatchSegmenter, Request, Segmenter
+from transforms.protocols import BatchSegmenter, ImageHolder, Request, Segmenter
 from transforms.records import Box, Click
 from transforms.segmenters.sam import SamSegmenter
 from transforms.storage import MemoryStorage
@@ -137,6 +137,19 @@ def test_a_batch_of_mixed_prompts_answers_each_as_alone(segmenter: SamSegmenter)
         overlap = (alone.mask & answer.mask).sum() / max(1, (alone.mask | answer.mask).sum())
         assert overlap >= 0.999
         assert answer.score == pytest.approx(alone.score, abs=1e-5)
+
+
+def test_an_earlier_picture_is_taken_up_again_without_encoding(model: Any, image: np.ndarray):
+    tool = SamSegmenter.from_model(model)
+    assert isinstance(tool, ImageHolder)
+    tool.set_image(image)
+    before, held = tool.predict(clicks=CLICKS), tool.held_image()
+    tool.set_image(np.ascontiguousarray(image[:50, ::-1]))
+    assert tool.predict(clicks=CLICKS[:1]).mask.shape == (50, 120)
+    tool.hold_image(held)
+    after = tool.predict(clicks=CLICKS)
+    assert np.array_equal(after.mask, before.mask)
+    assert after.score == before.score
 
 
 def test_nothing_to_go_by_is_an_error(segmenter: SamSegmenter):
