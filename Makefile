@@ -105,7 +105,7 @@ $(VENV)/.base: $(SETTINGS) | $(VENV)/bin/python
 # The extra "train" lists what its data and training paths import.
 $(VENV)/.train: $(SETTINGS) | $(VENV)/bin/python
 	@echo "Installing into $(VENV) with everything that training uses ..."
-	$(PIP) -e '.[train]'
+	$(PIP) -e '.[train,sam]'
 	$(PIP) --no-deps $(LLAMAFACTORY)
 	@touch $@ $(VENV)/.base
 

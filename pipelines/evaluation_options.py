@@ -157,6 +157,8 @@ def evaluation_config(
             policy = ModelPolicyOptions(arguments.policy, conversation, answerer, draws_boxes)
     elif problem is None:
         policy = PolicyOptions(arguments.policy, seed, is_yardstick=True)
+    # Every process would load the model.
+    arguments.workers = arguments.workers or ("1" if is_model else None)
     # A rollout with a model ends when the model says so, not when the truth would.
     arguments.target_iou, arguments.stop_on_no_gain = "none", False
     run = run_config(

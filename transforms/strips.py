@@ -12,6 +12,7 @@ from transforms.records import Click, Rle, Step, Trajectory
 
 _CAPTION_ROWS = 40
 _MIN_WIDTH = 168
+_LONGEST_LINE = 48
 _GAP = 6
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _FONT_SCALE = 0.42
@@ -54,7 +55,8 @@ def picture_strip(
         return _resized(draw_mask(image, decode_rle(mask), colour=colour, opacity=opacity), size_wh)
 
     truth = _touched(trajectory.target.truth, size_wh)
-    panels = [_captioned(draw_outline(shown_with(None), truth, thickness=1), ["truth", ""])]
+    text = trajectory.target.ref.expressions[0]
+    panels = [_captioned(draw_outline(shown_with(None), truth, thickness=1), ["truth", text])]
     for index, step in enumerate(trajectory.steps):
         shown = shown_with(trajectory.mask_before(index))
         before = trajectory.steps[index - 1].iou if index else 0.0
@@ -117,8 +119,12 @@ def _touched(rle: Rle, size_wh: tuple[int, int]) -> Mask:
 
 
 def _captioned(picture: Image, lines: list[str]) -> Image:
-    """Put two lines of ASCII text under a picture, centred on a white panel of its own."""
+    """Put two lines of text under a picture, centred on a white panel of its own.
+
+    The font knows ASCII alone; other characters become "?", and what is too long ends in "...".
+    """
     height, width = picture.shape[:2]
+    lines = [_shortened(line.encode("ascii", "replace").decode()) for line in lines]
     text_width = max(cv2.getTextSize(line, _FONT, _FONT_SCALE, 1)[0][0] for line in lines)
     panel_width = max(width, _MIN_WIDTH, text_width + 4)
     panel = np.full((height + _CAPTION_ROWS, panel_width, 3), 255, dtype=np.uint8)
@@ -128,6 +134,11 @@ def _captioned(picture: Image, lines: list[str]) -> Image:
         foot = height + 15 + 17 * row
         cv2.putText(panel, line, (2, foot), _FONT, _FONT_SCALE, (20, 20, 20), 1, cv2.LINE_AA)
     return panel
+
+
+def _shortened(line: str) -> str:
+    line = " ".join(line.split())
+    return line if len(line) <= _LONGEST_LINE else line[: _LONGEST_LINE - 3] + "..."
 
 
 def _grid(panels: list[Image], *, columns: int) -> Image:
