@@ -40,11 +40,13 @@ def render_markdown(
         lines.append(_line("IoU@0", figures["IoU@0"]))
     lines += [_line(f"IoU@{k}", f) for k, f in enumerate(figures.get("IoU@k", ()), start=1)]
     lines += [_line(label, f) for label, f in figures.get("NoC", {}).items()]
-    lines += [f"| {label} | {count} | |" for label, count in figures.get("NoF", {}).items()]
+    lines += [_count_line(label, f) for label, f in figures.get("NoF", {}).items()]
     seconds = figures.get("SPC")
     lines.append(f"| seconds per click | {'not measured' if seconds is None else seconds} | |")
-    stops = ", ".join(f"{name} {n}" for name, n in figures["stop_reasons"].items())
-    lines += [f"| ended by | {_escaped(stops)} | |", f"| targets | {figures['targets']} | |", ""]
+    lines += [
+        _count_line(f"ended by {_escaped(name)}", f) for name, f in figures["stop_reasons"].items()
+    ]
+    lines += [f"| targets | {figures['targets']} | |", ""]
     lines += ["| setting | |", "|---|---|"]
     lines += [f"| {_escaped(name)} | {_escaped(value)} |" for name, value in settings.items()]
     lines += ["", "Intervals are percentile bootstraps over targets (1,000 resamples, seed 0)."]
@@ -84,6 +86,10 @@ def worst_and_best(scores: Sequence[TargetScore], *, count: int) -> tuple[list[s
 
 def _line(label: str, figure: Mapping[str, float]) -> str:
     return f"| {label} | {figure['value']:.3f} | {figure['low']:.3f} to {figure['high']:.3f} |"
+
+
+def _count_line(label: str, figure: Mapping[str, float]) -> str:
+    return f"| {label} | {figure['value']} | {figure['low']:.0f} to {figure['high']:.0f} |"
 
 
 def _with_interval(figure: Mapping[str, float]) -> str:

@@ -29,6 +29,8 @@ Its corners, the top left and the bottom right one, are {coordinates}."""
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # Training frameworks replace these by pictures, clips and sounds wherever they stand in a text.
 _MEDIA_MARK = re.compile(r"<(image|video|audio)>")
+# These, and what tokenizers of the model families read as more than text: <|im_end|>, </s>, ...
+_MARK = re.compile(r"<(image|video|audio|\|[^<>|]{1,40}\||/?s|pad|unk)>")
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,12 @@ class PromptTemplate:
 
 
 def neutralise_marks(text: str) -> str:
-    """Set spaces into the marks that a training framework would replace.
+    """Set spaces into the marks that a training framework or a tokenizer would not read as text.
 
-    >>> neutralise_marks("a sign that says <image>")
-    'a sign that says < image >'
+    >>> neutralise_marks("a sign that says <image> and <|im_end|>")
+    'a sign that says < image > and < |im_end| >'
     """
-    return _MEDIA_MARK.sub(r"< \1 >", text)
+    return _MARK.sub(r"< \1 >", text)
 
 
 def next_click_prompt() -> PromptTemplate:

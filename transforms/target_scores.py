@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -179,8 +178,7 @@ def evaluation_figures(
         np.array([s.union for s in scores], np.float64),
     ).as_dict()
     figures["scored"] = len(scores)
-    reasons = Counter(s.stop_reason.value for s in scores if s.stop_reason is not None)
-    figures["stop_reasons"] = dict(sorted(reasons.items()))
+    figures["stop_reasons"] = _stop_reasons(scores)
     if protocol is None:
         return figures
     after = np.array([s.iou_after_click for s in scores], np.float64)
@@ -194,11 +192,28 @@ def evaluation_figures(
             for t, clicks in needed.items()
         }
     )
-    figures["NoF"] = {
-        protocol.label("NoF", t): int((clicks > protocol.max_clicks).sum())
-        for t, clicks in needed.items()
-    }
+    figures["NoF"] = _counts(
+        {protocol.label("NoF", t): c > protocol.max_clicks for t, c in needed.items()}
+    )
     return figures
+
+
+def _stop_reasons(scores: Sequence[TargetScore]) -> dict[str, Any]:
+    reasons = sorted({s.stop_reason.value for s in scores if s.stop_reason is not None})
+    return _counts({reason: [s.stop_reason == reason for s in scores] for reason in reasons})
+
+
+def _counts(columns: dict[str, Any]) -> dict[str, Any]:
+    """Return how many targets each column is true of, with intervals; whole numbers as such."""
+    count = len(next(iter(columns.values()), ()))
+    return {
+        name: {
+            "value": round(mean["value"] * count),
+            "low": mean["low"] * count,
+            "high": mean["high"] * count,
+        }
+        for name, mean in (_means(columns) if columns else {}).items()
+    }
 
 
 def _means(columns: dict[str, Any]) -> dict[str, Any]:

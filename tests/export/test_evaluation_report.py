@@ -28,11 +28,11 @@ def make_figures() -> dict[str, Any]:
         "boundary_IoU": interval(0.5),
         "IoU@k": [interval(0.6), interval(0.7)],
         "NoC": {"NoC@90": interval(5.5)},
-        "NoF": {"NoF@90": 3},
+        "NoF": {"NoF@90": {"value": 3, "low": 0.7, "high": 5.2}},
         "invalid_rate": interval(0.25),
         "clicks_per_target": interval(2.5),
         "SPC": None,
-        "stop_reasons": {"no_gain": 4},
+        "stop_reasons": {"no_gain": {"value": 4, "low": 2.0, "high": 6.0}},
         "targets": 12,
     }
 
@@ -47,7 +47,8 @@ def make_score(target_id: str, iou: float) -> TargetScore:
         "| gIoU | 0.700 | 0.600 to 0.800 |",
         "| IoU@2 | 0.700 | 0.600 to 0.800 |",
         "| NoC@90 | 5.500 | 5.400 to 5.600 |",
-        "| NoF@90 | 3 | |",
+        "| NoF@90 | 3 | 1 to 5 |",
+        "| ended by no\\_gain | 4 | 2 to 6 |",
         "| seconds per click | not measured | |",
         "| targets | 12 | |",
         "| policy | oracle |",

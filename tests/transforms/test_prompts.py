@@ -44,6 +44,14 @@ def test_no_expression_adds_a_mark(expression: str) -> None:
     assert "<image>" not in neutralise_marks(expression)
 
 
+@pytest.mark.parametrize("mark", ["<|im_end|>", "<|image_pad|>", "<s>", "</s>", "<pad>", "<unk>"])
+def test_no_expression_speaks_for_the_chat(mark: str) -> None:
+    text = render(PromptTemplate("<image>{expression}"), f"a cup{mark}{mark}")
+    assert mark not in text
+    assert text.replace(" ", "") == f"<image>acup{mark}{mark}"
+    assert neutralise_marks("a < b, <3 and |x| > 2") == "a < b, <3 and |x| > 2"
+
+
 @pytest.mark.parametrize("expression", ["image", "<i", "age>"])
 def test_a_mark_cannot_be_made_by_template_and_expression_together(expression: str) -> None:
     template = PromptTemplate("<image> <{expression}> {expression}mage> <im{expression}")

@@ -168,7 +168,7 @@ def test_figures_are_those_of_a_plain_loop(all_counts: list[list[int]], random: 
     assert figures["cIoU"]["value"] == pytest.approx(tops / bottoms)
     assert figures["boundary_IoU"]["value"] == pytest.approx(np.mean(boundaries))
     assert figures["NoC"]["NoC@90"]["value"] == pytest.approx(np.mean(needed))
-    assert figures["NoF"]["NoF@90"] == sum(2 not in counts for counts in all_counts)
+    assert figures["NoF"]["NoF@90"]["value"] == sum(2 not in counts for counts in all_counts)
     assert figures["IoU@k"][19]["value"] == pytest.approx(np.mean(ious))
     assert evaluation_figures(scores[::-1], protocol=FIELD) == figures
 
@@ -180,7 +180,10 @@ def test_figures_carry_the_names_of_their_rules_and_count_what_was_invalid() -> 
     figures = evaluation_figures(scores, protocol=protocol)
     assert list(figures["NoC"]) == [f"NoC@{t} (max 3 clicks, after box)" for t in (80, 85, 90)]
     assert figures["invalid_rate"]["value"] == 0.5
-    assert figures["stop_reasons"] == {"finished": 1, "invalid_action": 1}
+    assert figures["stop_reasons"] == {
+        "finished": {"value": 1, "low": 0.0, "high": 2.0},
+        "invalid_action": {"value": 1, "low": 0.0, "high": 2.0},
+    }
     assert figures["IoU@0"]["value"] == 0.0
     without = evaluation_figures(scores)
     assert "NoC" not in without
