@@ -16,15 +16,17 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
 _STARTS_WITHIN_S = 120.0
+_ENDS_AFTER_S = 600
 
 
 @contextmanager
-def llama_factory_server(model: str, *, template: str, log: Path) -> Iterator[str]:
+def llama_factory_server(model: str, *, template: str, key: str, log: Path) -> Iterator[str]:
     """Serve a model until the block ends; gives the URL, up to and including the version.
 
     Args:
         model: a checkpoint folder.
         template: LLaMA-Factory's name of the chat template.
+        key: what every request must bring.
         log: where the server's output goes.
     """
     with socket.socket() as free:
@@ -35,6 +37,9 @@ def llama_factory_server(model: str, *, template: str, log: Path) -> Iterator[st
         "PYTHONPATH": str(_ROOT),
         "API_HOST": "127.0.0.1",
         "API_PORT": str(port),
+        "API_KEY": key,
+        "API_MODEL_NAME": "tiny",
+        "FASTAPI_ROOT_PATH": "",
         "HF_HUB_OFFLINE": "1",
         "DISABLE_VERSION_CHECK": "1",
         "OMP_NUM_THREADS": "1",
@@ -50,7 +55,7 @@ def llama_factory_server(model: str, *, template: str, log: Path) -> Iterator[st
         )
         url = f"http://127.0.0.1:{port}/v1"
         try:
-            _wait_for(f"{url}/models", process, log=log)
+            _wait_for(f"{url}/models", process, key=key, log=log)
             yield url
         finally:
             with suppress(ProcessLookupError):
@@ -58,13 +63,16 @@ def llama_factory_server(model: str, *, template: str, log: Path) -> Iterator[st
             process.wait()
 
 
-def _wait_for(url: str, process: subprocess.Popen[bytes], *, log: Path) -> None:
+def _wait_for(url: str, process: subprocess.Popen[bytes], *, key: str, log: Path) -> None:
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})
+    # A proxy from the environment would stand between.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     ends = time.monotonic() + _STARTS_WITHIN_S
     while time.monotonic() < ends:
         if process.poll() is not None:
             break
         try:
-            with urllib.request.urlopen(url, timeout=5):
+            with opener.open(request, timeout=5):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.3)
@@ -72,7 +80,12 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], *, log: Path) -> None:
 
 
 def serve(model: str, template: str) -> None:
-    """Run the server in this process; does not return."""
+    """Run the server in this process; does not return.
+
+    The process ends on its own after a while, for whoever started it may have been killed.
+    """
+    signal.alarm(_ENDS_AFTER_S)
+
     from pipelines.llama_factory_process import make_importable
 
     make_importable()
@@ -81,7 +94,6 @@ def serve(model: str, template: str) -> None:
         "template": template,
         "infer_backend": "huggingface",
         "infer_dtype": "float32",
-        "do_sample": "false",
     }
     sys.argv = ["llamafactory-cli", *(p for k, v in settings.items() for p in (f"--{k}", v))]
     from llamafactory.api.app import run_api

@@ -60,7 +60,8 @@ def load_replay(path: str) -> ReplayAnswerer:
 
     Args:
         path: JSON lines of ``{"target_id": ..., "answers": [...]}``, or a predictions.json with
-            target ids, as `hlmat evaluate` writes it.
+            target ids, as `hlmat evaluate` writes it. Set-up steps that no model was asked about
+            are no turns.
 
     Raises:
         DataError: the file is missing, or holds something else.
@@ -81,19 +82,23 @@ def load_replay(path: str) -> ReplayAnswerer:
 
 
 def _entries(path: str, data: bytes) -> list[tuple[str, Any]]:
-    text = data.decode("utf-8", "replace")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 ({error}); record the answers again") from error
     if text.lstrip().startswith("["):
         try:
             return [(f"entry {k}", entry) for k, entry in enumerate(json.loads(text))]
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path} is not JSON ({error}); record the answers again") from error
     entries = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not splitlines: a JSON string may hold what Unicode calls a line's end.
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             entries.append((f"line {number}", json.loads(line)))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(
                 f"{path}, line {number} is not JSON ({error}); expected "
                 '{"target_id": "...", "answers": ["..."]}'
@@ -112,9 +117,20 @@ def _read_entry(place: str, entry: Any) -> tuple[str, list[str]]:
     else:
         steps = entry.get("pred_list")
         if not isinstance(steps, list) or not all(isinstance(s, dict) for s in steps):
-            raise DataError(f"{place} has neither answers nor a pred_list of steps")
+            raise DataError(
+                f"{place} has neither answers nor a pred_list of steps; record the answers again"
+            )
+        texts = [step.get("outputs") for step in steps if not _is_unasked(step)]
         last = entry.get("last_output")
-        texts = [s.get("outputs") for s in steps] + ([] if last is None else [last])
+        texts += [] if last is None else [last]
     if not isinstance(texts, list) or not all(isinstance(t, str) for t in texts):
-        raise DataError(f"{place}: the answers must be a list of texts, got {str(texts)[:80]}")
+        raise DataError(
+            f"{place}: the answers must be a list of texts, got {str(texts)[:80]}; record the "
+            "answers again"
+        )
     return entry["target_id"], texts
+
+
+def _is_unasked(step: dict[str, Any]) -> bool:
+    """Tell a set-up step that comes from the truth; a model's box is one of its answers."""
+    return step.get("is_initial") is True and step.get("outputs") is None

@@ -193,7 +193,10 @@ def test_options_say_everything_that_is_wrong() -> None:
     assert "timeout is 0 s" in told
 
 
-def test_a_real_server_answers_as_the_model_in_this_process_does(tmp_path: Path) -> None:
+def test_a_real_server_answers_as_the_model_in_this_process_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "secret")
     model = make_tiny_model("qwen3_vl", tmp_path / "model")
     rng = np.random.default_rng(1)
     questions = [
@@ -204,8 +207,10 @@ def test_a_real_server_answers_as_the_model_in_this_process_does(tmp_path: Path)
         CheckpointOptions(model, device="cpu", dtype="float32", max_new_tokens=6)
     ).answer(questions)
     log = tmp_path / "server.log"
-    with llama_factory_server(model, template="qwen3_vl_nothink", log=log) as url:
-        answerer = connect(ServerOptions(url, max_new_tokens=6))
+    with llama_factory_server(model, template="qwen3_vl_nothink", key="secret", log=log) as url:
+        with pytest.raises(ConfigError, match=r"status 401.*--api-key-variable"):
+            connect(ServerOptions(url))
+        answerer = connect(ServerOptions(url, max_new_tokens=6, api_key_variable="MY_KEY"))
         there = answerer.answer(questions)
         assert answerer.answer(questions[::-1]) == there[::-1]
         answerer.close()
