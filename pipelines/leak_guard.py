@@ -7,11 +7,10 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from transforms.image_identity import find_leaks, image_key
-
 from export.manifest import Manifest, read_manifest
 from export.trajectories import read_trajectories
 from transforms.errors import ConfigError, DataError
+from transforms.image_identity import find_leaks, image_key
 from transforms.records import TargetRef
 from transforms.steps.beam_storage import storage_for
 

@@ -20,12 +20,14 @@ class Reply:
         status: HTTP status; 0 closes the connection in the middle of the body.
         body: bytes, or what becomes JSON.
         wait_s: seconds before it is sent.
+        drip_s: seconds before each byte of the body.
     """
 
     body: Any
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     wait_s: float = 0.0
+    drip_s: float = 0.0
 
 
 def completion(text: Any) -> Reply:
@@ -59,6 +61,11 @@ class ScriptedServer:
             return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+
 @contextmanager
 def scripted_server(
     *replies: Reply, models: Sequence[str] | Reply = ("tiny",)
@@ -86,12 +93,13 @@ def scripted_server(
             self.send_header("content-length", str(len(body) + (reply.status == 0)))
             self.end_headers()
             with suppress(OSError):
-                self.wfile.write(body)
+                for part in [bytes([b]) for b in body] if reply.drip_s else [body]:
+                    time.sleep(reply.drip_s)
+                    self.wfile.write(part)
 
         def log_message(self, format: str, *args: Any) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     script.url = f"http://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -181,6 +181,10 @@ class ServerAnswerer:
             names = _model_names(data) if status == 200 else None
             if status in (401, 403):
                 advice = "name the variable that holds its key with --api-key-variable"
+                if self._key:
+                    advice = (
+                        f"{self._options.api_key_variable} holds another key; export the right one"
+                    )
         if names is None:
             raise ConfigError(
                 [f"{url} does not answer as an OpenAI-compatible server does ({seen}); {advice}"]

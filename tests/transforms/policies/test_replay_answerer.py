@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from transforms.errors import AnswerError, DataError
 from transforms.policies.replay_answerer import load_replay
@@ -48,10 +50,46 @@ def test_predictions_give_their_outputs_and_the_last_one(tmp_path: Path) -> None
         replay.answer([question("c", 0)])
 
 
+def test_a_step_that_no_model_was_asked_about_is_no_turn(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.json"
+    boxed = {"outputs": None, "is_initial": True}
+    drawn = {"outputs": "Box", "is_initial": True}
+    click = {"outputs": "click", "is_initial": False}
+    entries = [
+        {"target_id": "a", "pred_list": [boxed, click], "last_output": "Finish"},
+        {"target_id": "b", "pred_list": [drawn, click]},
+    ]
+    path.write_text(json.dumps(entries))
+    replay = load_replay(str(path))
+    asked = [question(target_id, turn) for target_id in "ab" for turn in (0, 1)]
+    assert replay.answer(asked) == ["click", "Finish", "Box", "click"]
+
+
+@given(
+    answers=st.dictionaries(
+        st.text(st.characters(codec="utf-8")), st.lists(st.text(st.characters(codec="utf-8")))
+    )
+)
+def test_any_text_is_given_back(
+    tmp_path_factory: pytest.TempPathFactory, answers: dict[str, list[str]]
+) -> None:
+    path = tmp_path_factory.mktemp("answers") / "answers.jsonl"
+    lines = [
+        json.dumps({"target_id": name, "answers": texts}, ensure_ascii=False) + "\n"
+        for name, texts in answers.items()
+    ]
+    path.write_bytes("".join(lines).encode())
+    replay = load_replay(str(path))
+    for name, texts in answers.items():
+        assert replay.answer([question(name, k) for k in range(len(texts))]) == texts
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
         ("[{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ('{"answers": ' + "[" * 100_000, "line 1 is not JSON"),
         ('{"target_id": "a", "answers": []}\nnonsense', "line 2 is not JSON"),
         ('{"answers": []}', "line 1 has no target_id"),
         ('[{"target_id": "a"}]', "entry 0 has neither answers nor a pred_list"),
@@ -64,6 +102,13 @@ def test_a_damaged_record_is_told(tmp_path: Path, content: str, told: str) -> No
     path = tmp_path / "answers"
     path.write_text(content)
     with pytest.raises(DataError, match=told):
+        load_replay(str(path))
+
+
+def test_a_record_that_is_no_text_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_bytes(b'{"target_id": "a", "answers": ["\xff"]}')
+    with pytest.raises(DataError, match="is not UTF-8"):
         load_replay(str(path))
 
 
