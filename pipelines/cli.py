@@ -321,24 +321,14 @@ def _run_export(arguments: argparse.Namespace, rest: list[str], own_flags: list[
     from pipelines import exporting
 
     _refuse_rest(rest, own_flags)
-    report = exporting.export_run(arguments)
-    if arguments.json:
-        _print_json(report)
-    elif not arguments.quiet:
-        _print_lines(report)
-    return EXIT_OK
+    return _print_report(arguments, exporting.export_run(arguments))
 
 
 def _run_train(arguments: argparse.Namespace, rest: list[str], own_flags: list[str]) -> int:
     from pipelines import training
 
     _refuse_rest(rest, own_flags)
-    report = training.train(arguments)
-    if arguments.json:
-        _print_json(report)
-    elif not arguments.quiet:
-        _print_lines(report)
-    return EXIT_OK
+    return _print_report(arguments, training.train(arguments))
 
 
 def _run_evaluate(arguments: argparse.Namespace, rest: list[str], own_flags: list[str]) -> int:
@@ -362,11 +352,7 @@ def _run_score(arguments: argparse.Namespace, rest: list[str], own_flags: list[s
 
     _refuse_rest(rest, own_flags)
     figures = scoring.score_file(arguments)
-    if arguments.json:
-        _print_json(figures)
-    else:
-        print(scoring.format_scores(figures))
-    return EXIT_OK
+    return _print_result(arguments, figures, text=scoring.format_scores(figures))
 
 
 def _run_compare(arguments: argparse.Namespace, rest: list[str], own_flags: list[str]) -> int:
@@ -374,11 +360,7 @@ def _run_compare(arguments: argparse.Namespace, rest: list[str], own_flags: list
 
     _refuse_rest(rest, own_flags)
     figures = comparison.compare(arguments)
-    if arguments.json:
-        _print_json(figures)
-    else:
-        print(comparison.format_comparison(figures))
-    return EXIT_OK
+    return _print_result(arguments, figures, text=comparison.format_comparison(figures))
 
 
 def _run_mini_base(arguments: argparse.Namespace, rest: list[str], own_flags: list[str]) -> int:
@@ -389,11 +371,7 @@ def _run_mini_base(arguments: argparse.Namespace, rest: list[str], own_flags: li
     record = mini_base.make_mini_base(
         arguments, note=(lambda text: None) if is_quiet else mini_base.print_note
     )
-    if arguments.json:
-        _print_json(record)
-    elif not arguments.quiet:
-        _print_lines({"model": arguments.out})
-    return EXIT_OK
+    return _print_report(arguments, record if arguments.json else {"model": arguments.out})
 
 
 def _run_stats(arguments: argparse.Namespace, rest: list[str], own_flags: list[str]) -> int:
@@ -401,11 +379,7 @@ def _run_stats(arguments: argparse.Namespace, rest: list[str], own_flags: list[s
 
     _refuse_rest(rest, own_flags)
     figures = statistics.read_figures(arguments.run_folder, verify_all=arguments.verify)
-    if arguments.json:
-        _print_json(figures)
-    else:
-        print(statistics.format_figures(figures))
-    return EXIT_OK
+    return _print_result(arguments, figures, text=statistics.format_figures(figures))
 
 
 def _run_inspect(arguments: argparse.Namespace, rest: list[str], own_flags: list[str]) -> int:
@@ -413,11 +387,7 @@ def _run_inspect(arguments: argparse.Namespace, rest: list[str], own_flags: list
 
     _refuse_rest(rest, own_flags)
     view = inspection.inspect_run(arguments)
-    if arguments.json:
-        _print_json(view)
-    else:
-        print(inspection.format_view(view))
-    return EXIT_OK
+    return _print_result(arguments, view, text=inspection.format_view(view))
 
 
 def _refuse_rest(rest: Sequence[str], own_flags: Sequence[str]) -> None:
@@ -461,6 +431,24 @@ def _program() -> str:
     """Return how this program was called, so that a shown command can be copied."""
     name = sys.argv[0]
     return os.path.relpath(name) if os.path.basename(name) == "hlmat" else "hlmat"
+
+
+def _print_result(arguments: argparse.Namespace, values: Any, *, text: str) -> int:
+    """Print what the command was given for, as text or as JSON."""
+    if arguments.json:
+        _print_json(values)
+    else:
+        print(text)
+    return EXIT_OK
+
+
+def _print_report(arguments: argparse.Namespace, report: Mapping[str, Any]) -> int:
+    """Print what was made; `--quiet` leaves it out."""
+    if arguments.json:
+        _print_json(report)
+    elif not arguments.quiet:
+        _print_lines(report)
+    return EXIT_OK
 
 
 def _print_lines(values: Mapping[str, Any]) -> None:

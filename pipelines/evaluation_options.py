@@ -124,6 +124,9 @@ def _add_policy_arguments(parser: argparse.ArgumentParser) -> None:
         "--retries", metavar="N", default="3", help="openai: of a failed request (3)"
     )
     policy.add_argument(
+        "--sent-as", metavar="F", default="png", help="openai: pictures as png or jpeg (png)"
+    )
+    policy.add_argument(
         "--api-key-variable", metavar="VAR", help="openai: environment variable with the key"
     )
     policy.add_argument(
@@ -222,6 +225,7 @@ def _answerer_options(
                     max_new_tokens=max_new_tokens,
                     seed=seed,
                     api_key_variable=arguments.api_key_variable,
+                    image_format=arguments.sent_as,
                 )
             )
         case _:

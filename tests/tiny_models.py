@@ -10,31 +10,13 @@ import os
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from transforms.mini_base.architecture import CHAT_TEMPLATE, END, MARKS, PADDING
+from transforms.mini_base.tokenizer import make_tokenizer
+
 Family = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "llava"]
 
-_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
-    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-_QWEN_MARKS = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-)
 _LLAVA_MARKS = ("<unk>", "<s>", "</s>", "<pad>", "<image>")
 
-_QWEN_CHAT = """\
-{% for message in messages %}<|im_start|>{{ message['role'] }}
-{% if message['content'] is string %}{{ message['content'] }}{% else %}\
-{% for part in message['content'] %}{% if part['type'] == 'image' or 'image_url' in part %}\
-<|vision_start|><|image_pad|><|vision_end|>{% elif 'text' in part %}{{ part['text'] }}\
-{% endif %}{% endfor %}{% endif %}<|im_end|>
-{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
-{% endif %}"""
 _LLAVA_CHAT = """\
 {% for message in messages %}{{ 'USER: ' if message['role'] == 'user' else 'ASSISTANT: ' }}\
 {% if message['content'] is string %}{{ message['content'] }}{% else %}\
@@ -68,7 +50,7 @@ def make_tiny_model(family: Family, folder: str | os.PathLike[str], *, seed: int
         stops, pad = ["</s>"], "<pad>"
     else:
         model, processor = _make_qwen(family)
-        stops, pad = ["<|im_end|>", "<|endoftext|>"], "<|endoftext|>"
+        stops, pad = [END, PADDING], PADDING
     ids = processor.tokenizer.convert_tokens_to_ids
     model.generation_config = GenerationConfig(
         eos_token_id=[ids(s) for s in stops], pad_token_id=ids(pad), do_sample=False
@@ -81,8 +63,13 @@ def make_tiny_model(family: Family, folder: str | os.PathLike[str], *, seed: int
 def _make_qwen(family: Family) -> tuple[Any, Any]:
     import transformers
 
-    tokenizer = _make_tokenizer(
-        _QWEN_MARKS, eos="<|im_end|>", pad="<|endoftext|>", chat_template=_QWEN_CHAT
+    tokenizer = make_tokenizer(
+        _sentences(),
+        vocabulary=512,
+        marks=MARKS,
+        end=END,
+        padding=PADDING,
+        chat_template=CHAT_TEMPLATE,
     )
     ids = tokenizer.convert_tokens_to_ids
     patch = 16 if family == "qwen3_vl" else 14
@@ -95,9 +82,9 @@ def _make_qwen(family: Family) -> tuple[Any, Any]:
         "num_attention_heads": heads,
         "num_key_value_heads": 2,
         "max_position_embeddings": 4096,
-        "bos_token_id": ids("<|endoftext|>"),
-        "eos_token_id": ids("<|im_end|>"),
-        "pad_token_id": ids("<|endoftext|>"),
+        "bos_token_id": ids(PADDING),
+        "eos_token_id": ids(END),
+        "pad_token_id": ids(PADDING),
         "rope_parameters": {
             "rope_type": "default",
             "rope_theta": 10000.0,
@@ -145,7 +132,7 @@ def _make_qwen(family: Family) -> tuple[Any, Any]:
         image_processor=transformers.Qwen2VLImageProcessor(**pictures),
         tokenizer=tokenizer,
         video_processor=getattr(transformers, videos)(**pictures),
-        chat_template=_QWEN_CHAT,
+        chat_template=CHAT_TEMPLATE,
     )
     return getattr(transformers, f"{name}ForConditionalGeneration")(config), processor
 
@@ -153,7 +140,14 @@ def _make_qwen(family: Family) -> tuple[Any, Any]:
 def _make_llava() -> tuple[Any, Any]:
     import transformers
 
-    tokenizer = _make_tokenizer(_LLAVA_MARKS, eos="</s>", pad="<pad>", chat_template=_LLAVA_CHAT)
+    tokenizer = make_tokenizer(
+        _sentences(),
+        vocabulary=512,
+        marks=_LLAVA_MARKS,
+        end="</s>",
+        padding="<pad>",
+        chat_template=_LLAVA_CHAT,
+    )
     ids = tokenizer.convert_tokens_to_ids
     vision = transformers.CLIPVisionConfig(
         hidden_size=32,
@@ -196,47 +190,6 @@ def _make_llava() -> tuple[Any, Any]:
         image_token="<image>",
     )
     return transformers.LlavaForConditionalGeneration(config), processor
-
-
-def _make_tokenizer(marks: tuple[str, ...], *, eos: str, pad: str, chat_template: str) -> Any:
-    from tokenizers import (
-        AddedToken,
-        Regex,
-        Tokenizer,
-        decoders,
-        models,
-        normalizers,
-        pre_tokenizers,
-        trainers,
-    )
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer: Any = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_SPLIT), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(
-        _sentences(),
-        trainers.BpeTrainer(
-            vocab_size=512,
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        ),
-    )
-    tokenizer.add_special_tokens([AddedToken(m, special=True, normalized=False) for m in marks])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token=eos,
-        pad_token=pad,
-        additional_special_tokens=[m for m in marks if m not in (eos, pad)],
-        model_max_length=4096,
-        chat_template=chat_template,
-    )
 
 
 def _sentences() -> Iterator[str]:

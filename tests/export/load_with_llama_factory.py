@@ -6,24 +6,16 @@ of which nothing here uses a function.
 
 from __future__ import annotations
 
-import importlib.machinery
 import json
 import sys
-import types
 from types import SimpleNamespace
 from typing import Any
 
-from transforms.torchvision_ops import ensure_importable
+from pipelines.llama_factory_process import make_importable
 
 
 def main(folder: str, name: str, cache: str) -> None:
-    ensure_importable()
-    try:
-        import torchaudio  # noqa: F401  # pyright: ignore[reportMissingImports]
-    except (ImportError, OSError):
-        stand_in = types.ModuleType("torchaudio")
-        stand_in.__spec__ = importlib.machinery.ModuleSpec("torchaudio", None)
-        sys.modules["torchaudio"] = stand_in
+    make_importable()
 
     from llamafactory.data.loader import _load_single_dataset
     from llamafactory.data.mm_plugin import get_mm_plugin

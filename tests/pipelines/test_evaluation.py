@@ -195,6 +195,7 @@ def test_wrong_flags_are_all_told(tmp_path: Path, capsys: pytest.CaptureFixture[
         (["--policy", "openai"], "--server is missing"),
         (["--policy", "replay"], "--answers is missing"),
         (["--policy", "openai", "--server", "ftp://x"], "'ftp://x' is no web address"),
+        (["--policy", "openai", "--server", "http://x", "--sent-as", "gif"], "sent as 'gif'"),
         (["--recipe", "minni"], "did you mean mini"),
         (["--model", "no/such-model"], "no/such-model"),
     ],
