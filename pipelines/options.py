@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,6 +23,7 @@ from transforms.rollout import Limits
 from transforms.segmenters.registry import SEGMENTERS, SegmenterOptions, check_segmenter_name
 from transforms.simulation import AreaFilter, InitialAction
 from transforms.steps.beam_storage import storage_for
+from transforms.threads import available_cores
 from transforms.work_units import DatasetShard
 
 MAX_WORKERS_BY_DEFAULT = 16
@@ -130,7 +130,7 @@ def add_trajectories_arguments(parser: argparse.ArgumentParser) -> None:
         help="stop at the first click that does not raise the best IoU, unrecorded (yes)",
     )
     clicks.add_argument("--seed", metavar="K", default="0", help="of everything random (0)")
-    add_output_arguments(parser, unit_size=16)
+    add_output_arguments(parser)
     add_running_arguments(parser)
 
 
@@ -181,12 +181,16 @@ def add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=JSON",
         action="append",
         default=[],
-        help="keyword argument for a class of your own; repeatable",
+        help="a setting of sam or hf, an argument of your own class; repeatable",
     )
 
 
-def add_output_arguments(parser: argparse.ArgumentParser, *, unit_size: int) -> None:
-    """Declare the flags on the output folder and its checkpoints."""
+def add_output_arguments(parser: argparse.ArgumentParser, *, unit_size: int | None = None) -> None:
+    """Declare the flags on the output folder and its checkpoints.
+
+    Args:
+        unit_size: the default; None leaves it to the segmenter.
+    """
     output = parser.add_argument_group("output")
     output.add_argument("--out", metavar="OUT", help="output folder, path or URL")
     when = output.add_mutually_exclusive_group()
@@ -197,8 +201,8 @@ def add_output_arguments(parser: argparse.ArgumentParser, *, unit_size: int) -> 
     output.add_argument(
         "--unit-size",
         metavar="N",
-        default=str(unit_size),
-        help=f"targets per checkpoint, at least ({unit_size})",
+        default=None if unit_size is None else str(unit_size),
+        help=f"targets per checkpoint, at least ({unit_size or _unit_sizes()})",
     )
     output.add_argument(
         "--output-shards", metavar="N", help="files of trajectories (one per 5,000 targets)"
@@ -351,7 +355,8 @@ def run_config(
             flags=tuple(rest),
         ),
         accelerator=arguments.accelerator,
-        unit_size=check.integer("--unit-size", arguments.unit_size, at_least=1) or 1,
+        unit_size=check.integer("--unit-size", arguments.unit_size, at_least=1)
+        or _default_unit_size(arguments.segmenter),
         output_shards=check.integer("--output-shards", arguments.output_shards, at_least=1),
         max_reject_rate=check.fraction("--max-reject-rate", arguments.max_reject_rate) or 0.0,
         overwrite=arguments.overwrite,
@@ -452,8 +457,17 @@ def _dataset_shard(text: str | None, check: Check) -> DatasetShard | None:
     return check.built(lambda: DatasetShard(index=int(parts[1]), count=int(parts[2])))
 
 
+def _unit_sizes() -> str:
+    return ", ".join(f"{name} {entry.unit_size}" for name, entry in SEGMENTERS.items())
+
+
+def _default_unit_size(segmenter: str) -> int:
+    entry = SEGMENTERS.get(segmenter)
+    return RunConfig.unit_size if entry is None else entry.unit_size
+
+
 def _default_workers(segmenter: str) -> int:
     entry = SEGMENTERS.get(segmenter)
     if entry is None or not entry.one_per_core:
         return 1
-    return min(len(os.sched_getaffinity(0)), MAX_WORKERS_BY_DEFAULT)
+    return min(available_cores(), MAX_WORKERS_BY_DEFAULT)

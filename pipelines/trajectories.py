@@ -21,7 +21,7 @@ from pipelines.options import RunConfig, fingerprint_of
 from pipelines.planning import Plan, reading_errors, write_plan
 from pipelines.progress import show_progress
 from pipelines.run_folder import RunFolder, RunStatus
-from pipelines.runners import make_runner, pipeline_options
+from pipelines.runners import RunnerChoice, make_runner, pipeline_options
 from transforms.errors import ConfigError, HlmatError, IncompleteError, OutputError
 from transforms.output_layout import OutputLayout
 from transforms.protocols import DatasetReader
@@ -34,6 +34,7 @@ from transforms.steps.click_simulation import ClickSimulationHandler, SimulateCl
 from transforms.steps.shards import ShardPlan, WriteShards
 from transforms.steps.work_units import ReadWorkUnits
 from transforms.storage import Storage
+from transforms.threads import available_cores
 
 TARGETS_PER_OUTPUT_SHARD = 5000
 
@@ -151,9 +152,14 @@ def simulation_recipe(
         area_filter=config.area_filter,
         seed=config.seed,
         provenance=provenance,
-        single_threaded=config.runner.workers > 1,
+        num_threads=_threads_per_worker(config.runner),
         images_at_once=config.images_at_once,
     )
+
+
+def _threads_per_worker(runner: RunnerChoice) -> int | None:
+    """Share this machine's cores among its workers; another machine's are its worker's own."""
+    return max(available_cores() // runner.workers, 1) if runner.is_local else None
 
 
 def build_pipeline(pipeline: beam.Pipeline, job: Job) -> None:

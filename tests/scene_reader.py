@@ -84,5 +84,5 @@ def disc_recipe(reader: SceneReader) -> SimulationRecipe:
         area_filter=AreaFilter(),
         seed=0,
         provenance=Provenance("disc", "", "oracle", 0, "f"),
-        single_threaded=False,
+        num_threads=2,
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import rlemasklib
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from transforms.protocols import Mask
 from transforms.records import Box, Rle
@@ -23,14 +23,13 @@ def encode_mask(mask: Mask) -> Rle:
     """
     if mask.dtype != np.bool_ or mask.ndim != 2:
         raise ValueError(f"a mask must be bool of shape (H, W), got {mask.dtype} {mask.shape}")
-    encoded = coco_mask.encode(np.asfortranarray(mask.view(np.uint8)))
-    counts: Any = encoded["counts"]
-    return Rle(counts=counts.decode("ascii"), size_hw=(mask.shape[0], mask.shape[1]))
+    encoded: Any = rlemasklib.encode(mask)
+    return Rle(counts=encoded["counts"].decode("ascii"), size_hw=(mask.shape[0], mask.shape[1]))
 
 
 def decode_rle(rle: Rle) -> Mask:
     """Decode run lengths that `encode_mask` or a validated reader made. Shape: (H, W)."""
-    decoded = coco_mask.decode(rle_to_coco(rle))
+    decoded: Any = rlemasklib.decode(rle_to_coco(rle))
     return np.ascontiguousarray(decoded).view(np.bool_)
 
 
@@ -41,7 +40,7 @@ def rle_to_coco(rle: Rle) -> Any:
 
 def rle_area(rle: Rle) -> int:
     """Count the mask's pixels."""
-    return int(coco_mask.area(rle_to_coco(rle)))
+    return int(rlemasklib.area(rle_to_coco(rle)))
 
 
 def mask_box(mask: Mask) -> Box | None:

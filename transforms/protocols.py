@@ -102,6 +102,27 @@ class ImageHolder(Segmenter, Protocol):
 
 
 @runtime_checkable
+class ManyImagesSegmenter(BatchSegmenter, Protocol):
+    """A segmenter that encodes several images in one call and answers about all of them at once.
+
+    What it worked out of an image is the caller's to keep; these methods hold no image.
+    """
+
+    @property
+    def leaves_cpu_free(self) -> bool:
+        """Whether it encodes on a device of its own, so that images are best encoded ahead."""
+        ...
+
+    def encode_images(self, images: Sequence[Image]) -> list[Any]:
+        """Work each image out; may run on another thread beside `predict_many`."""
+        ...
+
+    def predict_many(self, pairs: Sequence[tuple[Any, Request]]) -> list[Prediction]:
+        """Answer each request about the image encoded beside it, as `predict` would."""
+        ...
+
+
+@runtime_checkable
 class Describable(Protocol):
     """A segmenter that says what else identifies it, for the run's fingerprint."""
 
@@ -187,6 +208,15 @@ class ClickPolicy(Protocol):
 
     def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
         """Return one action per state, in order."""
+        ...
+
+
+@runtime_checkable
+class StatewisePolicy(ClickPolicy, Protocol):
+    """A policy that looks at each state by itself, on several threads at once."""
+
+    def next_action(self, state: State) -> PolicyAction:
+        """Return the action for one state."""
         ...
 
 

@@ -1,8 +1,8 @@
 """The one loop: a policy acts, a segmenter answers, until a stop rule ends the trajectory.
 
 Making trajectories with an oracle and evaluating a model are this same loop with another policy.
-Targets run in lockstep: the policy is asked about all of them at once, of however many images, and
-the segmenter about those of one image at a time.
+Targets run in lockstep: policy and segmenter are asked about all of them at once, of however many
+images, as far as they can answer so.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from transforms.protocols import (
     BoxPolicy,
     ClickPolicy,
     Image,
-    ImageHolder,
     Mask,
     PolicyAction,
     Prediction,
     Request,
     Segmenter,
     State,
+    StatewisePolicy,
 )
 from transforms.records import (
     Action,
@@ -40,7 +40,8 @@ from transforms.records import (
     Target,
     Trajectory,
 )
-from transforms.segmenter_calls import ask_segmenter
+from transforms.segmenter_session import SegmenterSession
+from transforms.threads import Threads
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,13 @@ class Picture:
     Attributes:
         image: uint8 RGB. Shape: (H, W, 3).
         episodes: one per target.
+        encoded: what the segmenter, a `ManyImagesSegmenter`, worked out of the image earlier, or
+            why it could not; None to have it done when it is needed.
     """
 
     image: Image
     episodes: Sequence[Episode]
+    encoded: Any | SegmenterError | None = None
 
 
 def roll_out(
@@ -129,14 +133,14 @@ def roll_out_all(
     limits: Limits,
     provenance: Provenance,
     policy_draws_boxes: bool = False,
+    threads: Threads | None = None,
 ) -> list[list[Trajectory | SegmenterError]]:
     """Roll out the targets of several images in lockstep; a failure is a value in its place.
 
-    A segmenter holds one image, so with several of them it is given each again at every step; an
-    `ImageHolder` takes them up without working them out anew.
-
     Args:
+        pictures: all of them encoded, or none.
         policy_draws_boxes: ask the policy, a `BoxPolicy`, for the box each trajectory begins with.
+        threads: compare and encode masks, and ask a `StatewisePolicy`; None uses this one alone.
 
     Returns:
         One list per picture, one outcome per episode.
@@ -145,28 +149,31 @@ def roll_out_all(
         TypeError: boxes are wanted of a policy that draws none.
     """
     by_picture = [
-        [_Run(episode, image=picture.image, limits=limits) for episode in picture.episodes]
-        for picture in pictures
+        [
+            _Run(episode, picture=index, image=picture.image, limits=limits)
+            for episode in picture.episodes
+        ]
+        for index, picture in enumerate(pictures)
     ]
     runs = [run for group in by_picture for run in group]
-    tool = _Tool(segmenter)
+    loop = _Loop(policy, _session(segmenter, pictures), threads or Threads())
 
     if policy_draws_boxes:
         _ask_for_boxes(policy, runs)
     boxed = [(run, run.box) for run in _live(runs) if run.box is not None]
-    tool.take_step(boxed, is_initial=True)
+    loop.take_step(boxed, is_initial=True)
 
     set_up = {id(run): list(policy.initial_clicks(run.state())) for run in _live(runs)}
     while waiting := [run for run in _live(runs) if set_up[id(run)]]:
-        tool.take_step([(run, set_up[id(run)].pop(0)) for run in waiting], is_initial=True)
+        loop.take_step([(run, set_up[id(run)].pop(0)) for run in waiting], is_initial=True)
     for run in _live(runs):
         run.stop_if_reached()
 
     while live := _live(runs):
-        actions = policy.next_actions([run.state() for run in live])
-        _check_count(actions, live, policy=policy)
-        admitted = [(run, run.admit(action)) for run, action in zip(live, actions, strict=True)]
-        tool.take_step([(r, click) for r, click in admitted if click is not None], is_initial=False)
+        admitted = [
+            (run, run.admit(action)) for run, action in zip(live, loop.act(live), strict=True)
+        ]
+        loop.take_step([(r, click) for r, click in admitted if click is not None], is_initial=False)
 
     return [[run.outcome(provenance) for run in group] for group in by_picture]
 
@@ -176,6 +183,7 @@ class _Run:
     """One target under way."""
 
     episode: Episode
+    picture: int
     image: Image
     limits: Limits
     box: Box | None = None
@@ -323,53 +331,40 @@ def _check_count(actions: Sequence[Any], runs: Sequence[_Run], *, policy: ClickP
         )
 
 
-class _Tool:
-    """The segmenter, the image that it holds, and those that it could take up again."""
+@dataclass(frozen=True)
+class _Loop:
+    """Policy and segmenter, asked about all runs at once as far as they can be."""
 
-    def __init__(self, segmenter: Segmenter) -> None:
-        self._segmenter = segmenter
-        self._image: Image | None = None
-        self._held: dict[int, Any] = {}
+    policy: ClickPolicy
+    session: SegmenterSession
+    threads: Threads
+
+    def act(self, runs: Sequence[_Run]) -> list[PolicyAction]:
+        """Ask the policy about each run's state."""
+        states = [run.state() for run in runs]
+        if isinstance(self.policy, StatewisePolicy):
+            return self.threads.map(self.policy.next_action, states)
+        actions = self.policy.next_actions(states)
+        _check_count(actions, runs, policy=self.policy)
+        return actions
 
     def take_step(self, actions: Sequence[tuple[_Run, Click | Box]], *, is_initial: bool) -> None:
         """Ask the segmenter about each run's action and record the answers."""
-        batches: dict[tuple[int, int], list[tuple[_Run, Click | Box]]] = {}
-        for run, action in actions:
-            batches.setdefault((id(run.image), len(run.clicks)), []).append((run, action))
-        for batch in batches.values():
-            answers = self._set_image(batch[0][0].image) or ask_segmenter(
-                self._segmenter,
-                [run.request(action) for run, action in batch],
-                size_hw=batch[0][0].mask.shape,
-            )
-            for k, (run, action) in enumerate(batch):
-                answer = answers if isinstance(answers, SegmenterError) else answers[k]
-                if isinstance(answer, SegmenterError):
-                    run.error = answer
-                else:
-                    run.record(action, answer, is_initial=is_initial)
+        answers = self.session.ask([(run.picture, run.request(action)) for run, action in actions])
 
-    def _set_image(self, image: Image) -> SegmenterError | None:
-        """Give the segmenter the image unless it holds it; return what went wrong."""
-        if self._image is image:
-            return None
-        self._image = None
-        try:
-            self._give(image)
-        # A segmenter is anybody's code: whatever it raises must cost this image's targets alone.
-        except Exception as error:
-            name = type(self._segmenter).__name__
-            failure = SegmenterError(f"{name}.set_image: {type(error).__name__}: {error}")
-            failure.__cause__ = error
-            return failure
-        self._image = image
-        return None
+        def record(index: int) -> None:
+            run, action = actions[index]
+            answer = answers[index]
+            if isinstance(answer, SegmenterError):
+                run.error = answer
+            else:
+                run.record(action, answer, is_initial=is_initial)
 
-    def _give(self, image: Image) -> None:
-        if not isinstance(self._segmenter, ImageHolder):
-            self._segmenter.set_image(image)
-        elif id(image) in self._held:
-            self._segmenter.hold_image(self._held[id(image)])
-        else:
-            self._segmenter.set_image(image)
-            self._held[id(image)] = self._segmenter.held_image()
+        self.threads.map(record, range(len(actions)))
+
+
+def _session(segmenter: Segmenter, pictures: Sequence[Picture]) -> SegmenterSession:
+    images = [picture.image for picture in pictures]
+    encoded = [picture.encoded for picture in pictures]
+    known = all(found is not None for found in encoded)
+    return SegmenterSession(segmenter, images, encoded=encoded if known else None)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from itertools import groupby
+from itertools import chain, groupby
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,13 +14,27 @@ import numpy as np
 from transforms.errors import SegmenterError, TargetError
 from transforms.initial_boxes import jittered_box, truth_box
 from transforms.masks import encode_mask
-from transforms.protocols import ClickPolicy, DatasetReader, Image, Segmenter, TruthMasks
+from transforms.protocols import (
+    ClickPolicy,
+    DatasetReader,
+    Image,
+    ManyImagesSegmenter,
+    Segmenter,
+    TruthMasks,
+)
 from transforms.randomness import target_rng
 from transforms.records import Box, Provenance, Reject, RejectReason, Target, TargetRef, Trajectory
 from transforms.rollout import Episode, Limits, Picture, roll_out_all
-from transforms.segmenter_calls import is_out_of_memory
+from transforms.segmenter_session import encode_all, is_out_of_memory
 from transforms.segmenters.registry import SegmenterOptions, load_segmenter
-from transforms.work_units import WorkUnit
+from transforms.threads import Threads, available_cores
+from transforms.work_units import WorkItem, WorkUnit, ref_of
+
+_IMAGES_AT_ONCE = 16
+"""For a segmenter that takes many: enough to fill a device, few enough for its next batch to be
+encoded meanwhile."""
+_MAX_PIXELS_AT_ONCE = 400_000_000
+"""Of all masks that are worked on together: some gigabytes with what belongs to them."""
 
 _Loaded = tuple[int, TargetRef, TruthMasks]
 """A target with its masks, and its position in the unit."""
@@ -57,7 +72,8 @@ class Simulation:
     Attributes:
         initial_action: what the segmenter is given before the first click.
         seed: of everything random.
-        images_at_once: how many images' targets the policy is asked about together.
+        images_at_once: how many images' targets the policy is asked about together, at least.
+        threads: read images, search clicks and encode masks.
     """
 
     reader: DatasetReader
@@ -69,6 +85,7 @@ class Simulation:
     area_filter: AreaFilter = AreaFilter()
     seed: int = 0
     images_at_once: int = 1
+    threads: Threads = field(default_factory=Threads)
 
 
 @dataclass(frozen=True)
@@ -79,7 +96,7 @@ class SimulationRecipe:
 
     Attributes:
         make_policy: makes the policy on the worker; picklable, holds no weights.
-        single_threaded: keep OpenCV to one thread, when every core has a worker of its own.
+        num_threads: for one worker; None takes all cores of the machine it runs on.
     """
 
     reader: DatasetReader
@@ -90,7 +107,7 @@ class SimulationRecipe:
     area_filter: AreaFilter
     seed: int
     provenance: Provenance
-    single_threaded: bool
+    num_threads: int | None = None
     images_at_once: int = 1
 
     def __call__(self) -> Simulation:
@@ -99,11 +116,11 @@ class SimulationRecipe:
         Raises:
             ConfigError: whatever the segmenter or the policy finds missing.
         """
-        if self.single_threaded:
-            cv2.setNumThreads(1)
+        threads = Threads(self.num_threads or available_cores())
+        cv2.setNumThreads(threads.count)
         return Simulation(
             reader=self.reader,
-            segmenter=load_segmenter(self.segmenter),
+            segmenter=load_segmenter(self.segmenter, threads=threads),
             policy=self.make_policy(),
             limits=self.limits,
             provenance=self.provenance,
@@ -111,37 +128,120 @@ class SimulationRecipe:
             area_filter=self.area_filter,
             seed=self.seed,
             images_at_once=self.images_at_once,
+            threads=threads,
         )
 
 
 def simulate_unit(unit: WorkUnit, simulation: Simulation) -> list[Trajectory | Reject]:
     """Roll out every target of a unit; each item gives one trajectory or one reject, in order.
 
-    The targets of an image are rolled out together.
+    The targets of an image are rolled out together. Images are read ahead on threads, and encoded
+    ahead where the segmenter has a device of its own.
 
     Raises:
         AnswerError: the policy's model cannot answer; the unit can be worked on again.
     """
-    outcomes: dict[int, Trajectory | Reject] = {}
-    loaded: list[_Loaded] = []
-    for position, item in enumerate(unit.items):
-        if isinstance(item, Reject):
-            outcomes[position] = item
-            continue
-        truth = _load_truth(item, simulation)
-        if isinstance(truth, Reject):
-            outcomes[position] = truth
-        else:
-            loaded.append((position, item, truth))
-    images = [
-        list(group)
-        for _, group in groupby(loaded, key=lambda entry: (entry[1].image_path, _size_of(entry)))
+    threads = simulation.threads
+    by_image = [
+        list(group) for _, group in groupby(enumerate(unit.items), key=lambda e: _path_of(e[1]))
     ]
-    for start in range(0, len(images), simulation.images_at_once):
-        outcomes.update(
-            _simulate_images(images[start : start + simulation.images_at_once], simulation)
-        )
+    read = threads.map_ahead(
+        lambda entries: _read(entries, simulation),
+        by_image,
+        ahead=2 * threads.count if threads.count > 1 else 0,
+    )
+    outcomes: dict[int, Trajectory | Reject] = {}
+    batches = _batched(chain.from_iterable(read), outcomes, max_scenes=_images_at_once(simulation))
+    for batch in _encoded_ahead(batches, simulation):
+        outcomes.update(_roll_out(batch, simulation))
     return [outcomes[position] for position in range(len(unit.items))]
+
+
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """An image with those of its targets that have masks of one size.
+
+    Attributes:
+        targets: with the position of each in its unit.
+        encoded: what the segmenter worked out of the image ahead, or None.
+    """
+
+    image: Image
+    targets: Sequence[_Loaded]
+    encoded: Any | SegmenterError | None = None
+
+    @property
+    def num_pixels(self) -> int:
+        """Of all targets' masks together."""
+        return self.image.shape[0] * self.image.shape[1] * len(self.targets)
+
+
+def _path_of(item: WorkItem) -> str:
+    return ref_of(item).image_path
+
+
+def _read(
+    entries: Sequence[tuple[int, WorkItem]], simulation: Simulation
+) -> list[_Scene | tuple[int, Reject]]:
+    """Load an image's targets and the image itself; what cannot be loaded is a reject."""
+    found: list[_Scene | tuple[int, Reject]] = []
+    loaded: list[_Loaded] = []
+    for position, item in entries:
+        truth = item if isinstance(item, Reject) else _load_truth(item, simulation)
+        if isinstance(truth, Reject):
+            found.append((position, truth))
+        else:
+            loaded.append((position, ref_of(item), truth))
+    for _, group in groupby(loaded, key=_size_of):
+        targets = list(group)
+        image = _load_image(targets[0], simulation.reader)
+        if isinstance(image, tuple):
+            found += [(position, Reject(ref, *image)) for position, ref, _ in targets]
+        else:
+            found.append(_Scene(image, targets))
+    return found
+
+
+def _batched(
+    found: Iterable[_Scene | tuple[int, Reject]],
+    outcomes: dict[int, Trajectory | Reject],
+    *,
+    max_scenes: int,
+) -> Iterator[list[_Scene]]:
+    """Gather scenes that are rolled out together, as far as memory allows; note the rejects."""
+    batch: list[_Scene] = []
+    for item in found:
+        if isinstance(item, tuple):
+            outcomes[item[0]] = item[1]
+            continue
+        pixels = sum(scene.num_pixels for scene in batch) + item.num_pixels
+        if batch and (len(batch) == max_scenes or pixels > _MAX_PIXELS_AT_ONCE):
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
+
+
+def _encoded_ahead(
+    batches: Iterator[list[_Scene]], simulation: Simulation
+) -> Iterator[list[_Scene]]:
+    """Encode the next batch's images while this one is rolled out, if that runs elsewhere."""
+    segmenter = simulation.segmenter
+    if not isinstance(segmenter, ManyImagesSegmenter) or not segmenter.leaves_cpu_free:
+        return batches
+
+    def encode(batch: list[_Scene]) -> list[_Scene]:
+        encoded = encode_all(segmenter, [scene.image for scene in batch])
+        return [replace(s, encoded=e) for s, e in zip(batch, encoded, strict=True)]
+
+    return Threads().map_ahead(encode, batches, ahead=1)
+
+
+def _images_at_once(simulation: Simulation) -> int:
+    if isinstance(simulation.segmenter, ManyImagesSegmenter):
+        return max(simulation.images_at_once, _IMAGES_AT_ONCE)
+    return simulation.images_at_once
 
 
 def _load_truth(ref: TargetRef, simulation: Simulation) -> TruthMasks | Reject:
@@ -157,21 +257,12 @@ def _load_truth(ref: TargetRef, simulation: Simulation) -> TruthMasks | Reject:
     return masks
 
 
-def _simulate_images(
-    images: Sequence[Sequence[_Loaded]], simulation: Simulation
-) -> dict[int, Trajectory | Reject]:
+def _roll_out(scenes: Sequence[_Scene], simulation: Simulation) -> dict[int, Trajectory | Reject]:
     """Roll out the targets of several images; return what became of them by position."""
-    outcomes: dict[int, Trajectory | Reject] = {}
-    pictures: list[Picture] = []
-    positions: list[int] = []
-    for entries in images:
-        image = _load_image(entries[0], simulation.reader)
-        if isinstance(image, tuple):
-            outcomes.update({p: Reject(ref, *image) for p, ref, _ in entries})
-            continue
-        targets = [(ref, truth) for _, ref, truth in entries]
-        pictures.append(Picture(image, list(_episodes(targets, simulation))))
-        positions += [position for position, _, _ in entries]
+    pictures = [
+        Picture(scene.image, list(_episodes(scene.targets, simulation)), encoded=scene.encoded)
+        for scene in scenes
+    ]
     results = roll_out_all(
         pictures,
         segmenter=simulation.segmenter,
@@ -179,15 +270,16 @@ def _simulate_images(
         limits=simulation.limits,
         provenance=simulation.provenance,
         policy_draws_boxes=simulation.initial_action is InitialAction.POLICY_BOX,
+        threads=simulation.threads,
     )
-    refs = [episode.target.ref for picture in pictures for episode in picture.episodes]
-    flat = [outcome for group in results for outcome in group]
-    for position, ref, outcome in zip(positions, refs, flat, strict=True):
-        outcomes[position] = (
-            Reject(ref, _failure_reason(outcome), str(outcome))
-            if isinstance(outcome, SegmenterError)
-            else outcome
-        )
+    outcomes: dict[int, Trajectory | Reject] = {}
+    for scene, of_scene in zip(scenes, results, strict=True):
+        for (position, ref, _), outcome in zip(scene.targets, of_scene, strict=True):
+            outcomes[position] = (
+                Reject(ref, _failure_reason(outcome), str(outcome))
+                if isinstance(outcome, SegmenterError)
+                else outcome
+            )
     return outcomes
 
 
@@ -213,10 +305,8 @@ def _failure_reason(error: SegmenterError) -> RejectReason:
     return RejectReason.SEGMENTER_FAILED
 
 
-def _episodes(
-    targets: Sequence[tuple[TargetRef, TruthMasks]], simulation: Simulation
-) -> Iterator[Episode]:
-    for ref, masks in targets:
+def _episodes(targets: Sequence[_Loaded], simulation: Simulation) -> Iterator[Episode]:
+    for _, ref, masks in targets:
         ignore = masks.ignore if masks.ignore is not None and masks.ignore.any() else None
         yield Episode(
             target=Target(

@@ -16,7 +16,7 @@ from transforms.policies.checkpoint_loading import LoadedCheckpoint, load_checkp
 from transforms.policies.checkpoint_processor import render_question
 from transforms.protocols import Question
 from transforms.randomness import target_rng
-from transforms.segmenter_calls import is_out_of_memory
+from transforms.segmenter_session import is_out_of_memory
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 DTYPES: tuple[Dtype, ...] = ("auto", "float32", "bfloat16", "float16")

@@ -20,9 +20,9 @@ class OraclePolicy:
 
     def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
         """Return the oracle's click of each state, a finish where no error is left."""
-        return [_next_action(state) for state in states]
+        return [self.next_action(state) for state in states]
 
-
-def _next_action(state: State) -> Click | Finish:
-    click = oracle_click(state.mask, state.truth, ignore=state.ignore, clicked=state.clicks)
-    return Finish(StopReason.NO_ERROR_LEFT) if click is None else click
+    def next_action(self, state: State) -> Click | Finish:
+        """Return the oracle's click, a finish where no error is left."""
+        click = oracle_click(state.mask, state.truth, ignore=state.ignore, clicked=state.clicks)
+        return Finish(StopReason.NO_ERROR_LEFT) if click is None else click

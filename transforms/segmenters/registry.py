@@ -13,6 +13,7 @@ from typing import Any
 from transforms.errors import ConfigError
 from transforms.protocols import Describable, Segmenter
 from transforms.storage import LocalStorage, Storage
+from transforms.threads import Threads
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class SegmenterOptions:
         name: a key of `SEGMENTERS`, or `package.module:Class`.
         checkpoint: path of the weights, for tools that have some.
         device: a torch device or "auto", for tools that run on one.
-        arguments: further keyword arguments of a dotted class.
+        arguments: further keyword arguments of a dotted class, or settings of a tool by name.
         storage: where `checkpoint` lies.
     """
 
@@ -34,16 +35,34 @@ class SegmenterOptions:
     storage: Storage = field(default_factory=LocalStorage)
 
 
-def _build_embedded(options: SegmenterOptions) -> Segmenter:
+def _build_embedded(options: SegmenterOptions, threads: Threads) -> Segmenter:
     from transforms.segmenters.embedded import EmbeddedSegmenter
 
+    _refuse_arguments(options)
     return EmbeddedSegmenter()
 
 
-def _build_sam(options: SegmenterOptions) -> Segmenter:
+def _build_sam(options: SegmenterOptions, threads: Threads) -> Segmenter:
     from transforms.segmenters.sam import SamSegmenter
+    from transforms.segmenters.sam_options import SamOptions
 
-    return SamSegmenter(options.checkpoint, device=options.device, storage=options.storage)
+    return SamSegmenter(
+        options.checkpoint,
+        device=options.device,
+        options=SamOptions.of(options.arguments),
+        storage=options.storage,
+        threads=threads,
+    )
+
+
+def _refuse_arguments(options: SegmenterOptions) -> None:
+    if options.arguments:
+        raise ConfigError(
+            [
+                f"--segmenter-arg {name}: the segmenter {options.name!r} has no settings"
+                for name in options.arguments
+            ]
+        )
 
 
 @dataclass(frozen=True)
@@ -53,11 +72,14 @@ class SegmenterEntry:
     Attributes:
         summary: one line for the help.
         one_per_core: whether a worker on each core is sensible by default.
+        unit_size: targets per checkpoint by default; a tool that works on many images at once
+            wants many.
     """
 
     summary: str
-    build: Callable[[SegmenterOptions], Segmenter]
+    build: Callable[[SegmenterOptions, Threads], Segmenter]
     one_per_core: bool
+    unit_size: int = 16
 
 
 SEGMENTERS: Mapping[str, SegmenterEntry] = {
@@ -65,7 +87,10 @@ SEGMENTERS: Mapping[str, SegmenterEntry] = {
         "graph cuts on colour and contrast; no weights, CPU", _build_embedded, one_per_core=True
     ),
     "sam": SegmenterEntry(
-        "Segment Anything, ViT-B/L/H by --checkpoint; CPU or GPU", _build_sam, one_per_core=False
+        "Segment Anything, ViT-B/L/H by --checkpoint; CPU or GPU",
+        _build_sam,
+        one_per_core=False,
+        unit_size=128,
     ),
 }
 
@@ -87,8 +112,11 @@ def check_segmenter_name(name: str) -> str | None:
     )
 
 
-def load_segmenter(options: SegmenterOptions) -> Segmenter:
+def load_segmenter(options: SegmenterOptions, *, threads: Threads | None = None) -> Segmenter:
     """Build a segmenter.
+
+    Args:
+        threads: for a tool that can use some; None leaves it the caller's alone.
 
     Raises:
         ConfigError: unknown name, import failure, a class that does not fit the protocol, or
@@ -97,7 +125,7 @@ def load_segmenter(options: SegmenterOptions) -> Segmenter:
     if (problem := check_segmenter_name(options.name)) is not None:
         raise ConfigError([problem])
     if options.name in SEGMENTERS:
-        return SEGMENTERS[options.name].build(options)
+        return SEGMENTERS[options.name].build(options, threads or Threads())
     segmenter_class = _import_class(options.name)
     try:
         segmenter = segmenter_class(**_accepted_arguments(segmenter_class, options))

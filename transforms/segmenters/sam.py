@@ -1,4 +1,4 @@
-"""The Segment Anything Model through the package segment-anything.
+"""The Segment Anything Model with segment-anything's weights, for many images and targets at once.
 
 Every prediction asks for three masks and keeps the one with the best predicted IoU; its
 low-resolution logits go back in with the next click, as in the authors' own interactive use
@@ -7,30 +7,27 @@ low-resolution logits go back in with the next click, as in the authors' own int
 
 from __future__ import annotations
 
-import hashlib
-import io
-import pickle
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from transforms.errors import ConfigError
-from transforms.protocols import Image, Prediction, Request
+from transforms.mask_upsampling import Upsampling
+from transforms.protocols import Image, Mask, Prediction, Request
 from transforms.records import Box, Click
+from transforms.segmenters.embedding_store import EmbeddingStore, StoreLimits, embedding_key
+from transforms.segmenters.sam_checkpoint import Description, describe_model, load_sam
+from transforms.segmenters.sam_options import SamOptions
+from transforms.segmenters.torch_device import resolve_device
 from transforms.storage import LocalStorage, Storage
+from transforms.threads import Threads
 
 if TYPE_CHECKING:
     import torch
     from segment_anything.modeling import Sam
 
-OFFICIAL_CHECKPOINTS = {
-    "vit_b": "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth",
-    "vit_l": "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_l_0b3195.pth",
-    "vit_h": "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_h_4b8939.pth",
-}
-_MODEL_TYPE_OF_WIDTH = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
-_PATCH_EMBEDDING = "image_encoder.patch_embed.proj.weight"
+    from transforms.segmenters.sam_decoder import EncodedImage
+
+_PAIRS_AT_ONCE = 64
 
 
 class SamSegmenter:
@@ -40,7 +37,9 @@ class SamSegmenter:
         checkpoint: path of the official `.pth` file, ViT-B, ViT-L or ViT-H; which of them it is
             is read off the weights.
         device: a torch device, or "auto" for CUDA where there is one.
+        options: precision, compilation, kept embeddings.
         storage: where `checkpoint` lies.
+        threads: resize pictures and masks; None uses the caller's alone.
 
     Raises:
         ConfigError: no such file, not a SAM checkpoint, packages missing, or no such device.
@@ -51,45 +50,49 @@ class SamSegmenter:
         checkpoint: str | None = None,
         *,
         device: str = "auto",
+        options: SamOptions | None = None,
         storage: Storage | None = None,
+        threads: Threads | None = None,
     ) -> None:
-        storage = storage or LocalStorage()
-        if not checkpoint or not storage.is_file(checkpoint):
-            raise ConfigError([_missing_checkpoint(checkpoint)])
-        data = storage.read_bytes(checkpoint)
-        model, model_type = _load_model(data, name=checkpoint)
-        self._use(model, device=device)
-        self._description: dict[str, str | int | float | bool | None] = {
-            "model_type": model_type,
-            "weights_sha256": hashlib.sha256(data).hexdigest(),
-        }
+        model, description = load_sam(checkpoint, storage=storage or LocalStorage())
+        self._use(model, description, device=device, options=options, threads=threads)
 
     @classmethod
-    def from_model(cls, model: Sam, *, device: str = "cpu") -> SamSegmenter:
-        """Wrap a model of segment-anything's own classes, for tests and modified models."""
+    def from_model(
+        cls,
+        model: Sam,
+        *,
+        device: str = "cpu",
+        options: SamOptions | None = None,
+        threads: Threads | None = None,
+    ) -> SamSegmenter:
+        """Take over a model of segment-anything's own classes; its encoder is rebuilt for speed."""
         segmenter = cls.__new__(cls)
-        segmenter._use(model, device=device)
-        segmenter._description = {"model_type": "custom", "weights_sha256": _state_sha256(model)}
+        segmenter._use(
+            model, describe_model(model), device=device, options=options, threads=threads
+        )
         return segmenter
 
     def describe(self) -> Mapping[str, str | int | float | bool | None]:
-        """Return the model type and the sha256 of the weights."""
+        """Return the model type, the sha256 of the weights, and settings that change masks."""
         return dict(self._description)
+
+    @property
+    def leaves_cpu_free(self) -> bool:
+        """Whether the model runs on another device than the CPU."""
+        return self._device.type != "cpu"
 
     def set_image(self, image: Image) -> None:
         """Encode the picture once for all predictions that follow."""
-        self._predictor.set_image(image)
+        self._current = self.encode_images([image])[0]
 
-    def held_image(self) -> Any:
-        """Return the picture's embedding with its size before and after SAM's resize."""
-        predictor = self._predictor
-        return predictor.features, predictor.original_size, predictor.input_size
+    def held_image(self) -> EncodedImage:
+        """Return the picture as it was encoded."""
+        return self._held()
 
-    def hold_image(self, held: Any) -> None:
+    def hold_image(self, held: EncodedImage) -> None:
         """Take up an earlier picture without encoding it again."""
-        predictor = self._predictor
-        predictor.features, predictor.original_size, predictor.input_size = held
-        predictor.is_image_set = True
+        self._current = held
 
     def predict(
         self,
@@ -108,172 +111,118 @@ class SamSegmenter:
         return self.predict_batch([Request(clicks=tuple(clicks), box=box, feedback=feedback)])[0]
 
     def predict_batch(self, requests: Sequence[Request]) -> list[Prediction]:
-        """Segment several objects of the picture in one decoder call for each kind of prompt.
+        """Segment several objects of the picture in one decoder call for each kind of prompt."""
+        held = self._held()
+        return self.predict_many([(held, request) for request in requests])
+
+    def encode_images(self, images: Sequence[Image]) -> list[EncodedImage]:
+        """Encode pictures, or find them in the store."""
+        if self._store is None:
+            return self._encoder.encode(images)
+        return self._recall(self._store, images)
+
+    def predict_many(self, pairs: Sequence[tuple[EncodedImage, Request]]) -> list[Prediction]:
+        """Segment objects of many pictures in one decoder call for each kind of prompt.
 
         Requests of one kind agree in the number of clicks and in whether they carry a box and
         feedback, so that no prompt has to be padded.
         """
         kinds: dict[tuple[int, bool, bool], list[int]] = {}
-        for index, request in enumerate(requests):
+        for index, (_, request) in enumerate(pairs):
             kind = (len(request.clicks), request.box is not None, request.feedback is not None)
             kinds.setdefault(kind, []).append(index)
         answers: dict[int, Prediction] = {}
         for indices in kinds.values():
-            answers.update(zip(indices, self._decode([requests[i] for i in indices]), strict=True))
-        return [answers[i] for i in range(len(requests))]
+            for start in range(0, len(indices), _PAIRS_AT_ONCE):
+                chunk = indices[start : start + _PAIRS_AT_ONCE]
+                answers.update(zip(chunk, self._decode([pairs[i] for i in chunk]), strict=True))
+        return [answers[i] for i in range(len(pairs))]
 
-    def _use(self, model: Sam, *, device: str) -> None:
-        from segment_anything import SamPredictor
+    def _use(
+        self,
+        model: Sam,
+        description: Description,
+        *,
+        device: str,
+        options: SamOptions | None,
+        threads: Threads | None,
+    ) -> None:
+        from transforms.segmenters.sam_decoder import SamDecoder
+        from transforms.segmenters.sam_encoder import SamEncoder
 
-        self._model = model.to(_resolve_device(device)).eval().requires_grad_(False)
-        self._predictor = SamPredictor(self._model)
-
-    def _decode(self, requests: Sequence[Request]) -> list[Prediction]:
-        import torch
-
-        if not requests[0].clicks and requests[0].box is None:
-            raise ValueError("SAM needs at least one click or a box")
-        with torch.inference_mode():
-            sparse, dense = self._model.prompt_encoder(
-                points=self._point_prompts(requests),
-                boxes=self._box_prompts(requests),
-                masks=self._mask_prompts(requests),
+        options = options or SamOptions()
+        self._device = resolve_device(device)
+        if options.cuda_graphs and self._device.type != "cuda":
+            raise ConfigError(
+                [f"cuda_graphs needs a CUDA device, this one is {self._device}; leave it out"]
             )
-            logits, scores = self._model.mask_decoder(
-                image_embeddings=self._predictor.features,
-                image_pe=self._model.prompt_encoder.get_dense_pe(),
-                sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense,
-                multimask_output=True,
-            )
-            rows = torch.arange(len(requests), device=logits.device)
-            best = scores.argmax(dim=1)
-            low_res_logits = logits[rows, best][:, None]
-            full = self._model.postprocess_masks(
-                low_res_logits, self._predictor.input_size, self._predictor.original_size
-            )
-            masks = (full[:, 0] > self._model.mask_threshold).cpu().numpy()
-            best_scores = scores[rows, best].float().cpu().numpy()
+        self._threads = threads or Threads()
+        self._description: Description = {**description, **options.identity()}
+        self._store_identity = str(sorted(self._description.items()))
+        self._threshold = model.mask_threshold
+        model = model.to(self._device).eval().requires_grad_(False)
+        self._decoder = SamDecoder(model)
+        self._encoder = SamEncoder(
+            model,
+            bf16=options.precision == "bf16",
+            half_embeddings=options.embeddings == "float16",
+            batch_size=options.encoder_batch or (4 if self.leaves_cpu_free else 1),
+            compile_mode=options.compile_mode,
+            threads=self._threads,
+        )
+        limits = StoreLimits(
+            device_bytes=options.bytes_of("device_gb"),
+            host_bytes=options.bytes_of("memory_gb"),
+            folder=options.store,
+            folder_bytes=options.bytes_of("store_gb"),
+        )
+        keeps = options.keeps_embeddings
+        self._store = EmbeddingStore(limits, device=self._device) if keeps else None
+        self._current: EncodedImage | None = None
+
+    def _held(self) -> EncodedImage:
+        if self._current is None:
+            raise ValueError("SAM has no picture yet; call set_image first")
+        return self._current
+
+    def _recall(self, store: EmbeddingStore, images: Sequence[Image]) -> list[EncodedImage]:
+        """Take what the store holds and encode the rest together."""
+        keys = self._threads.map(
+            lambda image: embedding_key(image, identity=self._store_identity), images
+        )
+        found: dict[int, EncodedImage] = {}
+        for index, key in enumerate(keys):
+            embedding = store.get(key)
+            if embedding is not None:
+                found[index] = self._encoder.describe(images[index], embedding)
+        missing = [index for index in range(len(images)) if index not in found]
+        for index, encoded in zip(
+            missing, self._encoder.encode([images[i] for i in missing]), strict=True
+        ):
+            store.put(keys[index], encoded.embedding)
+            found[index] = encoded
+        return [found[index] for index in range(len(images))]
+
+    def _decode(self, pairs: Sequence[tuple[EncodedImage, Request]]) -> list[Prediction]:
+        images = [image for image, _ in pairs]
+        decoded = self._decoder.decode(images, [request for _, request in pairs])
+        logits = decoded.low_res_logits[:, 0].cpu().numpy()
+        scores = decoded.scores.tolist()
+        ways = {image: self._upsampling(image, logits.shape[-1]) for image in set(images)}
+
+        def mask(index: int) -> Mask:
+            return ways[images[index]].mask(logits[index], threshold=self._threshold)
+
+        masks = self._threads.map(mask, range(len(pairs)))
         return [
-            Prediction(mask=masks[i], score=float(best_scores[i]), feedback=low_res_logits[i])
-            for i in range(len(requests))
+            Prediction(mask=masks[i], score=scores[i], feedback=decoded.low_res_logits[i])
+            for i in range(len(pairs))
         ]
 
-    def _point_prompts(
-        self, requests: Sequence[Request]
-    ) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Return `point_coords` (N, t, 2) in the encoder's pixels and `point_labels` (N, t)."""
-        import torch
-
-        if not requests[0].clicks:
-            return None
-        coords = np.array([[(c.x, c.y) for c in r.clicks] for r in requests], dtype=np.float64)
-        labels = np.array([[c.is_positive for c in r.clicks] for r in requests], dtype=np.int64)
-        scaled = self._predictor.transform.apply_coords(coords, self._predictor.original_size)
-        device = self._predictor.device
-        return (
-            torch.as_tensor(scaled, dtype=torch.float32, device=device),
-            torch.as_tensor(labels, device=device),
+    def _upsampling(self, image: EncodedImage, logits_size: int) -> Upsampling:
+        return Upsampling.of(
+            logits_size=logits_size,
+            square_size=self._encoder.size,
+            resized_hw=image.resized_hw,
+            size_hw=image.size_hw,
         )
-
-    def _box_prompts(self, requests: Sequence[Request]) -> torch.Tensor | None:
-        """Return corners (N, 4) in the encoder's pixels."""
-        import torch
-
-        if any(r.box is None for r in requests):
-            return None
-        corners = np.array(
-            [(b.x0, b.y0, b.x1, b.y1) for b in (r.box for r in requests) if b], dtype=np.float64
-        )
-        scaled = self._predictor.transform.apply_boxes(corners, self._predictor.original_size)
-        return torch.as_tensor(scaled, dtype=torch.float32, device=self._predictor.device)
-
-    def _mask_prompts(self, requests: Sequence[Request]) -> torch.Tensor | None:
-        """Return the previous low-resolution logits (N, 1, 256, 256)."""
-        import torch
-
-        if any(r.feedback is None for r in requests):
-            return None
-        return torch.stack([r.feedback for r in requests]).to(self._predictor.device)
-
-
-def _load_model(data: bytes, *, name: str) -> tuple[Sam, str]:
-    try:
-        import torch
-
-        from transforms.torchvision_ops import ensure_importable
-
-        ensure_importable()
-        from segment_anything import sam_model_registry
-    except ImportError as error:
-        raise ConfigError(
-            [
-                f"the segmenter 'sam' needs the package {error.name!r}, which is not installed; "
-                "run `make install-sam`, or pip install 'hlmat[sam]'"
-            ]
-        ) from error
-    try:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        raise ConfigError(
-            [
-                f"{name} cannot be read as a checkpoint of plain tensors: "
-                f"{str(error).splitlines()[0]}; expected an official SAM file, for instance "
-                f"{OFFICIAL_CHECKPOINTS['vit_b']}"
-            ]
-        ) from error
-    width = _patch_embedding_width(state)
-    model_type = _MODEL_TYPE_OF_WIDTH.get(width or 0)
-    if model_type is None:
-        raise ConfigError(
-            [
-                f"{name} is not a SAM checkpoint: expected {_PATCH_EMBEDDING!r} of width "
-                f"{sorted(_MODEL_TYPE_OF_WIDTH)}, got {width or 'no such tensor'}"
-            ]
-        )
-    model = sam_model_registry[model_type](checkpoint=None)
-    try:
-        model.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise ConfigError(
-            [f"{name} does not fit SAM {model_type}: {' '.join(str(error).split())[:300]}"]
-        ) from error
-    return model, model_type
-
-
-def _patch_embedding_width(state: Any) -> int | None:
-    weight = state.get(_PATCH_EMBEDDING) if isinstance(state, Mapping) else None
-    return int(weight.shape[0]) if weight is not None and hasattr(weight, "shape") else None
-
-
-def _missing_checkpoint(checkpoint: str | None) -> str:
-    where = "\n".join(f"  {name}: {url}" for name, url in OFFICIAL_CHECKPOINTS.items())
-    what = f"there is no checkpoint at {checkpoint!r}" if checkpoint else "no checkpoint was given"
-    return (
-        f"segmenter 'sam': {what}; download one of the official files and pass its path with "
-        f"--checkpoint:\n{where}"
-    )
-
-
-def _resolve_device(device: str) -> torch.device:
-    import torch
-
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-    except RuntimeError as error:
-        raise ConfigError([f"{device!r} is no torch device; use cpu, cuda or cuda:N"]) from error
-    if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            [f"device {device!r} was asked for, but this torch sees no CUDA device; use cpu"]
-        )
-    return resolved
-
-
-def _state_sha256(model: Sam) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -1,0 +1,95 @@
+"""Pictures of any size with several objects, as JPEG files, for timing the whole worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from transforms.images import decode_image
+from transforms.protocols import Image, Mask, TruthMasks
+from transforms.records import Reject, TargetRef
+
+
+@dataclass(frozen=True)
+class DrawnScenes:
+    """A data set reader over pictures that `draw` wrote.
+
+    Attributes:
+        folder: holds the JPEG files.
+        size_hw: of each picture.
+        images: how many there are.
+        targets: how many there are in all, spread evenly over the images.
+    """
+
+    folder: Path
+    size_hw: tuple[int, int]
+    images: int
+    targets: int
+    name: str = "drawn"
+    split: str = "all"
+
+    def draw(self) -> None:
+        """Write the pictures: coloured objects on a textured ground."""
+        for index in range(self.images):
+            rng = np.random.default_rng(index)
+            height, width = self.size_hw
+            coarse = rng.integers(40, 216, (height // 40 + 2, width // 40 + 2, 3), dtype=np.uint8)
+            picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+            for number in range(self._targets_of(index)):
+                picture[self._mask(index, number)] = rng.integers(0, 256, 3)
+            grain = rng.integers(0, 24, (height, width, 1), dtype=np.uint8)
+            cv2.imwrite(str(self.folder / f"{index}.jpg"), cv2.add(picture, np.tile(grain, 3)))
+
+    def describe_layout(self) -> str:
+        return f"{self.images} drawn pictures"
+
+    def read_targets(self) -> Iterator[TargetRef | Reject]:
+        for index in range(self.images):
+            for number in range(self._targets_of(index)):
+                yield TargetRef(
+                    target_id=f"{index}-{number}",
+                    dataset=self.name,
+                    split=self.split,
+                    image_path=f"{index}.jpg",
+                    image_name=f"{index}.jpg",
+                    image_id=None,
+                    object_id=number,
+                    expressions=("the object",),
+                    truth_ref=f"{index} {number}",
+                    licence="drawn",
+                )
+
+    def load_truth(self, ref: TargetRef) -> TruthMasks:
+        index, number = map(int, ref.truth_ref.split())
+        return TruthMasks(self._mask(index, number))
+
+    def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
+        data = (self.folder / image_path).read_bytes()
+        return decode_image(data, name=image_path, size_hw=size_hw)
+
+    def _targets_of(self, index: int) -> int:
+        return (index + 1) * self.targets // self.images - index * self.targets // self.images
+
+    def _mask(self, index: int, number: int) -> Mask:
+        rng = np.random.default_rng((index, number))
+        height, width = self.size_hw
+        canvas = np.zeros(self.size_hw, dtype=np.uint8)
+        centre = rng.uniform(0.2, 0.8, 2) * (width, height)
+        for _ in range(3):
+            at = centre + rng.uniform(-0.1, 0.1, 2) * (width, height)
+            axes = rng.uniform(0.05, 0.2, 2) * (width, height)
+            cv2.ellipse(
+                canvas,
+                (int(at[0]), int(at[1])),
+                (int(axes[0]), int(axes[1])),
+                float(rng.uniform(0, 180)),
+                0,
+                360,
+                1,
+                -1,
+            )
+        return canvas.view(np.bool_)

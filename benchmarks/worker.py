@@ -1,0 +1,254 @@
+"""Time the SAM worker against a plain loop: same targets, same weights, same device, one process.
+
+    python -m benchmarks.worker --model tiny --pictures ecssd --images 100
+    python -m benchmarks.worker --model vit_b --pictures 640x480 --images 4 --targets 10 \\
+        --segmenter-arg precision=bf16
+    python -m benchmarks.worker --memory --images 4000 --targets 10000
+
+Weights are random, so masks are noise: every target is clicked to the last click, and stop rules
+that look at the IoU are off for both. The plain loop encodes the picture for every object anew;
+its second figure is that of a loop which shares it. Trajectories agree where every click is the
+same; where rounding flips a pixel of a mask made of noise, later clicks may part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import re
+import resource
+import tempfile
+import time
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.drawn_scenes import DrawnScenes
+from benchmarks.plain_loop import PlainLoop, PlainStep
+from benchmarks.random_sam import MODELS, encoder_flops, random_sam
+from benchmarks.timed_parts import PartTimes, TimedPolicy, TimedReader, TimedSam
+from transforms.masks import decode_rle, mask_iou
+from transforms.policies.oracle import OraclePolicy
+from transforms.protocols import DatasetReader
+from transforms.readers.reader_options import ReaderOptions
+from transforms.readers.registry import open_reader
+from transforms.records import Click, Provenance, TargetRef, Trajectory
+from transforms.rollout import Limits
+from transforms.segmenters.sam import SamSegmenter
+from transforms.segmenters.sam_options import SamOptions
+from transforms.simulation import Simulation, simulate_unit
+from transforms.threads import Threads, available_cores
+from transforms.work_units import WorkUnit, plan_units
+
+_UNIT_SIZE = 128
+_PROVENANCE = Provenance("sam", "", "oracle", 0, "benchmark")
+
+
+def main() -> None:
+    """Print both speeds, their ratio, the agreement, the parts, the encoder's share of the peak."""
+    arguments = _parser().parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        reader = _reader(arguments, Path(folder))
+        if arguments.memory:
+            _follow_memory(arguments, reader)
+        else:
+            _compare(arguments, reader)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", choices=MODELS, default="tiny")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--pictures", default="400x300", help="WIDTHxHEIGHT drawn, or ecssd")
+    parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--images", type=int, default=40)
+    parser.add_argument("--targets", type=int, help="of drawn pictures (one an image)")
+    parser.add_argument("--plain-targets", type=int, help="time the plain loop on the first N")
+    parser.add_argument("--max-clicks", type=int, default=5)
+    parser.add_argument("--segmenter-arg", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--memory", action="store_true", help="follow the memory, no plain loop")
+    return parser
+
+
+def _reader(arguments: argparse.Namespace, folder: Path) -> DatasetReader:
+    if arguments.pictures == "ecssd":
+        return open_reader("ecssd", ReaderOptions(data_root=str(arguments.shared / "hqseg44k")))
+    size = re.fullmatch(r"(\d+)x(\d+)", arguments.pictures)
+    if size is None:
+        raise SystemExit(f"--pictures {arguments.pictures!r}: expected WIDTHxHEIGHT or ecssd")
+    scenes = DrawnScenes(
+        folder,
+        size_hw=(int(size[2]), int(size[1])),
+        images=arguments.images,
+        targets=arguments.targets or arguments.images,
+    )
+    scenes.draw()
+    return scenes
+
+
+def _units(arguments: argparse.Namespace, reader: DatasetReader) -> list[WorkUnit]:
+    count = arguments.targets or arguments.images
+    items = islice(reader.read_targets(), count)
+    return list(plan_units(items, unit_size=_UNIT_SIZE, fingerprint="benchmark"))
+
+
+def _simulation(
+    segmenter: Any, reader: Any, policy: Any, *, max_clicks: int, threads: Threads
+) -> Simulation:
+    return Simulation(
+        reader=reader,
+        segmenter=segmenter,
+        policy=policy,
+        limits=Limits(max_clicks=max_clicks, target_iou=None, stop_on_no_gain=False),
+        provenance=_PROVENANCE,
+        threads=threads,
+    )
+
+
+def _options(pairs: Sequence[str]) -> SamOptions:
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        key, _, text = pair.partition("=")
+        values[key] = {"true": True, "false": False}.get(text, text)
+        if text.isdigit():
+            values[key] = int(text)
+    return SamOptions.of(values)
+
+
+def _compare(arguments: argparse.Namespace, reader: DatasetReader) -> None:
+    model = random_sam(arguments.model).to(arguments.device)
+    flops = encoder_flops(copy.deepcopy(model))
+    threads = Threads(available_cores())
+    segmenter = SamSegmenter.from_model(
+        copy.deepcopy(model),
+        device=arguments.device,
+        options=_options(arguments.segmenter_arg),
+        threads=threads,
+    )
+    times = PartTimes()
+    simulation = _simulation(
+        TimedSam(segmenter, times),
+        TimedReader(reader, times),
+        TimedPolicy(OraclePolicy(), times),
+        max_clicks=arguments.max_clicks,
+        threads=threads,
+    )
+    units = _units(arguments, reader)
+    refs = [item for unit in units for item in unit.items if isinstance(item, TargetRef)]
+    plain_refs = refs[: arguments.plain_targets]
+
+    # Compiled kernels and grown memory pools are not what is compared.
+    warm = next(plan_units(refs[:3], unit_size=3, fingerprint="warm"))
+    simulate_unit(warm, simulation)
+    plain = PlainLoop(model, reader=reader, max_clicks=arguments.max_clicks)
+    plain.trajectory(refs[0])
+    times.clear()
+
+    started = time.perf_counter()
+    made = [outcome for unit in units for outcome in simulate_unit(unit, simulation)]
+    worker_s = (time.perf_counter() - started) / len(refs)
+    plain_s, theirs = _time_plain(plain, plain_refs)
+    sharing = PlainLoop(model, reader=reader, max_clicks=arguments.max_clicks, share_images=True)
+    sharing_s, _ = _time_plain(sharing, plain_refs)
+
+    ours = [outcome for outcome in made if isinstance(outcome, Trajectory)]
+    print(f"{arguments.model} on {arguments.device}, {arguments.pictures}, {len(refs)} targets")
+    print(f"plain loop           {1 / plain_s:10.2f} trajectories/s  (first {len(plain_refs)})")
+    print(f"plain, image shared  {1 / sharing_s:10.2f} trajectories/s")
+    print(f"worker               {1 / worker_s:10.2f} trajectories/s  (of {len(ours)})")
+    print(f"ratio {plain_s / worker_s:.1f}, to the loop that shares {sharing_s / worker_s:.1f}")
+    _print_agreement(ours[: len(theirs)], theirs)
+    times.print(total_s=worker_s * len(refs))
+    _print_encoder(flops, times, device=arguments.device)
+    _print_memory(arguments.device)
+
+
+def _time_plain(loop: PlainLoop, refs: Sequence[TargetRef]) -> tuple[float, list[list[PlainStep]]]:
+    """Return the seconds per trajectory and the trajectories."""
+    started = time.perf_counter()
+    trajectories = [loop.trajectory(ref) for ref in refs]
+    return (time.perf_counter() - started) / len(refs), trajectories
+
+
+def _print_agreement(ours: Sequence[Trajectory], theirs: Sequence[list[PlainStep]]) -> None:
+    """Compare steps up to the first click that differs."""
+    same_clicks = 0
+    ious: list[float] = []
+    for our, their in zip(ours, theirs, strict=True):
+        clicks = [step.action for step in our.steps if isinstance(step.action, Click)]
+        same_clicks += clicks == [click for click, _, _ in their]
+        for step, (click, mask, _) in zip(our.steps, their, strict=False):
+            if step.action != click:
+                break
+            ious.append(mask_iou(decode_rle(step.mask), decode_rle(mask)))
+    print(
+        f"all clicks the same in {same_clicks} of {len(theirs)}; masks after the same clicks: "
+        f"IoU mean {np.mean(ious):.6f}, least {np.min(ious):.6f}"
+    )
+
+
+def _print_encoder(flops: int, times: PartTimes, *, device: str) -> None:
+    achieved = flops * times.images / times.seconds["encode images"] / 1e12
+    print(f"encoder: {flops / 1e12:.3f} TFLOP an image, {achieved:.3f} TFLOP/s achieved")
+    for precision in (torch.bfloat16, torch.float32):
+        peak = _matrix_product_flops(device, precision) / 1e12
+        name = str(precision).removeprefix("torch.")
+        print(f"  {achieved / peak:6.1%} of a {name} matrix product ({peak:.3f} TFLOP/s)")
+
+
+def _matrix_product_flops(device: str, precision: torch.dtype) -> float:
+    """Return the best of some products of large square matrices, in FLOP/s."""
+    side = 2048 if device == "cpu" else 8192
+    a = torch.randn(side, side, device=device, dtype=precision)
+    seconds = []
+    for _ in range(6):
+        _wait(device)
+        started = time.perf_counter()
+        _ = a @ a
+        _wait(device)
+        seconds.append(time.perf_counter() - started)
+    return 2 * side**3 / min(seconds)
+
+
+def _wait(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize(device)
+
+
+def _print_memory(device: str) -> None:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"peak memory {peak:.0f} MiB", end="")
+    if device != "cpu":
+        print(
+            f", of the device {torch.cuda.max_memory_allocated(device) / 1024**2:.0f} MiB", end=""
+        )
+    print()
+
+
+def _follow_memory(arguments: argparse.Namespace, reader: DatasetReader) -> None:
+    """Work through all units and print the resident memory on the way."""
+    threads = Threads(available_cores())
+    segmenter = SamSegmenter.from_model(
+        random_sam(arguments.model),
+        device=arguments.device,
+        options=_options(arguments.segmenter_arg),
+        threads=threads,
+    )
+    simulation = _simulation(
+        segmenter, reader, OraclePolicy(), max_clicks=arguments.max_clicks, threads=threads
+    )
+    done = 0
+    for number, unit in enumerate(_units(arguments, reader)):
+        done += len(simulate_unit(unit, simulation))
+        if number % 8 == 0:
+            status = Path("/proc/self/status").read_text(encoding="ascii")
+            resident = re.search(r"VmRSS:\s+(\d+)", status)
+            print(f"{done:6d} targets, {int(resident[1]) // 1024 if resident else 0} MiB resident")
+
+
+if __name__ == "__main__":
+    main()
