@@ -151,6 +151,8 @@ def _compare(arguments: argparse.Namespace, reader: DatasetReader) -> None:
     started = time.perf_counter()
     made = [outcome for unit in units for outcome in simulate_unit(unit, simulation)]
     worker_s = (time.perf_counter() - started) / len(refs)
+    # The worker holds PyTorch to one thread in each of its own.
+    torch.set_num_threads(available_cores())
     plain_s, theirs = _time_plain(plain, plain_refs)
     sharing = PlainLoop(model, reader=reader, max_clicks=arguments.max_clicks, share_images=True)
     sharing_s, _ = _time_plain(sharing, plain_refs)

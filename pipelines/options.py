@@ -104,7 +104,8 @@ def fingerprint_of(config: Mapping[str, Any]) -> str:
 def add_trajectories_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `hlmat trajectories`; values are checked together afterwards."""
     add_data_arguments(parser)
-    add_segmenter_arguments(parser)
+    # Where a model clicks, --model is that model.
+    add_segmenter_arguments(parser, names=("--checkpoint", "--model"))
     clicks = parser.add_argument_group("clicks")
     clicks.add_argument(
         "--policy", metavar="P", default="oracle", help=f"one of: {', '.join(POLICIES)} (oracle)"
@@ -165,8 +166,14 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags that choose the tool which answers clicks."""
+def add_segmenter_arguments(
+    parser: argparse.ArgumentParser, *, names: Sequence[str] = ("--checkpoint",)
+) -> None:
+    """Declare the flags that choose the tool which answers clicks.
+
+    Args:
+        names: of the flag for its weights.
+    """
     tool = parser.add_argument_group("segmenter")
     tool.add_argument(
         "--segmenter",
@@ -174,14 +181,14 @@ def add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
         default="embedded",
         help=f"{', '.join(SEGMENTERS)}, or package.module:Class of your own (embedded)",
     )
-    tool.add_argument("--checkpoint", metavar="FILE", help="the segmenter's weights")
+    tool.add_argument(*names, dest="checkpoint", metavar="PATH", help="the segmenter's weights")
     tool.add_argument("--device", metavar="DEV", default="auto", help="cpu, cuda, cuda:N (auto)")
     tool.add_argument(
         "--segmenter-arg",
         metavar="KEY=JSON",
         action="append",
         default=[],
-        help="a setting of sam or hf, an argument of your own class; repeatable",
+        help="a setting of sam, or an argument of your own class; repeatable",
     )
 
 

@@ -55,6 +55,20 @@ def _build_sam(options: SegmenterOptions, threads: Threads) -> Segmenter:
     )
 
 
+def _build_simpleclick(options: SegmenterOptions, threads: Threads) -> Segmenter:
+    from transforms.segmenters.simpleclick import SimpleClick
+
+    _refuse_arguments(options)
+    return SimpleClick(options.checkpoint, device=options.device, storage=options.storage)
+
+
+def _build_hf(options: SegmenterOptions, threads: Threads) -> Segmenter:
+    from transforms.segmenters.hugging_face import HuggingFaceSegmenter
+
+    _refuse_arguments(options)
+    return HuggingFaceSegmenter(options.checkpoint, device=options.device)
+
+
 def _refuse_arguments(options: SegmenterOptions) -> None:
     if options.arguments:
         raise ConfigError(

@@ -8,6 +8,7 @@ low-resolution logits go back in with the next click, as in the authors' own int
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from transforms.errors import ConfigError
@@ -15,6 +16,7 @@ from transforms.mask_upsampling import Upsampling
 from transforms.protocols import Image, Mask, Prediction, Request
 from transforms.records import Box, Click
 from transforms.segmenters.embedding_store import EmbeddingStore, StoreLimits, embedding_key
+from transforms.segmenters.request_kinds import batches_of_one_kind
 from transforms.segmenters.sam_checkpoint import Description, describe_model, load_sam
 from transforms.segmenters.sam_options import SamOptions
 from transforms.segmenters.torch_device import resolve_device
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 
     from transforms.segmenters.sam_decoder import EncodedImage
 
-_PAIRS_AT_ONCE = 64
+_PAIRS_ON_DEVICE = 64
+_PAIRS_ON_CPU = 8
 
 
 class SamSegmenter:
@@ -39,7 +42,8 @@ class SamSegmenter:
         device: a torch device, or "auto" for CUDA where there is one.
         options: precision, compilation, kept embeddings.
         storage: where `checkpoint` lies.
-        threads: resize pictures and masks; None uses the caller's alone.
+        threads: share the work that the CPU does, with PyTorch held to one thread in each of
+            them where the model itself runs on the CPU; None leaves PyTorch's own threads.
 
     Raises:
         ConfigError: no such file, not a SAM checkpoint, packages missing, or no such device.
@@ -66,7 +70,7 @@ class SamSegmenter:
         options: SamOptions | None = None,
         threads: Threads | None = None,
     ) -> SamSegmenter:
-        """Take over a model of segment-anything's own classes; its encoder is rebuilt for speed."""
+        """Take over a model of segment-anything's own classes; it is rebuilt for speed."""
         segmenter = cls.__new__(cls)
         segmenter._use(
             model, describe_model(model), device=device, options=options, threads=threads
@@ -122,21 +126,21 @@ class SamSegmenter:
         return self._recall(self._store, images)
 
     def predict_many(self, pairs: Sequence[tuple[EncodedImage, Request]]) -> list[Prediction]:
-        """Segment objects of many pictures in one decoder call for each kind of prompt.
+        """Segment objects of many pictures, as many as fit in one decoder call.
 
-        Requests of one kind agree in the number of clicks and in whether they carry a box and
-        feedback, so that no prompt has to be padded.
+        Requests of one call agree in the number of clicks and in whether they carry a box and
+        feedback, so that no prompt has to be padded. On the CPU calls are small and spread over
+        the threads; their size does not depend on how many there are, nor do the masks.
         """
-        kinds: dict[tuple[int, bool, bool], list[int]] = {}
-        for index, (_, request) in enumerate(pairs):
-            kind = (len(request.clicks), request.box is not None, request.feedback is not None)
-            kinds.setdefault(kind, []).append(index)
-        answers: dict[int, Prediction] = {}
-        for indices in kinds.values():
-            for start in range(0, len(indices), _PAIRS_AT_ONCE):
-                chunk = indices[start : start + _PAIRS_AT_ONCE]
-                answers.update(zip(chunk, self._decode([pairs[i] for i in chunk]), strict=True))
-        return [answers[i] for i in range(len(pairs))]
+        at_most = _PAIRS_ON_DEVICE if self.leaves_cpu_free else _PAIRS_ON_CPU
+        batches = list(batches_of_one_kind([request for _, request in pairs], at_most=at_most))
+        calls = [[pairs[index] for index in batch] for batch in batches]
+        if self.leaves_cpu_free:
+            found = [self._predict(call, threads=self._threads) for call in calls]
+        else:
+            found = self._threads.map(self._predict, calls)
+        by_index = dict(zip(chain.from_iterable(batches), chain.from_iterable(found), strict=True))
+        return [by_index[index] for index in range(len(pairs))]
 
     def _use(
         self,
@@ -156,6 +160,11 @@ class SamSegmenter:
             raise ConfigError(
                 [f"cuda_graphs needs a CUDA device, this one is {self._device}; leave it out"]
             )
+        if threads is not None and not self.leaves_cpu_free:
+            import torch
+
+            # The same sums in the same order, however the cores are shared.
+            torch.set_num_threads(1)
         self._threads = threads or Threads()
         self._description: Description = {**description, **options.identity()}
         self._store_identity = str(sorted(self._description.items()))
@@ -203,7 +212,10 @@ class SamSegmenter:
             found[index] = encoded
         return [found[index] for index in range(len(images))]
 
-    def _decode(self, pairs: Sequence[tuple[EncodedImage, Request]]) -> list[Prediction]:
+    def _predict(
+        self, pairs: Sequence[tuple[EncodedImage, Request]], *, threads: Threads | None = None
+    ) -> list[Prediction]:
+        """Answer requests of one kind in one decoder call."""
         images = [image for image, _ in pairs]
         decoded = self._decoder.decode(images, [request for _, request in pairs])
         logits = decoded.low_res_logits[:, 0].cpu().numpy()
@@ -213,7 +225,7 @@ class SamSegmenter:
         def mask(index: int) -> Mask:
             return ways[images[index]].mask(logits[index], threshold=self._threshold)
 
-        masks = self._threads.map(mask, range(len(pairs)))
+        masks = (threads or Threads()).map(mask, range(len(pairs)))
         return [
             Prediction(mask=masks[i], score=scores[i], feedback=decoded.low_res_logits[i])
             for i in range(len(pairs))

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from transforms.protocols import Image
 from transforms.segmenter_session import is_out_of_memory
-from transforms.segmenters.sam_attention import fuse_attention
+from transforms.segmenters.sam_attention import fuse_encoder_attention
 from transforms.segmenters.sam_decoder import EncodedImage
 from transforms.threads import Threads
 
@@ -26,7 +26,8 @@ class SamEncoder:
     """Turns pictures into embeddings.
 
     Every batch has the same size, the last one filled up: an embedding does not depend on how
-    many pictures come together, and a compiled encoder meets one shape alone.
+    many pictures come together, and a compiled encoder meets one shape alone. Batches of one
+    picture are spread over the threads.
 
     Args:
         model: SAM of segment-anything's classes, on its device, in evaluation mode; its encoder
@@ -35,7 +36,7 @@ class SamEncoder:
         half_embeddings: return float16.
         batch_size: pictures per call; halved for good where memory does not suffice.
         compile_mode: of `torch.compile`, None to leave it out.
-        threads: resize pictures.
+        threads: resize pictures, and encode them where each is a batch of its own.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class SamEncoder:
         threads: Threads | None = None,
     ) -> None:
         encoder: Any = model.image_encoder
-        fuse_attention(encoder)
+        fuse_encoder_attention(encoder)
         if bf16:
             encoder.to(torch.bfloat16)
             encoder.neck = _InFloat32(encoder.neck)
@@ -71,22 +72,22 @@ class SamEncoder:
         Raises:
             RuntimeError: memory does not suffice for a single picture, among others.
         """
+        if self._batch_size == 1:
+            return self._threads.map(self._encode_one, images)
         resized = self._threads.map(self._resize, images)
-        encoded: list[EncodedImage] = []
-        while len(encoded) < len(images):
-            batch = resized[len(encoded) : len(encoded) + self._batch_size]
+        embeddings: list[Tensor] = []
+        while len(embeddings) < len(images):
+            batch = resized[len(embeddings) : len(embeddings) + self._batch_size]
             try:
-                embeddings = self._encode_batch(batch)
+                embeddings += self._encode_batch(batch)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or self._batch_size == 1:
                     raise
                 self._batch_size //= 2
-                continue
-            encoded += [
-                self.describe(image, embedding)
-                for image, embedding in zip(images[len(encoded) :], embeddings, strict=False)
-            ]
-        return encoded
+        return [self.describe(i, e) for i, e in zip(images, embeddings, strict=True)]
+
+    def _encode_one(self, image: Image) -> EncodedImage:
+        return self.describe(image, self._encode_batch([self._resize(image)])[0])
 
     def describe(self, image: Image, embedding: Tensor) -> EncodedImage:
         """Put an embedding together with the sizes of the picture it was made of."""

@@ -33,7 +33,7 @@ torch = pytest.importorskip("torch")
 ensure_importable()
 segment_anything = pytest.importorskip("segment_anything")
 
-from transforms.segmenters.sam_attention import FusedAttention  # noqa: E402
+from transforms.segmenters import sam_attention  # noqa: E402
 
 
 @pytest.fixture
@@ -146,12 +146,36 @@ def test_the_targets_of_many_pictures_are_answered_as_each_alone(model: Any):
         assert answer.score == pytest.approx(alone.score, abs=1e-5)
 
 
-def test_attention_with_relative_positions_is_the_packages_own(model: Any):
+@pytest.mark.parametrize("bias_elements", [1, 100_000, 10**9])
+def test_attention_with_relative_positions_is_the_packages_own(
+    model: Any, bias_elements: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sam_attention, "_BIAS_ELEMENTS", bias_elements)
     theirs = model.image_encoder.blocks[0].attn
     assert theirs.rel_pos_h.abs().max() > 0
     x = torch.randn(3, 14, 14, 64)
     with torch.inference_mode():
-        torch.testing.assert_close(FusedAttention(theirs)(x), theirs(x), atol=1e-5, rtol=1e-5)
+        ours = sam_attention.FusedAttention(theirs)(x)
+        torch.testing.assert_close(ours, theirs(x), atol=1e-5, rtol=1e-5)
+
+
+def test_both_ways_to_add_the_terms_agree():
+    query, key, value = (torch.randn(2, 3, 20, 8) for _ in range(3))
+    terms = {"by_row": torch.randn(2, 3, 4, 5, 4), "by_column": torch.randn(2, 3, 4, 5, 5)}
+    torch.testing.assert_close(
+        sam_attention.attend_with_products(query, key, value, **terms),
+        sam_attention.attend_with_bias(query, key, value, **terms),
+        atol=1e-5,
+        rtol=1e-5,
+    )
+
+
+def test_attention_to_few_keys_is_the_packages_own(model: Any):
+    theirs = model.mask_decoder.transformer.layers[0].cross_attn_image_to_token
+    q, k, v = torch.randn(2, 50, 32), torch.randn(2, 7, 32), torch.randn(2, 7, 32)
+    with torch.inference_mode():
+        ours = sam_attention.FewKeysAttention(theirs)(q, k, v)
+        torch.testing.assert_close(ours, theirs(q, k, v), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
