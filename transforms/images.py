@@ -128,7 +128,8 @@ def _open(data: bytes, *, name: str, reason: RejectReason) -> PilImage.Image:
             return PilImage.open(io.BytesIO(data), formats=_FORMATS)
     except PilImage.DecompressionBombError as error:
         raise TargetError(
-            RejectReason.TOO_LARGE, f"{name} looks like a decompression bomb: {error}"
+            RejectReason.TOO_LARGE,
+            f"{name} has more than the {MAX_PIXELS:,} pixels that are read; reduce it first ({error})",
         ) from error
     # Pillow's plugins raise whatever the bytes of a broken file provoke.
     except Exception as error:

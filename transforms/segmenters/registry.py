@@ -106,6 +106,18 @@ SEGMENTERS: Mapping[str, SegmenterEntry] = {
         one_per_core=False,
         unit_size=128,
     ),
+    "hf": SegmenterEntry(
+        "SAM, SAM-HQ, SAM 2 or 3 of transformers, a folder by --checkpoint; CPU or GPU",
+        _build_hf,
+        one_per_core=False,
+        unit_size=128,
+    ),
+    "simpleclick": SegmenterEntry(
+        "SimpleClick, ViT-B/L/H by --checkpoint; clicks only; CPU or GPU",
+        _build_simpleclick,
+        one_per_core=False,
+        unit_size=128,
+    ),
 }
 
 
