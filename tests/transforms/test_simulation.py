@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from scene_reader import SIZE_HW, SceneReader, disc_recipe
 
 from transforms.masks import mask_box
-from transforms.protocols import Prediction
+from transforms.protocols import Prediction, Request
 from transforms.records import Box, Reject, RejectReason, TargetRef, Trajectory
 from transforms.segmenters.disc import DiscSegmenter
 from transforms.simulation import (
@@ -20,6 +21,7 @@ from transforms.simulation import (
     Simulation,
     simulate_unit,
 )
+from transforms.threads import Threads
 from transforms.work_units import WorkUnit, plan_units, ref_of
 
 RECIPE = disc_recipe(SceneReader())
@@ -173,3 +175,53 @@ def test_the_result_does_not_depend_on_how_targets_are_cut_into_units():
         for outcome in simulate_unit(unit, simulation)
     ]
     assert cut == whole
+
+
+class ManyDiscs(DiscSegmenter):
+    """Discs for the targets of many images, as a tool with a device of its own answers."""
+
+    def __init__(self, *, leaves_cpu_free: bool) -> None:
+        super().__init__()
+        self.leaves_cpu_free = leaves_cpu_free
+        self.events: list[str] = []
+        self.threads: set[int] = set()
+
+    def predict_batch(self, requests: Sequence[Request]) -> list[Prediction]:
+        raise AssertionError("not asked here")
+
+    def encode_images(self, images: Sequence[np.ndarray]) -> list[Any]:
+        self.events.append(f"encode {len(images)}")
+        self.threads.add(threading.get_ident())
+        return [image.shape[:2] for image in images]
+
+    def predict_many(self, pairs: Sequence[tuple[Any, Request]]) -> list[Prediction]:
+        self.events.append(f"answer {len(pairs)}")
+        answers = []
+        for size_hw, request in pairs:
+            self.set_image(np.zeros((*size_hw, 3), dtype=np.uint8))
+            answers.append(self.predict(clicks=request.clicks, box=request.box))
+        return answers
+
+
+@pytest.mark.parametrize("leaves_cpu_free", [False, True])
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_a_tool_for_many_images_gives_what_one_for_single_images_gives(
+    leaves_cpu_free: bool, num_threads: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("transforms.simulation._IMAGES_AT_ONCE", 3)
+    segmenter = ManyDiscs(leaves_cpu_free=leaves_cpu_free)
+    simulation = replace(RECIPE(), segmenter=segmenter, threads=Threads(num_threads))
+    assert run(simulation) == run()
+    encoded = [event for event in segmenter.events if event.startswith("encode")]
+    assert encoded == ["encode 3", "encode 1"]
+    assert segmenter.events[1] == "answer 9" or leaves_cpu_free
+    # What has a device of its own encodes beside the clicks, everything else before them.
+    assert (threading.get_ident() in segmenter.threads) is not leaves_cpu_free
+
+
+def test_large_masks_are_worked_on_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch):
+    pixels = SIZE_HW[0] * SIZE_HW[1]
+    monkeypatch.setattr("transforms.simulation._MAX_PIXELS_AT_ONCE", 7 * pixels)
+    segmenter = ManyDiscs(leaves_cpu_free=False)
+    assert run(replace(RECIPE(), segmenter=segmenter)) == run()
+    assert [event for event in segmenter.events if event.startswith("encode")] == ["encode 2"] * 2
