@@ -129,7 +129,8 @@ def _open(data: bytes, *, name: str, reason: RejectReason) -> PilImage.Image:
     except PilImage.DecompressionBombError as error:
         raise TargetError(
             RejectReason.TOO_LARGE,
-            f"{name} has more than the {MAX_PIXELS:,} pixels that are read; reduce it first ({error})",
+            f"{name} has more than the {MAX_PIXELS:,} pixels that are read; reduce it first "
+            f"({error})",
         ) from error
     # Pillow's plugins raise whatever the bytes of a broken file provoke.
     except Exception as error:

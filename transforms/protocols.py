@@ -89,19 +89,6 @@ class BatchSegmenter(Segmenter, Protocol):
 
 
 @runtime_checkable
-class ImageHolder(Segmenter, Protocol):
-    """A segmenter that can take up an earlier image again without working it out anew."""
-
-    def held_image(self) -> Any:
-        """Return what `set_image` worked out of the current image."""
-        ...
-
-    def hold_image(self, held: Any) -> None:
-        """Take up an image again, from what `held_image` returned."""
-        ...
-
-
-@runtime_checkable
 class ManyImagesSegmenter(BatchSegmenter, Protocol):
     """A segmenter that encodes several images in one call and answers about all of them at once.
 

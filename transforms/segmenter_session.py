@@ -11,7 +11,6 @@ from transforms.errors import SegmenterError
 from transforms.protocols import (
     BatchSegmenter,
     Image,
-    ImageHolder,
     ManyImagesSegmenter,
     Prediction,
     Request,
@@ -45,7 +44,6 @@ class SegmenterSession:
         self._images = images
         self._encoded = encoded
         self._current: int | None = None
-        self._held: dict[int, Any] = {}
 
     def ask(self, questions: Sequence[tuple[int, Request]]) -> list[Prediction | SegmenterError]:
         """Answer requests, each about the image of that index; a failure is a value in its place.
@@ -113,21 +111,12 @@ class SegmenterSession:
             return None
         self._current = None
         try:
-            self._give(index)
+            self._segmenter.set_image(self._images[index])
         # A segmenter is anybody's code: whatever it raises must cost this image's targets alone.
         except Exception as error:
             return _failure(f"{type(self._segmenter).__name__}.set_image", error)
         self._current = index
         return None
-
-    def _give(self, index: int) -> None:
-        if not isinstance(self._segmenter, ImageHolder):
-            self._segmenter.set_image(self._images[index])
-        elif index in self._held:
-            self._segmenter.hold_image(self._held[index])
-        else:
-            self._segmenter.set_image(self._images[index])
-            self._held[index] = self._segmenter.held_image()
 
     def _at_click(self, request: Request) -> str:
         return f"{type(self._segmenter).__name__} failed at click {len(request.clicks)}"

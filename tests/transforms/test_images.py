@@ -141,7 +141,7 @@ class TestDecodeImage:
 
     @pytest.mark.parametrize("side", [12_000, 100_000])
     def test_a_bomb_is_rejected_by_its_header(self, side: int) -> None:
-        with pytest.raises(TargetError, match=r"more than the .* that are read; reduce it first") as error:
+        with pytest.raises(TargetError, match="that are read; reduce it first") as error:
             decode_image(_bomb(side), name="bomb.png", size_hw=(side, side))
         assert reason_of(error) is RejectReason.TOO_LARGE
 

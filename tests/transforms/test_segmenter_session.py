@@ -1,4 +1,4 @@
-"""A segmenter at work on several images: batches, failures in their place, images worked out once."""
+"""A segmenter at work on several images: batches, and failures in their place."""
 
 from __future__ import annotations
 

@@ -88,16 +88,6 @@ class HuggingFaceSegmenter:
         self._current = None
         self._current = self.encode_images([image])[0]
 
-    def held_image(self) -> EncodedImage:
-        """Return the picture as it was encoded."""
-        if self._current is None:
-            raise SegmenterError("no picture is set: call set_image before predict")
-        return self._current
-
-    def hold_image(self, held: EncodedImage) -> None:
-        """Take up an earlier picture without encoding it again."""
-        self._current = held
-
     def predict(
         self,
         *,
@@ -117,8 +107,9 @@ class HuggingFaceSegmenter:
 
     def predict_batch(self, requests: Sequence[Request]) -> list[Prediction]:
         """Segment several objects of the picture in one decoder call for each kind of prompt."""
-        held = self.held_image()
-        return self.predict_many([(held, request) for request in requests])
+        if self._current is None:
+            raise SegmenterError("no picture is set: call set_image before predict")
+        return self.predict_many([(self._current, request) for request in requests])
 
     def encode_images(self, images: Sequence[Image]) -> list[EncodedImage]:
         """Encode pictures, on a device of its own several in one call.

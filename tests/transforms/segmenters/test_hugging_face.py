@@ -16,7 +16,6 @@ from transforms.errors import SegmenterError
 from transforms.protocols import (
     BatchSegmenter,
     Describable,
-    ImageHolder,
     ManyImagesSegmenter,
     Prediction,
     Request,
@@ -120,7 +119,7 @@ def assert_same(
 
 
 def test_it_fits_the_protocols(segmenter: HuggingFaceSegmenter):
-    for protocol in (Segmenter, BatchSegmenter, ImageHolder, ManyImagesSegmenter, Describable):
+    for protocol in (Segmenter, BatchSegmenter, ManyImagesSegmenter, Describable):
         assert isinstance(segmenter, protocol)
 
 
@@ -187,21 +186,6 @@ def test_a_batch_of_mixed_prompts_answers_each_as_alone(segmenter: HuggingFaceSe
         assert_same(answer, (alone.mask, alone.score, alone.feedback))
 
 
-def test_an_earlier_picture_is_taken_up_again_without_encoding(
-    segmenter: HuggingFaceSegmenter, monkeypatch: pytest.MonkeyPatch
-):
-    image = picture(50, 37)
-    segmenter.set_image(image)
-    before, held = segmenter.predict(clicks=CLICKS), segmenter.held_image()
-    segmenter.set_image(np.ascontiguousarray(image[:20, ::-1]))
-    assert segmenter.predict(clicks=CLICKS[1:2]).mask.shape == (20, 37)
-    monkeypatch.setattr(segmenter._model, "encode", None)
-    segmenter.hold_image(held)
-    after = segmenter.predict(clicks=CLICKS)
-    assert np.array_equal(after.mask, before.mask)
-    assert after.score == before.score
-
-
 def test_targets_of_many_pictures_are_answered_as_each_by_itself(
     segmenter: HuggingFaceSegmenter, monkeypatch: pytest.MonkeyPatch
 ):
@@ -220,8 +204,7 @@ def test_targets_of_many_pictures_are_answered_as_each_by_itself(
     ]
     answers = segmenter.predict_many([(together[i], request) for i, request in pairs])
     for (index, request), answer in zip(pairs, answers, strict=True):
-        segmenter.hold_image(single[index])
-        alone = segmenter.predict(clicks=request.clicks, box=request.box, feedback=request.feedback)
+        alone = segmenter.predict_many([(single[index], request)])[0]
         assert alone.score is not None
         assert_same(answer, (alone.mask, alone.score, alone.feedback))
     assert len({answer.score for answer in answers}) == len(answers)

@@ -17,7 +17,6 @@ from transforms.errors import ConfigError
 from transforms.masks import mask_iou
 from transforms.protocols import (
     BatchSegmenter,
-    ImageHolder,
     ManyImagesSegmenter,
     Request,
     Segmenter,
@@ -109,19 +108,6 @@ def test_a_batch_of_mixed_prompts_answers_each_as_alone(segmenter: SamSegmenter)
         alone = segmenter.predict(clicks=request.clicks, box=request.box, feedback=request.feedback)
         assert mask_iou(alone.mask, answer.mask) >= 0.999
         assert answer.score == pytest.approx(alone.score, abs=1e-5)
-
-
-def test_an_earlier_picture_is_taken_up_again_without_encoding(model: Any, image: np.ndarray):
-    tool = SamSegmenter.from_model(model)
-    assert isinstance(tool, ImageHolder)
-    tool.set_image(image)
-    before, held = tool.predict(clicks=CLICKS), tool.held_image()
-    tool.set_image(np.ascontiguousarray(image[:50, ::-1]))
-    assert tool.predict(clicks=CLICKS[:1]).mask.shape == (50, 120)
-    tool.hold_image(held)
-    after = tool.predict(clicks=CLICKS)
-    assert np.array_equal(after.mask, before.mask)
-    assert after.score == before.score
 
 
 def pictures() -> list[np.ndarray]:
