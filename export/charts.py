@@ -57,6 +57,26 @@ def noc_chart(iou_after_click: Sequence[Sequence[float]]) -> bytes:
     return _png(figure)
 
 
+def reliability_chart(bins: Sequence[Mapping[str, float]]) -> bytes:
+    """Draw what masks are worth that a model scored alike.
+
+    Args:
+        bins: tenths of scores with their `count`, mean `predicted` and mean true `iou`.
+    """
+    figure, axes = _new_axes()
+    axes.plot([0, 1], [0, 1], linestyle="--", color="grey", label="a perfect score")
+    scores, ious = [b["predicted"] for b in bins], [b["iou"] for b in bins]
+    axes.plot(scores, ious, marker="o", label="masks, by tenths of the score")
+    for score, iou, tenth in zip(scores, ious, bins, strict=True):
+        axes.annotate(f"{tenth['count']:,}", (score, iou), (4, -12), textcoords="offset points")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("score, mean of the tenth")
+    axes.set_ylabel("true IoU, mean of the tenth")
+    axes.legend()
+    return _png(figure)
+
+
 def learning_curve_chart(points: Sequence[tuple[int, Mapping[str, float]]]) -> bytes:
     """Draw gIoU over the number of training targets.
 

@@ -41,6 +41,7 @@ def render_markdown(
     lines += [_line(f"IoU@{k}", f) for k, f in enumerate(figures.get("IoU@k", ()), start=1)]
     lines += [_line(label, f) for label, f in figures.get("NoC", {}).items()]
     lines += [_count_line(label, f) for label, f in figures.get("NoF", {}).items()]
+    lines += _calibration_lines(figures.get("score_calibration"))
     seconds = figures.get("SPC")
     lines.append(f"| seconds per click | {'not measured' if seconds is None else seconds} | |")
     lines += [
@@ -82,6 +83,23 @@ def worst_and_best(scores: Sequence[TargetScore], *, count: int) -> tuple[list[s
     worst_ids = [s.target_id for s in ordered[:num_worst]]
     chosen = set(worst_ids)
     return worst_ids, [s.target_id for s in best if s.target_id not in chosen][:num_best]
+
+
+def _calibration_lines(calibration: Mapping[str, Any] | None) -> list[str]:
+    if calibration is None:
+        return []
+    labels = {
+        "MAE": "score MAE, percent points",
+        "MSE": "score MSE, percent points squared",
+        "Pearson": "score and IoU, Pearson",
+        "Spearman": "score and IoU, Spearman",
+    }
+    lines = [
+        _line(label, calibration[name])
+        for name, label in labels.items()
+        if calibration[name] is not None
+    ]
+    return [*lines, f"| masks scored by the model | {calibration['masks']} | |"]
 
 
 def _line(label: str, figure: Mapping[str, float]) -> str:

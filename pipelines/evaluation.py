@@ -9,7 +9,7 @@ from typing import Any
 
 import cv2
 
-from export.charts import iou_by_step_chart, noc_chart
+from export.charts import iou_by_step_chart, noc_chart, reliability_chart
 from export.evaluation_report import render_markdown, render_metrics_json, worst_and_best
 from export.manifest import Manifest
 from export.predictions import predictions_json
@@ -23,6 +23,7 @@ from pipelines.trajectories import RunReport, make_trajectories
 from transforms.errors import DataError, TargetError
 from transforms.readers.registry import open_reader
 from transforms.records import TargetRef, Trajectory
+from transforms.score_calibration import calibration_figures, scored_masks
 from transforms.steps.beam_storage import storage_for
 from transforms.storage import Storage
 from transforms.strips import picture_strip
@@ -32,6 +33,7 @@ from transforms.work_units import select_items
 PREDICTIONS = "predictions.json"
 METRICS = "metrics.json"
 REPORT = "report.md"
+RELIABILITY = "charts/reliability.png"
 SHOWN_TARGETS = 12
 """How many of the worst and of the best targets are drawn."""
 
@@ -111,6 +113,9 @@ def _write_report(
         **{key: manifest.config[key] for key in ("dataset", "split", "policy", "expressions")},
         "segmenter": manifest.config["segmenter"]["name"],
     }
+    scored = [mask for trajectory in trajectories for mask in scored_masks(trajectory)]
+    if scored:
+        figures["score_calibration"] = calibration_figures(scored)
     settings = {
         "data set": f"{figures['dataset']} ({figures['split']})",
         "policy": figures["policy"],
@@ -127,9 +132,10 @@ def _write_report(
         METRICS: render_metrics_json(figures),
         "charts/iou_by_step.png": iou_by_step_chart({str(figures["policy"]): figures["IoU@k"]}),
         "charts/noc.png": noc_chart([s.iou_after_click for s in scores]),
+        **_reliability(figures),
         **_strips(scores, trajectories, manifest=manifest, config=config),
         # The last one: whoever finds it has a whole report.
-        REPORT: (text + _picture_lines()).encode(),
+        REPORT: (text + _picture_lines(figures)).encode(),
     }
     for name, content in contents.items():
         storage.write_bytes(f"{out}/{name}", content)
@@ -168,9 +174,16 @@ def _strips(
     return strips
 
 
-def _picture_lines() -> str:
+def _reliability(figures: Mapping[str, Any]) -> dict[str, bytes]:
+    if "score_calibration" not in figures:
+        return {}
+    return {RELIABILITY: reliability_chart(figures["score_calibration"]["bins"])}
+
+
+def _picture_lines(figures: Mapping[str, Any]) -> str:
+    scores = f"![Scores]({RELIABILITY})\n" if "score_calibration" in figures else ""
     return (
-        "\n![IoU by step](charts/iou_by_step.png)\n![NoC](charts/noc.png)\n\n"
+        f"\n![IoU by step](charts/iou_by_step.png)\n![NoC](charts/noc.png)\n{scores}\n"
         "`strips/` shows the worst and the best targets: the truth's outline, each state with its "
         "click, the last mask.\n"
     )

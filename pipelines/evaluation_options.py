@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipelines.checks import Check, read_step_choice
 from pipelines.conversation import add_conversation_arguments, read_conversation
@@ -80,6 +80,11 @@ def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         default="last",
         help="the prediction: last, best-scored by the model, or the mask after click K (last)",
+    )
+    rollout.add_argument(
+        "--stop-score",
+        metavar="S",
+        help="with --score: stop once the model scores its mask as high, in (0, 1]",
     )
     rollout.add_argument("--seed", metavar="K", default="0", help="of everything random (0)")
     guard = parser.add_argument_group("leak guard")
@@ -176,9 +181,17 @@ def evaluation_config(
         images_at_once=batch_size if is_model else 1,
     )
     step = read_step_choice(arguments.step, check)
+    scores = is_model and arguments.score
+    text = arguments.stop_score
+    stop_score = None if text is None else check.fraction("--stop-score", text)
+    if stop_score is not None and not scores:
+        check.note("--stop-score needs a model that scores its masks; add --score")
+    if stop_score == 0:
+        check.note("--stop-score 0: must be above 0; leave it out to never stop for it")
     check.done()
+    limits = replace(run.limits, stop_at_score=stop_score, score_last=scores)
     return EvaluationConfig(
-        run=run,
+        run=replace(run, limits=limits),
         step=step,
         model=arguments.model if arguments.policy == "mllm" else None,
         trained_on=tuple(arguments.trained_on),

@@ -85,6 +85,8 @@ class RunConfig:
             "max_clicks": self.limits.max_clicks,
             "target_iou": self.limits.target_iou,
             "stop_on_no_gain": self.limits.stop_on_no_gain,
+            "stop_at_score": self.limits.stop_at_score,
+            "score_last": self.limits.score_last,
             "min_area": self.area_filter.min_area,
             "max_area": self.area_filter.max_area,
             "seed": self.seed,

@@ -63,6 +63,7 @@ def click_protocol(manifest: Manifest) -> ClickProtocol:
         stop_on_no_gain=config["stop_on_no_gain"],
         target_iou=config["target_iou"],
         initial_action=config["initial_action"],
+        stop_at_score=config["stop_at_score"],
     )
 
 

@@ -33,12 +33,14 @@ class ClickProtocol:
         stop_on_no_gain: whether a click without gain ends a trajectory.
         target_iou: the IoU that ends a trajectory, or None.
         initial_action: what the segmenter is given before the first click; "none" for nothing.
+        stop_at_score: the model's own score of a mask that ends a trajectory, or None.
     """
 
     max_clicks: int
     stop_on_no_gain: bool
     target_iou: float | None = None
     initial_action: str = "none"
+    stop_at_score: float | None = None
 
     def label(self, name: str, threshold: float) -> str:
         """Return "NoC@85", with a remark in brackets where it is not what the field measures."""
@@ -49,6 +51,8 @@ class ClickProtocol:
             remarks.append(f"max {self.max_clicks} clicks")
         if self.target_iou is not None and self.target_iou < threshold:
             remarks.append(f"stop at IoU {self.target_iou:g}")
+        if self.stop_at_score is not None:
+            remarks.append(f"stop at score {self.stop_at_score:g}")
         if self.initial_action != "none":
             remarks.append(f"after {self.initial_action}")
         plain = f"{name}@{threshold * 100:g}"

@@ -18,6 +18,7 @@ class StopReason(StrEnum):
     MAX_CLICKS = "max_clicks"
     NO_ERROR_LEFT = "no_error_left"
     FINISHED = "finished"
+    REACHED_SCORE = "reached_score"
     INVALID_ACTION = "invalid_action"
     # In traces that others wrote, whose format has no place for the reason.
     UNRECORDED = "unrecorded"

@@ -53,17 +53,25 @@ class Limits:
         target_iou: end once a recorded mask reaches this IoU; None never ends for it.
         stop_on_no_gain: end at the first click whose IoU is not strictly above the best so far,
             and do not record that click.
+        stop_at_score: end once a model scores the mask it is shown as high, in (0, 1]; None never
+            ends for it. The first mask that this can be said of is that of a step.
+        score_last: ask a model about the last mask of a rollout that ran out of clicks, for its
+            score alone.
     """
 
     max_clicks: int = 5
     target_iou: float | None = 0.98
     stop_on_no_gain: bool = True
+    stop_at_score: float | None = None
+    score_last: bool = False
 
     def __post_init__(self) -> None:
         if self.max_clicks < 1:
             raise ValueError(f"max_clicks must be at least 1, got {self.max_clicks}")
-        if self.target_iou is not None and not 0 < self.target_iou <= 1:
-            raise ValueError(f"target_iou must be in (0, 1], got {self.target_iou}")
+        for name in ("target_iou", "stop_at_score"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 1:
+                raise ValueError(f"{name} must be in (0, 1], got {value}")
 
 
 @dataclass(frozen=True)
@@ -175,6 +183,8 @@ def roll_out_all(
         ]
         loop.take_step([(r, click) for r, click in admitted if click is not None], is_initial=False)
 
+    if limits.score_last:
+        loop.score([run for run in runs if run.stop_reason is StopReason.MAX_CLICKS])
     return [[run.outcome(provenance) for run in group] for group in by_picture]
 
 
@@ -237,6 +247,8 @@ class _Run:
                 self._end_as_invalid(problem)
             case Click(x, y) if not self._holds(x, y):
                 self._end_as_invalid(f"{action} lies outside the image")
+            case Click() if self._is_scored_well():
+                self.stop_reason = StopReason.REACHED_SCORE
             case Click():
                 return action
         return None
@@ -297,6 +309,13 @@ class _Run:
         self.stop_reason = StopReason.INVALID_ACTION
         self.stop_detail = problem
 
+    def _is_scored_well(self) -> bool:
+        score = None if self.answer is None else self.answer.predicted_iou
+        threshold = self.limits.stop_at_score
+        if score is None or threshold is None:
+            return False
+        return bool(self.steps) and score >= threshold
+
     def _holds(self, x: int, y: int) -> bool:
         height, width = self.mask.shape
         return 0 <= x < width and 0 <= y < height
@@ -347,6 +366,11 @@ class _Loop:
         actions = self.policy.next_actions(states)
         _check_count(actions, runs, policy=self.policy)
         return actions
+
+    def score(self, runs: Sequence[_Run]) -> None:
+        """Ask a model about masks that no action follows, and keep what it says of them."""
+        for run, action in zip(runs, self.act(runs) if runs else [], strict=True):
+            run.answer = action if isinstance(action, Answer) else None
 
     def take_step(self, actions: Sequence[tuple[_Run, Click | Box]], *, is_initial: bool) -> None:
         """Ask the segmenter about each run's action and record the answers."""

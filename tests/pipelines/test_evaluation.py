@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -91,6 +92,56 @@ def test_a_served_model_draws_the_box_and_clicks(tmp_path: Path) -> None:
     entries = json.loads((out / "predictions.json").read_text())
     assert all(e["pred_list"][0]["used_box"] == [6, 6, 52, 52] for e in entries)
     assert all(e["stop_reason"] == "finished" and e["last_output"] == "Finish" for e in entries)
+
+
+def scored_clicks(request: Any, key: Any) -> Any:
+    """Answer with a click whose place, and a score that, depend on the picture alone."""
+    digest = hashlib.sha256(json.dumps(request["messages"]).encode()).digest()
+    score, x, y = digest[0] / 255, digest[1] / 256, digest[2] / 256
+    return completion(f"Current IOU: {100 * score:.1f}, Positive point: ({x:.3f}, {y:.3f})")
+
+
+def test_scores_of_masks_are_held_against_their_iou(tmp_path: Path) -> None:
+    flags = ["--score", "--max-clicks", "2"]
+    questions: list[Any] = []
+    with scripted_server() as server:
+        server.next_reply = lambda request, key: (
+            questions.append(key) or scored_clicks(request, key)
+        )
+        assert evaluate(tmp_path / "all", *by_server(server.url, *flags)) == EXIT_OK
+        asked = len(questions)
+        stop = [*flags, "--stop-score", "0.01"]
+        assert evaluate(tmp_path / "stop", *by_server(server.url, *stop)) == EXIT_OK
+    figures = figures_in(tmp_path / "all")
+    # Two clicks and a question about the last mask for each target; every mask has its score.
+    assert asked == 3 * figures["targets"]
+    assert figures["score_calibration"]["masks"] == 2 * figures["targets"]
+    assert 20 < figures["score_calibration"]["MAE"]["value"] < 80
+    entries = json.loads((tmp_path / "all" / "predictions.json").read_text())
+    assert all(entry["last_output"].startswith("Current IOU: ") for entry in entries)
+    report = (tmp_path / "all" / "report.md").read_text()
+    assert "score MAE, percent points" in report
+    assert "charts/reliability.png" in report
+    assert (tmp_path / "all" / "charts" / "reliability.png").read_bytes().startswith(b"\x89PNG")
+    stopped = figures_in(tmp_path / "stop")
+    assert stopped["stop_reasons"]["reached_score"]["value"] > 0.9 * stopped["targets"]
+    assert "NoC@90 (max 2 clicks, stop at score 0.01)" in stopped["NoC"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--stop-score", "0.9"], "--stop-score needs a model that scores its masks; add --score"),
+        (["--score", "--stop-score", "0"], "--stop-score 0: must be above 0"),
+        (["--score", "--stop-score", "1.5"], "--stop-score 1.5: must lie between 0 and 1"),
+        (["--score", "--stop-score", "high"], "--stop-score 'high': expected a number"),
+    ],
+)
+def test_a_score_to_stop_at_must_make_sense(
+    flags: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(tmp_path / "out", *by_server("http://localhost:1", *flags)) == EXIT_CONFIG
+    assert message in capsys.readouterr().err
 
 
 def test_nonsense_is_counted_and_is_no_finish(tmp_path: Path) -> None:

@@ -303,12 +303,14 @@ class TalkingPolicy(ScriptedPolicy):
         return [self.box for _ in states]
 
 
-def roll_out_talking(policy: TalkingPolicy, **changes: Any) -> Trajectory:
+def roll_out_talking(
+    policy: TalkingPolicy, limits: dict[str, Any] | None = None, **changes: Any
+) -> Trajectory:
     outcome = roll_out_all(
         [Picture(IMAGE, [make_episode()])],
         segmenter=ScriptedSegmenter([columns(2), columns(3), columns(4), columns(5)]),
         policy=policy,
-        limits=Limits(stop_on_no_gain=False, target_iou=None),
+        limits=Limits(stop_on_no_gain=False, target_iou=None, **(limits or {})),
         provenance=PROVENANCE,
         **changes,
     )[0][0]
@@ -329,6 +331,44 @@ def test_a_model_s_text_stays_with_its_step_and_the_last_one_with_the_trajectory
     ]
     assert trajectory.stop_reason is StopReason.FINISHED
     assert (trajectory.last_answer, trajectory.last_predicted_iou) == ("enough", 0.6)
+
+
+SCORING = [
+    Answer("first", Click(0, 0, True), 0.99),
+    Answer("second", Click(1, 0, True), 0.4),
+    Answer("third", Click(2, 0, True), 0.9),
+    Answer("fourth", Click(3, 0, True), 0.7),
+]
+
+
+def test_a_model_s_score_ends_a_rollout_once_there_is_a_mask():
+    trajectory = roll_out_talking(TalkingPolicy(SCORING), limits={"stop_at_score": 0.9})
+    assert [s.answer for s in trajectory.steps] == ["first", "second"]
+    assert trajectory.stop_reason is StopReason.REACHED_SCORE
+    assert (trajectory.last_answer, trajectory.last_predicted_iou) == ("third", 0.9)
+
+
+def test_an_answer_that_cannot_be_read_is_invalid_however_high_its_score():
+    answers = [SCORING[0], Answer("hm", InvalidAction("hm", "no action"), 0.95)]
+    trajectory = roll_out_talking(TalkingPolicy(answers), limits={"stop_at_score": 0.9})
+    assert trajectory.stop_reason is StopReason.INVALID_ACTION
+
+
+@pytest.mark.parametrize(
+    ("score_last", "expected"), [(True, ("fourth", 0.7)), (False, (None, None))]
+)
+def test_the_last_mask_is_scored_where_that_is_wanted(score_last: bool, expected: Any):
+    limits = {"max_clicks": 3, "score_last": score_last}
+    trajectory = roll_out_talking(TalkingPolicy(SCORING), limits=limits)
+    assert len(trajectory.steps) == 3
+    assert trajectory.stop_reason is StopReason.MAX_CLICKS
+    assert (trajectory.last_answer, trajectory.last_predicted_iou) == expected
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5])
+def test_a_score_to_stop_at_lies_above_0_and_up_to_1(value: float):
+    with pytest.raises(ValueError, match=r"stop_at_score must be in \(0, 1\]"):
+        Limits(stop_at_score=value)
 
 
 def test_an_answer_that_cannot_be_read_keeps_text_and_problem():
