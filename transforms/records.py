@@ -230,6 +230,9 @@ class Trajectory:
         last_answer: the model's text that ended the trajectory without a step: a finish, an
             invalid answer, or a click that was not recorded; None where there is none.
         last_predicted_iou: the model's score of the last mask, if that text gave one.
+        model_calls: questions that a model answered on the way; None where nobody counted.
+        decoder_calls: requests that the segmenter answered on the way, those included whose masks
+            were not kept; None where nobody counted.
     """
 
     target: Target
@@ -239,6 +242,8 @@ class Trajectory:
     stop_detail: str | None = None
     last_answer: str | None = None
     last_predicted_iou: float | None = None
+    model_calls: int | None = None
+    decoder_calls: int | None = None
 
     @property
     def final_iou(self) -> float:

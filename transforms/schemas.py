@@ -9,7 +9,7 @@ import pyarrow as pa
 from transforms.errors import DataError
 from transforms.records import RejectReason, StopReason
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 VERSION_KEY = b"hlmat.schema_version"
 
 
@@ -114,6 +114,18 @@ TRAJECTORY_SCHEMA = _versioned(
             "last_predicted_iou",
             pa.float64(),
             "the model's score of the last mask in that text, null if it gave none",
+            nullable=True,
+        ),
+        _column(
+            "model_calls",
+            pa.int32(),
+            "questions that a model answered on the way, null where nobody counted",
+            nullable=True,
+        ),
+        _column(
+            "decoder_calls",
+            pa.int32(),
+            "requests that the segmenter answered on the way, null where nobody counted",
             nullable=True,
         ),
         _column("segmenter", _TEXT, "name or dotted path"),

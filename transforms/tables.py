@@ -87,6 +87,8 @@ def trajectory_to_row(trajectory: Trajectory) -> Row:
         "stop_detail": _storable(trajectory.stop_detail),
         "last_answer": _storable(trajectory.last_answer),
         "last_predicted_iou": trajectory.last_predicted_iou,
+        "model_calls": trajectory.model_calls,
+        "decoder_calls": trajectory.decoder_calls,
         **asdict(trajectory.provenance),
     }
 
@@ -117,6 +119,8 @@ def row_to_trajectory(row: Mapping[str, Any]) -> Trajectory:
             stop_detail=row["stop_detail"],
             last_answer=row["last_answer"],
             last_predicted_iou=row["last_predicted_iou"],
+            model_calls=row["model_calls"],
+            decoder_calls=row["decoder_calls"],
         )
     except (ValueError, TypeError) as error:
         raise DataError(

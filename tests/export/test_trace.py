@@ -243,7 +243,7 @@ def test_an_image_that_comes_back_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("schema_version", 9, "schema version 9, expected 2"),
+        ("schema_version", 9, "schema version 9, expected 3"),
         ("stop_reason", "bored", "'bored' is not a valid StopReason"),
         ("seed", ..., "KeyError: 'seed'"),
         ("steps", [], "1 of the clicks in clicks_list have no step"),

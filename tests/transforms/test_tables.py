@@ -237,7 +237,7 @@ def test_a_truncated_file_is_named() -> None:
 
 def test_another_schema_version_is_named_with_the_expected_one() -> None:
     table = trajectory_table([make_trajectory()]).replace_schema_metadata({VERSION_KEY: b"99"})
-    with pytest.raises(DataError, match=r"x\.parquet: schema version 99, expected 2; read it"):
+    with pytest.raises(DataError, match=r"x\.parquet: schema version 99, expected 3; read it"):
         parquet_bytes_to_table(
             table_to_parquet_bytes(table), schema=TRAJECTORY_SCHEMA, name="x.parquet"
         )
@@ -245,7 +245,7 @@ def test_another_schema_version_is_named_with_the_expected_one() -> None:
 
 def test_a_file_without_version_is_named() -> None:
     data = table_to_parquet_bytes(pa.table({"a": [1]}))
-    with pytest.raises(DataError, match=r"x\.parquet: schema version none, expected 2"):
+    with pytest.raises(DataError, match=r"x\.parquet: schema version none, expected 3"):
         parquet_bytes_to_table(data, schema=TRAJECTORY_SCHEMA, name="x.parquet")
 
 
