@@ -16,6 +16,8 @@ _WITH_INTERVAL = (
     ("boundary_IoU", "boundary IoU"),
     ("invalid_rate", "invalid answers"),
     ("clicks_per_target", "clicks per target"),
+    ("model_calls_per_target", "model calls per target"),
+    ("decoder_calls_per_target", "segmenter calls per target"),
 )
 
 

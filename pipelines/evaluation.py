@@ -27,7 +27,13 @@ from transforms.score_calibration import calibration_figures, scored_masks
 from transforms.steps.beam_storage import storage_for
 from transforms.storage import Storage
 from transforms.strips import picture_strip
-from transforms.target_scores import TargetScore, evaluation_figures, rolled_out, score_rollout
+from transforms.target_scores import (
+    TargetScore,
+    call_figures,
+    evaluation_figures,
+    rolled_out,
+    score_rollout,
+)
 from transforms.work_units import select_items
 
 PREDICTIONS = "predictions.json"
@@ -113,6 +119,7 @@ def _write_report(
         **{key: manifest.config[key] for key in ("dataset", "split", "policy", "expressions")},
         "segmenter": manifest.config["segmenter"]["name"],
     }
+    figures |= call_figures(trajectories)
     scored = [mask for trajectory in trajectories for mask in scored_masks(trajectory)]
     if scored:
         figures["score_calibration"] = calibration_figures(scored)

@@ -26,6 +26,7 @@ from transforms.policies.model_policy import (
 )
 from transforms.policies.registry import YARDSTICKS, PolicyOptions, check_policy_name
 from transforms.policies.server_answerer import ServerOptions
+from transforms.search import SearchOptions
 from transforms.simulation import InitialAction
 from transforms.target_scores import StepChoice
 
@@ -85,6 +86,18 @@ def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
         "--stop-score",
         metavar="S",
         help="with --score: stop once the model scores its mask as high, in (0, 1]",
+    )
+    rollout.add_argument(
+        "--search",
+        metavar="K",
+        default="1",
+        help="with --score: try K clicks in each state, go on from the best-scored masks (1)",
+    )
+    rollout.add_argument(
+        "--beam", metavar="B", default="1", help="masks that a search goes on from (1)"
+    )
+    rollout.add_argument(
+        "--search-temperature", metavar="T", default="1", help="of a search's draws (1)"
     )
     rollout.add_argument("--seed", metavar="K", default="0", help="of everything random (0)")
     guard = parser.add_argument_group("leak guard")
@@ -188,14 +201,38 @@ def evaluation_config(
         check.note("--stop-score needs a model that scores its masks; add --score")
     if stop_score == 0:
         check.note("--stop-score 0: must be above 0; leave it out to never stop for it")
+    search = _search_options(arguments, check, scores=scores)
     check.done()
     limits = replace(run.limits, stop_at_score=stop_score, score_last=scores)
     return EvaluationConfig(
-        run=replace(run, limits=limits),
+        run=replace(run, limits=limits, search=search),
         step=step,
         model=arguments.model if arguments.policy == "mllm" else None,
         trained_on=tuple(arguments.trained_on),
         allow_leak=arguments.allow_leak,
+    )
+
+
+def _search_options(
+    arguments: argparse.Namespace, check: Check, *, scores: bool
+) -> SearchOptions | None:
+    candidates = check.integer("--search", arguments.search, at_least=1) or 1
+    beam = check.integer("--beam", arguments.beam, at_least=1) or 1
+    temperature = check.number("--search-temperature", arguments.search_temperature, at_least=0)
+    if candidates == 1:
+        if beam > 1:
+            check.note(f"--beam {beam} needs several candidates; add --search K with K above 1")
+        return None
+    if not scores:
+        check.note("--search needs a model that scores its masks; add --score")
+    if arguments.policy == "replay":
+        check.note("--search: recorded answers hold one answer to a question; evaluate the model")
+    return check.built(
+        lambda: SearchOptions(
+            candidates=candidates,
+            beam=beam,
+            temperature=1.0 if temperature is None else temperature,
+        )
     )
 
 

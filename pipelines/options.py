@@ -20,6 +20,7 @@ from transforms.readers.registry import DATASETS, check_dataset_name, check_spli
 from transforms.readers.shapes import ShapesOptions
 from transforms.readers.shapes_scene import DIFFICULTIES
 from transforms.rollout import Limits
+from transforms.search import SearchOptions
 from transforms.segmenters.registry import SEGMENTERS, SegmenterOptions, check_segmenter_name
 from transforms.simulation import AreaFilter, InitialAction
 from transforms.steps.beam_storage import storage_for
@@ -36,6 +37,7 @@ class RunConfig:
     Attributes:
         expressions: gives each expression a target of its own; None leaves targets as they are.
         images_at_once: how many images' targets the policy is asked about together.
+        search: how several candidate clicks are tried in each state; None tries one.
     """
 
     dataset: str
@@ -46,6 +48,7 @@ class RunConfig:
     out: str
     expressions: ExpressionChoice | None = None
     images_at_once: int = 1
+    search: SearchOptions | None = None
     initial_action: InitialAction = InitialAction.NONE
     area_filter: AreaFilter = field(default_factory=AreaFilter)
     seed: int = 0
@@ -87,6 +90,7 @@ class RunConfig:
             "stop_on_no_gain": self.limits.stop_on_no_gain,
             "stop_at_score": self.limits.stop_at_score,
             "score_last": self.limits.score_last,
+            "search": None if self.search is None else asdict(self.search),
             "min_area": self.area_filter.min_area,
             "max_area": self.area_filter.max_area,
             "seed": self.seed,

@@ -154,6 +154,7 @@ def simulation_recipe(
         provenance=provenance,
         num_threads=_threads_per_worker(config.runner),
         images_at_once=config.images_at_once,
+        search=config.search,
     )
 
 

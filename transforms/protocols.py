@@ -152,12 +152,16 @@ class Question:
         turn: how many questions the target has had before this one.
         image: what the model is shown: the image under the current mask. uint8 RGB, (H, W, 3).
         text: the question, with one ``<image>`` where the picture belongs.
+        draw: 0 for the answer that the answerer's own settings give; 1, 2, ... for further draws.
+        temperature: of a further draw.
     """
 
     target_id: str
     turn: int
     image: Image
     text: str
+    draw: int = 0
+    temperature: float = 0.0
 
 
 class Answerer(Protocol):
@@ -213,6 +217,20 @@ class BoxPolicy(ClickPolicy, Protocol):
 
     def initial_boxes(self, states: Sequence[State]) -> list[Answer]:
         """Return one answer per state; each ought to mean a box, others end the trajectory."""
+        ...
+
+
+@runtime_checkable
+class SamplingPolicy(ClickPolicy, Protocol):
+    """A policy that can draw several answers to one state, as tree search wants them."""
+
+    def sample_actions(
+        self, states: Sequence[State], *, count: int, temperature: float
+    ) -> list[list[PolicyAction]]:
+        """Return `count` draws for each state, besides what `next_actions` gives.
+
+        A draw depends on the state, its own number and the policy's seed, not on its company.
+        """
         ...
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from itertools import chain, groupby
 from typing import Any
 
@@ -25,6 +26,7 @@ from transforms.protocols import (
 from transforms.randomness import target_rng
 from transforms.records import Box, Provenance, Reject, RejectReason, Target, TargetRef, Trajectory
 from transforms.rollout import Episode, Limits, Picture, roll_out_all
+from transforms.search import SearchOptions, search_all
 from transforms.segmenter_session import encode_all, is_out_of_memory
 from transforms.segmenters.registry import SegmenterOptions, load_segmenter
 from transforms.threads import Threads, available_cores
@@ -74,6 +76,7 @@ class Simulation:
         seed: of everything random.
         images_at_once: how many images' targets the policy is asked about together, at least.
         threads: read images, search clicks and encode masks.
+        search: how several candidate clicks are tried in each state; None takes the policy's one.
     """
 
     reader: DatasetReader
@@ -86,6 +89,7 @@ class Simulation:
     seed: int = 0
     images_at_once: int = 1
     threads: Threads = field(default_factory=Threads)
+    search: SearchOptions | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ class SimulationRecipe:
     Attributes:
         make_policy: makes the policy on the worker; picklable, holds no weights.
         num_threads: for one worker; None takes all cores of the machine it runs on.
+        search: as in `Simulation`.
     """
 
     reader: DatasetReader
@@ -109,6 +114,7 @@ class SimulationRecipe:
     provenance: Provenance
     num_threads: int | None = None
     images_at_once: int = 1
+    search: SearchOptions | None = None
 
     def __call__(self) -> Simulation:
         """Load the segmenter and put everything together.
@@ -129,6 +135,7 @@ class SimulationRecipe:
             seed=self.seed,
             images_at_once=self.images_at_once,
             threads=threads,
+            search=self.search,
         )
 
 
@@ -263,7 +270,12 @@ def _roll_out(scenes: Sequence[_Scene], simulation: Simulation) -> dict[int, Tra
         Picture(scene.image, list(_episodes(scene.targets, simulation)), encoded=scene.encoded)
         for scene in scenes
     ]
-    results = roll_out_all(
+    roll_out = (
+        roll_out_all
+        if simulation.search is None
+        else partial(search_all, options=simulation.search)
+    )
+    results = roll_out(
         pictures,
         segmenter=simulation.segmenter,
         policy=simulation.policy,

@@ -198,6 +198,21 @@ def evaluation_figures(
     return figures
 
 
+def call_figures(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
+    """Return the calls of model and segmenter per target, with intervals.
+
+    Args:
+        trajectories: at least one; without any figures where one of them counted no calls.
+    """
+    calls = {
+        "model_calls_per_target": [t.model_calls for t in trajectories],
+        "decoder_calls_per_target": [t.decoder_calls for t in trajectories],
+    }
+    if any(None in counts for counts in calls.values()):
+        return {}
+    return _means(calls)
+
+
 def _stop_reasons(scores: Sequence[TargetScore]) -> dict[str, Any]:
     reasons = sorted({s.stop_reason.value for s in scores if s.stop_reason is not None})
     return _counts({reason: [s.stop_reason == reason for s in scores] for reason in reasons})

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from answer_server import Reply, completion, scripted_server
 from tiny_models import make_tiny_model
@@ -128,16 +129,47 @@ def test_scores_of_masks_are_held_against_their_iou(tmp_path: Path) -> None:
     assert "NoC@90 (max 2 clicks, stop at score 0.01)" in stopped["NoC"]
 
 
+def test_a_search_goes_on_from_the_mask_that_is_scored_best(tmp_path: Path) -> None:
+    flags = ["--score", "--max-clicks", "2", "--temperature", "0"]
+    with scripted_server() as server:
+        server.next_reply = lambda request, key: scored_clicks(
+            {"messages": [request["messages"], request["seed"], request["temperature"]]}, key
+        )
+        greedy, wide = tmp_path / "greedy", tmp_path / "wide"
+        assert evaluate(greedy, *by_server(server.url, *flags)) == EXIT_OK
+        search = ["--search", "3", "--beam", "2", "--search-temperature", "0.8"]
+        assert evaluate(wide, *by_server(server.url, *flags, *search)) == EXIT_OK
+    a, b = (pq.read_table(out / "trajectories").to_pylist() for out in (greedy, wide))
+    assert sum(row["last_predicted_iou"] for row in b) > 1.2 * sum(
+        row["last_predicted_iou"] for row in a
+    )
+    assert {(row["model_calls"], row["decoder_calls"]) for row in a} == {(3, 2)}
+    # Draws in one state, then in two: 2 + 4; masks scored: 3 + 6; and the first question.
+    assert {(row["model_calls"], row["decoder_calls"]) for row in b} == {(16, 9)}
+    figures = figures_in(wide)
+    assert figures["model_calls_per_target"]["value"] == 16
+    assert figures["decoder_calls_per_target"]["value"] == 9
+    assert json.loads((wide / "manifest.json").read_text())["config"]["search"] == {
+        "candidates": 3,
+        "beam": 2,
+        "temperature": 0.8,
+    }
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (["--search", "3"], "--search needs a model that scores its masks; add --score"),
+        (["--search", "0"], "--search"),
+        (["--score", "--beam", "2"], "--beam 2 needs several candidates; add --search K"),
+        (["--score", "--search", "2", "--search-temperature", "0"], "temperature must be above 0"),
         (["--stop-score", "0.9"], "--stop-score needs a model that scores its masks; add --score"),
         (["--score", "--stop-score", "0"], "--stop-score 0: must be above 0"),
         (["--score", "--stop-score", "1.5"], "--stop-score 1.5: must lie between 0 and 1"),
         (["--score", "--stop-score", "high"], "--stop-score 'high': expected a number"),
     ],
 )
-def test_a_score_to_stop_at_must_make_sense(
+def test_what_scores_decide_must_make_sense(
     flags: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert evaluate(tmp_path / "out", *by_server("http://localhost:1", *flags)) == EXIT_CONFIG

@@ -203,7 +203,8 @@ class CheckpointAnswerer:
 
         model = self._checkpoint.model
         inputs = self._encode(questions).to(model.device, dtype=model.dtype)
-        processors = [self._sampler(questions)] if self._options.temperature > 0 else []
+        temperatures = [self._temperature(question) for question in questions]
+        processors = [self._sampler(questions, temperatures)] if any(temperatures) else []
         with torch.inference_mode():
             tokens = model.generate(**inputs, logits_processor=processors)
         return self._checkpoint.processor.tokenizer.batch_decode(
@@ -231,11 +232,18 @@ class CheckpointAnswerer:
             return_tensors="pt",
         )
 
-    def _sampler(self, questions: Sequence[Question]) -> _Sampler:
-        return _Sampler(
-            [target_rng(self._options.seed, q.target_id, "answer", q.turn) for q in questions],
-            temperature=self._options.temperature,
-        )
+    def _temperature(self, question: Question) -> float:
+        return question.temperature if question.draw else self._options.temperature
+
+    def _sampler(self, questions: Sequence[Question], temperatures: Sequence[float]) -> _Sampler:
+        # A first answer keeps the draws that it had before there were further ones.
+        rngs = [
+            target_rng(
+                self._options.seed, q.target_id, "answer", q.turn, *([q.draw] if q.draw else [])
+            )
+            for q in questions
+        ]
+        return _Sampler(rngs, temperatures=temperatures)
 
     def _free_memory(self) -> None:
         import torch
@@ -251,15 +259,17 @@ class _Sampler:
     of its own, which the sampling of transformers has not.
     """
 
-    def __init__(self, rngs: Sequence[np.random.Generator], *, temperature: float) -> None:
+    def __init__(
+        self, rngs: Sequence[np.random.Generator], *, temperatures: Sequence[float]
+    ) -> None:
         self._rngs = rngs
-        self._temperature = temperature
+        self._temperatures = np.array(temperatures)[:, None]
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         import torch
 
         noise = np.stack([rng.gumbel(size=scores.shape[1]) for rng in self._rngs])
-        return scores + torch.from_numpy(self._temperature * noise).to(scores.device, scores.dtype)
+        return scores + torch.from_numpy(self._temperatures * noise).to(scores.device, scores.dtype)
 
 
 def _parts(text: str) -> list[dict[str, str]]:

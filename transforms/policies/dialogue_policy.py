@@ -60,7 +60,7 @@ class DialoguePolicy:
             AnswerError: the model cannot answer.
         """
         asking = replace(self._dialogue, prompt=self._box_prompt)
-        return self._ask(states, question=asking.question, turns_before=0)
+        return self._answers(self._questions(states, question=asking.question), states)
 
     def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
         """Ask for the next click of each state.
@@ -68,13 +68,34 @@ class DialoguePolicy:
         Raises:
             AnswerError: the model cannot answer.
         """
-        turns_before = int(self._draws_boxes)
-        return [*self._ask(states, question=self._dialogue.question, turns_before=turns_before)]
+        questions = self._questions(
+            states, question=self._dialogue.question, turns_before=int(self._draws_boxes)
+        )
+        return [*self._answers(questions, states)]
 
-    def _ask(
-        self, states: Sequence[State], *, question: Callable[[str], str], turns_before: int
-    ) -> list[Answer]:
+    def sample_actions(
+        self, states: Sequence[State], *, count: int, temperature: float
+    ) -> list[list[PolicyAction]]:
+        """Draw several clicks for each state.
+
+        Raises:
+            AnswerError: the model cannot answer.
+        """
         questions = [
+            replace(question, draw=draw, temperature=temperature)
+            for question in self._questions(
+                states, question=self._dialogue.question, turns_before=int(self._draws_boxes)
+            )
+            for draw in range(1, count + 1)
+        ]
+        repeated = [state for state in states for _ in range(count)]
+        answers = self._answers(questions, repeated)
+        return [[*answers[i : i + count]] for i in range(0, len(answers), count)]
+
+    def _questions(
+        self, states: Sequence[State], *, question: Callable[[str], str], turns_before: int = 0
+    ) -> list[Question]:
+        return [
             Question(
                 target_id=state.target.ref.target_id,
                 turn=turns_before + len(state.clicks),
@@ -83,6 +104,9 @@ class DialoguePolicy:
             )
             for state in states
         ]
+
+    def _answers(self, questions: Sequence[Question], states: Sequence[State]) -> list[Answer]:
+        """Ask, and read each text against the state that it is about."""
         texts = self._answerer.answer(questions)
         if len(texts) != len(states):
             raise AnswerError(

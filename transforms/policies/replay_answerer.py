@@ -40,6 +40,11 @@ class ReplayAnswerer:
         return [self._answer_one(question) for question in questions]
 
     def _answer_one(self, question: Question) -> str:
+        if question.draw:
+            raise AnswerError(
+                f"{self._source} holds one answer to a question; a search asks for several: "
+                "evaluate the model itself"
+            )
         texts = self._answers.get(question.target_id)
         if texts is None:
             raise AnswerError(

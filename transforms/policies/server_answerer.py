@@ -299,9 +299,9 @@ class ServerAnswerer:
         request = {
             "model": self.model,
             "messages": [{"role": "user", "content": content}],
-            "temperature": self._options.temperature,
+            "temperature": question.temperature if question.draw else self._options.temperature,
             "max_tokens": self._options.max_new_tokens,
-            "seed": self._options.seed,
+            "seed": self._options.seed + question.draw,
             "stream": False,
         }
         return json.dumps(request).encode("ascii")

@@ -145,6 +145,17 @@ class TestEveryFamily:
         assert drawn != answers(models[family], temperature=1.0, seed=4)
         assert drawn != answers(models[family])
 
+    def test_further_draws_stand_beside_the_likeliest_answer(
+        self, models: dict[str, Path], family: Family
+    ) -> None:
+        first = questions(2)
+        draws = [replace(first[0], draw=d, temperature=1.0) for d in (1, 2)]
+        mixed = answers(models[family], [*first, *draws])
+        assert mixed[:2] == answers(models[family], first)
+        assert len({mixed[0], *mixed[2:]}) == 3
+        assert mixed[2:] == answers(models[family], draws[::-1], batch_size=1)[::-1]
+        assert mixed[2:] != answers(models[family], draws, seed=9)
+
     def test_the_model_sees_the_picture_at_the_processor_s_size(
         self, models: dict[str, Path], seen_inputs: list[dict[str, Any]], family: Family
     ) -> None:

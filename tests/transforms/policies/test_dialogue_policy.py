@@ -13,7 +13,7 @@ from transforms.errors import AnswerError
 from transforms.masks import encode_mask
 from transforms.policies.dialogue_policy import Conversation, DialoguePolicy
 from transforms.prompts import PromptTemplate
-from transforms.protocols import Question, State
+from transforms.protocols import Question, SamplingPolicy, State
 from transforms.records import Answer, Box, Click, Finish, InvalidAction, Target, TargetRef
 from transforms.state_pictures import StateView
 
@@ -102,3 +102,22 @@ def test_the_box_is_the_first_question_where_boxes_are_drawn() -> None:
 def test_an_answer_too_few_is_told() -> None:
     with pytest.raises(AnswerError, match="ScriptedAnswerer gave 1 answers to 2 questions"):
         make_policy(ScriptedAnswerer(["Finish"])).next_actions([make_state("a"), make_state("b")])
+
+
+def test_a_search_gets_several_draws_of_each_state() -> None:
+    texts = [f"Positive point: ({x}, 0)" for x in range(4)]
+    answerer = ScriptedAnswerer(texts)
+    states = [make_state("cup"), make_state("pot", clicks=(Click(3, 4, True),))]
+    policy = make_policy(answerer)
+    assert isinstance(policy, SamplingPolicy)
+    drawn = policy.sample_actions(states, count=2, temperature=0.7)
+    assert [[a.action for a in actions if isinstance(a, Answer)] for actions in drawn] == [
+        [Click(0, 0, True), Click(1, 0, True)],
+        [Click(2, 0, True), Click(3, 0, True)],
+    ]
+    assert [(q.target_id, q.turn, q.draw, q.temperature) for q in answerer.questions] == [
+        ("cup", 0, 1, 0.7),
+        ("cup", 0, 2, 0.7),
+        ("pot", 1, 1, 0.7),
+        ("pot", 1, 2, 0.7),
+    ]
