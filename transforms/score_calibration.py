@@ -104,7 +104,8 @@ def _resampled(
     columns: Sequence[NDArray[np.float64]], target: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """Sum each column over resampled sets of targets. Shape: (R, columns)."""
-    return resampled_sums(np.stack([np.bincount(target, column) for column in columns], axis=1))
+    sums = np.stack([np.bincount(target, column) for column in columns], axis=1)
+    return resampled_sums(sums.astype(np.float64))
 
 
 def _bins(predicted: NDArray[np.float64], true: NDArray[np.float64]) -> list[dict[str, float]]:

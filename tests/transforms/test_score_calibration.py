@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -38,9 +40,10 @@ def test_correlations_are_scipys():
     figures = calibration_figures(
         [ScoredMask(f"t{k // 2}", *pair) for k, pair in enumerate(zip(predicted, iou, strict=True))]
     )
-    pearson = stats.pearsonr(predicted, iou)
+    pearson: Any = stats.pearsonr(predicted, iou)
+    spearman: Any = stats.spearmanr(predicted, iou)
     assert figures["Pearson"]["value"] == pytest.approx(pearson.statistic)
-    assert figures["Spearman"]["value"] == pytest.approx(stats.spearmanr(predicted, iou).statistic)
+    assert figures["Spearman"]["value"] == pytest.approx(spearman.statistic)
     # The bootstrap comes near the interval that the textbook gives for independent pairs.
     textbook = pearson.confidence_interval()
     assert figures["Pearson"]["low"] == pytest.approx(textbook.low, abs=0.04)
