@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from export.llama_factory import LlamaFactoryOptions, export_next_click
+from export.llama_factory import export_task
+from export.llama_factory_options import MAX_CANDIDATES, LlamaFactoryOptions
 from export.manifest import Manifest
+from export.matched_runs import run_differences, with_other_runs
+from export.score_question import score_prompt
+from export.tasks.registry import DEFAULT_TASK, TASKS, training_task
 from export.trace import write_trace
+from export.training_samples import cases_of
 from export.trajectories import read_trajectories
 from pipelines.checks import Check
 from pipelines.conversation import add_conversation_arguments, read_conversation
 from pipelines.finished_run import open_manifest, open_source
 from pipelines.leak_guard import EXPORT_RECORD, export_record, image_keys
-from transforms.errors import DataError, OutputError, TargetError
+from transforms.errors import ConfigError, DataError, OutputError, TargetError
 from transforms.expression_choice import ExpressionChoice, shuffled_expressions
+from transforms.prompts import load_prompt
 from transforms.records import TargetRef, Trajectory
 from transforms.steps.beam_storage import storage_for
 
@@ -31,6 +38,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_conversation_arguments(parser)
     sft = parser.add_argument_group("llama-factory")
     sft.add_argument(
+        "--task",
+        metavar="T",
+        default=DEFAULT_TASK,
+        action=_TaskAction,
+        help=f"what is to be learnt: {', '.join(TASKS)} ({DEFAULT_TASK})",
+    )
+    sft.add_argument(
+        "--also",
+        metavar="OUT",
+        action="append",
+        help="preference: another finished run over the same targets; repeatable",
+    )
+    sft.add_argument(
+        "--min-margin",
+        metavar="X",
+        help="preference: IoU by which the chosen click must be better (any)",
+    )
+    sft.add_argument(
+        "--candidates",
+        metavar="N",
+        help=f"filter: masks per target, 1 to {MAX_CANDIDATES} ({LlamaFactoryOptions.candidates})",
+    )
+    sft.add_argument(
+        "--score-prompt", metavar="FILE", help="prm, filter: the question for the IoU alone"
+    )
+    sft.add_argument(
         "--expressions",
         metavar="E",
         default="each",
@@ -38,7 +71,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     sft.add_argument("--first-box", action="store_true", help="teach the box of the object as well")
     sft.add_argument("--image-format", metavar="F", default="jpg", help="jpg or png (jpg)")
-    sft.add_argument("--name", metavar="N", default="next_click", help="of the data set")
+    sft.add_argument(
+        "--name", metavar="N", default=LlamaFactoryOptions.name, help="of the data set (the task's)"
+    )
+
+
+class _TaskAction(argparse.Action):
+    """Takes down the task, and its name for the data set unless `--name` gives another."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        namespace.task = values
+        if namespace.name == parser.get_default("name"):
+            namespace.name = values.replace("-", "_")
 
 
 def export_run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -81,6 +131,7 @@ def _export_llama_factory(
     arguments: argparse.Namespace, manifest: Manifest, options: LlamaFactoryOptions
 ) -> dict[str, Any]:
     out = arguments.run_folder
+    others = _open_others(arguments, manifest)
     reader = open_source(manifest, data_root=arguments.data_root)
     trajectories = read_trajectories(storage_for(out), out, manifest=manifest)
     if arguments.expressions == ExpressionChoice.SHUFFLED:
@@ -92,14 +143,20 @@ def _export_llama_factory(
         return trajectory
 
     def record() -> bytes:
-        return export_record(manifest, images=image_keys(refs, shapes=manifest.config["shapes"]))
+        images = image_keys(refs, shapes=manifest.config["shapes"])
+        return _with_others(export_record(manifest, images=images), others)
 
+    cases = cases_of(map(noted, trajectories))
+    if others:
+        runs = [(storage_for(name), name, each) for name, each in others.items()]
+        cases = with_other_runs(cases, runs, first=out)
     try:
-        counts = export_next_click(
-            map(noted, trajectories),
+        counts = export_task(
+            training_task(arguments.task),
+            cases,
             reader.load_image,
             arguments.out,
-            options,
+            options=options,
             records={EXPORT_RECORD: record},
         )
     except TargetError as error:
@@ -111,10 +168,32 @@ def _export_llama_factory(
         "written": arguments.out,
         "data set": options.name,
         "samples": counts.samples,
+        **({"of which": dict(counts.kinds)} if counts.kinds else {}),
         "pictures": counts.pictures,
         "targets": counts.targets,
         "without samples": counts.targets_without_samples,
     }
+
+
+def _open_others(arguments: argparse.Namespace, manifest: Manifest) -> dict[str, Manifest]:
+    """Return the manifests of the runs that are compared with the first, by folder."""
+    others = {out: open_manifest(out) for out in arguments.also or ()}
+    problems = [
+        f"--also {out}: {difference}"
+        for out, other in others.items()
+        for difference in run_differences(manifest.config, other.config)
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return others
+
+
+def _with_others(record: bytes, others: dict[str, Manifest]) -> bytes:
+    """Return an export's record with the configurations of all runs that it was made from."""
+    if not others:
+        return record
+    content = json.loads(record) | {"also": [manifest.config for manifest in others.values()]}
+    return (json.dumps(content, sort_keys=True, indent=1) + "\n").encode()
 
 
 FORMATS: dict[
@@ -125,17 +204,47 @@ FORMATS: dict[
 def llama_factory_options(arguments: argparse.Namespace, check: Check) -> LlamaFactoryOptions:
     check.choice("--expressions", arguments.expressions, list(ExpressionChoice))
     conversation = read_conversation(arguments, check)
+    _check_task(arguments, check)
+    question = check.built(
+        lambda: load_prompt(arguments.score_prompt) if arguments.score_prompt else score_prompt()
+    )
+    candidates = check.integer("--candidates", arguments.candidates, at_least=1)
+    margin = check.fraction("--min-margin", arguments.min_margin or "0")
     options = check.built(
         lambda: LlamaFactoryOptions(
             dialogue=conversation.dialogue,
             view=conversation.view,
             box_prompt=conversation.box_prompt if arguments.first_box else None,
+            score_prompt=question or score_prompt(),
+            candidates=candidates or LlamaFactoryOptions.candidates,
+            min_margin=margin or 0.0,
             expressions="first" if arguments.expressions == ExpressionChoice.FIRST else "each",
             image_format=cast("Any", arguments.image_format),
             name=arguments.name,
         )
     )
     return options or LlamaFactoryOptions()
+
+
+def _check_task(arguments: argparse.Namespace, check: Check) -> None:
+    """Refuse an unknown task, flags that belong to another one, and a comparison with nothing."""
+    task = check.built(lambda: training_task(arguments.task))
+    if task is None:
+        return
+    for flag in sorted(frozenset().union(*(each.options for each in TASKS.values()))):
+        given = getattr(arguments, flag.removeprefix("--").replace("-", "_"))
+        if given and flag not in task.options:
+            owners = ", ".join(each.name for each in TASKS.values() if flag in each.options)
+            check.note(f"{flag} belongs to the task {owners}, not to {task.name}; leave it out")
+    also = arguments.also or []
+    if "--also" in task.options and not also:
+        check.note(
+            f"--also is missing: the task {task.name} compares the clicks of several runs; name "
+            "another finished run over the same targets"
+        )
+    for out in also:
+        if also.count(out) > 1 or (arguments.run_folder and out == arguments.run_folder):
+            check.note(f"--also {out}: this run is named twice; give different runs")
 
 
 def _with_shuffled_expressions(

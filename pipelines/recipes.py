@@ -23,7 +23,7 @@ TRAIN = "train.yaml"
 # Filled in when a recipe is run.
 _PLACES = ("dataset", "dataset_dir", "media_dir", "output_dir", "resume_from_checkpoint")
 _NEEDED = ("model_name_or_path", "template", "stage", "finetuning_type")
-_PROMPTS = ("prompt", "box-prompt")
+_PROMPTS = ("prompt", "box-prompt", "score-prompt")
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ class TrainingJob:
     def describe(self, model: CheckpointFiles) -> dict[str, Any]:
         """Return what the training is: all that can change its result, as plain JSON."""
         export = _without(vars(self.export), _PLACES_OF_EXPORT)
-        for name in ("prompt", "box_prompt"):
+        for name in ("prompt", "box_prompt", "score_prompt"):
             if export.get(name):
                 export[name] = load_prompt(export[name]).text
         train = _without(self.settings, _PLACES_OF_TRAINING)

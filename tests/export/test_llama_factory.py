@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.util
 import json
 import os
@@ -12,75 +13,27 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from trajectory_cases import HALF, load_image, make_trajectory, thousandths
 
 from export.llama_factory import (
     ExportCounts,
     LlamaFactoryOptions,
     export_next_click,
-    next_click_samples,
 )
+from export.tasks.next_click import decisions
 from transforms.coordinates import make_codec
 from transforms.dialogue import Dialogue
 from transforms.errors import ConfigError, OutputError, TargetError
-from transforms.masks import encode_mask
 from transforms.prompts import PromptTemplate
 from transforms.protocols import Image
 from transforms.records import (
-    Box,
-    Click,
     Finish,
-    Provenance,
     RejectReason,
-    Step,
     StopReason,
-    Target,
-    TargetRef,
-    Trajectory,
 )
 from transforms.state_pictures import StateView
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-HEIGHT, WIDTH = 100, 200
-TRUTH = np.zeros((HEIGHT, WIDTH), bool)
-TRUTH[20:80, 50:150] = True
-HALF = TRUTH.copy()
-HALF[:, :100] = False
-
-
-def make_trajectory(
-    target_id: str = "t/1 #é",
-    *,
-    image_path: str = "a/1#x é.jpg",
-    stop_reason: StopReason = StopReason.REACHED_IOU,
-    boxed: bool = False,
-    expressions: tuple[str, ...] = ("left cup", "an <image> of {colour}"),
-) -> Trajectory:
-    steps = [
-        Step(Click(100, 50, True), encode_mask(HALF), 0.5, 0.5),
-        Step(Click(199, 99, False), encode_mask(TRUTH), 1.0, 0.5),
-    ]
-    if boxed:
-        box = Step(Box(50, 20, 150, 80), encode_mask(HALF), 0.5, 0.5, is_initial=True)
-        steps = [box, *steps]
-    ref = TargetRef(
-        target_id, "d", "train", image_path, "1", None, 0, expressions, "{}", "CC BY 4.0"
-    )
-    return Trajectory(
-        target=Target(ref, encode_mask(TRUTH)),
-        steps=tuple(steps),
-        stop_reason=stop_reason,
-        provenance=Provenance("embedded", "", "oracle", 0, "f00"),
-    )
-
-
-def load_image(image_path: str, *, size_hw: tuple[int, int]) -> Image:
-    assert size_hw == (HEIGHT, WIDTH)
-    return np.full((*size_hw, 3), 100, np.uint8)
-
-
-def thousandths(**changes: Any) -> LlamaFactoryOptions:
-    dialogue = Dialogue(make_codec("thousandths"), **changes.pop("dialogue", {}))
-    return LlamaFactoryOptions(dialogue=dialogue, **changes)
 
 
 def read_rows(out: Path, name: str = "next_click") -> list[dict[str, Any]]:
@@ -170,6 +123,34 @@ def test_names_are_plain_ascii_and_the_same_in_every_export(tmp_path: Path) -> N
     assert all(name.isascii() and " " not in name for name in trees[0])
 
 
+def test_the_files_are_those_of_earlier_versions(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = thousandths(
+        dialogue={"with_finish": True, "with_score": True},
+        box_prompt=PromptTemplate("<image>box of {expression}"),
+        image_format="png",
+        view=StateView(max_side=100),
+    )
+    trajectories = [
+        make_trajectory(),
+        make_trajectory("t2", boxed=True),
+        make_trajectory("t3", image_path="b", stop_reason=StopReason.MAX_CLICKS),
+    ]
+    export_next_click(trajectories, load_image, str(out), options)
+    names = sorted(str(path.relative_to(out)) for path in out.rglob("*.png"))
+    assert len(names) == 8
+    contents = {
+        "rows": (out / "next_click.json").read_bytes(),
+        "info": (out / "dataset_info.json").read_bytes(),
+        "names": json.dumps(names).encode(),
+    }
+    assert {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()} == {
+        "rows": "f52be55e4580f9513b7cb3871e145124df864270a150c9f48a5c1a0e92cd82bb",
+        "info": "ab7ddb1e6028729f4ce350326cf449877cecb4685e5447a6569a0d6f27e164be",
+        "names": "3e41abfad0828f653666bff92d267e87494340182d1f588ee21e7a6a3c8cb629",
+    }
+
+
 def test_the_bare_picture_is_rendered_once_for_all_targets_of_an_image(tmp_path: Path) -> None:
     loads = []
 
@@ -184,7 +165,7 @@ def test_the_bare_picture_is_rendered_once_for_all_targets_of_an_image(tmp_path:
 
 
 def test_a_box_sets_up_a_state_but_is_no_sample(tmp_path: Path) -> None:
-    samples = list(next_click_samples(make_trajectory(boxed=True), with_finish=False))
+    samples = list(decisions(make_trajectory(boxed=True), with_finish=False))
     assert [(s.step, s.iou) for s in samples] == [(1, 0.5), (2, 0.5)]
 
 
@@ -197,13 +178,14 @@ def test_a_box_sets_up_a_state_but_is_no_sample(tmp_path: Path) -> None:
         (StopReason.FINISHED, True),
         (StopReason.MAX_CLICKS, False),  # more clicks would have helped
         (StopReason.INVALID_ACTION, False),  # says nothing about the mask
+        (StopReason.REACHED_SCORE, False),  # a model thought so
         (StopReason.UNRECORDED, False),  # not known to be done
     ],
 )
 def test_finish_is_learnt_where_nothing_better_was_to_be_had(
     reason: StopReason, finishes: bool
 ) -> None:
-    samples = list(next_click_samples(make_trajectory(stop_reason=reason), with_finish=True))
+    samples = list(decisions(make_trajectory(stop_reason=reason), with_finish=True))
     assert [s.action for s in samples[2:]] == ([Finish()] if finishes else [])
 
 

@@ -1,0 +1,77 @@
+"""Trajectories of one small picture, for tests of what is made from trajectories."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from export.llama_factory_options import LlamaFactoryOptions
+from transforms.coordinates import make_codec
+from transforms.dialogue import Dialogue
+from transforms.masks import encode_mask, mask_iou
+from transforms.protocols import Image, Mask
+from transforms.records import (
+    Box,
+    Click,
+    Provenance,
+    Step,
+    StopReason,
+    Target,
+    TargetRef,
+    Trajectory,
+)
+
+HEIGHT, WIDTH = 100, 200
+TRUTH = np.zeros((HEIGHT, WIDTH), bool)
+TRUTH[20:80, 50:150] = True
+HALF = TRUTH.copy()
+HALF[:, :100] = False
+
+
+def make_trajectory(
+    target_id: str = "t/1 #é",
+    *,
+    image_path: str = "a/1#x é.jpg",
+    stop_reason: StopReason = StopReason.REACHED_IOU,
+    boxed: bool = False,
+    expressions: tuple[str, ...] = ("left cup", "an <image> of {colour}"),
+    truth: Mask = TRUTH,
+    clicks: tuple[tuple[Click, Mask], ...] = (
+        (Click(100, 50, True), HALF),
+        (Click(199, 99, False), TRUTH),
+    ),
+) -> Trajectory:
+    """Make a trajectory; by default the first click finds half of the truth, the second the rest.
+
+    Args:
+        boxed: a box comes first, and finds half of the truth.
+        clicks: each with the mask after it.
+    """
+    steps: list[Step] = []
+    if boxed:
+        steps.append(Step(Box(50, 20, 150, 80), encode_mask(HALF), 0.5, 0.5, is_initial=True))
+    for click, mask in clicks:
+        iou = mask_iou(mask, truth)
+        gain = iou - (steps[-1].iou if steps else 0.0)
+        steps.append(Step(click, encode_mask(mask), iou, gain))
+    ref = TargetRef(
+        target_id, "d", "train", image_path, "1", None, 0, expressions, "{}", "CC BY 4.0"
+    )
+    return Trajectory(
+        target=Target(ref, encode_mask(truth)),
+        steps=tuple(steps),
+        stop_reason=stop_reason,
+        provenance=Provenance("embedded", "", "oracle", 0, "f00"),
+    )
+
+
+def load_image(image_path: str, *, size_hw: tuple[int, int]) -> Image:
+    assert size_hw == (HEIGHT, WIDTH)
+    return np.full((*size_hw, 3), 100, np.uint8)
+
+
+def thousandths(**changes: Any) -> LlamaFactoryOptions:
+    """Return options that write whole thousandths; `dialogue` holds changes of the dialogue."""
+    dialogue = Dialogue(make_codec("thousandths"), **changes.pop("dialogue", {}))
+    return LlamaFactoryOptions(dialogue=dialogue, **changes)
