@@ -32,7 +32,7 @@ from transforms.segmenters.registry import SegmenterOptions, load_segmenter
 from transforms.threads import Threads, available_cores
 from transforms.work_units import WorkItem, WorkUnit, ref_of
 
-_IMAGES_AT_ONCE = 16
+_IMAGES_AT_ONCE = 32
 """For a segmenter that takes many: enough to fill a device, few enough for its next batch to be
 encoded meanwhile."""
 _MAX_PIXELS_AT_ONCE = 400_000_000

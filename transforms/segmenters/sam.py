@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from transforms.segmenters.sam_decoder import EncodedImage
 
 _PAIRS_ON_DEVICE = 64
-_PAIRS_ON_CPU = 8
+_PAIRS_ON_CPU = 16
 
 
 class SamSegmenter:
