@@ -185,6 +185,8 @@ def test_coarser_arithmetic_moves_masks_a_little(
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler here")
+# What the compiler warns of is between it and its own dependencies.
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.slow
 def test_a_compiled_encoder_answers_the_same(model: Any, image: np.ndarray):
     plain = SamSegmenter.from_model(copy.deepcopy(model))
