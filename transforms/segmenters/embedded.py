@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -15,19 +15,20 @@ from transforms.errors import SegmenterError
 from transforms.masks import mask_box
 from transforms.protocols import Image, Mask, Prediction
 from transforms.records import Box, Click
+from transforms.segmenters.change_candidates import change_candidates
 from transforms.segmenters.click_candidates import (
     NEAR_OBJECT_RADII,
     WHOLE_PICTURE_RADII,
     Candidate,
-    PastError,
     best,
     box_candidates,
     first_candidates,
     keep_clicked,
-    next_candidates,
     score_first,
 )
+from transforms.segmenters.click_likelihood import PastError
 from transforms.segmenters.picture_window import PictureWindow
+from transforms.segmenters.target_memory import PackedMask, PastClick, TargetMemory
 
 _FIRST_SIDE = 160
 _SIDE = 256
@@ -36,51 +37,6 @@ _REMEMBERED_ERRORS = 5
 _FIRST_MARGIN = 2.2
 _MARGIN = 1.5
 _BOX_MARGIN = 1.5
-
-
-@dataclass(frozen=True, eq=False)
-class PackedMask:
-    """A mask at one bit a pixel.
-
-    Attributes:
-        bits: uint8, not writeable. Shape: (H, ceil(W / 8)).
-    """
-
-    bits: NDArray[np.uint8]
-    size_hw: tuple[int, int]
-
-    @classmethod
-    def pack(cls, mask: Mask) -> PackedMask:
-        """Pack a mask. Shape: (H, W)."""
-        bits = np.packbits(mask, axis=1)
-        bits.flags.writeable = False
-        return cls(bits, (mask.shape[0], mask.shape[1]))
-
-    def part(self, box: Box) -> Mask:
-        """Unpack the pixels of a box."""
-        first = box.x0 // 8
-        bits = self.bits[box.y0 : box.y1, first : (box.x1 + 7) // 8]
-        columns = np.unpackbits(bits, axis=1)[:, box.x0 - 8 * first : box.x1 - 8 * first]
-        return np.ascontiguousarray(columns).view(np.bool_)
-
-
-@dataclass(frozen=True, eq=False)
-class TargetMemory:
-    """All that the segmenter knows about one target; its feedback.
-
-    Attributes:
-        clicks: the clicks that led here.
-        box: the box that led here, clipped to the picture.
-        mask: the answer to them.
-        past: masks with the click that followed, latest last.
-        window: the part of the picture that the last click was solved in.
-    """
-
-    clicks: tuple[Click, ...]
-    box: Box | None
-    mask: PackedMask
-    past: tuple[tuple[PackedMask, Click], ...] = ()
-    window: Box | None = None
 
 
 class EmbeddedSegmenter:
@@ -103,7 +59,7 @@ class EmbeddedSegmenter:
 
     def describe(self) -> Mapping[str, str | int | float | bool | None]:
         """Return the version of the method: it rises whenever an answer may change."""
-        return {"segmenter": "embedded", "version": 1}
+        return {"segmenter": "embedded", "version": 2}
 
     def set_image(self, image: Image) -> None:
         """Take the picture that the next predictions are about.
@@ -171,7 +127,7 @@ class EmbeddedSegmenter:
             memory = TargetMemory((), box, PackedMask.pack(mask))
         for click in clicks[len(memory.clicks) :]:
             memory = self._answer(memory, click)
-        mask = memory.mask.part(Box(0, 0, size_hw[1], size_hw[0]))
+        mask = memory.mask.unpack()
         return Prediction(mask=mask, feedback=memory)
 
     def _size_hw(self) -> tuple[int, int]:
@@ -192,11 +148,10 @@ class EmbeddedSegmenter:
 
     def _answer(self, memory: TargetMemory, click: Click) -> TargetMemory:
         """Return the memory after one more click."""
-        height, width = self._size_hw()
         clicks = (*memory.clicks, click)
         in_force = _in_force(clicks)
-        mask = memory.mask.part(Box(0, 0, width, height))
-        past = (*memory.past, (memory.mask, click))[-_REMEMBERED_ERRORS:]
+        mask = memory.mask.unpack()
+        past = (*memory.past, PastClick(memory.mask, click))[-_REMEMBERED_ERRORS:]
         memory = replace(memory, clicks=clicks, past=past)
         has_object = memory.box is not None or any(c.is_positive for c in in_force)
         if has_object and mask.any():
@@ -251,19 +206,25 @@ class EmbeddedSegmenter:
         near = _surroundings(mask, clicks, margin=_MARGIN, keep=memory.window)
         window = self._window(near, _SIDE)
         prior = window.shrink(_part(mask, near))
-        past = [
-            PastError(window.shrink(packed.part(near)) > 0.5, window.cell(click))
-            for packed, click in memory.past
+        known = near == memory.window
+        masks = [*(one.shrunk(window, known=known) for one in memory.past[:-1]), prior > 0.5]
+        errors = [
+            PastError(labels, window.cell(one.click))
+            for one, labels in zip(memory.past, masks, strict=True)
         ]
+        past = tuple(
+            replace(one, cells=PackedMask.pack(labels))
+            for one, labels in zip(memory.past, masks, strict=True)
+        )
         cells = [window.cell(c) for c in clicks]
         anchor = prior > 0.5 if memory.box is not None else None
-        found = best(list(next_candidates(window, prior, cells, past=past, anchor=anchor)))
+        found = best(list(change_candidates(window, prior, cells, past=errors, anchor=anchor)))
         changed = (found.labels != (prior > 0.5)).astype(np.uint8)
         changed = cv2.dilate(changed, np.ones((3, 3), np.uint8))
         size = (near.x1 - near.x0, near.y1 - near.y0)
         where = cv2.resize(changed, size, interpolation=cv2.INTER_NEAREST).view(np.bool_)
         np.copyto(_part(mask, near), window.enlarge(found.labels), where=where)
-        return replace(memory, window=near), mask
+        return replace(memory, window=near, past=past), mask
 
 
 def honour_clicks(mask: Mask, clicks: Sequence[Click]) -> None:

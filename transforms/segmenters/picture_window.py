@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from transforms.protocols import Image, Mask
 from transforms.records import Box, Click
-from transforms.segmenters.grid_cut import HARD, grid_cut
+from transforms.segmenters.colour_classes import ColourClasses, Part, Values
+from transforms.segmenters.grid_cut import HARD, GridCut
 
 # Costs are floats where they are made and integers in the cut.
 _COST_UNIT = 32.0
@@ -19,16 +22,26 @@ _SMOOTHNESS = 22.0
 _SMOOTHNESS_FLOOR = 0.5
 # Shares of straight and diagonal neighbours.
 _STRAIGHT, _DIAGONAL = 0.6, 0.4
-_COLOUR_BANDWIDTH = 5.0
-_UNARY_LIMIT = 4.0
+# Beyond so many standard deviations a bump is less than float32 can tell from 0 beside 1.
+_BUMP_REACH = 5.8
 _GUIDE_RADIUS = 1.5
 _GUIDE_EPSILON = 1e-3
 
-Values = NDArray[Any]
-"""Numbers of any kind, one a cell or pixel: NumPy and OpenCV do not keep track of the kind."""
-
 Cell = tuple[int, int, bool]
 """A click in a window: row, column, is it positive."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bump:
+    """A Gaussian around a cell, as far out as it counts.
+
+    Attributes:
+        part: the cells that it covers; elsewhere it is 0.
+        weights: float32, 1 at the cell. Shape: the part's.
+    """
+
+    part: Part
+    weights: Values
 
 
 class PictureWindow:
@@ -37,6 +50,7 @@ class PictureWindow:
     Attributes:
         box: the part of the picture that it shows, in the picture's pixels.
         shape: rows and columns of the window in cells.
+        colours: the classes of its colours.
     """
 
     def __init__(self, image: Image, grey: NDArray[np.uint8], box: Box, *, max_side: int) -> None:
@@ -49,29 +63,14 @@ class PictureWindow:
         self.scale = scale
         self.shape = (max(6, round(height * scale)), max(6, round(width * scale)))
         self.side = max(self.shape)
+        self.whole: Part = (slice(0, self.shape[0]), slice(0, self.shape[1]))
         small = cv2.resize(crop, self.shape[::-1], interpolation=cv2.INTER_AREA)
         smooth = cv2.GaussianBlur(small, (0, 0), 0.8)
         lab = cv2.cvtColor(smooth.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
-        self._set_colours(lab)
+        self.colours = ColourClasses(lab)
         self._set_contours(lab)
         self.rows = np.arange(self.shape[0], dtype=np.float32)[:, None]
         self.columns = np.arange(self.shape[1], dtype=np.float32)[None, :]
-
-    def _set_colours(self, lab: Values) -> None:
-        light = np.clip((lab[..., 0] / 10).astype(np.int64), 0, 9)
-        red, yellow = (
-            np.clip(((lab[..., c] + 60) * (14 / 120)).astype(np.int64), 0, 13) for c in (1, 2)
-        )
-        used, inverse = np.unique((light * 14 + red) * 14 + yellow, return_inverse=True)
-        flat = inverse.reshape(-1)
-        count = np.bincount(flat)
-        centre = np.stack(
-            [np.bincount(flat, lab[..., c].ravel()) / count for c in range(3)], axis=1
-        )
-        apart = ((centre[:, None] - centre[None]) ** 2).sum(axis=2)
-        self._class_count = used.size
-        self._colour_class = inverse.reshape(self.shape)
-        self._kinship = np.exp(-apart / (2 * _COLOUR_BANDWIDTH**2))
 
     def _set_contours(self, lab: Values) -> None:
         def difference(a: Values, b: Values) -> Values:
@@ -92,6 +91,7 @@ class PictureWindow:
         self._pairwise[1, :-1] = weight(down, _STRAIGHT)
         self._pairwise[2, :-1, :-1] = weight(down_right, _DIAGONAL)
         self._pairwise[3, :-1, 1:] = weight(down_left, _DIAGONAL)
+        self._whole_grid = GridCut(self._pairwise)
         self._edge_right = 1 - np.exp(-right / usual)
         self._edge_down = 1 - np.exp(-down / usual)
 
@@ -102,9 +102,9 @@ class PictureWindow:
         column = int((click.x - box.x0 + 0.5) * columns / (box.x1 - box.x0))
         return min(rows - 1, max(0, row)), min(columns - 1, max(0, column)), click.is_positive
 
-    def squared_distance(self, row: float, column: float) -> Values:
-        """Return every cell's squared distance to one, in cells."""
-        return (self.rows - row) ** 2 + (self.columns - column) ** 2
+    def distance(self, row: int, column: int) -> Values:
+        """Return every cell's distance to one, in cells. Shape: `shape`."""
+        return np.sqrt((self.rows - row) ** 2 + (self.columns - column) ** 2)
 
     def shrink(self, mask: Mask) -> Values:
         """Return each cell's share of the mask's part in this window; `mask` is the part."""
@@ -113,61 +113,37 @@ class PictureWindow:
         )
         return shares.astype(np.float32) / np.float32(255)
 
-    def histogram(self, weights: Values) -> Values:
-        """Return the colour distribution of weighted cells; kindred colours share their mass."""
-        mass = np.bincount(self._colour_class.ravel(), weights.ravel(), self._class_count)
-        # Not a matrix product: BLAS may add in another order on another number of threads.
-        smooth = np.einsum("ij,j->i", self._kinship, mass)
-        return smooth / max(float(smooth.sum()), 1e-9)
+    def bump(self, row: int, column: int, spread: float) -> Bump:
+        """Return a Gaussian around a cell; `spread` is its standard deviation in cells."""
+        reach = math.ceil(_BUMP_REACH * spread)
+        part = self.part(row, column, reach)
+        weight = -0.5 / spread**2
+        rows = np.exp(weight * (self.rows[part[0]] - row) ** 2)
+        return Bump(part, rows * np.exp(weight * (self.columns[:, part[1]] - column) ** 2))
 
-    def colour_evidence(self, inside: Values, outside: Values) -> Values:
-        """Return the clipped log ratio of two colour distributions at every cell."""
-        ratio = np.log(self.histogram(inside) + 1e-5) - np.log(self.histogram(outside) + 1e-5)
-        return np.clip(ratio, -_UNARY_LIMIT, _UNARY_LIMIT)[self._colour_class]
+    def part(self, row: int, column: int, reach: int) -> Part:
+        """Return the cells at most `reach` rows and columns away."""
+        rows = slice(max(0, row - reach), min(self.shape[0], row + reach + 1))
+        return rows, slice(max(0, column - reach), min(self.shape[1], column + reach + 1))
 
-    def separation(self, labels: Mask) -> float:
-        """Return how little the colours inside and outside overlap, in [0, 1]."""
-        overlap = np.sqrt(self.histogram(labels) * self.histogram(~labels))
-        return 1 - float(overlap.sum())
-
-    def cut(
-        self,
-        preference: Values,
-        seeds: Sequence[Cell],
-        *,
-        around: tuple[int, int, int] | None = None,
-        keep: Mask | None = None,
-    ) -> Mask:
+    def cut(self, preference: Values, seeds: Sequence[Cell]) -> Mask:
         """Cut the window along its contours, given each cell's preference for the object.
 
         Args:
             preference: positive for object. Shape: `shape`.
             seeds: clicks that the cut must respect, with the cells beside them.
-            around: row, column and reach of the only part that may change; None for all.
+        """
+        return self._whole_grid.cut(_unary(preference, seeds, (0, 0)))
+
+    def part_cutter(self, part: Part, keep: Mask) -> PartCutter:
+        """Prepare to cut a part of the window again and again.
+
+        Args:
             keep: the labels outside that part and on its rim. Shape: `shape`.
         """
-        unary = np.rint(preference * _COST_UNIT).astype(np.int32)
-        for row, column, is_positive in seeds:
-            seed = unary[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2]
-            seed[:] = HARD if is_positive else -HARD
-        if around is None or keep is None:
-            return grid_cut(unary, self._pairwise)
-        row, column, reach = around
-        y0, y1 = max(0, row - reach), min(self.shape[0], row + reach + 1)
-        x0, x1 = max(0, column - reach), min(self.shape[1], column + reach + 1)
-        part = unary[y0:y1, x0:x1]
-        rim = np.where(keep[y0:y1, x0:x1], HARD, -HARD).astype(np.int32)
-        if y0 > 0:
-            part[0] = rim[0]
-        if y1 < self.shape[0]:
-            part[-1] = rim[-1]
-        if x0 > 0:
-            part[:, 0] = rim[:, 0]
-        if x1 < self.shape[1]:
-            part[:, -1] = rim[:, -1]
-        labels = keep.copy()
-        labels[y0:y1, x0:x1] = grid_cut(part, self._pairwise[:, y0:y1, x0:x1])
-        return labels
+        is_whole = part == self.whole
+        grid = self._whole_grid if is_whole else GridCut(self._pairwise[:, *part])
+        return PartCutter(grid, part, keep)
 
     def contrast(self, labels: Mask, *, besides: Mask | None = None) -> float:
         """Return the mean contour strength under the labels' border, in [0, 1].
@@ -176,16 +152,12 @@ class PictureWindow:
             labels: Shape: `shape`.
             besides: labels whose own border does not count.
         """
-        right = labels[:, 1:] != labels[:, :-1]
-        down = labels[1:] != labels[:-1]
-        if besides is not None:
-            right &= besides[:, 1:] == besides[:, :-1]
-            down &= besides[1:] == besides[:-1]
-        length = np.count_nonzero(right) + np.count_nonzero(down)
-        if length == 0:
-            return 0.0
-        strength = self._edge_right[right].sum(dtype=np.float64)
-        return float(strength + self._edge_down[down].sum(dtype=np.float64)) / length
+        if besides is None:
+            besides = np.zeros_like(labels)
+        strength, length = _along_border(
+            labels.view(np.uint8), besides.view(np.uint8), self._edge_right, self._edge_down
+        )
+        return strength / length if length else 0.0
 
     def rim_share(self, labels: Mask) -> float:
         """Return the share of the window's rim that is object and the picture's edge as well."""
@@ -216,7 +188,8 @@ class PictureWindow:
         radius = max(2, round(_GUIDE_RADIUS / self.scale))
         step = max(1, radius // 4)
         coarse = (max(1, round(width / step)), max(1, round(height / step)))
-        guide = self._grey.astype(np.float32) / np.float32(255)
+        guide = self._grey.astype(np.float32)
+        guide /= np.float32(255)
         small_guide = guide
         if step > 1:
             small_guide = cv2.resize(guide, coarse, interpolation=cv2.INTER_AREA)
@@ -235,4 +208,72 @@ class PictureWindow:
         if step > 1:
             slope = cv2.resize(slope, (width, height), interpolation=cv2.INTER_LINEAR)
             offset = cv2.resize(offset, (width, height), interpolation=cv2.INTER_LINEAR)
-        return slope * guide + offset > 0.5
+        slope *= guide
+        slope += offset
+        return slope > 0.5
+
+
+class PartCutter:
+    """Cuts a part of a window; beyond it and on its rim the labels stay."""
+
+    def __init__(self, grid: GridCut, part: Part, keep: Mask) -> None:
+        self._grid = grid
+        self._part = part
+        self._keep = keep
+        rows, columns = part
+        self._rim = np.ones((rows.stop - rows.start, columns.stop - columns.start), np.bool_)
+        self._rim[
+            int(rows.start > 0) : self._rim.shape[0] - int(rows.stop < keep.shape[0]),
+            int(columns.start > 0) : self._rim.shape[1] - int(columns.stop < keep.shape[1]),
+        ] = False
+        self._rim_unary = np.where(keep[part], HARD, -HARD)
+
+    def cut(self, preference: Values, seeds: Sequence[Cell]) -> Mask:
+        """Cut; as `PictureWindow.cut`, but `preference` has the part's shape."""
+        unary = _unary(preference, seeds, (self._part[0].start, self._part[1].start))
+        np.copyto(unary, self._rim_unary, where=self._rim, casting="same_kind")
+        labels = self._keep.copy()
+        labels[self._part] = self._grid.cut(unary)
+        return labels
+
+
+def _unary(preference: Values, seeds: Sequence[Cell], origin: tuple[int, int]) -> NDArray[np.int32]:
+    unary = np.rint(preference * np.float32(_COST_UNIT)).astype(np.int32)
+    for row, column, is_positive in seeds:
+        row, column = row - origin[0], column - origin[1]
+        seed = unary[max(0, row - 1) : max(0, row + 2), max(0, column - 1) : max(0, column + 2)]
+        seed[:] = HARD if is_positive else -HARD
+    return unary
+
+
+@njit(
+    "Tuple((float64, int64))(uint8[:, :], uint8[:, :], float32[:, :], float32[:, :])",
+    cache=True,
+    nogil=True,
+)
+def _along_border(  # pragma: no cover - compiled
+    labels: NDArray[np.uint8],
+    besides: NDArray[np.uint8],
+    edge_right: NDArray[np.float32],
+    edge_down: NDArray[np.float32],
+) -> tuple[float, int]:
+    """Add up the edges where `labels` change and `besides` do not, and count them."""
+    height, width = labels.shape
+    strength, length = 0.0, 0
+    for y in range(height):
+        for x in range(width):
+            if (
+                x + 1 < width
+                and labels[y, x] != labels[y, x + 1]
+                and besides[y, x] == besides[y, x + 1]
+            ):
+                strength += edge_right[y, x]
+                length += 1
+            if (
+                y + 1 < height
+                and labels[y, x] != labels[y + 1, x]
+                and besides[y, x] == besides[y + 1, x]
+            ):
+                strength += edge_down[y, x]
+                length += 1
+    return strength, length

@@ -1,33 +1,18 @@
-"""What a mask must be like to explain the clicks."""
+"""Objects are proposed around clicks and in boxes."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from transforms.records import Box
 from transforms.segmenters.click_candidates import (
     best,
     box_candidates,
-    click_likelihood,
     first_candidates,
     keep_clicked,
 )
 from transforms.segmenters.picture_window import PictureWindow
-
-
-@given(st.lists(st.tuples(st.floats(0.1, 4), st.floats(0, 1)), min_size=1, max_size=6))
-def test_a_deeper_click_is_never_less_likely(shares: list[tuple[float, float]]) -> None:
-    deeper = [(weight, min(1.0, share + 0.1)) for weight, share in shares]
-    assert click_likelihood(deeper) >= click_likelihood(shares)
-
-
-def test_one_shallow_click_among_deep_ones_is_forgiven_more_than_one_at_the_edge() -> None:
-    deep = [(2.0, 1.0)] * 4
-    all_deep, shallow, edge = (click_likelihood([*deep, (2.0, s)]) for s in (1.0, 0.5, 0.0))
-    assert all_deep - shallow < 0.5 * (shallow - edge)
 
 
 def test_parts_without_a_positive_click_are_dropped_unless_anchored() -> None:

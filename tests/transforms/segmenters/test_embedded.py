@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ from transforms.errors import SegmenterError
 from transforms.masks import mask_iou
 from transforms.protocols import Describable, Image, Mask, Segmenter
 from transforms.records import Box, Click
-from transforms.segmenters.embedded import EmbeddedSegmenter, PackedMask
+from transforms.segmenters.embedded import EmbeddedSegmenter
 
 
 def scene(
@@ -59,7 +60,7 @@ def test_it_fits_the_protocols() -> None:
     segmenter = EmbeddedSegmenter()
     assert isinstance(segmenter, Segmenter)
     assert isinstance(segmenter, Describable)
-    assert segmenter.describe() == {"segmenter": "embedded", "version": 1}
+    assert segmenter.describe() == {"segmenter": "embedded", "version": 2}
 
 
 def test_one_click_finds_a_plain_object() -> None:
@@ -151,6 +152,24 @@ def test_the_answer_is_the_same_with_and_without_feedback() -> None:
     segmenter = ready(image)
     two = segmenter.predict(clicks=_DIALOGUE[:2])
     assert np.array_equal(segmenter.predict(clicks=_DIALOGUE, feedback=two.feedback).mask, stepwise)
+
+
+def test_what_feedback_knows_of_past_masks_is_what_they_show() -> None:
+    image, _ = scene((150, 400))
+    segmenter = ready(image)
+    clicks = [Click(200, 75, True), Click(150, 60, True), Click(270, 100, False)]
+    clicks += [Click(210, 20, True), Click(20, 20, False), Click(230, 90, False)]
+    feedback, known = None, 0
+    for k in range(1, len(clicks) + 1):
+        prediction = segmenter.predict(clicks=clicks[:k], feedback=feedback)
+        if feedback is not None:
+            known += sum(one.cells is not None for one in feedback.past)
+            past = tuple(replace(one, cells=None) for one in feedback.past)
+            bare = replace(feedback, past=past)
+            again = segmenter.predict(clicks=clicks[:k], feedback=bare)
+            assert np.array_equal(again.mask, prediction.mask)
+        feedback = prediction.feedback
+    assert known > 0
 
 
 def test_feedback_of_other_clicks_is_not_used() -> None:
@@ -284,24 +303,6 @@ def test_photographs_are_answered_well_by_a_few_clicks(shared_data: Path) -> Non
     click = Click(int(columns[middle]), int(rows[middle]), True)
     image = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
     assert mask_iou(ready(image).predict(clicks=[click]).mask, truth, ignore=ignore) > 0.5
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    size_hw=st.tuples(st.integers(1, 20), st.integers(1, 40)),
-    seed=st.integers(0, 2**32 - 1),
-    data=st.data(),
-)
-def test_packed_masks_give_back_every_part(
-    size_hw: tuple[int, int], seed: int, data: st.DataObject
-) -> None:
-    mask = np.random.default_rng(seed).random(size_hw) < 0.5
-    y0 = data.draw(st.integers(0, size_hw[0] - 1))
-    x0 = data.draw(st.integers(0, size_hw[1] - 1))
-    y1 = data.draw(st.integers(y0 + 1, size_hw[0]))
-    x1 = data.draw(st.integers(x0 + 1, size_hw[1]))
-    part = PackedMask.pack(mask).part(Box(x0, y0, x1, y1))
-    assert np.array_equal(part, mask[y0:y1, x0:x1])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import maximum_flow
 
-from transforms.segmenters.grid_cut import HARD, cut_with_value, grid_cut
+from transforms.segmenters.grid_cut import HARD, GridCut
 
 # Row and column slices of the two ends of each kind of edge, in the order of the weights.
 _ENDS = (
@@ -71,9 +71,23 @@ def test_the_cut_is_as_cheap_as_the_maximum_flow(
     unary = rng.integers(-unary_limit, unary_limit + 1, shape).astype(np.int32)
     unary[rng.random(shape) < undecided] = 0
     pairwise = rng.integers(0, pairwise_limit + 1, (4, *shape)).astype(np.int32)
-    labels, value = cut_with_value(unary, pairwise)
-    assert value == flow_by_scipy(unary, pairwise)
-    assert value == cost(unary, pairwise, labels)
+    labels = GridCut(pairwise).cut(unary)
+    assert cost(unary, pairwise, labels) == flow_by_scipy(unary, pairwise)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    limits=st.lists(st.sampled_from([1, 6, 200, HARD]), min_size=2, max_size=4),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_earlier_cuts_do_not_show(shape: tuple[int, int], limits: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    pairwise = rng.integers(0, 12, (4, *shape)).astype(np.int32)
+    used = GridCut(pairwise)
+    for limit in limits:
+        unary = rng.integers(-limit, limit + 1, shape).astype(np.int32)
+        assert np.array_equal(used.cut(unary), GridCut(pairwise).cut(unary))
 
 
 def test_a_larger_grid_is_cut_as_cheaply_as_the_maximum_flow() -> None:
@@ -83,14 +97,14 @@ def test_a_larger_grid_is_cut_as_cheaply_as_the_maximum_flow() -> None:
         np.int32
     )
     pairwise = rng.integers(0, 60, (4, 40, 60)).astype(np.int32)
-    labels, value = cut_with_value(unary, pairwise)
-    assert value == flow_by_scipy(unary, pairwise) == cost(unary, pairwise, labels)
+    labels = GridCut(pairwise).cut(unary)
+    assert cost(unary, pairwise, labels) == flow_by_scipy(unary, pairwise)
 
 
 def test_costs_are_not_changed() -> None:
     unary = np.array([[5, -5]], np.int32)
     pairwise = np.full((4, 1, 2), 3, np.int32)
-    grid_cut(unary, pairwise)
+    GridCut(pairwise).cut(unary)
     assert unary.tolist() == [[5, -5]]
     assert (pairwise == 3).all()
 
@@ -99,13 +113,13 @@ def test_a_seed_takes_its_neighbours_along_until_an_edge_is_weak() -> None:
     unary = np.array([[HARD, 0, 0, 0, -HARD]], np.int32)
     pairwise = np.zeros((4, 1, 5), np.int32)
     pairwise[0] = [[9, 9, 1, 9, 0]]
-    assert grid_cut(unary, pairwise).tolist() == [[True, True, True, False, False]]
+    assert GridCut(pairwise).cut(unary).tolist() == [[True, True, True, False, False]]
 
 
 def test_undecided_pixels_go_to_the_object() -> None:
-    assert grid_cut(np.zeros((2, 3), np.int32), np.zeros((4, 2, 3), np.int32)).all()
+    assert GridCut(np.zeros((4, 2, 3), np.int32)).cut(np.zeros((2, 3), np.int32)).all()
 
 
-def test_weights_of_another_shape_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"must have the shape \(4, 2, 3\).* got \(4, 3, 2\)"):
-        grid_cut(np.zeros((2, 3), np.int32), np.zeros((4, 3, 2), np.int32))
+def test_costs_of_another_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"must have the grid's shape \(3, 2\), got \(2, 3\)"):
+        GridCut(np.zeros((4, 3, 2), np.int32)).cut(np.zeros((2, 3), np.int32))
