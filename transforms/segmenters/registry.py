@@ -73,7 +73,7 @@ def _refuse_arguments(options: SegmenterOptions) -> None:
     if options.arguments:
         raise ConfigError(
             [
-                f"--segmenter-arg {name}: the segmenter {options.name!r} has no settings"
+                f"--segmenter-arg {name}: the segmenter {options.name!r} has no settings; leave it out"
                 for name in options.arguments
             ]
         )
