@@ -73,7 +73,8 @@ def _refuse_arguments(options: SegmenterOptions) -> None:
     if options.arguments:
         raise ConfigError(
             [
-                f"--segmenter-arg {name}: the segmenter {options.name!r} has no settings; leave it out"
+                f"--segmenter-arg {name}: the segmenter {options.name!r} has no settings; "
+                "leave it out"
                 for name in options.arguments
             ]
         )
