@@ -16,6 +16,8 @@ DATA_FLAGS := $(if $(filter command line environment,$(origin DATASET)),--datase
 DATA_FLAGS += $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") $(if $(SPLIT),--split $(SPLIT))
 DATA_FLAGS += $(if $(LIMIT),--limit $(LIMIT)) $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
 RECIPE ?= mini
+LADDER_RECIPE = $(if $(filter command line environment,$(origin RECIPE)),$(RECIPE),mini_prm)
+ROUNDS ?= 1
 EVALUATION_OUT = $(if $(filter command line,$(origin OUT)),$(OUT),out/$(RECIPE)/evaluation$(if \
 	$(DATA_FLAGS:%= ),-$(DATASET)$(if $(SPLIT),-$(SPLIT))))
 
@@ -43,6 +45,16 @@ train: $(VENV)/.train ## fine-tune by a recipe: RECIPE= DATASET= DATA_ROOT= SPLI
 evaluate: $(VENV)/.train ## roll a model out and score it: RECIPE= DATASET= DATA_ROOT= SPLIT= MODEL= OUT= ARGS=
 	$(HLMAT) evaluate --recipe $(RECIPE) $(DATA_FLAGS) $(if $(MODEL),--model "$(MODEL)") \
 		--out "$(EVALUATION_OUT)" $(ARGS)
+
+.PHONY: star-plus
+star-plus: $(VENV)/.train ## improve a model by its own rollouts: RECIPE= ROUNDS= DATASET= DATA_ROOT= SPLIT= ARGS=
+	$(HLMAT) star-plus --recipe $(RECIPE) --rounds $(ROUNDS) $(DATA_FLAGS) \
+		$(if $(EVALUATION_SPLIT),--evaluation-split $(EVALUATION_SPLIT)) \
+		$(if $(MODEL),--model "$(MODEL)") $(ARGS)
+
+.PHONY: ladder
+ladder: $(VENV)/.train ## what StaR+, stopping and search each add, and the paper's tables: RECIPE= ARGS=
+	$(HLMAT) ladder --recipe $(LADDER_RECIPE) $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 
 .PHONY: mini
 mini: $(VENV)/.train ## the loop closed: build, train and evaluate a small model (40 minutes, 2 cores)

@@ -98,6 +98,30 @@ def learning_curve_chart(points: Sequence[tuple[int, Mapping[str, float]]]) -> b
     return _png(figure)
 
 
+def ladder_chart(series: Mapping[str, Sequence[tuple[str, Mapping[str, float]]]]) -> bytes:
+    """Draw the gIoU of each rung of a ladder, a line for each set of targets.
+
+    Args:
+        series: by set, the rungs' labels, the same in every set, and their gIoU with its `value`,
+            `low` and `high`.
+    """
+    figure, axes = _new_axes()
+    labels: list[str] = []
+    for place, (name, rungs) in enumerate(series.items()):
+        labels = [label for label, _ in rungs]
+        values = np.array([[r["value"], r["low"], r["high"]] for _, r in rungs], dtype=np.float64)
+        # Side by side, so that no interval covers another.
+        positions = np.arange(len(rungs)) + 0.08 * (place - (len(series) - 1) / 2)
+        spans = np.abs(values[:, 1:] - values[:, :1]).T
+        axes.errorbar(positions, values[:, 0], yerr=spans, marker="o", capsize=4, label=name)
+    axes.set_xticks(range(len(labels)), labels)
+    axes.set_xlim(-0.5, len(labels) - 0.5)
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("held-out gIoU, 95 % interval")
+    axes.legend()
+    return _png(figure)
+
+
 def _new_axes() -> tuple[Any, Any]:
     try:
         from matplotlib.figure import Figure

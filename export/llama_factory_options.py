@@ -15,6 +15,10 @@ from transforms.state_pictures import StateView
 
 MAX_CANDIDATES = 10
 
+FOREIGN_MASKS = ("box", "polygon", "shrunk", "grown", "discs", "neighbour")
+"""Kinds of masks from elsewhere: the object's box, its outline with few corners, a smaller and a
+larger one, discs thrown at it, another object of the image."""
+
 
 @dataclass(frozen=True)
 class LlamaFactoryOptions:
@@ -29,6 +33,7 @@ class LlamaFactoryOptions:
         box_prompt: the question for a target's box, asked of the image alone; None teaches none.
         score_prompt: the question for the IoU of the mask shown and nothing else.
         candidates: masks to be scored per target, each of another tenth of the IoU range.
+        foreign_masks: those of `FOREIGN_MASKS` that are to be mended, one of each per target.
         min_margin: a preferred click must be better by so much IoU, 0 to 1, and by more than 0.
         expressions: "each" gives each expression of a target its own samples, "first" uses one.
         image_format: "jpg" or "png".
@@ -44,6 +49,7 @@ class LlamaFactoryOptions:
     box_prompt: PromptTemplate | None = None
     score_prompt: PromptTemplate = field(default_factory=score_prompt)
     candidates: int = 5
+    foreign_masks: tuple[str, ...] = FOREIGN_MASKS
     min_margin: float = 0.0
     expressions: Literal["each", "first"] = "each"
     image_format: Literal["jpg", "png"] = "jpg"
@@ -61,6 +67,16 @@ class LlamaFactoryOptions:
             problems.append(
                 f"the number of candidates must be from 1 to {MAX_CANDIDATES}, got "
                 f"{self.candidates}"
+            )
+        problems += [
+            f"foreign mask {name!r} is unknown; choose from {', '.join(FOREIGN_MASKS)}"
+            for name in self.foreign_masks
+            if name not in FOREIGN_MASKS
+        ]
+        if not self.foreign_masks or len(set(self.foreign_masks)) < len(self.foreign_masks):
+            problems.append(
+                f"foreign masks are {', '.join(self.foreign_masks) or 'none'}; name at least one, "
+                "none twice"
             )
         if not 0 <= self.min_margin <= 1:
             problems.append(f"the minimum margin must be from 0 to 1, got {self.min_margin}")

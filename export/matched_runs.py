@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from export.manifest import Manifest
-from export.training_samples import Case
+from export.training_samples import Case, OtherRun
 from export.trajectories import read_trajectories, read_trajectory_rows
 from transforms.errors import DataError
 from transforms.records import Trajectory
@@ -56,11 +56,16 @@ def with_other_runs(
         DataError: no target is in two runs, one has another truth elsewhere, or a run cannot be
             read.
     """
-    others = [_OtherRun(storage, out, manifest) for storage, out, manifest in runs]
+    others = [_Reading(storage, out, manifest) for storage, out, manifest in runs]
+    models = [_model_of(manifest.config) for _, _, manifest in runs]
     matched = 0
     for case in cases:
         found = [other.take(case.trajectory) for other in others]
-        also = tuple(trajectory for trajectory in found if trajectory is not None)
+        also = tuple(
+            OtherRun(trajectory, number, model)
+            for number, (trajectory, model) in enumerate(zip(found, models, strict=True), start=1)
+            if trajectory is not None
+        )
         matched += len(also)
         yield replace(case, also=also)
     if not matched:
@@ -71,7 +76,14 @@ def with_other_runs(
         )
 
 
-class _OtherRun:
+def _model_of(config: Mapping[str, Any]) -> str | None:
+    """Return the digest of the weights that acted in a run, or a served model's name."""
+    answers = config.get("policy_settings", {}).get("answers", {})
+    name = answers.get("checkpoint_sha256") or answers.get("served_model")
+    return None if name is None else str(name)
+
+
+class _Reading:
     def __init__(self, storage: Storage, out: str, manifest: Manifest) -> None:
         self._name = out
         rows = read_trajectory_rows(storage, out, manifest=manifest)

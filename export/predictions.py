@@ -38,8 +38,8 @@ def predictions_json(trajectories: Iterable[Trajectory]) -> bytes:
 
     `clicks` are those that a step's mask was made from, oldest first, as
     ``{"coor": [row, column], "is_positive": bool}``; `used_box` is the box, x0 y0 x1 y1 with
-    exclusive ends, or null. `target_id`, `ignore_mask`, `last_output`, `stop_reason` and a step's
-    `is_initial` are additions.
+    exclusive ends, or null. `target_id`, `ignore_mask`, `last_output`, `stop_reason`, a step's
+    `is_initial` and, of a rollout that began with a mask, `initial_mask` are additions.
     """
     entries = [json.dumps(_entry(t)) for t in trajectories]
     return ("[" + ",".join("\n" + entry for entry in entries) + "\n]\n").encode("ascii")
@@ -99,6 +99,7 @@ def _entry(trajectory: Trajectory) -> dict[str, Any]:
             }
         )
     height, width = target.size_hw
+    first = trajectory.initial_mask
     return {
         "img_path": target.ref.image_path,
         "height": height,
@@ -112,6 +113,7 @@ def _entry(trajectory: Trajectory) -> dict[str, Any]:
         "ignore_mask": None if target.ignore is None else _rle_dict(target.ignore),
         "last_output": trajectory.last_answer,
         "stop_reason": trajectory.stop_reason.value,
+        **({} if first is None else {"initial_mask": _rle_dict(first)}),
     }
 
 
@@ -136,7 +138,7 @@ def _read_entry(entry: Any, number: int, path: str) -> PredictedTarget:
     masks = [
         _mask(s.get("mask"), size_hw, f"{place}, the mask of step {k}") for k, s in enumerate(steps)
     ]
-    ignore = entry.get("ignore_mask")
+    ignore, first = entry.get("ignore_mask"), entry.get("initial_mask")
     set_up = [_is_initial(s) for s in steps]
     return PredictedTarget(
         image=_text(entry, "img_path", place),
@@ -151,6 +153,7 @@ def _read_entry(entry: Any, number: int, path: str) -> PredictedTarget:
             last_predicted_iou=predicted_iou_in(entry.get("last_output")),
             first_click=set_up.index(False) if False in set_up else len(set_up),
             stop_reason=_stop_reason(entry, place),
+            initial_mask=None if first is None else _mask(first, size_hw, f"{place}, initial_mask"),
         ),
     )
 

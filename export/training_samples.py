@@ -12,17 +12,31 @@ from transforms.records import Rle, Trajectory
 
 
 @dataclass(frozen=True)
+class OtherRun:
+    """What another run did with the same target.
+
+    Attributes:
+        number: of the run, from 1, in the order in which they were named.
+        model: what identifies the model that acted; None where none did.
+    """
+
+    trajectory: Trajectory
+    number: int
+    model: str | None = None
+
+
+@dataclass(frozen=True)
 class Case:
     """A target as a task meets it.
 
     Attributes:
         trajectory: of the target.
-        also: trajectories of the same target from other runs.
+        also: what other runs did with it.
         neighbours: trajectories of the other targets of the same image.
     """
 
     trajectory: Trajectory
-    also: tuple[Trajectory, ...] = ()
+    also: tuple[OtherRun, ...] = ()
     neighbours: Sequence[Trajectory] = ()
 
 
@@ -75,8 +89,8 @@ def shown_before(trajectory: Trajectory, step: int) -> Shown:
 
 
 def iou_before(trajectory: Trajectory, step: int) -> float:
-    """Return the IoU of the mask that step `step` saw; 0 for the empty one at the start."""
-    return trajectory.steps[step - 1].iou if step > 0 else 0.0
+    """Return the IoU of the mask that step `step` saw; 0 for an empty one at the start."""
+    return trajectory.iou_before(step)
 
 
 def cases_of(trajectories: Iterable[Trajectory]) -> Iterator[Case]:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipelines.annotation_options import AnnotationConfig
+    from pipelines.annotation_run import AnnotationReport
     from pipelines.options import RunConfig
     from pipelines.trajectories import RunReport
 
@@ -74,6 +76,22 @@ examples:
   hlmat evaluate --policy centre --dataset shapes --split test --out out/centre
 
 """
+_FILTER_EXAMPLES = """\
+examples:
+  hlmat filter --recipe mini_prm --dataset folder --data-root ~/mine --out out/filtered
+  hlmat filter --recipe mini_prm --dataset coco --data-root /data/coco --split val2017 \\
+      --keep-at 0.9 --out out/filtered
+  hlmat filter --recipe mini_prm --corrupt 0.3-1 --out out/trial   # how well it finds bad masks
+
+"""
+_REFINE_EXAMPLES = """\
+examples:
+  hlmat refine --recipe mini_prm --dataset folder --data-root ~/mine --out out/refined
+  hlmat refine --recipe mini_prm --dataset coco --data-root /data/coco --split val2017 \\
+      --segmenter sam --checkpoint sam_vit_l_0b3195.pth --stop-score 0.95 --out out/refined
+  hlmat refine --recipe mini_prm --corrupt 0.5-0.9 --out out/trial   # what is gained
+
+"""
 _SCORE_EXAMPLES = """\
 examples:
   hlmat score predictions.json                      # the last mask of each expression
@@ -87,6 +105,20 @@ examples:
   hlmat train --recipe qwen2_5_vl_7b_lora --dataset refcoco --data-root /data/refer_seg \\
       --split train --model models/Qwen2.5-VL-7B-Instruct
   hlmat train --recipe mini --out out/short --set max_steps=100
+
+"""
+_STAR_PLUS_EXAMPLES = """\
+examples:
+  hlmat star-plus --recipe mini_prm --rounds 2
+  hlmat star-plus --recipe qwen2_5_vl_7b_lora --dataset refcoco --data-root /data/refer_seg \\
+      --split train --evaluation-split val --checkpoint sam_vit_l_0b3195.pth
+
+"""
+_LADDER_EXAMPLES = """\
+examples:
+  hlmat ladder --recipe mini_prm
+  hlmat ladder --recipe mini_prm --limit 100 --out out/short
+  hlmat ladder --recipe ./my_recipe --data-root /data/refer_seg --checkpoint sam_vit_l_0b3195.pth
 
 """
 _COMPARE_EXAMPLES = """\
@@ -163,13 +195,16 @@ def _dispatch(argv: list[str]) -> int:
 
 def _make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     from pipelines import (
+        annotation_options,
         comparison,
         evaluation_options,
         exporting,
         inspection,
+        ladder_job,
         mini_base,
         options,
         scoring,
+        star_plus,
         statistics,
         training,
     )
@@ -234,11 +269,39 @@ def _make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         run=_run_train,
     )
     add(
+        "star-plus",
+        "improve a model by its own rollouts, wrong clicks replaced by the oracle's",
+        examples=_STAR_PLUS_EXAMPLES,
+        declare=star_plus.add_arguments,
+        run=_run_star_plus,
+    )
+    add(
+        "ladder",
+        "what each step of the method adds on held-out targets: StaR+, stopping, search",
+        examples=_LADDER_EXAMPLES,
+        declare=ladder_job.add_arguments,
+        run=_run_ladder,
+    )
+    add(
         "evaluate",
         "roll a model out on a data set and score it",
         examples=_EVALUATE_EXAMPLES,
         declare=evaluation_options.add_evaluation_arguments,
         run=_run_evaluate,
+    )
+    add(
+        "filter",
+        "score a data set's masks with a model: the good ones kept, the doubtful ones apart",
+        examples=_FILTER_EXAMPLES,
+        declare=annotation_options.add_filter_arguments,
+        run=_run_filter,
+    )
+    add(
+        "refine",
+        "mend a data set's masks with a model's clicks",
+        examples=_REFINE_EXAMPLES,
+        declare=annotation_options.add_refinement_arguments,
+        run=_run_refine,
     )
     add(
         "score",
@@ -331,6 +394,23 @@ def _run_train(arguments: argparse.Namespace, rest: list[str], own_flags: list[s
     return _print_report(arguments, training.train(arguments))
 
 
+def _run_star_plus(arguments: argparse.Namespace, rest: list[str], own_flags: list[str]) -> int:
+    from pipelines import star_plus
+
+    _refuse_rest(rest, own_flags)
+    report = star_plus.improve(arguments)
+    return _print_result(arguments, report, text=star_plus.format_rounds(report))
+
+
+def _run_ladder(arguments: argparse.Namespace, rest: list[str], own_flags: list[str]) -> int:
+    from export.ladder_tables import render_ladder
+    from pipelines import ladder
+
+    _refuse_rest(rest, own_flags)
+    report = ladder.make_ladder(arguments)
+    return _print_result(arguments, report, text=render_ladder(report))
+
+
 def _run_evaluate(arguments: argparse.Namespace, rest: list[str], own_flags: list[str]) -> int:
     from pipelines import evaluation, evaluation_options
 
@@ -345,6 +425,37 @@ def _run_evaluate(arguments: argparse.Namespace, rest: list[str], own_flags: lis
         print(report.text)
         _print_lines(report.files)
     return _check_reject_rate(report.figures, config.run)
+
+
+def _run_filter(arguments: argparse.Namespace, rest: list[str], own_flags: list[str]) -> int:
+    from pipelines import annotation_filter, annotation_options
+
+    config = annotation_options.filter_config(arguments, rest=rest, own_flags=own_flags)
+    is_quiet = arguments.quiet or arguments.json
+    report = annotation_filter.filter_annotations(config, quiet=is_quiet)
+    return _print_annotation_report(arguments, report, config)
+
+
+def _run_refine(arguments: argparse.Namespace, rest: list[str], own_flags: list[str]) -> int:
+    from pipelines import annotation_options, mask_refinement
+
+    _find_own_classes(arguments)
+    config = annotation_options.refinement_config(arguments, rest=rest, own_flags=own_flags)
+    is_quiet = arguments.quiet or arguments.json
+    report = mask_refinement.refine_masks(config, quiet=is_quiet)
+    return _print_annotation_report(arguments, report, config)
+
+
+def _print_annotation_report(
+    arguments: argparse.Namespace, report: AnnotationReport, config: AnnotationConfig
+) -> int:
+    for remark in report.remarks:
+        print(f"hlmat: {remark}", file=sys.stderr)
+    if arguments.json:
+        _print_json(report.figures)
+    elif not arguments.quiet:
+        _print_lines({**report.lines, **report.files})
+    return _check_reject_rate(report.figures, config.rollouts.run)
 
 
 def _run_score(arguments: argparse.Namespace, rest: list[str], own_flags: list[str]) -> int:

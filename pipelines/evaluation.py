@@ -72,7 +72,7 @@ def evaluate(config: EvaluationConfig, *, quiet: bool = False) -> EvaluationRepo
         IncompleteError: units died; the same call takes them up again.
     """
     remarks = refuse_leaks(
-        _evaluated_images(config),
+        evaluated_images(config),
         model=config.model,
         trained_on=config.trained_on,
         allow_leak=config.allow_leak,
@@ -81,7 +81,8 @@ def evaluate(config: EvaluationConfig, *, quiet: bool = False) -> EvaluationRepo
     return _write_report(config, run, remarks=remarks)
 
 
-def _evaluated_images(config: EvaluationConfig) -> list[str]:
+def evaluated_images(config: EvaluationConfig) -> list[str]:
+    """Return the keys of the images to be evaluated on, for the leak guard."""
     run = config.run
     with reading_errors(run):
         reader = open_reader(run.dataset, run.reader)

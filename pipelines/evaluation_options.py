@@ -60,7 +60,7 @@ def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_data_arguments(parser)
     add_segmenter_arguments(parser)
-    _add_policy_arguments(parser)
+    add_policy_arguments(parser)
     add_conversation_arguments(parser)
     rollout = parser.add_argument_group("rollout")
     rollout.add_argument(
@@ -75,13 +75,22 @@ def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
         default="none",
         help=f"before the first click: {', '.join(InitialAction)} (none)",
     )
-    rollout.add_argument("--max-clicks", metavar="N", default="7", help="stop after N clicks (7)")
     rollout.add_argument(
         "--step",
         metavar="S",
         default="last",
         help="the prediction: last, best-scored by the model, or the mask after click K (last)",
     )
+    add_click_arguments(rollout)
+    add_seed_argument(rollout)
+    add_guard_arguments(parser)
+    add_output_arguments(parser, unit_size=TARGETS_PER_UNIT)
+    add_running_arguments(parser)
+
+
+def add_click_arguments(rollout: argparse._ArgumentGroup) -> None:
+    """Declare the flags on how far and how wide a model clicks."""
+    rollout.add_argument("--max-clicks", metavar="N", default="7", help="stop after N clicks (7)")
     rollout.add_argument(
         "--stop-score",
         metavar="S",
@@ -99,7 +108,15 @@ def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
     rollout.add_argument(
         "--search-temperature", metavar="T", default="1", help="of a search's draws (1)"
     )
-    rollout.add_argument("--seed", metavar="K", default="0", help="of everything random (0)")
+
+
+def add_seed_argument(group: argparse._ArgumentGroup) -> None:
+    """Declare the seed."""
+    group.add_argument("--seed", metavar="K", default="0", help="of everything random (0)")
+
+
+def add_guard_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags of the leak guard."""
     guard = parser.add_argument_group("leak guard")
     guard.add_argument(
         "--trained-on",
@@ -111,14 +128,19 @@ def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
     guard.add_argument(
         "--allow-leak", action="store_true", help="warn of shared pictures, do not refuse"
     )
-    add_output_arguments(parser, unit_size=TARGETS_PER_UNIT)
-    add_running_arguments(parser)
 
 
-def _add_policy_arguments(parser: argparse.ArgumentParser) -> None:
+def add_policy_arguments(
+    parser: argparse.ArgumentParser, *, names: Sequence[str] = POLICY_NAMES
+) -> None:
+    """Declare the flags that choose who clicks.
+
+    Args:
+        names: of the policies to choose from.
+    """
     policy = parser.add_argument_group("policy")
     policy.add_argument(
-        "--policy", metavar="P", default="mllm", help=f"one of: {', '.join(POLICY_NAMES)} (mllm)"
+        "--policy", metavar="P", default="mllm", help=f"one of: {', '.join(names)} (mllm)"
     )
     policy.add_argument("--model", metavar="DIR", help="mllm: a checkpoint, full or LoRA")
     policy.add_argument("--adapter", metavar="DIR", help="mllm: a LoRA adaptor for --model")

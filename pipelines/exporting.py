@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import Any, cast
 
 from export.llama_factory import export_task
-from export.llama_factory_options import MAX_CANDIDATES, LlamaFactoryOptions
+from export.llama_factory_options import FOREIGN_MASKS, MAX_CANDIDATES, LlamaFactoryOptions
 from export.manifest import Manifest
 from export.matched_runs import run_differences, with_other_runs
 from export.score_question import score_prompt
-from export.tasks.registry import DEFAULT_TASK, TASKS, training_task
+from export.tasks.registry import DEFAULT_TASK, TASKS, data_set_name, training_task
 from export.trace import write_trace
 from export.training_samples import cases_of
 from export.trajectories import read_trajectories
@@ -42,13 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="T",
         default=DEFAULT_TASK,
         action=_TaskAction,
-        help=f"what is to be learnt: {', '.join(TASKS)} ({DEFAULT_TASK})",
+        help=f"what is to be learnt, several with commas: {', '.join(TASKS)} ({DEFAULT_TASK})",
     )
     sft.add_argument(
         "--also",
         metavar="OUT",
         action="append",
-        help="preference: another finished run over the same targets; repeatable",
+        help="preference, star-plus: another finished run over the same targets; repeatable",
     )
     sft.add_argument(
         "--min-margin",
@@ -61,7 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"filter: masks per target, 1 to {MAX_CANDIDATES} ({LlamaFactoryOptions.candidates})",
     )
     sft.add_argument(
-        "--score-prompt", metavar="FILE", help="prm, filter: the question for the IoU alone"
+        "--foreign-masks",
+        metavar="M",
+        help=f"refine: masks to be mended, with commas: {', '.join(FOREIGN_MASKS)} (all)",
+    )
+    sft.add_argument(
+        "--score-prompt",
+        metavar="FILE",
+        help="prm, filter, star-plus: the question for the IoU alone",
     )
     sft.add_argument(
         "--expressions",
@@ -88,7 +95,7 @@ class _TaskAction(argparse.Action):
     ) -> None:
         namespace.task = values
         if namespace.name == parser.get_default("name"):
-            namespace.name = values.replace("-", "_")
+            namespace.name = data_set_name(values)
 
 
 def export_run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -217,6 +224,9 @@ def llama_factory_options(arguments: argparse.Namespace, check: Check) -> LlamaF
             box_prompt=conversation.box_prompt if arguments.first_box else None,
             score_prompt=question or score_prompt(),
             candidates=candidates or LlamaFactoryOptions.candidates,
+            foreign_masks=tuple(arguments.foreign_masks.split(","))
+            if arguments.foreign_masks
+            else FOREIGN_MASKS,
             min_margin=margin or 0.0,
             expressions="first" if arguments.expressions == ExpressionChoice.FIRST else "each",
             image_format=cast("Any", arguments.image_format),
@@ -239,8 +249,8 @@ def _check_task(arguments: argparse.Namespace, check: Check) -> None:
     also = arguments.also or []
     if "--also" in task.options and not also:
         check.note(
-            f"--also is missing: the task {task.name} compares the clicks of several runs; name "
-            "another finished run over the same targets"
+            f"--also is missing: the task {task.name} learns from several runs; name another "
+            "finished run over the same targets"
         )
     for out in also:
         if also.count(out) > 1 or (arguments.run_folder and out == arguments.run_folder):

@@ -13,6 +13,7 @@ from typing import Any
 from pipelines.checks import Check
 from pipelines.runners import LOCAL_RUNNER, REFUSED_RUNNERS, RunnerChoice, check_runner_flags
 from transforms.expression_choice import ExpressionChoice
+from transforms.first_masks import FirstMask
 from transforms.policies.model_policy import ModelPolicyOptions
 from transforms.policies.registry import POLICIES, PolicyOptions
 from transforms.readers.reader_options import ReaderOptions
@@ -38,6 +39,7 @@ class RunConfig:
         expressions: gives each expression a target of its own; None leaves targets as they are.
         images_at_once: how many images' targets the policy is asked about together.
         search: how several candidate clicks are tried in each state; None tries one.
+        first_mask: what rollouts begin with; None for an empty mask.
     """
 
     dataset: str
@@ -49,6 +51,7 @@ class RunConfig:
     expressions: ExpressionChoice | None = None
     images_at_once: int = 1
     search: SearchOptions | None = None
+    first_mask: FirstMask | None = None
     initial_action: InitialAction = InitialAction.NONE
     area_filter: AreaFilter = field(default_factory=AreaFilter)
     seed: int = 0
@@ -98,6 +101,7 @@ class RunConfig:
             "shard": f"{self.shard.index}/{self.shard.count}" if self.shard else None,
             "unit_size": self.unit_size,
             "output_shards": self.output_shards,
+            **({} if self.first_mask is None else {"first_mask": self.first_mask.describe()}),
         }
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines import evaluation_options, exporting, mini_base, options
+from export.tasks.registry import training_task
+from pipelines import annotation_options, evaluation_options, exporting, mini_base, options
 from pipelines.checks import ArgumentParser, Check
 from pipelines.conversation import add_conversation_arguments
 from pipelines.settings_files import read_settings
@@ -123,6 +124,13 @@ FLAG_FILES: Mapping[str, _FlagFile] = {
 _OPTIONAL = ("base.yaml",)
 
 
+_WITH_RECIPE: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
+    "evaluate": evaluation_options.add_evaluation_arguments,
+    "filter": annotation_options.add_filter_arguments,
+    "refine": annotation_options.add_refinement_arguments,
+}
+
+
 def load_recipe(name_or_path: str) -> Recipe:
     """Read a recipe and validate all of it.
 
@@ -146,6 +154,8 @@ def load_recipe(name_or_path: str) -> Recipe:
             continue
         flags[file] = _read_flags(folder / file, kind, problems=problems)
     train = _read_train(folder, problems=problems)
+    if train.get("stage") and flags["export.yaml"] is not None and not problems:
+        problems += _stage_problems(folder, flags["export.yaml"], stage=train["stage"])
     processor = {}
     if (folder / "processor.yaml").is_file():
         processor = read_settings(folder / "processor.yaml", problems=problems)
@@ -169,23 +179,32 @@ def recipe_names() -> list[str]:
 
 
 def with_recipe_flags(argv: Sequence[str]) -> list[str]:
-    """Put the flags of `hlmat evaluate --recipe R` before those given; the given ones win.
+    """Put the flags that a command takes from `--recipe R` before those given; the given ones win.
 
-    Any other command line comes back as it is.
+    `evaluate` takes all that the recipe's evaluation is made with, `filter` and `refine` what they
+    have as well. With another data set than the recipe's, its flags on data are left out. Any
+    other command line comes back as it is.
 
     Raises:
         ConfigError: as `load_recipe`.
     """
     argv = list(argv)
-    if argv[:1] != ["evaluate"]:
+    if not argv or argv[0] not in _WITH_RECIPE:
         return argv
     own = ArgumentParser(add_help=False, allow_abbrev=False)
     own.add_argument("--recipe", nargs="?")
-    name = own.parse_known_args(argv[1:])[0].recipe
-    if name is None:
+    own.add_argument("--dataset", nargs="?")
+    given = own.parse_known_args(argv[1:])[0]
+    if given.recipe is None:
         return argv
-    recipe = load_recipe(name)
-    return [argv[0], *_conversation_flags(recipe.export), *recipe.evaluate, *argv[1:]]
+    recipe = load_recipe(given.recipe)
+    flags = [*_conversation_flags(recipe.export), *recipe.evaluate]
+    recipes_own = own.parse_known_args(recipe.evaluate)[0].dataset
+    if None not in (given.dataset, recipes_own) and given.dataset != recipes_own:
+        elsewhere = _flag_names(options.add_data_arguments)
+        flags = [flag for flag in flags if _name_of(flag) not in elsewhere]
+    known = _flag_names(_WITH_RECIPE[argv[0]])
+    return [argv[0], *(flag for flag in flags if _name_of(flag) in known), *argv[1:]]
 
 
 def parse_flags(file: str, argv: Sequence[str]) -> argparse.Namespace:
@@ -244,6 +263,16 @@ def _read_train(folder: Path, *, problems: list[str]) -> dict[str, Any]:
             )
         train["deepspeed"] = str(config)
     return train
+
+
+def _stage_problems(folder: Path, export: Sequence[str], *, stage: str) -> Iterator[str]:
+    """Say where LLaMA-Factory would train the exported task in another way than it is made for."""
+    task = training_task(parse_flags("export.yaml", export).task)
+    if stage not in task.stages:
+        yield (
+            f"{folder / TRAIN}: stage is {stage!r}, but the task {task.name} of export.yaml is "
+            f"trained with {' or '.join(task.stages)}"
+        )
 
 
 def _read_flags(path: Path, kind: _FlagFile, *, problems: list[str]) -> tuple[str, ...]:
@@ -319,12 +348,26 @@ def _value_problems(argv: Sequence[str], kind: _FlagFile) -> Sequence[str]:
 
 
 def _conversation_names() -> set[str]:
+    return _flag_names(add_conversation_arguments)
+
+
+def _flag_names(declare: Callable[[argparse.ArgumentParser], None]) -> set[str]:
+    """Return the flags that are declared, without their hyphens."""
     parser = argparse.ArgumentParser(add_help=False)
-    add_conversation_arguments(parser)
+    declare(parser)
     return {flag[2:] for action in parser._actions for flag in action.option_strings}
+
+
+def _name_of(argument: str) -> str:
+    return argument.partition("=")[0][2:]
 
 
 def _conversation_flags(export: Sequence[str]) -> list[str]:
     """Return the flags of an export on how the model is talked with."""
     names = _conversation_names()
-    return [argument for argument in export if argument.partition("=")[0][2:] in names]
+    flags = [argument for argument in export if _name_of(argument) in names]
+    # What the task prm teaches is scored without being told.
+    tasks = {
+        task for f in export if _name_of(f) == "task" for task in f.partition("=")[2].split(",")
+    }
+    return [*flags, "--score"] if "prm" in tasks and "--score" not in flags else flags

@@ -58,11 +58,15 @@ def read_figures(out: str, *, verify_all: bool = False) -> dict[str, Any]:
 def click_protocol(manifest: Manifest) -> ClickProtocol:
     """Return the rules that a run's clicks followed."""
     config = manifest.config
+    first_mask = config.get("first_mask")
+    start = config["initial_action"]
+    if first_mask is not None:
+        start = "given masks" if first_mask["corrupted_to"] is None else "corrupted masks"
     return ClickProtocol(
         max_clicks=config["max_clicks"],
         stop_on_no_gain=config["stop_on_no_gain"],
         target_iou=config["target_iou"],
-        initial_action=config["initial_action"],
+        initial_action=start,
         stop_at_score=config["stop_at_score"],
     )
 

@@ -51,6 +51,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--expressions", metavar="E", help="each, first, or shuffled between targets as a control"
     )
+    data.add_argument(
+        "--trajectories", metavar="OUT", help="a run shared with other trainings (DIR/trajectories)"
+    )
+    data.add_argument(
+        "--also",
+        metavar="OUT",
+        action="append",
+        default=[],
+        help="rollouts of a model on the same targets, to learn from by StaR+ as well; repeatable",
+    )
+    talk = parser.add_argument_group("conversation, instead of the recipe's")
+    talk.add_argument("--codec", metavar="C", help="how coordinates are written")
+    talk.add_argument("--mask-colour", metavar="C", help="of the mask in the pictures")
     training = parser.add_argument_group("training, instead of the recipe's")
     training.add_argument("--model", metavar="PATH", help="the base model, a folder or a hub id")
     training.add_argument(

@@ -37,14 +37,17 @@ class TrainingFolder:
 
     Attributes:
         out: the folder, on the local disk.
+        shared_trajectories: a run elsewhere that the data set is made from, and other trainings
+            as well, so it is never removed; None for one of its own.
     """
 
     out: Path
+    shared_trajectories: Path | None = None
 
     @property
     def trajectories(self) -> Path:
         """The run that the data set is made from."""
-        return self.out / "trajectories"
+        return self.shared_trajectories or self.out / "trajectories"
 
     @property
     def data(self) -> Path:
@@ -217,7 +220,8 @@ class TrainingFolder:
         results = dict(zip(_STAGES, (self.trajectories, self.data, self.model), strict=True))
         late = _STAGES[_STAGES.index(stage) :]
         for path in (*(results[s] for s in late), self.cache):
-            shutil.rmtree(path, ignore_errors=True)
+            if path != self.shared_trajectories:
+                shutil.rmtree(path, ignore_errors=True)
         for path in (self.run, self.log, self.config):
             path.unlink(missing_ok=True)
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from export.tasks.registry import STAR_PLUS
 from pipelines.checks import Check
 from pipelines.exporting import llama_factory_options
-from pipelines.options import RunConfig, trajectories_config
+from pipelines.finished_run import open_manifest
+from pipelines.options import RunConfig, fingerprint_of, trajectories_config
 from pipelines.recipes import Recipe, load_recipe, parse_flags, recipe_names
 from pipelines.settings_files import read_override
 from pipelines.training_folder import TrainingFolder
@@ -20,6 +22,7 @@ from transforms.errors import ConfigError
 from transforms.policies.checkpoint_files import CheckpointFiles
 from transforms.prompts import load_prompt
 
+_EXPORT_FLAGS = ("expressions", "codec", "mask_colour")
 _DATA_FLAGS = ("dataset", "data_root", "split", "limit", "checkpoint", "device", "workers")
 _SET_BY_TRAIN = frozenset(
     {"dataset", "dataset_dir", "media_dir", "output_dir", "resume_from_checkpoint", "do_train"}
@@ -32,7 +35,7 @@ _PLACES_OF_TRAJECTORIES = frozenset(
         *("workers", "runner", "accelerator", "max_reject_rate"),
     }
 )
-_PLACES_OF_EXPORT = frozenset({"run_folder", "format", "out", "data_root"})
+_PLACES_OF_EXPORT = frozenset({"run_folder", "format", "out", "data_root", "also"})
 _PLACES_OF_TRAINING = frozenset(
     {"model_name_or_path", "preprocessing_num_workers", "dataloader_num_workers", "ddp_timeout"}
 )
@@ -43,6 +46,7 @@ class TrainingJob:
     """What one call of `hlmat train` is to do. Made by `read_job`.
 
     Attributes:
+        rollouts: digests of the configurations of those that are learnt from as well.
         settings: LLaMA-Factory's, overrides included, places left open.
         base: arguments of the base model that is built first, None where one is given.
     """
@@ -52,6 +56,7 @@ class TrainingJob:
     trajectories: argparse.Namespace
     config: RunConfig
     export: argparse.Namespace
+    rollouts: tuple[str, ...]
     settings: dict[str, Any]
     model: str | None
     base: argparse.Namespace | None
@@ -96,6 +101,7 @@ class TrainingJob:
             "recipe": self.recipe.name,
             "trajectories": _without(vars(self.trajectories), _PLACES_OF_TRAJECTORIES),
             "export": export,
+            "rollouts": list(self.rollouts),
             "train": train,
             "processor": dict(self.recipe.processor),
             "base model": {"sha256": model.sha256()},
@@ -108,6 +114,7 @@ def read_job(arguments: argparse.Namespace) -> TrainingJob:
 
     Raises:
         ConfigError: with every problem.
+        DataError: there are no finished rollouts where some are to be learnt from.
     """
     if not arguments.recipe:
         raise ConfigError([f"--recipe is missing; choose from {', '.join(recipe_names())}"])
@@ -116,15 +123,16 @@ def read_job(arguments: argparse.Namespace) -> TrainingJob:
     out = arguments.out or os.path.join("out", recipe.name)
     if "://" in out:
         check.note(f"--out {out}: training writes to the local disk; give a local path")
-    folder = TrainingFolder(Path(out).absolute())
+    shared = Path(arguments.trajectories).absolute() if arguments.trajectories else None
+    folder = TrainingFolder(Path(out).absolute(), shared)
     settings = _with_overrides(recipe.train, arguments.overrides, check)
     trajectories = parse_flags(
         "trajectories.yaml",
-        [*recipe.trajectories, *_data_flags(arguments), f"--out={folder.trajectories}"],
+        [*recipe.trajectories, *_given(_DATA_FLAGS, arguments), f"--out={folder.trajectories}"],
     )
     config = check.built(lambda: trajectories_config(trajectories, rest=[], own_flags=[]))
-    expressions = [f"--expressions={arguments.expressions}"] if arguments.expressions else []
-    export = parse_flags("export.yaml", [*recipe.export, *expressions])
+    export = parse_flags("export.yaml", [*recipe.export, *_given(_EXPORT_FLAGS, arguments)])
+    _learn_from_rollouts(export, arguments.also)
     llama_factory_options(export, check)
     check.done()
     assert config is not None
@@ -134,6 +142,7 @@ def read_job(arguments: argparse.Namespace) -> TrainingJob:
         trajectories=trajectories,
         config=config,
         export=export,
+        rollouts=tuple(fingerprint_of(open_manifest(out).config) for out in arguments.also),
         settings=settings,
         model=arguments.model,
         base=None
@@ -144,9 +153,17 @@ def read_job(arguments: argparse.Namespace) -> TrainingJob:
     )
 
 
-def _data_flags(arguments: argparse.Namespace) -> list[str]:
-    given = ((name, getattr(arguments, name)) for name in _DATA_FLAGS)
+def _given(names: Sequence[str], arguments: argparse.Namespace) -> list[str]:
+    """Return those of the flags that stand on the command line."""
+    given = ((name, getattr(arguments, name)) for name in names)
     return [f"--{name.replace('_', '-')}={value}" for name, value in given if value is not None]
+
+
+def _learn_from_rollouts(export: argparse.Namespace, rollouts: Sequence[str]) -> None:
+    """Put what a model's rollouts teach beside what the recipe's task teaches."""
+    if rollouts:
+        export.task = f"{export.task},{STAR_PLUS}"
+        export.also = [*(export.also or ()), *rollouts]
 
 
 def _with_overrides(

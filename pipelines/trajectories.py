@@ -155,6 +155,7 @@ def simulation_recipe(
         num_threads=_threads_per_worker(config.runner),
         images_at_once=config.images_at_once,
         search=config.search,
+        first_mask=config.first_mask,
     )
 
 

@@ -32,14 +32,15 @@ class Limits:
     """When a trajectory ends, apart from what the policy decides.
 
     Attributes:
-        max_clicks: clicks that the policy may make; set-up actions do not count.
+        max_clicks: clicks that the policy may make, from 0; set-up actions do not count.
         target_iou: end once a recorded mask reaches this IoU; None never ends for it.
         stop_on_no_gain: end at the first click whose IoU is not strictly above the best so far,
             and do not record that click.
         stop_at_score: end once a model scores the mask it is shown as high, in (0, 1]; None never
-            ends for it. The first mask that this can be said of is that of a step.
+            ends for it. The first mask that this can be said of is the initial one, else that of
+            a step.
         score_last: ask a model about the last mask of a rollout that ran out of clicks, for its
-            score alone.
+            score alone. Without any clicks that is the mask it began with.
     """
 
     max_clicks: int = 5
@@ -49,8 +50,8 @@ class Limits:
     score_last: bool = False
 
     def __post_init__(self) -> None:
-        if self.max_clicks < 1:
-            raise ValueError(f"max_clicks must be at least 1, got {self.max_clicks}")
+        if self.max_clicks < 0:
+            raise ValueError(f"max_clicks must be at least 0, got {self.max_clicks}")
         for name in ("target_iou", "stop_at_score"):
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1:
@@ -66,12 +67,15 @@ class Episode:
         truth: bool. Shape: (H, W).
         ignore: bool or None. Shape: (H, W).
         initial_box: a box that the segmenter is given before the first click, or None.
+        initial_mask: the mask that the trajectory begins with; None, or one without a pixel, for
+            an empty mask. Shape: (H, W).
     """
 
     target: Target
     truth: Mask
     ignore: Mask | None = None
     initial_box: Box | None = None
+    initial_mask: Mask | None = None
 
 
 @dataclass
@@ -95,6 +99,9 @@ class EpisodeRun:
         picture: index of the image among those that are worked on together.
         image: uint8 RGB. Shape: (H, W, 3).
         box: what the segmenter is given beside the clicks.
+        hint: the initial mask's box, given in place of `box` to a segmenter that takes no mask.
+        initial_mask: what the episode begins with; None for an empty mask. Shape: (H, W).
+        initial_iou: of that mask.
         answer: a model's answer that no step holds yet.
         calls: what the episode cost so far, shared by all that branch off one another.
     """
@@ -104,7 +111,10 @@ class EpisodeRun:
     image: Image
     limits: Limits
     box: Box | None = None
+    hint: Box | None = None
     mask: Mask = field(init=False)
+    initial_mask: Mask | None = field(init=False, default=None)
+    initial_iou: float = field(init=False, default=0.0)
     clicks: tuple[Click, ...] = ()
     feedback: Any = None
     steps: tuple[Step, ...] = ()
@@ -119,6 +129,11 @@ class EpisodeRun:
     def __post_init__(self) -> None:
         self.mask = np.zeros(self.episode.truth.shape, dtype=np.bool_)
         self.box = self.episode.initial_box
+        given = self.episode.initial_mask
+        if given is not None and given.any():
+            self.mask = self.initial_mask = given
+            iou = mask_iou(given, self.episode.truth, ignore=self.episode.ignore)
+            self.initial_iou = self.iou = self.best_iou = iou
 
     @property
     def is_live(self) -> bool:
@@ -174,7 +189,8 @@ class EpisodeRun:
     def request(self, action: Click | Box) -> Request:
         """Return what the segmenter is asked if the action is taken."""
         clicks = (*self.clicks, action) if isinstance(action, Click) else self.clicks
-        return Request(clicks=clicks, box=self.box, feedback=self.feedback)
+        box = self.hint if self.box is None else self.box
+        return Request(clicks=clicks, box=box, feedback=self.feedback)
 
     def record(self, action: Click | Box, prediction: Prediction, *, is_initial: bool) -> None:
         """Take the segmenter's answer to an action as a step, unless it gains nothing."""
@@ -201,14 +217,15 @@ class EpisodeRun:
         self.iou = iou
         self.best_iou = max(self.best_iou, iou)
         if not is_initial:
-            self.stop_if_reached()
-            if self.stop_reason is None and self._policy_clicks() >= self.limits.max_clicks:
-                self.stop_reason = StopReason.MAX_CLICKS
+            self.stop_if_done()
 
-    def stop_if_reached(self) -> None:
-        """End if the last mask is good enough."""
-        if self.steps and self.limits.target_iou is not None and self.iou >= self.limits.target_iou:
+    def stop_if_done(self) -> None:
+        """End if the last mask is good enough, or no click is left."""
+        target_iou = self.limits.target_iou
+        if self._has_mask() and target_iou is not None and self.iou >= target_iou:
             self.stop_reason = StopReason.REACHED_IOU
+        elif self._policy_clicks() >= self.limits.max_clicks:
+            self.stop_reason = StopReason.MAX_CLICKS
 
     def outcome(self, provenance: Provenance) -> Trajectory | SegmenterError:
         """Return the trajectory of a run that ended, or why there is none."""
@@ -226,6 +243,8 @@ class EpisodeRun:
             last_predicted_iou=None if self.answer is None else self.answer.predicted_iou,
             model_calls=self.calls.model,
             decoder_calls=self.calls.decoder,
+            initial_mask=None if self.initial_mask is None else encode_mask(self.initial_mask),
+            initial_iou=self.initial_iou,
         )
 
     def _end_as_invalid(self, problem: str) -> None:
@@ -237,7 +256,11 @@ class EpisodeRun:
         threshold = self.limits.stop_at_score
         if score is None or threshold is None:
             return False
-        return bool(self.steps) and score >= threshold
+        return self._has_mask() and score >= threshold
+
+    def _has_mask(self) -> bool:
+        """Whether the episode has a mask to judge: every step leaves one, even an empty one."""
+        return bool(self.steps) or self.initial_mask is not None
 
     def _holds(self, x: int, y: int) -> bool:
         height, width = self.mask.shape

@@ -110,9 +110,11 @@ class TrajectoryStatistics:
                 f"target {trajectory.target.ref.target_id!r} has {trajectory.num_clicks} clicks, "
                 f"more than the {protocol.max_clicks} of the protocol; give the run's own"
             )
-        last_mask = trajectory.steps[-1].mask if trajectory.steps else None
-        intersection, union = _overlap(last_mask, trajectory.target)
-        ious = _ious_after_clicks(trajectory, iou_without_steps=0.0 if union else 1.0)
+        intersection, union = _overlap(trajectory.last_mask, trajectory.target)
+        at_start = trajectory.initial_iou
+        if trajectory.initial_mask is None and not union:
+            at_start = 1.0
+        ious = _ious_after_clicks(trajectory, iou_at_start=at_start)
         needed = [
             next((k for k, iou in enumerate(ious) if iou >= threshold), None)
             for threshold in THRESHOLDS
@@ -239,9 +241,9 @@ def _inner_band(mask: Mask, width_px: int) -> Mask:
     return mask & (core == 0)
 
 
-def _ious_after_clicks(trajectory: Trajectory, *, iou_without_steps: float) -> list[float]:
+def _ious_after_clicks(trajectory: Trajectory, *, iou_at_start: float) -> list[float]:
     """Return the IoU before the first click of the policy, then after each."""
-    ious = [iou_without_steps]
+    ious = [iou_at_start]
     for step in trajectory.steps:
         if isinstance(step.action, Click) and not step.is_initial:
             ious.append(step.iou)

@@ -110,6 +110,21 @@ class ManyImagesSegmenter(BatchSegmenter, Protocol):
 
 
 @runtime_checkable
+class MaskPromptSegmenter(Segmenter, Protocol):
+    """A segmenter that can go on from a mask that is not its own."""
+
+    def feedback_of(self, mask: Mask) -> Any:
+        """Return what an earlier answer with this mask would have left as its feedback.
+
+        It comes with the first click, before which there were none.
+
+        Args:
+            mask: bool, not empty, of the size of the image. Shape: (H, W). Must not be changed.
+        """
+        ...
+
+
+@runtime_checkable
 class Describable(Protocol):
     """A segmenter that says what else identifies it, for the run's fingerprint."""
 

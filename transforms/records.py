@@ -43,6 +43,7 @@ class RejectReason(StrEnum):
     TOO_LARGE = "too_large"
     SEGMENTER_FAILED = "segmenter_failed"
     OUT_OF_MEMORY = "out_of_memory"
+    NOT_CORRUPTIBLE = "not_corruptible"
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +234,8 @@ class Trajectory:
         model_calls: questions that a model answered on the way; None where nobody counted.
         decoder_calls: requests that the segmenter answered on the way, those included whose masks
             were not kept; None where nobody counted.
+        initial_mask: what was there before the first step; None for an empty mask.
+        initial_iou: IoU of that mask with the truth, ignored pixels left out.
     """
 
     target: Target
@@ -244,11 +247,18 @@ class Trajectory:
     last_predicted_iou: float | None = None
     model_calls: int | None = None
     decoder_calls: int | None = None
+    initial_mask: Rle | None = None
+    initial_iou: float = 0.0
+
+    @property
+    def last_mask(self) -> Rle | None:
+        """The mask that the trajectory ends with; None means an empty mask."""
+        return self.mask_before(len(self.steps))
 
     @property
     def final_iou(self) -> float:
-        """IoU after the last step; 0 without steps."""
-        return self.steps[-1].iou if self.steps else 0.0
+        """IoU of the last mask; 0 without steps and initial mask."""
+        return self.iou_before(len(self.steps))
 
     @property
     def num_clicks(self) -> int:
@@ -257,4 +267,8 @@ class Trajectory:
 
     def mask_before(self, index: int) -> Rle | None:
         """Return the mask that step `index` saw; None means an empty mask."""
-        return self.steps[index - 1].mask if index > 0 else None
+        return self.steps[index - 1].mask if index > 0 else self.initial_mask
+
+    def iou_before(self, index: int) -> float:
+        """Return the IoU of the mask that step `index` saw; 0 for an empty start."""
+        return self.steps[index - 1].iou if index > 0 else self.initial_iou

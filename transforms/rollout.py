@@ -133,11 +133,12 @@ class RolloutLoop:
     threads: Threads
 
     def set_up(self, runs: Sequence[EpisodeRun], *, policy_draws_boxes: bool) -> None:
-        """Take the actions that make the first state: boxes, then set-up clicks.
+        """Make the first state: a given mask, then the actions for boxes and set-up clicks.
 
         Raises:
             TypeError: boxes are wanted of a policy that draws none.
         """
+        self._show_initial_masks(runs)
         if policy_draws_boxes:
             self._ask_for_boxes(runs)
         boxed = [(run, run.box) for run in live_runs(runs) if run.box is not None]
@@ -146,7 +147,7 @@ class RolloutLoop:
         while waiting := [run for run in live_runs(runs) if set_up[id(run)]]:
             self.take_step([(run, set_up[id(run)].pop(0)) for run in waiting], is_initial=True)
         for run in live_runs(runs):
-            run.stop_if_reached()
+            run.stop_if_done()
 
     def act(self, runs: Sequence[EpisodeRun]) -> list[PolicyAction]:
         """Ask the policy about each run's state."""
@@ -187,6 +188,18 @@ class RolloutLoop:
                 run.record(action, answer, is_initial=is_initial)
 
         self.threads.map(record, range(len(actions)))
+
+    def _show_initial_masks(self, runs: Sequence[EpisodeRun]) -> None:
+        """Tell the segmenter what is there already, as a mask if it takes one, else as a box."""
+        for run in runs:
+            if run.initial_mask is None:
+                continue
+            start = self.session.start_from(run.initial_mask)
+            if isinstance(start, SegmenterError):
+                run.error = start
+            else:
+                run.feedback = start.feedback
+                run.hint = start.box
 
     def _ask_for_boxes(self, runs: Sequence[EpisodeRun]) -> None:
         if not isinstance(self.policy, BoxPolicy):

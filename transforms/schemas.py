@@ -9,7 +9,7 @@ import pyarrow as pa
 from transforms.errors import DataError
 from transforms.records import RejectReason, StopReason
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 VERSION_KEY = b"hlmat.schema_version"
 
 
@@ -97,9 +97,16 @@ TRAJECTORY_SCHEMA = _versioned(
             f"pixels that count neither as object nor as background, null without any: {_RLE}",
             nullable=True,
         ),
+        _column(
+            "initial_rle",
+            _TEXT,
+            f"the mask before the first step, null for an empty one: {_RLE}",
+            nullable=True,
+        ),
+        _column("initial_iou", pa.float64(), "IoU of that mask, 0 for an empty one"),
         _column("steps", pa.list_(_STEP_TYPE), "the actions in order, fields below"),
         _column("num_clicks", pa.int32(), "steps that are clicks and not `is_initial`"),
-        _column("final_iou", pa.float64(), "IoU after the last step, 0 without steps"),
+        _column("final_iou", pa.float64(), "IoU after the last step, without steps `initial_iou`"),
         _column(
             "stop_reason", _TEXT, "why it ended: " + ", ".join(f"`{r.value}`" for r in StopReason)
         ),

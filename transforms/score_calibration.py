@@ -36,17 +36,15 @@ class ScoredMask:
 
 
 def scored_masks(trajectory: Trajectory) -> Iterator[ScoredMask]:
-    """List the masks of a rollout that a model scored; the empty start is not among them.
+    """List the masks of a rollout that a model scored; an empty start is not among them.
 
     A score that comes with a click is that of the mask before it.
     """
     target_id = trajectory.target.ref.target_id
-    scores = [step.predicted_iou for step in trajectory.steps[1:]]
-    for step, score in zip(
-        trajectory.steps, [*scores, trajectory.last_predicted_iou], strict=False
-    ):
-        if score is not None:
-            yield ScoredMask(target_id, score, step.iou)
+    scores = [*(step.predicted_iou for step in trajectory.steps), trajectory.last_predicted_iou]
+    for index, score in enumerate(scores):
+        if score is not None and trajectory.mask_before(index) is not None:
+            yield ScoredMask(target_id, score, trajectory.iou_before(index))
 
 
 def calibration_figures(masks: Sequence[ScoredMask]) -> dict[str, Any]:
@@ -68,7 +66,8 @@ def calibration_figures(masks: Sequence[ScoredMask]) -> dict[str, Any]:
     predicted = 100 * np.array([m.predicted_iou for m in masks])
     true = 100 * np.array([m.iou for m in masks])
     target = np.unique([m.target_id for m in masks], return_inverse=True)[1]
-    varies = np.ptp(predicted) > 0 and np.ptp(true) > 0
+    # Tiny differences have no variance any more, rounded means one that there is not.
+    varies = all(np.ptp(values) > 0 and np.var(values) > 0 for values in (predicted, true))
     ranks = stats.rankdata(predicted), stats.rankdata(true)
     return {
         "masks": len(masks),

@@ -103,7 +103,8 @@ class _Search:
     def run(self, roots: Sequence[EpisodeRun]) -> list[EpisodeRun]:
         """Return the best end of each root."""
         beams = [[_Node(root)] for root in roots]
-        self._ask([node for beam in beams for node in beam if node.run.is_live])
+        nodes = [node for beam in beams for node in beam]
+        self._ask([node for node in nodes if node.run.is_live or self._is_to_be_scored(node)])
         while any(node.run.is_live for beam in beams for node in beam):
             families = self._expand(beams)
             beams = [self._best(children) for children in families]

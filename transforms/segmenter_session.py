@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 
 from transforms.errors import SegmenterError
+from transforms.masks import mask_box
 from transforms.protocols import (
     BatchSegmenter,
     Image,
     ManyImagesSegmenter,
+    Mask,
+    MaskPromptSegmenter,
     Prediction,
     Request,
     Segmenter,
 )
+from transforms.records import Box
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """How a segmenter is told of a mask that is there already.
+
+    Attributes:
+        feedback: comes with the first click.
+        box: the mask's box, for a segmenter that takes no mask; else None.
+    """
+
+    feedback: Any = None
+    box: Box | None = None
 
 
 class SegmenterSession:
@@ -62,6 +80,21 @@ class SegmenterSession:
             found = [failure] * len(requests) if failure else self._ask_about_current(requests)
             answers.update(zip(positions, found, strict=True))
         return [answers[position] for position in range(len(questions))]
+
+    def start_from(self, mask: Mask) -> StartingPoint | SegmenterError:
+        """Return how the segmenter goes on from a mask that is not its own; a failure is a value.
+
+        Args:
+            mask: bool, not empty, of its image's size. Shape: (H, W).
+        """
+        segmenter = self._segmenter
+        if not isinstance(segmenter, MaskPromptSegmenter):
+            return StartingPoint(box=mask_box(mask))
+        try:
+            return StartingPoint(feedback=segmenter.feedback_of(mask))
+        # A segmenter is anybody's code: whatever it raises must cost this target alone.
+        except Exception as error:
+            return _failure(f"{type(segmenter).__name__}.feedback_of", error)
 
     def _ask_about_many(
         self, segmenter: ManyImagesSegmenter, questions: Sequence[tuple[int, Request]]

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from itertools import chain, groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
 from transforms.errors import SegmenterError, TargetError
+from transforms.first_masks import FirstMask
 from transforms.initial_boxes import jittered_box, truth_box
 from transforms.masks import encode_mask
 from transforms.protocols import (
@@ -20,6 +21,7 @@ from transforms.protocols import (
     DatasetReader,
     Image,
     ManyImagesSegmenter,
+    Mask,
     Segmenter,
     TruthMasks,
 )
@@ -38,8 +40,19 @@ encoded meanwhile."""
 _MAX_PIXELS_AT_ONCE = 400_000_000
 """Of all masks that are worked on together: some gigabytes with what belongs to them."""
 
-_Loaded = tuple[int, TargetRef, TruthMasks]
-"""A target with its masks, and its position in the unit."""
+
+class _Loaded(NamedTuple):
+    """A target with its masks.
+
+    Attributes:
+        position: in the unit.
+        first: what the rollout begins with; None for an empty mask.
+    """
+
+    position: int
+    ref: TargetRef
+    masks: TruthMasks
+    first: Mask | None = None
 
 
 class InitialAction(StrEnum):
@@ -77,6 +90,7 @@ class Simulation:
         images_at_once: how many images' targets the policy is asked about together, at least.
         threads: read images, search clicks and encode masks.
         search: how several candidate clicks are tried in each state; None takes the policy's one.
+        first_mask: what rollouts begin with; None for an empty mask.
     """
 
     reader: DatasetReader
@@ -90,6 +104,7 @@ class Simulation:
     images_at_once: int = 1
     threads: Threads = field(default_factory=Threads)
     search: SearchOptions | None = None
+    first_mask: FirstMask | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +117,7 @@ class SimulationRecipe:
         make_policy: makes the policy on the worker; picklable, holds no weights.
         num_threads: for one worker; None takes all cores of the machine it runs on.
         search: as in `Simulation`.
+        first_mask: as in `Simulation`.
     """
 
     reader: DatasetReader
@@ -115,6 +131,7 @@ class SimulationRecipe:
     num_threads: int | None = None
     images_at_once: int = 1
     search: SearchOptions | None = None
+    first_mask: FirstMask | None = None
 
     def __call__(self) -> Simulation:
         """Load the segmenter and put everything together.
@@ -136,6 +153,7 @@ class SimulationRecipe:
             images_at_once=self.images_at_once,
             threads=threads,
             search=self.search,
+            first_mask=self.first_mask,
         )
 
 
@@ -194,16 +212,16 @@ def _read(
     found: list[_Scene | tuple[int, Reject]] = []
     loaded: list[_Loaded] = []
     for position, item in entries:
-        truth = item if isinstance(item, Reject) else _load_truth(item, simulation)
-        if isinstance(truth, Reject):
-            found.append((position, truth))
+        read = item if isinstance(item, Reject) else _load(position, item, simulation)
+        if isinstance(read, Reject):
+            found.append((position, read))
         else:
-            loaded.append((position, ref_of(item), truth))
+            loaded.append(read)
     for _, group in groupby(loaded, key=_size_of):
         targets = list(group)
         image = _load_image(targets[0], simulation.reader)
         if isinstance(image, tuple):
-            found += [(position, Reject(ref, *image)) for position, ref, _ in targets]
+            found += [(target.position, Reject(target.ref, *image)) for target in targets]
         else:
             found.append(_Scene(image, targets))
     return found
@@ -251,9 +269,13 @@ def _images_at_once(simulation: Simulation) -> int:
     return simulation.images_at_once
 
 
-def _load_truth(ref: TargetRef, simulation: Simulation) -> TruthMasks | Reject:
+def _load(position: int, ref: TargetRef, simulation: Simulation) -> _Loaded | Reject:
+    first: Mask | None = None
     try:
         masks = simulation.reader.load_truth(ref)
+        if simulation.first_mask is not None:
+            seed, target_id = simulation.seed, ref.target_id
+            first = simulation.first_mask.of(masks, seed=seed, target_id=target_id)
     except TargetError as error:
         return Reject(ref=ref, reason=error.reason, message=error.message)
     except MemoryError as error:
@@ -261,7 +283,7 @@ def _load_truth(ref: TargetRef, simulation: Simulation) -> TruthMasks | Reject:
     problem = simulation.area_filter.problem(int(np.count_nonzero(masks.truth)))
     if problem is not None:
         return Reject(ref=ref, reason=RejectReason.OUTSIDE_AREA_FILTER, message=problem)
-    return masks
+    return _Loaded(position, ref, masks, first)
 
 
 def _roll_out(scenes: Sequence[_Scene], simulation: Simulation) -> dict[int, Trajectory | Reject]:
@@ -286,9 +308,9 @@ def _roll_out(scenes: Sequence[_Scene], simulation: Simulation) -> dict[int, Tra
     )
     outcomes: dict[int, Trajectory | Reject] = {}
     for scene, of_scene in zip(scenes, results, strict=True):
-        for (position, ref, _), outcome in zip(scene.targets, of_scene, strict=True):
-            outcomes[position] = (
-                Reject(ref, _failure_reason(outcome), str(outcome))
+        for target, outcome in zip(scene.targets, of_scene, strict=True):
+            outcomes[target.position] = (
+                Reject(target.ref, _failure_reason(outcome), str(outcome))
                 if isinstance(outcome, SegmenterError)
                 else outcome
             )
@@ -298,7 +320,7 @@ def _roll_out(scenes: Sequence[_Scene], simulation: Simulation) -> dict[int, Tra
 def _load_image(entry: _Loaded, reader: DatasetReader) -> Image | tuple[RejectReason, str]:
     """Load the picture of a target, or say why its targets are rejected."""
     try:
-        return reader.load_image(entry[1].image_path, size_hw=_size_of(entry))
+        return reader.load_image(entry.ref.image_path, size_hw=_size_of(entry))
     except TargetError as error:
         return error.reason, error.message
     except MemoryError as error:
@@ -306,7 +328,7 @@ def _load_image(entry: _Loaded, reader: DatasetReader) -> Image | tuple[RejectRe
 
 
 def _size_of(entry: _Loaded) -> tuple[int, int]:
-    height, width = entry[2].truth.shape
+    height, width = entry.masks.truth.shape
     return height, width
 
 
@@ -318,7 +340,7 @@ def _failure_reason(error: SegmenterError) -> RejectReason:
 
 
 def _episodes(targets: Sequence[_Loaded], simulation: Simulation) -> Iterator[Episode]:
-    for _, ref, masks in targets:
+    for _, ref, masks, first in targets:
         ignore = masks.ignore if masks.ignore is not None and masks.ignore.any() else None
         yield Episode(
             target=Target(
@@ -329,6 +351,7 @@ def _episodes(targets: Sequence[_Loaded], simulation: Simulation) -> Iterator[Ep
             truth=masks.truth,
             ignore=ignore,
             initial_box=_initial_box(ref, masks, simulation),
+            initial_mask=first,
         )
 
 

@@ -59,7 +59,7 @@ def picture_strip(
     panels = [_captioned(draw_outline(shown_with(None), truth, thickness=1), ["truth", text])]
     for index, step in enumerate(trajectory.steps):
         shown = shown_with(trajectory.mask_before(index))
-        before = trajectory.steps[index - 1].iou if index else 0.0
+        before = trajectory.iou_before(index)
         panels.append(
             _captioned(
                 _with_action(shown, step, scale),
@@ -69,10 +69,9 @@ def picture_strip(
                 ],
             )
         )
-    last = trajectory.steps[-1].mask if trajectory.steps else None
     panels.append(
         _captioned(
-            shown_with(last),
+            shown_with(trajectory.last_mask),
             [f"end: {trajectory.stop_reason.value}", f"IoU {trajectory.final_iou:.2f}"],
         )
     )

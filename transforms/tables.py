@@ -79,7 +79,9 @@ def trajectory_to_row(trajectory: Trajectory) -> Row:
         "width": width,
         "truth_rle": target.truth.counts,
         "truth_area": rle_area(target.truth),
-        "ignore_rle": None if target.ignore is None else _counts(target.ignore, target),
+        "ignore_rle": _counts_or_none(target.ignore, target),
+        "initial_rle": _counts_or_none(trajectory.initial_mask, target),
+        "initial_iou": trajectory.initial_iou,
         "steps": [_step_to_row(step, target) for step in trajectory.steps],
         "num_clicks": trajectory.num_clicks,
         "final_iou": trajectory.final_iou,
@@ -105,7 +107,7 @@ def row_to_trajectory(row: Mapping[str, Any]) -> Trajectory:
             target=Target(
                 ref=row_to_target_ref(row),
                 truth=Rle(row["truth_rle"], size_hw),
-                ignore=None if row["ignore_rle"] is None else Rle(row["ignore_rle"], size_hw),
+                ignore=_rle_or_none(row["ignore_rle"], size_hw),
             ),
             steps=tuple(_row_to_step(step, size_hw) for step in row["steps"]),
             stop_reason=StopReason(row["stop_reason"]),
@@ -121,6 +123,8 @@ def row_to_trajectory(row: Mapping[str, Any]) -> Trajectory:
             last_predicted_iou=row["last_predicted_iou"],
             model_calls=row["model_calls"],
             decoder_calls=row["decoder_calls"],
+            initial_mask=_rle_or_none(row["initial_rle"], size_hw),
+            initial_iou=row["initial_iou"],
         )
     except (ValueError, TypeError) as error:
         raise DataError(
@@ -262,6 +266,14 @@ def _counts(rle: Rle, target: Target) -> str:
             f"but one of its masks is {rle.size_hw}"
         )
     return rle.counts
+
+
+def _counts_or_none(rle: Rle | None, target: Target) -> str | None:
+    return None if rle is None else _counts(rle, target)
+
+
+def _rle_or_none(counts: str | None, size_hw: tuple[int, int]) -> Rle | None:
+    return None if counts is None else Rle(counts, size_hw)
 
 
 def _step_to_row(step: Step, target: Target) -> Row:

@@ -34,6 +34,7 @@ class RolledOut:
         last_predicted_iou: the model's score of the last mask, or None.
         first_click: how many steps come before the policy's first click.
         stop_reason: why it ended, where that is known.
+        initial_mask: what was there before the first step, or None for an empty mask.
     """
 
     target_id: str
@@ -44,6 +45,12 @@ class RolledOut:
     last_predicted_iou: float | None
     first_click: int = 0
     stop_reason: StopReason | None = None
+    initial_mask: Rle | None = None
+
+    @property
+    def scores(self) -> tuple[float | None, ...]:
+        """The model's score of the mask before the first step, then of each of `masks`."""
+        return (*self.predicted_ious, self.last_predicted_iou)
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,7 @@ def rolled_out(trajectory: Trajectory) -> RolledOut:
         last_predicted_iou=_score_of(trajectory.last_answer, trajectory.last_predicted_iou),
         first_click=is_click.index(True) if True in is_click else len(steps),
         stop_reason=trajectory.stop_reason,
+        initial_mask=trajectory.initial_mask,
     )
 
 
@@ -105,11 +113,12 @@ def predicted_iou_in(text: str | None) -> float | None:
 
 
 def choose_mask(rollout: RolledOut, step: StepChoice) -> int | None:
-    """Return the index of the mask that is the prediction; None where there is no mask at all.
+    """Return the index of the mask that is the prediction; None for what it began with.
 
     "best-scored" takes the mask that the model scored best, the later one of equals; a score
     belongs to the mask before the step whose text holds it. Masks that nobody scored are left
-    out; where none is scored the last one is taken. The empty start is no candidate.
+    out; where none is scored the last one is taken. An empty start is no candidate; an initial
+    mask is one, and yields only to a mask of a higher score.
     """
     last = len(rollout.masks) - 1
     if last < 0:
@@ -119,9 +128,11 @@ def choose_mask(rollout: RolledOut, step: StepChoice) -> int | None:
         return index if index >= 0 else None
     if step == "last":
         return last
-    scores = [*rollout.predicted_ious[1:], rollout.last_predicted_iou]
+    at_start, *scores = rollout.scores
     scored = [(score, k) for k, score in enumerate(scores) if score is not None]
-    return max(scored)[1] if scored else last
+    if rollout.initial_mask is None or at_start is None:
+        return max(scored)[1] if scored else last
+    return max(scored)[1] if scored and max(scored)[0] > at_start else None
 
 
 def score_rollout(rollout: RolledOut, *, step: StepChoice, max_clicks: int) -> TargetScore:
@@ -132,15 +143,16 @@ def score_rollout(rollout: RolledOut, *, step: StepChoice, max_clicks: int) -> T
     """
     truth = decode_rle(rollout.truth)
     ignore = None if rollout.ignore is None else decode_rle(rollout.ignore)
-    empty = np.zeros_like(truth)
     counted = truth if ignore is None else truth & ~ignore
     overlaps = [overlap(decode_rle(m), truth, ignore=ignore) for m in rollout.masks]
-    at_start = overlap(empty, truth, ignore=ignore)
+    first = rollout.initial_mask
+    start = np.zeros_like(truth) if first is None else decode_rle(first)
+    at_start = overlap(start, truth, ignore=ignore)
     ious = [i / u if u else 1.0 for i, u in [at_start, *overlaps]][rollout.first_click :]
     ious += [ious[-1]] * (max_clicks + 1 - len(ious))
     chosen = choose_mask(rollout, step)
     intersection, union = at_start if chosen is None else overlaps[chosen]
-    mask = empty if chosen is None else decode_rle(rollout.masks[chosen])
+    mask = start if chosen is None else decode_rle(rollout.masks[chosen])
     return TargetScore(
         target_id=rollout.target_id,
         intersection=intersection,

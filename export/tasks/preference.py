@@ -25,7 +25,8 @@ def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
     is better if the IoU after it is higher; clicks that are written alike are no pair.
     """
     dialogue = options.seen_dialogue
-    for taken in _clicks_by_state((case.trajectory, *case.also)):
+    others = (other.trajectory for other in case.also)
+    for taken in _clicks_by_state((case.trajectory, *others)):
         for pair in combinations(taken, 2):
             better, worse = sorted(pair, key=_iou_after, reverse=True)
             margin = _iou_after(better) - _iou_after(worse)

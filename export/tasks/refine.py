@@ -25,13 +25,14 @@ _GRADED_IOU = (0.5, 0.95)
 def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
     """List a target's foreign masks, each with the click; where a kind gives none it is left out.
 
-    The kinds are `box`, `polygon`, `shrunk`, `grown`, `discs`, and `neighbour`: another object of
-    the same image.
+    Which kinds is `options.foreign_masks`.
     """
     target = case.trajectory.target
     truth = decode_rle(target.truth)
     ignore = None if target.ignore is None else decode_rle(target.ignore)
     for kind, mask in foreign_masks(case, truth=truth, ignore=ignore):
+        if kind not in options.foreign_masks:
+            continue
         click = oracle_click(mask, truth, ignore=ignore)
         if click is None:
             continue

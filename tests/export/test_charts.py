@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from export.charts import iou_by_step_chart, learning_curve_chart, noc_chart
+from export.charts import iou_by_step_chart, ladder_chart, learning_curve_chart, noc_chart
 from transforms.errors import ConfigError
 
 
@@ -15,11 +15,16 @@ def interval(value: float) -> dict[str, float]:
     return {"value": value, "low": value - 0.05, "high": value + 0.04}
 
 
+RUNGS = [("SFT", interval(0.4)), ("+ StaR+", interval(0.45))]
+
 CHARTS: dict[str, Callable[[], bytes]] = {
     "iou_by_step": lambda: iou_by_step_chart(
         {"oracle": [interval(0.6), interval(0.8)], "model": [interval(0.5)]}
     ),
     "noc": lambda: noc_chart([[0.0, 0.5, 0.95], [0.0, 0.86, 0.86]]),
+    "ladder": lambda: ladder_chart(
+        {"simple": [("SFT", interval(0.6)), ("+ StaR+", interval(0.7))], "thin": RUNGS}
+    ),
     "learning_curve": lambda: learning_curve_chart([(400, interval(0.7)), (100, interval(0.5))]),
 }
 
@@ -38,6 +43,14 @@ def test_a_band_is_drawn() -> None:
     wide = iou_by_step_chart({"a": [interval(0.6), interval(0.8)]})
     exact = [{"value": v, "low": v, "high": v} for v in (0.6, 0.8)]
     assert wide != iou_by_step_chart({"a": exact})
+
+
+def test_a_ladder_shows_each_rung_with_its_interval() -> None:
+    drawn = ladder_chart({"thin": RUNGS})
+    exact = [(label, {**figure, "low": figure["value"]}) for label, figure in RUNGS]
+    assert drawn != ladder_chart({"thin": exact})
+    assert drawn != ladder_chart({"thin": RUNGS[:1]})
+    assert drawn != ladder_chart({"thin": RUNGS, "simple": RUNGS})
 
 
 def test_a_reached_threshold_stays_reached() -> None:

@@ -52,7 +52,7 @@ def matched(names: str, *others: Run) -> list[tuple[str, int]]:
     result = []
     for case in cases:
         target_id = case.trajectory.target.ref.target_id
-        assert all(t.target.ref.target_id == target_id for t in case.also)
+        assert all(t.trajectory.target.ref.target_id == target_id for t in case.also)
         result.append((target_id, len(case.also)))
     return result
 

@@ -61,6 +61,7 @@ def trajectories(draw: st.DrawFn, target_id: str = "t1") -> Trajectory:
         stop_reason=draw(st.sampled_from(StopReason)),
         provenance=Provenance("embedded", "", "mllm", 0, "f00"),
         last_answer=draw(texts),
+        initial_mask=draw(st.none() | masks),
     )
 
 
@@ -119,6 +120,7 @@ def test_reading_gives_back_what_was_written(tmp_path: Path, data: st.DataObject
         assert one.rollout.target_id == rollout.target_id
         assert one.rollout.truth == rollout.truth
         assert one.rollout.ignore == rollout.ignore
+        assert one.rollout.initial_mask == rollout.initial_mask
         assert one.rollout.masks == rollout.masks
         assert one.rollout.first_click == rollout.first_click
         assert one.rollout.stop_reason is rollout.stop_reason

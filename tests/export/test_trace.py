@@ -243,12 +243,13 @@ def test_an_image_that_comes_back_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("schema_version", 9, "schema version 9, expected 3"),
+        ("schema_version", 9, "schema version 9, expected 4"),
         ("stop_reason", "bored", "'bored' is not a valid StopReason"),
         ("seed", ..., "KeyError: 'seed'"),
         ("steps", [], "1 of the clicks in clicks_list have no step"),
         ("steps", [{"kind": "click"}] * 2, "IndexError"),
         ("ignore_rle", "0", "a mask cannot be used: its runs cover 0 pixels"),
+        ("initial_rle", "0", "a mask cannot be used: its runs cover 0 pixels"),
     ],
 )
 def test_a_changed_private_part_is_named(path: str, value: Any, message: str) -> None:

@@ -44,6 +44,31 @@ def test_flags_become_arguments_of_their_commands(tmp_path: Path) -> None:
     assert recipe.processor == {}
 
 
+@pytest.mark.parametrize(
+    ("task", "stage", "is_right"),
+    [
+        ("kto", "sft", False),
+        ("kto", "kto", True),
+        ("preference", "rm", True),
+        ("preference", "kto", False),
+        ("prm,refine", "sft", True),
+    ],
+)
+def test_a_task_is_trained_in_a_stage_that_is_made_for_it(
+    task: str, stage: str, is_right: bool, tmp_path: Path
+) -> None:
+    also = "also: out/other\n" if task == "preference" else ""
+    files = {
+        "export.yaml": f"task: {task}\n{also}",
+        "train.yaml": FILES["train.yaml"].replace("stage: sft", f"stage: {stage}"),
+    }
+    if is_right:
+        assert load_recipe(write(tmp_path / "mine", files)).train["stage"] == stage
+    else:
+        (problem,) = problems_of(tmp_path / "mine", files)
+        assert f"stage is '{stage}', but the task {task} of export.yaml is trained with" in problem
+
+
 def test_lists_repeat_a_flag_that_may_be_repeated(tmp_path: Path) -> None:
     text = "segmenter: tool:Mine\nsegmenter-arg: ['a=1', 'b=[2, 3]']\n"
     recipe = load_recipe(write(tmp_path / "mine", {"trajectories.yaml": text}))
@@ -141,6 +166,41 @@ def test_evaluation_takes_the_recipes_flags_and_given_ones_win(
     flags = ["--codec=thousandths", "--finish", "--batch-size=4", "--max-clicks=3"]
     assert argv == ["evaluate", *flags, *given, "--max-clicks", "9"]
     assert parse_flags("evaluate.yaml", argv[1:]).max_clicks == "9"
+
+
+EVALUATED = (
+    "dataset: shapes\nsplit: test\nshapes-size: 64x64\nlimit: 9\nstep: best-scored\n"
+    "segmenter: sam\nmax-clicks: 3\n"
+)
+
+
+def test_filter_and_refine_take_the_flags_that_they_have(tmp_path: Path) -> None:
+    files = {"evaluate.yaml": EVALUATED, "export.yaml": "task: prm\ncodec: thousandths\n"}
+    path = write(tmp_path / "mine", files)
+    given = ["--recipe", path]
+    data = ["--dataset=shapes", "--split=test", "--shapes-size=64x64", "--limit=9"]
+    talk = ["--codec=thousandths", "--score"]  # which the task prm teaches untold
+    argv = with_recipe_flags(["filter", *given])
+    assert argv == ["filter", *talk, *data, *given]
+    argv = with_recipe_flags(["refine", *given])
+    assert argv == ["refine", *talk, *data, "--segmenter=sam", "--max-clicks=3", *given]
+
+
+@pytest.mark.parametrize("command", ["evaluate", "refine"])
+def test_flags_on_another_data_set_are_left_out(command: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "mine", {"evaluate.yaml": EVALUATED})
+    given = ["--recipe", path, "--dataset", "coco"]
+    argv = with_recipe_flags([command, *given])
+    assert not {"--dataset=shapes", "--split=test", "--shapes-size=64x64", "--limit=9"} & set(argv)
+    assert "--max-clicks=3" in argv
+    same = with_recipe_flags([command, "--recipe", path, "--dataset=shapes"])
+    assert {"--split=test", "--shapes-size=64x64"} < set(same)
+
+
+def test_flags_on_data_stay_where_the_recipe_names_no_data_set(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine", {"evaluate.yaml": "split-by: unc\n"})
+    argv = with_recipe_flags(["evaluate", "--recipe", path, "--dataset", "refcoco"])
+    assert "--split-by=unc" in argv
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from tiny_models import make_tiny_model
 from pipelines import training, training_folder, training_process
 from pipelines.checks import ArgumentParser
 from pipelines.training_folder import TrainingFolder, checkpoints
-from transforms.errors import ConfigError, IncompleteError, OutputError
+from pipelines.training_job import read_job
+from transforms.errors import ConfigError, DataError, IncompleteError, OutputError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STEPS = 12
@@ -284,6 +285,23 @@ def test_the_command_line_is_told_everything_that_is_wrong(tmp_path: Path) -> No
         "--set 'x=['",
         "--limit 0",
     ]
+
+
+def test_a_conversation_of_the_command_line_replaces_the_recipes(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "tiny")
+    flags = ("--recipe", str(recipe), "--out", str(tmp_path / "out"))
+    job = read_job(parse(*flags, "--codec", "thousandths", "--mask-colour", "red"))
+    assert (job.export.codec, job.export.mask_colour) == ("thousandths", "red")
+    with pytest.raises(ConfigError, match="coordinate codec 'roman' is unknown"):
+        read_job(parse(*flags, "--codec", "roman"))
+
+
+def test_a_run_that_is_no_rollout_is_told(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "tiny")
+    flags = ("--recipe", str(recipe), "--out", str(tmp_path / "out"))
+    with pytest.raises(DataError, match="nowhere"):
+        training.train(parse(*flags, "--also", str(tmp_path / "nowhere")))
+    assert not (tmp_path / "out" / "model").exists()
 
 
 def test_a_recipe_is_asked_for() -> None:

@@ -149,3 +149,14 @@ def test_differences_name_part_setting_and_both_values() -> None:
         'recipe: it was "a", now "b"',
     ]
     assert differences(SETTINGS, SETTINGS) == []
+
+
+def test_trajectories_of_other_trainings_are_never_removed(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    folder = TrainingFolder(tmp_path / "out", shared)
+    assert folder.trajectories == shared
+    fill_parts = (shared, folder.data, folder.model)
+    for path in fill_parts:
+        path.mkdir(parents=True)
+    folder.begin(SETTINGS, overwrite=True)
+    assert [path.is_dir() for path in fill_parts] == [True, False, False]

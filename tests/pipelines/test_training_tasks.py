@@ -54,7 +54,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def export(runs: tuple[Path, Path], task: str, out: Path, *more: str) -> int:
     first, second = runs if task != "kto" else reversed(runs)
-    also = ["--also", second] if task == "preference" else []
+    also = ["--also", second] if task in ("preference", "star-plus") else []
     flags = ("--from", first, *also, "--task", task, "--format", "llama-factory", "--out", out)
     return run("export", *flags, *CONVERSATION, *more)
 
@@ -219,6 +219,35 @@ def test_a_recipe_takes_a_task_and_names_the_data_set_after_it() -> None:
     assert parse_flags("export.yaml", []).name == "next_click"
 
 
+def test_tasks_together_give_the_rows_of_each(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    several = ("--also", str(runs[1]), "-q")
+    both = "refine,star-plus"
+    assert export(runs, both, tmp_path / "both", *several) == 0
+    assert export(runs, "refine", tmp_path / "refine", "-q") == 0
+    assert export(runs, "star-plus", tmp_path / "star-plus", "-q") == 0
+    assert list(json.loads((tmp_path / "both" / "dataset_info.json").read_bytes())) == [
+        "refine_star_plus"
+    ]
+
+    def texts(task: str, name: str) -> list[Any]:
+        rows = json.loads((tmp_path / task / f"{name}.json").read_bytes())
+        return sorted((row["target_id"], str(row["messages"]), row["images"]) for row in rows)
+
+    alone = texts("refine", "refine") + texts("star-plus", "star_plus")
+    assert texts("both", "refine_star_plus") == sorted(alone)
+    rows = json.loads((tmp_path / "both" / "refine_star_plus.json").read_bytes())
+    assert {(row["round"], row["origin"]) for row in rows if "mask" in row} == {(0, "first_data")}
+    assert {row["round"] for row in rows if "mask" not in row} == {1}
+
+
+def test_only_the_foreign_masks_asked_for_are_mended(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    assert export(runs, "refine", tmp_path / "out", "--foreign-masks", "box,discs", "-q") == 0
+    rows = json.loads((tmp_path / "out" / "refine.json").read_bytes())
+    assert {row["mask"] for row in rows} == {"box", "discs"}
+
+
 def test_the_record_of_a_comparison_names_all_runs(exported: Path) -> None:
     record = json.loads((exported / "preference" / "export.json").read_bytes())
     assert record["run"]["policy"] == "oracle"
@@ -242,8 +271,8 @@ def test_sorts_of_rows_are_counted(
     ("flags", "message"),
     [
         (("--task", "prmm"), "task 'prmm' is unknown; did you mean prm?"),
-        (("--task", "preference"), "--also is missing: the task preference compares"),
-        (("--also", "x"), "--also belongs to the task preference, not to next-click"),
+        (("--task", "preference"), "--also is missing: the task preference learns"),
+        (("--also", "x"), "--also belongs to the task preference, star-plus, not to next-click"),
         (("--task", "kto", "--min-margin", "0.1"), "--min-margin belongs to the task preference"),
         (("--task", "refine", "--first-box"), "--first-box belongs to the task next-click, prm"),
         (("--task", "prm", "--candidates", "3"), "--candidates belongs to the task filter"),
@@ -258,6 +287,13 @@ def test_sorts_of_rows_are_counted(
             "--min-margin 'much': expected a number from 0 to 1",
         ),
         (("--task", "preference", "--also", "x", "--also", "x"), "--also x: this run is named twi"),
+        (("--task", "star-plus"), "--also is missing: the task star-plus learns from several runs"),
+        (("--task", "prm,prm"), "--task prm,prm: a task is named twice"),
+        (("--task", "prm,kto"), "kto is trained in another way (stage kto) than prm (stage sft)"),
+        (("--task", "prm,"), "task '' is unknown"),
+        (("--task", "refine", "--foreign-masks", "boxes"), "foreign mask 'boxes' is unknown"),
+        (("--task", "refine", "--foreign-masks", "box,box"), "name at least one, none twice"),
+        (("--task", "prm", "--foreign-masks", "box"), "--foreign-masks belongs to the task refine"),
         (("--task", "prm", "--score-prompt", "nowhere"), "prompt file 'nowhere' cannot be read"),
     ],
 )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from transforms.errors import SegmenterError
 from transforms.masks import decode_rle, encode_mask
+from transforms.policies.oracle import OraclePolicy
 from transforms.protocols import Prediction, Request, State
 from transforms.records import (
     Answer,
@@ -277,7 +281,7 @@ def test_a_policy_must_answer_every_state():
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        ({"max_clicks": 0}, "max_clicks must be at least 1, got 0"),
+        ({"max_clicks": -1}, "max_clicks must be at least 0, got -1"),
         ({"target_iou": 0.0}, r"target_iou must be in \(0, 1\], got 0.0"),
         ({"target_iou": 1.5}, r"target_iou must be in \(0, 1\], got 1.5"),
     ],
@@ -454,3 +458,122 @@ def test_several_images_at_once_give_what_each_gives_alone():
         for episode, outcome in zip(group, outcomes, strict=True):
             alone = roll_out(episode, image=image, segmenter=BrightnessSegmenter(), **settings)
             assert outcome == alone
+
+
+class MaskedSegmenter(ScriptedSegmenter):
+    """Takes masks: its feedback says how many columns the first one has."""
+
+    def feedback_of(self, mask: np.ndarray) -> Any:
+        if mask.sum() > 7 * SIZE[0]:
+            raise ValueError("too wide for me")
+        return ("given", int(mask.sum()) // SIZE[0])
+
+
+def roll_out_from(
+    given: np.ndarray | None,
+    segmenter: Any,
+    *,
+    policy: Any = None,
+    box: Box | None = None,
+    **limits: Any,
+) -> Trajectory:
+    return roll_out(
+        replace(make_episode(box=box), initial_mask=given),
+        image=IMAGE,
+        segmenter=segmenter,
+        policy=policy or ScriptedPolicy(),
+        limits=Limits(**limits),
+        provenance=PROVENANCE,
+    )
+
+
+def test_a_rollout_begins_with_the_given_mask():
+    seen: list[Any] = []
+
+    class Watching(ScriptedPolicy):
+        def next_actions(self, states: Sequence[State]) -> list[Any]:
+            seen.extend((state.mask.copy(), state.clicks) for state in states)
+            return super().next_actions(states)
+
+    segmenter = MaskedSegmenter([columns(4), columns(5)])
+    trajectory = roll_out_from(columns(2), segmenter, policy=Watching())
+    assert np.array_equal(seen[0][0], columns(2))
+    assert seen[0][1] == ()
+    assert (trajectory.initial_mask, trajectory.initial_iou) == (encode_mask(columns(2)), 0.4)
+    assert trajectory.mask_before(0) == trajectory.initial_mask
+    assert [step.gain for step in trajectory.steps] == pytest.approx([0.4, 0.2])
+    assert [(r.box, r.feedback) for r in segmenter.asked] == [
+        (None, ("given", 2)),
+        (None, ("after", 0)),
+    ]
+    assert trajectory.stop_reason is StopReason.REACHED_IOU
+
+
+def test_a_segmenter_that_takes_no_mask_gets_its_box():
+    segmenter = ScriptedSegmenter([columns(3), columns(3), columns(4)])
+    trajectory = roll_out_from(columns(2), segmenter, max_clicks=2, stop_on_no_gain=False)
+    assert [r.box for r in segmenter.asked] == [Box(0, 0, 2, 8)] * 2
+    # The box is no action of anybody's.
+    assert all(isinstance(step.action, Click) for step in trajectory.steps)
+
+
+def test_a_tool_that_fails_on_a_mask_costs_that_target_alone():
+    episodes = [replace(make_episode(n), initial_mask=columns(c)) for n, c in (("a", 8), ("b", 2))]
+    failed, fine = roll_out_all(
+        [Picture(IMAGE, episodes)],
+        segmenter=MaskedSegmenter([columns(5)]),
+        policy=ScriptedPolicy(),
+        limits=Limits(),
+        provenance=PROVENANCE,
+    )[0]
+    assert str(failed) == "MaskedSegmenter.feedback_of: ValueError: too wide for me"
+    assert isinstance(fine, Trajectory)
+    assert fine.final_iou == 1.0
+
+
+def test_a_mask_that_is_good_enough_ends_a_rollout_at_once():
+    trajectory = roll_out_from(columns(5), MaskedSegmenter([]))
+    assert (trajectory.steps, trajectory.stop_reason) == ((), StopReason.REACHED_IOU)
+    assert trajectory.final_iou == 1.0
+    assert trajectory.last_mask == encode_mask(columns(5))
+
+
+@given(st.integers(1, 7))
+def test_a_given_mask_comes_back_and_the_oracle_has_nothing_to_mend_in_the_truth(count: int):
+    segmenter = MaskedSegmenter([columns(count)])
+    trajectory = roll_out_from(columns(count), segmenter, policy=OraclePolicy(), target_iou=None)
+    assert trajectory.initial_mask == encode_mask(columns(count))
+    assert trajectory.steps == ()
+    ends = StopReason.NO_ERROR_LEFT if count == 5 else StopReason.NO_GAIN
+    assert trajectory.stop_reason is ends
+
+
+@given(
+    counts=st.lists(st.integers(0, 10), min_size=4, max_size=4),
+    max_clicks=st.integers(1, 4),
+    target_iou=st.sampled_from([None, 0.6]),
+    stop_on_no_gain=st.booleans(),
+)
+def test_an_empty_mask_is_no_mask(counts: list[int], **limits: Any):
+    masks = [columns(count) for count in counts]
+    with_it = roll_out_from(columns(0), MaskedSegmenter(masks), **limits)
+    assert with_it == roll_out_from(None, MaskedSegmenter(masks), **limits)
+    assert with_it.initial_mask is None
+
+
+def test_without_clicks_the_first_mask_alone_is_scored():
+    segmenter = MaskedSegmenter([])
+    limits: dict[str, Any] = {"max_clicks": 0, "score_last": True, "target_iou": None}
+    trajectory = roll_out_from(columns(2), segmenter, policy=TalkingPolicy(SCORING), **limits)
+    assert (trajectory.steps, segmenter.asked) == ((), [])
+    assert trajectory.stop_reason is StopReason.MAX_CLICKS
+    assert (trajectory.last_answer, trajectory.last_predicted_iou) == ("first", 0.99)
+    assert (trajectory.model_calls, trajectory.decoder_calls) == (1, 0)
+
+
+def test_a_model_can_be_content_with_the_given_mask():
+    policy = TalkingPolicy(SCORING)
+    limits: dict[str, Any] = {"stop_at_score": 0.95, "target_iou": None}
+    trajectory = roll_out_from(columns(2), MaskedSegmenter([]), policy=policy, **limits)
+    assert (trajectory.steps, trajectory.stop_reason) == ((), StopReason.REACHED_SCORE)
+    assert trajectory.last_predicted_iou == 0.99

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from trajectory_cases import HALF, make_trajectory
 
-from transforms.score_calibration import ScoredMask, calibration_figures
+from transforms.masks import encode_mask
+from transforms.score_calibration import ScoredMask, calibration_figures, scored_masks
 
 UNIT = st.floats(0, 1, allow_subnormal=False)
 PAIRS = st.lists(st.tuples(st.integers(0, 5), UNIT, UNIT), min_size=1, max_size=40)
@@ -66,6 +69,28 @@ def test_masks_of_one_target_are_drawn_together():
     together = calibration_figures(masks([(0, 0.5, 0.1 * k) for k in range(8)]))["MAE"]
     assert together["low"] == together["high"] == pytest.approx(together["value"])
     assert alone["low"] < alone["value"] < alone["high"]
+
+
+def test_an_initial_mask_is_among_those_that_were_scored():
+    trajectory = make_trajectory()
+    scored = replace(
+        trajectory,
+        steps=tuple(
+            replace(step, predicted_iou=score)
+            for step, score in zip(trajectory.steps, (0.1, 0.2), strict=True)
+        ),
+        last_predicted_iou=0.9,
+    )
+    first, last = (step.iou for step in trajectory.steps)
+    after = [ScoredMask("t/1 #é", 0.2, first), ScoredMask("t/1 #é", 0.9, last)]
+    assert list(scored_masks(scored)) == after
+    begun = replace(scored, initial_mask=encode_mask(HALF), initial_iou=0.5)
+    assert list(scored_masks(begun)) == [ScoredMask("t/1 #é", 0.1, 0.5), *after]
+
+
+def test_differences_too_small_for_a_variance_are_none():
+    figures = calibration_figures(masks([(0, 0.0, 0.0), (1, 1.0, 2.5e-287)]))
+    assert figures["Pearson"] is None
 
 
 def test_there_must_be_masks():

@@ -80,10 +80,14 @@ class Scripted:
         return [[*self.draws[tuple(c.x for c in state.clicks)][:count]] for state in states]
 
 
-def picture(count: int = 1) -> Picture:
+def picture(count: int = 1, *, begins: int = 0) -> Picture:
+    """Targets of one picture; their rollouts begin with the first so many columns."""
+    first = np.zeros(SIZE, dtype=np.bool_)
+    first[:, :begins] = True
+
     def episode(index: int) -> Episode:
         ref = TargetRef(f"t{index}", "d", "s", "a.png", "a.png", None, index, ("it",), "", "")
-        return Episode(Target(ref, encode_mask(TRUTH), None), TRUTH)
+        return Episode(Target(ref, encode_mask(TRUTH), None), TRUTH, initial_mask=first)
 
     return Picture(IMAGE, [episode(index) for index in range(count)])
 
@@ -136,17 +140,24 @@ class Hashed(Scripted):
     score_last=st.booleans(),
     stop_at_score=st.sampled_from([None, 0.5]),
     count=st.integers(1, 3),
+    begins=st.integers(0, 8),
+    limits=st.sampled_from([{}, {"max_clicks": 0}, {"max_clicks": 1, "target_iou": 0.5}]),
 )
 def test_one_candidate_is_the_greedy_rollout(
-    seed: int, score_last: bool, stop_at_score: float | None, count: int
+    seed: int,
+    score_last: bool,
+    stop_at_score: float | None,
+    count: int,
+    begins: int,
+    limits: dict[str, Any],
 ):
     settings: dict[str, Any] = {
         "segmenter": Columns(),
         "policy": Hashed(seed),
-        "limits": replace(LIMITS, score_last=score_last, stop_at_score=stop_at_score),
+        "limits": replace(LIMITS, score_last=score_last, stop_at_score=stop_at_score, **limits),
         "provenance": PROVENANCE,
     }
-    pictures = [picture(count), picture(1)]
+    pictures = [picture(count, begins=begins), picture(1)]
     greedy = roll_out_all(pictures, **settings)
     searched = search_all(pictures, options=SearchOptions(candidates=1), **settings)
     for a, b in zip(chain(*greedy), chain(*searched), strict=True):

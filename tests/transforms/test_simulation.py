@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from scene_reader import SIZE_HW, SceneReader, disc_recipe
 
+from transforms.first_masks import FirstMask
 from transforms.masks import mask_box
 from transforms.protocols import Prediction, Request
-from transforms.records import Box, Reject, RejectReason, TargetRef, Trajectory
+from transforms.records import Box, Reject, RejectReason, StopReason, TargetRef, Trajectory
+from transforms.rollout import Limits
 from transforms.segmenters.disc import DiscSegmenter
 from transforms.simulation import (
     AreaFilter,
@@ -164,6 +166,34 @@ def test_initial_boxes_are_the_truths_or_near_it_and_seeded():
     assert jittered != first_boxes(initial_action=InitialAction.JITTERED_BOX, seed=1)
     height, width = SIZE_HW
     assert all(0 <= b.x0 < b.x1 <= width and 0 <= b.y0 < b.y1 <= height for b in jittered)
+
+
+def test_rollouts_begin_with_the_data_set_s_own_masks():
+    for outcome in run(first_mask=FirstMask(), limits=Limits(target_iou=None)):
+        assert isinstance(outcome, Trajectory)
+        assert outcome.initial_mask == outcome.target.truth
+        assert (outcome.initial_iou, outcome.stop_reason) == (1.0, StopReason.NO_ERROR_LEFT)
+
+
+def test_corrupted_masks_lie_in_their_range_and_are_seeded():
+    def starts(**changes: Any) -> list[Any]:
+        first_mask = FirstMask(corrupted_to=(0.5, 0.7))
+        outcomes = run(first_mask=first_mask, **changes)
+        trajectories = [o for o in outcomes if isinstance(o, Trajectory)]
+        assert len(trajectories) == 12
+        assert all(0.5 <= t.initial_iou < 0.7 for t in trajectories)
+        return [t.initial_mask for t in trajectories]
+
+    assert starts() == starts()
+    assert starts() != starts(seed=1)
+
+
+def test_what_cannot_be_corrupted_so_is_left_out_with_the_reason():
+    outcomes = run(first_mask=FirstMask(corrupted_to=(0.9999, 1)))
+    assert {o.reason for o in outcomes if isinstance(o, Reject)} == {RejectReason.NOT_CORRUPTIBLE}
+    assert len(outcomes) == 12
+    assert isinstance(outcomes[0], Reject)
+    assert "no corruption of the mask has an IoU of 0.9999 to 1" in outcomes[0].message
 
 
 def test_the_result_does_not_depend_on_how_targets_are_cut_into_units():

@@ -60,6 +60,14 @@ def test_a_trajectory_without_steps_shows_truth_and_end() -> None:
     assert picture_strip(IMAGE, trajectory, panel_height=200).shape[1] == 2 * (300 + 6) + 6
 
 
+def test_a_trajectory_shows_the_mask_that_it_began_with() -> None:
+    trajectory = make_trajectory()
+    trajectory = dataclasses.replace(trajectory, initial_mask=trajectory.target.truth)
+    strip = picture_strip(IMAGE, trajectory, panel_height=200)
+    centres = [strip[6 + 100 + 10, 6 + panel * 306 + 150] for panel in range(2)]
+    assert [int(centre[1]) > int(centre[0]) + 50 for centre in centres] == [False, True]
+
+
 def test_a_narrow_picture_leaves_room_for_its_caption() -> None:
     truth = np.ones((300, 3), bool)
     target = dataclasses.replace(make_trajectory().target, truth=encode_mask(truth))

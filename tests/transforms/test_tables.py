@@ -97,6 +97,8 @@ trajectories = st.builds(
         config_fingerprint=texts,
     ),
     stop_detail=st.none() | texts,
+    initial_mask=st.none() | masks,
+    initial_iou=scores,
 )
 rejects = st.builds(Reject, ref=refs, reason=st.sampled_from(RejectReason), message=texts)
 
@@ -237,7 +239,7 @@ def test_a_truncated_file_is_named() -> None:
 
 def test_another_schema_version_is_named_with_the_expected_one() -> None:
     table = trajectory_table([make_trajectory()]).replace_schema_metadata({VERSION_KEY: b"99"})
-    with pytest.raises(DataError, match=r"x\.parquet: schema version 99, expected 3; read it"):
+    with pytest.raises(DataError, match=r"x\.parquet: schema version 99, expected 4; read it"):
         parquet_bytes_to_table(
             table_to_parquet_bytes(table), schema=TRAJECTORY_SCHEMA, name="x.parquet"
         )
@@ -245,7 +247,7 @@ def test_another_schema_version_is_named_with_the_expected_one() -> None:
 
 def test_a_file_without_version_is_named() -> None:
     data = table_to_parquet_bytes(pa.table({"a": [1]}))
-    with pytest.raises(DataError, match=r"x\.parquet: schema version none, expected 3"):
+    with pytest.raises(DataError, match=r"x\.parquet: schema version none, expected 4"):
         parquet_bytes_to_table(data, schema=TRAJECTORY_SCHEMA, name="x.parquet")
 
 

@@ -47,6 +47,7 @@ def rollout(
     name: str = "t",
     first_click: int = 0,
     reason: StopReason = StopReason.FINISHED,
+    begins: int | None = None,
 ) -> RolledOut:
     """The truth is two columns; each mask the first so many."""
     masks = tuple(columns(c) for c in counts)
@@ -59,6 +60,7 @@ def rollout(
         last_predicted_iou=last,
         first_click=first_click,
         stop_reason=reason,
+        initial_mask=None if begins is None else columns(begins),
     )
 
 
@@ -78,6 +80,14 @@ def rollout(
         (rollout(1, 2, 3, scores=(0.9, 0.5, None)), "best-scored", 0),  # the empty start is none
         (rollout(1, 2, 3), "best-scored", 2),  # nothing is scored
         (rollout(1, 2), "best-scored", 1),
+        (rollout(1, 2, scores=(0.9, 0.5), last=0.6, begins=3), "best-scored", None),
+        (rollout(1, 2, scores=(0.6, 0.5), last=0.6, begins=3), "best-scored", None),  # no better
+        (rollout(1, 2, scores=(0.5, 0.6), last=0.6, begins=3), "best-scored", 1),
+        (rollout(1, 2, scores=(0.5, None), begins=3), "best-scored", None),  # alone is scored
+        (rollout(1, 2, scores=(None, 0.1), begins=3), "best-scored", 0),
+        (rollout(last=0.9, begins=3), "best-scored", None),
+        (rollout(begins=3), "last", None),
+        (rollout(begins=3), 4, None),
     ],
 )
 def test_which_mask_is_the_prediction(one: RolledOut, step: str | int, chosen: int | None) -> None:
@@ -112,6 +122,14 @@ def test_no_mask_at_all_is_an_empty_prediction() -> None:
     assert (score.intersection, score.union, score.iou) == (0, 8, 0.0)
     empty = replace(rollout(), truth=columns(0))
     assert score_rollout(empty, step="last", max_clicks=2).iou == 1.0
+
+
+def test_a_rollout_without_steps_is_the_mask_that_it_began_with() -> None:
+    score = score_rollout(rollout(begins=1), step="last", max_clicks=2)
+    assert (score.intersection, score.union, score.clicks) == (4, 8, 0)
+    assert score.iou_after_click == (0.5, 0.5, 0.5)
+    later = score_rollout(rollout(2, begins=1), step="last", max_clicks=1)
+    assert later.iou_after_click == (0.5, 1.0)
 
 
 def test_ignored_pixels_count_nowhere() -> None:

@@ -6,16 +6,15 @@ warning; here that is an error. torch, transformers and peft are imported when f
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transforms.errors import ConfigError
 from transforms.policies.checkpoint_files import CheckpointFiles
-from transforms.policies.checkpoint_processor import find_chat_template, first_line, load_processor
+from transforms.policies.checkpoint_processor import find_chat_template, load_processor
+from transforms.torch_device import resolve_device
+from transforms.transformers_loading import first_line, list_keys, quiet_transformers
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,8 @@ def load_checkpoint(files: CheckpointFiles, *, device: str, dtype: str) -> Loade
             template, or weights or an adaptor that do not fit the model.
     """
     _import_packages()
-    torch_device = _resolve_device(device)
-    with _silence():
+    torch_device = resolve_device(device)
+    with quiet_transformers():
         _check_architecture(files)
         processor = load_processor(files.processor)
         chat_template = find_chat_template(processor, folder=files.processor)
@@ -89,45 +88,6 @@ def _import_packages() -> None:
                 "installed; pip install 'hlmat[train]'"
             ]
         ) from error
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep the libraries from writing progress bars and warnings; put back how they were set."""
-    from transformers.utils import logging
-
-    verbosity, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if has_bars:
-            logging.enable_progress_bar()
-
-
-def _resolve_device(device: str) -> Any:
-    import torch
-
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-    except RuntimeError as error:
-        raise ConfigError([f"{device!r} is no torch device; use cpu, cuda or cuda:N"]) from error
-    if resolved.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (resolved.index or 0) >= count:
-            raise ConfigError(
-                [
-                    f"the device {device} is asked for and torch sees {count} CUDA devices; use "
-                    "the device cpu or auto, or install a torch built for this machine's CUDA"
-                ]
-            )
-    return resolved
 
 
 def _check_architecture(files: CheckpointFiles) -> None:
@@ -173,9 +133,9 @@ def _load_model(files: CheckpointFiles, *, dtype: str) -> Any:
         for name, found, expected in report["mismatched_keys"]
     ]
     problems = [
-        *_list_keys(report["missing_keys"], what="missing"),
-        *_list_keys(report["unexpected_keys"], what="not part of the model"),
-        *_list_keys(mismatched, what="of another shape"),
+        *list_keys(report["missing_keys"], what="missing"),
+        *list_keys(report["unexpected_keys"], what="not part of the model"),
+        *list_keys(mismatched, what="of another shape"),
     ]
     if problems:
         raise ConfigError(
@@ -203,8 +163,8 @@ def _add_adapter(model: Any, folder: Path, *, base: Path) -> Any:
         problems = [first_line(error)]
     else:
         problems = [
-            *_list_keys(report.missing_keys, what="missing"),
-            *_list_keys(report.unexpected_keys, what="not part of the model"),
+            *list_keys(report.missing_keys, what="missing"),
+            *list_keys(report.unexpected_keys, what="not part of the model"),
         ]
         if not problems:
             return adapted.get_base_model()
@@ -241,11 +201,3 @@ def _check_vocabulary(model: Any, processor: Any, *, files: CheckpointFiles) -> 
                 f"{rows}; tokenizer and weights come from different models"
             ]
         )
-
-
-def _list_keys(keys: Collection[str], *, what: str) -> list[str]:
-    """Return at most one phrase that counts keys and names a few."""
-    if not keys:
-        return []
-    few = ", ".join(sorted(keys)[:3]) + (", ..." if len(keys) > 3 else "")
-    return [f"{len(keys)} tensors {what} ({few})"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from transforms.errors import ConfigError
+from transforms.transformers_loading import first_line
 
 _PROBE = "Where is it?"
 
@@ -80,9 +81,3 @@ def render_question(processor: Any, chat_template: str, parts: list[dict[str, st
         add_generation_prompt=True,
         tokenize=False,
     )
-
-
-def first_line(error: Exception) -> str:
-    """Return an error of a library in one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}"

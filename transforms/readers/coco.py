@@ -69,7 +69,7 @@ class CocoReader:
         folder = self._images_folder(images)
         seen: set[int] = set()
         of_image: Counter[str] = Counter()
-        for entry in sorted(need_list(content, "annotations", path=path), key=_sort_key):
+        for entry in sorted(need_list(content, "annotations", path=path), key=annotation_order):
             fields = entry if isinstance(entry, dict) else {}
             image = images.get(_whole_number(fields, "image_id"))
             ref = self._bare_ref(fields, folder=folder, image=image)
@@ -153,7 +153,8 @@ def _whole_number(fields: Mapping[str, Any], key: str) -> int:
     return value if type(value) is int else -1
 
 
-def _sort_key(entry: Any) -> tuple[int, int]:
+def annotation_order(entry: Any) -> tuple[int, int]:
+    """Return what annotations are sorted by: image id, then their own; -1 where there is none."""
     fields = entry if isinstance(entry, dict) else {}
     return _whole_number(fields, "image_id"), _whole_number(fields, "id")
 

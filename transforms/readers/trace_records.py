@@ -293,7 +293,8 @@ def _own_trajectory(record: Mapping[str, Any]) -> Trajectory:
         ]
         if clicks:
             raise DataError(f"{len(clicks)} of the clicks in clicks_list have no step")
-        for counts in (private["ignore_rle"], *(step["mask_rle"] for step in steps)):
+        masks = (private["ignore_rle"], private["initial_rle"], *(s["mask_rle"] for s in steps))
+        for counts in masks:
             if counts is not None and (problem := rle_problem(counts, size_hw)):
                 raise DataError(f"a mask cannot be used: {problem}")
         row: Row = {

@@ -49,7 +49,8 @@ class EmbeddedSegmenter:
     is what the click says, the latest click's word where several share a pixel.
 
     The answer depends on the picture, the box and the order of the clicks alone: without
-    feedback, or with that of other clicks, the clicks are answered again one after another.
+    feedback, or with that of other clicks, the clicks are answered again one after another. A mask
+    that was there before (`feedback_of`) is changed by the clicks as the tool's own would be.
     """
 
     def __init__(self) -> None:
@@ -108,27 +109,40 @@ class EmbeddedSegmenter:
                 f"one has {size_hw}; pass feedback=None on a target's first prediction"
             )
         box = _clip(box, size_hw) if box is not None else None
-        if not clicks and box is None and (feedback is None or feedback.box is None):
+        if not clicks and box is None and (feedback is None or not feedback.has_start):
             raise SegmenterError("nothing points at an object: give a click or a box")
         for click in clicks:
             if not (0 <= click.y < size_hw[0] and 0 <= click.x < size_hw[1]):
                 raise SegmenterError(
                     f"{click} lies outside the picture of {size_hw[1]} x {size_hw[0]} pixels"
                 )
-        memory = feedback
+        memory, given = feedback, None
         if memory is not None and (
             (box is not None and box != memory.box)
             or tuple(clicks[: len(memory.clicks)]) != memory.clicks
         ):
+            given = memory.given if box is None else None
             box = memory.box if box is None else box
             memory = None
         if memory is None:
-            mask = np.zeros(size_hw, np.bool_) if box is None else self._segment_box(box)
-            memory = TargetMemory((), box, PackedMask.pack(mask))
+            memory = TargetMemory((), box, given or self._first_mask(box), given=given)
         for click in clicks[len(memory.clicks) :]:
             memory = self._answer(memory, click)
         mask = memory.mask.unpack()
         return Prediction(mask=mask, feedback=memory)
+
+    def feedback_of(self, mask: Mask) -> TargetMemory:
+        """Return the memory of a target whose mask is there already, without a click.
+
+        Args:
+            mask: bool. Shape: (H, W).
+        """
+        given = PackedMask.pack(mask)
+        return TargetMemory((), None, given, given=given)
+
+    def _first_mask(self, box: Box | None) -> PackedMask:
+        mask = np.zeros(self._size_hw(), np.bool_) if box is None else self._segment_box(box)
+        return PackedMask.pack(mask)
 
     def _size_hw(self) -> tuple[int, int]:
         if self._image is None:
@@ -153,7 +167,7 @@ class EmbeddedSegmenter:
         mask = memory.mask.unpack()
         past = (*memory.past, PastClick(memory.mask, click))[-_REMEMBERED_ERRORS:]
         memory = replace(memory, clicks=clicks, past=past)
-        has_object = memory.box is not None or any(c.is_positive for c in in_force)
+        has_object = memory.has_start or any(c.is_positive for c in in_force)
         if has_object and mask.any():
             memory, mask = self._change(memory, mask, in_force)
         elif click.is_positive:
@@ -217,7 +231,7 @@ class EmbeddedSegmenter:
             for one, labels in zip(memory.past, masks, strict=True)
         )
         cells = [window.cell(c) for c in clicks]
-        anchor = prior > 0.5 if memory.box is not None else None
+        anchor = prior > 0.5 if memory.has_start else None
         found = best(list(change_candidates(window, prior, cells, past=errors, anchor=anchor)))
         changed = (found.labels != (prior > 0.5)).astype(np.uint8)
         changed = cv2.dilate(changed, np.ones((3, 3), np.uint8))

@@ -17,8 +17,10 @@ from transforms.protocols import Image, Mask, Prediction, Request
 from transforms.records import Box, Click
 from transforms.segmenters.hugging_face_families import Prompts
 from transforms.segmenters.hugging_face_files import read_checkpoint_folder
-from transforms.segmenters.hugging_face_loading import first_line, load_model, preprocess
+from transforms.segmenters.hugging_face_loading import load_model, preprocess
+from transforms.segmenters.mask_prompts import mask_logits, padded_size
 from transforms.segmenters.request_kinds import batches_of_one_kind
+from transforms.transformers_loading import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +62,7 @@ class HuggingFaceSegmenter:
     def __init__(self, checkpoint: str | None = None, *, device: str = "auto") -> None:
         folder = read_checkpoint_folder(checkpoint)
         loaded = load_model(folder, device=device)
+        self._loaded = loaded
         self._model = loaded.model
         self._processor = loaded.processor
         self._device = loaded.device
@@ -131,6 +134,22 @@ class HuggingFaceSegmenter:
             found = self._decode([pairs[i] for i in indices])
             answers.update(zip(indices, found, strict=True))
         return [answers[i] for i in range(len(pairs))]
+
+    def feedback_of(self, mask: Mask) -> torch.Tensor:
+        """Return a mask as low-resolution logits, see `mask_prompts`. Shape: (1, s, s)."""
+        import torch
+
+        side, (height, width) = self._loaded.side, mask.shape
+        resized_hw = (side, side)
+        if self._loaded.keeps_aspect:
+            resized_hw = padded_size(height, width, longest=side)
+        logits = mask_logits(
+            mask,
+            resized_hw=resized_hw,
+            square_size=side,
+            logits_size=self._loaded.mask_side,
+        )
+        return torch.from_numpy(logits[None]).to(self._device)
 
     def _encode(self, images: Sequence[Image]) -> list[EncodedImage]:
         import torch

@@ -6,9 +6,7 @@ warning; here that is an error. torch and transformers are imported when first n
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,8 @@ import numpy as np
 from transforms.errors import ConfigError
 from transforms.segmenters.hugging_face_families import FAMILIES, Family, PromptedModel
 from transforms.segmenters.hugging_face_files import CheckpointFolder
-from transforms.segmenters.torch_device import resolve_device
+from transforms.torch_device import resolve_device
+from transforms.transformers_loading import first_line, list_keys, quiet_transformers
 
 if TYPE_CHECKING:
     import torch
@@ -31,11 +30,17 @@ class LoadedModel:
         model: in float32, on `device`, without gradients.
         processor: image processor of transformers, on the CPU.
         device: of the model.
+        side: of the square that the model sees, in pixels.
+        mask_side: of the logits that it takes as a previous mask.
+        keeps_aspect: whether pictures are scaled by their longer side and padded, not stretched.
     """
 
     model: PromptedModel
     processor: Any
     device: torch.device
+    side: int
+    mask_side: int
+    keeps_aspect: bool
 
 
 def load_model(folder: CheckpointFolder, *, device: str) -> LoadedModel:
@@ -52,11 +57,19 @@ def load_model(folder: CheckpointFolder, *, device: str) -> LoadedModel:
     family = _find_family(folder)
     _import_packages()
     torch_device = resolve_device(device)
-    with _silence():
+    with quiet_transformers():
         model = _load_weights(folder, family=family)
-        processor = _load_processor(folder, family=family, side=_side(model, folder=folder))
+        side = _side(model, folder=folder)
+        processor = _load_processor(folder, family=family, side=side)
     model = model.to(torch_device).eval().requires_grad_(False)
-    return LoadedModel(model=family.wrap(model), processor=processor, device=torch_device)
+    return LoadedModel(
+        model=family.wrap(model),
+        processor=processor,
+        device=torch_device,
+        side=side,
+        mask_side=4 * side // model.config.prompt_encoder_config.patch_size,
+        keeps_aspect=family.keeps_aspect,
+    )
 
 
 def preprocess(processor: Any, image: np.ndarray) -> Any:
@@ -123,24 +136,6 @@ def _import_packages() -> None:
         ) from error
 
 
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep transformers from writing progress bars and warnings; put back how that was set."""
-    from transformers.utils import logging
-
-    verbosity, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if has_bars:
-            logging.enable_progress_bar()
-
-
 def _load_weights(folder: CheckpointFolder, *, family: Family) -> Any:
     import torch
     import transformers
@@ -172,9 +167,9 @@ def _load_weights(folder: CheckpointFolder, *, family: Family) -> Any:
         for name, found, expected in report["mismatched_keys"]
     ]
     problems = [
-        *_list_keys(report["missing_keys"], what="missing"),
-        *_list_keys(report["unexpected_keys"], what="not part of the model"),
-        *_list_keys(mismatched, what="of another shape"),
+        *list_keys(report["missing_keys"], what="missing"),
+        *list_keys(report["unexpected_keys"], what="not part of the model"),
+        *list_keys(mismatched, what="of another shape"),
     ]
     if problems:
         raise ConfigError(
@@ -233,16 +228,3 @@ def _load_processor(folder: CheckpointFolder, *, family: Family, side: int) -> A
             ]
         )
     return processor
-
-
-def _list_keys(keys: Collection[str], *, what: str) -> list[str]:
-    """Return at most one phrase that counts keys and names a few."""
-    if not keys:
-        return []
-    few = ", ".join(sorted(keys)[:3]) + (", ..." if len(keys) > 3 else "")
-    return [f"{len(keys)} tensors {what} ({few})"]
-
-
-def first_line(error: Exception) -> str:
-    """Return an error of a library in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

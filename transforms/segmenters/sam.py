@@ -16,12 +16,13 @@ from transforms.mask_upsampling import Upsampling
 from transforms.protocols import Image, Mask, Prediction, Request
 from transforms.records import Box, Click
 from transforms.segmenters.embedding_store import EmbeddingStore, StoreLimits, embedding_key
+from transforms.segmenters.mask_prompts import mask_logits
 from transforms.segmenters.request_kinds import batches_of_one_kind
 from transforms.segmenters.sam_checkpoint import Description, describe_model, load_sam
 from transforms.segmenters.sam_options import SamOptions
-from transforms.segmenters.torch_device import resolve_device
 from transforms.storage import LocalStorage, Storage
 from transforms.threads import Threads
+from transforms.torch_device import resolve_device
 
 if TYPE_CHECKING:
     import torch
@@ -138,6 +139,18 @@ class SamSegmenter:
         by_index = dict(zip(chain.from_iterable(batches), chain.from_iterable(found), strict=True))
         return [by_index[index] for index in range(len(pairs))]
 
+    def feedback_of(self, mask: Mask) -> torch.Tensor:
+        """Return a mask as low-resolution logits, see `mask_prompts`. Shape: (1, 256, 256)."""
+        import torch
+
+        logits = mask_logits(
+            mask,
+            resized_hw=self._encoder.resized_hw(mask.shape[0], mask.shape[1]),
+            square_size=self._encoder.size,
+            logits_size=self._logits_size,
+        )
+        return torch.from_numpy(logits[None]).to(self._device)
+
     def _use(
         self,
         model: Sam,
@@ -165,6 +178,7 @@ class SamSegmenter:
         self._description: Description = {**description, **options.identity()}
         self._store_identity = str(sorted(self._description.items()))
         self._threshold = model.mask_threshold
+        self._logits_size: int = model.prompt_encoder.mask_input_size[0]
         model = model.to(self._device).eval().requires_grad_(False)
         self._decoder = SamDecoder(model)
         self._encoder = SamEncoder(

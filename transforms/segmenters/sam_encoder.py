@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from transforms.protocols import Image
 from transforms.segmenter_session import is_out_of_memory
+from transforms.segmenters.mask_prompts import padded_size
 from transforms.segmenters.sam_attention import fuse_encoder_attention
 from transforms.segmenters.sam_decoder import EncodedImage
 from transforms.threads import Threads
@@ -93,16 +94,15 @@ class SamEncoder:
         """Put an embedding together with the sizes of the picture it was made of."""
         height, width = image.shape[:2]
         return EncodedImage(
-            embedding, size_hw=(height, width), resized_hw=self._resized_hw(height, width)
+            embedding, size_hw=(height, width), resized_hw=self.resized_hw(height, width)
         )
 
-    def _resized_hw(self, height: int, width: int) -> tuple[int, int]:
+    def resized_hw(self, height: int, width: int) -> tuple[int, int]:
         """Scale the longer side to the encoder's, as segment-anything's predictor does."""
-        scale = self.size / max(height, width)
-        return max(int(height * scale + 0.5), 1), max(int(width * scale + 0.5), 1)
+        return padded_size(height, width, longest=self.size)
 
     def _resize(self, image: Image) -> Image:
-        height, width = self._resized_hw(image.shape[0], image.shape[1])
+        height, width = self.resized_hw(image.shape[0], image.shape[1])
         resized = PillowImage.fromarray(image).resize(
             (width, height), PillowImage.Resampling.BILINEAR
         )

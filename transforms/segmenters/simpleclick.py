@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from transforms.errors import ConfigError, SegmenterError
-from transforms.protocols import Image, Prediction, Request
+from transforms.protocols import Image, Mask, Prediction, Request
 from transforms.records import Box, Click
-from transforms.segmenters.simpleclick_target import TargetRequest, check_picture
+from transforms.segmenters.simpleclick_target import TargetRequest, TargetState, check_picture
 from transforms.segmenters.simpleclick_zoom import NETWORK_SIDE, point_rows, rows_needed
-from transforms.segmenters.torch_device import resolve_device
 from transforms.storage import LocalStorage, Storage
+from transforms.torch_device import resolve_device
 
 if TYPE_CHECKING:
     import torch
@@ -178,6 +178,10 @@ class SimpleClick:
             predictions = self._answer(network, [targets[i] for i in indices])
             answers.update(zip(indices, predictions, strict=True))
         return [answers[i] for i in range(len(pairs))]
+
+    def feedback_of(self, mask: Mask) -> TargetState:
+        """Return a mask as the previous probabilities, 0 and 1. Shape: (H, W)."""
+        return TargetState.of_mask(mask)
 
     def _batches(self, targets: Sequence[TargetRequest]) -> Iterator[tuple[Network, list[int]]]:
         """Yield which network answers for which targets, at most `max_targets` at once."""

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.errors import SegmenterError
-from transforms.protocols import Image, Prediction, Request
+from transforms.protocols import Image, Mask, Prediction, Request
 from transforms.records import Click
-from transforms.segmenters.simpleclick_zoom import NETWORK_SIDE, Crop, next_crop
+from transforms.segmenters.simpleclick_zoom import NETWORK_SIDE, Crop, next_crop, object_crop
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +31,14 @@ class TargetState:
 
     probabilities: NDArray[np.float32]
     crop: Crop
+
+    @classmethod
+    def of_mask(cls, mask: Mask) -> TargetState:
+        """Return the state after a prediction that was sure of this mask. Shape: (H, W)."""
+        probabilities = mask.astype(np.float32)
+        probabilities.flags.writeable = False
+        size_hw = (mask.shape[0], mask.shape[1])
+        return cls(probabilities, object_crop((), size_hw=size_hw, probabilities=probabilities))
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,6 +71,7 @@ class TargetMemory:
         mask: the answer to them.
         past: masks with the click that followed, latest last.
         window: the part of the picture that the last click was solved in.
+        given: a mask of somebody else's that was there before the first click, or None.
     """
 
     clicks: tuple[Click, ...]
@@ -78,3 +79,9 @@ class TargetMemory:
     mask: PackedMask
     past: tuple[PastClick, ...] = ()
     window: Box | None = None
+    given: PackedMask | None = None
+
+    @property
+    def has_start(self) -> bool:
+        """Whether a box or a given mask points at the object, without any click."""
+        return self.box is not None or self.given is not None

@@ -7,7 +7,7 @@ from trajectory_cases import HALF, TRUTH, make_trajectory, thousandths
 
 from export.llama_factory_options import LlamaFactoryOptions
 from export.tasks import preference
-from export.training_samples import Case, Sample
+from export.training_samples import Case, OtherRun, Sample
 from transforms.coordinates import make_codec
 from transforms.dialogue import Dialogue
 from transforms.protocols import Mask
@@ -23,8 +23,12 @@ def clicked(*clicks: tuple[Click, Mask], **changes: Any) -> Trajectory:
     return make_trajectory(clicks=clicks, **changes)
 
 
+def others(*trajectories: Trajectory) -> tuple[OtherRun, ...]:
+    return tuple(OtherRun(t, number) for number, t in enumerate(trajectories, start=1))
+
+
 def pairs(first: Trajectory, *also: Trajectory, **options: Any) -> list[Sample]:
-    return list(preference.samples(Case(first, also=also), thousandths(**options)))
+    return list(preference.samples(Case(first, also=others(*also)), thousandths(**options)))
 
 
 def told(samples: list[Sample]) -> list[tuple[str, str, int, float]]:
@@ -106,7 +110,7 @@ def test_clicks_that_are_written_alike_are_no_pair() -> None:
     pixels = LlamaFactoryOptions(
         dialogue=Dialogue(make_codec("pixels")), view=StateView(max_side=40)
     )
-    assert list(preference.samples(Case(runs[0], also=runs[1:]), pixels)) == []
+    assert list(preference.samples(Case(runs[0], also=others(*runs[1:])), pixels)) == []
 
 
 def test_a_set_up_box_is_part_of_the_state_and_no_click() -> None:

@@ -15,6 +15,7 @@ def test_tasks_go_by_their_names() -> None:
         "preference",
         "kto",
         "multi-turn",
+        "star-plus",
     ]
     assert all(training_task(name).name == name for name in TASKS)
     assert DEFAULT_TASK in TASKS
@@ -25,5 +26,5 @@ def test_an_unknown_task_is_told_with_the_likely_one() -> None:
         training_task("multiturn")
     assert str(caught.value) == (
         "task 'multiturn' is unknown; did you mean multi-turn? choose from next-click, prm, "
-        "refine, filter, preference, kto, multi-turn"
+        "refine, filter, preference, kto, multi-turn, star-plus"
     )

@@ -431,7 +431,7 @@ class TestOptions:
     ) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         problem = problems_of(models["llava"], device="cuda:1")
-        assert "cuda:1 is asked for and torch sees 0 CUDA devices" in problem
+        assert "device 'cuda:1' was asked for, but this torch sees no CUDA device" in problem
 
     def test_the_dtype_is_taken(
         self, models: dict[str, Path], seen_inputs: list[dict[str, Any]]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from transforms.errors import SegmenterError
 from transforms.masks import mask_iou
-from transforms.protocols import Describable, Image, Mask, Segmenter
+from transforms.protocols import Describable, Image, Mask, MaskPromptSegmenter, Segmenter
 from transforms.records import Box, Click
 from transforms.segmenters.embedded import EmbeddedSegmenter
 
@@ -336,3 +336,44 @@ def test_prompts_that_cannot_be_answered_are_refused() -> None:
     segmenter.set_image(image[:50])
     with pytest.raises(SegmenterError, match=r"\(120, 160\) \(H, W\), the current one has \(50,"):
         segmenter.predict(clicks=[Click(0, 0, True)], feedback=feedback)
+
+
+def halves() -> tuple[Image, Mask, Mask]:
+    """The picture of `scene`, its ellipse, and the ellipse without its right half."""
+    image, truth = scene()
+    left = truth.copy()
+    left[:, 80:] = False
+    return image, truth, left
+
+
+def test_a_given_mask_is_mended_by_the_first_click() -> None:
+    image, truth, left = halves()
+    segmenter = ready(image)
+    assert isinstance(segmenter, MaskPromptSegmenter)
+    missing = segmenter.predict(clicks=[Click(95, 60, True)], feedback=segmenter.feedback_of(left))
+    assert mask_iou(missing.mask, truth) > 0.9
+    assert (missing.mask & left).sum() > 0.97 * left.sum()
+    # What is taken away is the part that is clicked, not the mask.
+    grown = truth.copy()
+    grown[5:25, 5:35] = True
+    feedback = segmenter.feedback_of(grown)
+    mended = segmenter.predict(clicks=[Click(20, 15, False)], feedback=feedback)
+    assert mask_iou(mended.mask, truth) > 0.95
+    assert (mended.mask & truth).sum() > 0.97 * truth.sum()
+
+
+def test_a_given_mask_stays_while_nothing_is_clicked_and_when_clicks_are_answered_anew() -> None:
+    image, _, left = halves()
+    segmenter = ready(image)
+    given_mask = segmenter.feedback_of(left)
+    assert np.array_equal(segmenter.predict(clicks=[], feedback=given_mask).mask, left)
+    clicks = [Click(95, 60, True), Click(20, 15, False)]
+    first = segmenter.predict(clicks=clicks[:1], feedback=given_mask)
+    second = segmenter.predict(clicks=clicks, feedback=first.feedback)
+    at_once = segmenter.predict(clicks=clicks, feedback=given_mask)
+    assert np.array_equal(second.mask, at_once.mask)
+    # Feedback of other clicks: these are answered again, from the same mask.
+    again = segmenter.predict(clicks=clicks[1:], feedback=first.feedback)
+    alone = segmenter.predict(clicks=clicks[1:], feedback=given_mask)
+    assert np.array_equal(again.mask, alone.mask)
+    assert (again.mask & left).sum() > 0.9 * left.sum()

@@ -17,6 +17,7 @@ from transforms.protocols import (
     BatchSegmenter,
     Describable,
     ManyImagesSegmenter,
+    MaskPromptSegmenter,
     Prediction,
     Request,
     Segmenter,
@@ -311,3 +312,24 @@ def test_sam_answers_as_the_authors_package_does_with_the_same_weights(tmp_path:
         # The two differ in the epsilon of the decoder's layer norms: 1e-6 and 1e-5.
         assert_same(ours, (masks[best], float(scores[best]), torch.from_numpy(theirs)), atol=3e-4)
         feedback = ours.feedback
+
+
+def test_a_given_mask_goes_in_as_the_model_takes_it(
+    checkpoint: Checkpoint, segmenter: HuggingFaceSegmenter
+):
+    assert isinstance(segmenter, MaskPromptSegmenter)
+    image = picture(40, 60)
+    given_mask = np.zeros((40, 60), dtype=np.bool_)
+    given_mask[10:30, 15:45] = True
+    segmenter.set_image(image)
+    feedback = segmenter.feedback_of(given_mask)
+    own = segmenter.predict(clicks=CLICKS[:1]).feedback
+    assert feedback.shape == own.shape
+    assert feedback.dtype == own.dtype
+    # Half as wide and half as high as the picture: a quarter of what the picture covers.
+    covered = 40 / 60 if FAMILIES[checkpoint.model_type].keeps_aspect else 1.0
+    assert float((feedback > 0).float().mean()) == pytest.approx(covered / 4, abs=0.06)
+    clicked = segmenter.predict(clicks=CLICKS[:1], feedback=feedback)
+    assert_same(
+        clicked, checkpoint.answer(image, clicks=CLICKS[:1], masks=feedback[None]), atol=1e-4
+    )

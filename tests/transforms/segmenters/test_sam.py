@@ -18,6 +18,7 @@ from transforms.masks import mask_iou
 from transforms.protocols import (
     BatchSegmenter,
     ManyImagesSegmenter,
+    MaskPromptSegmenter,
     Request,
     Segmenter,
 )
@@ -33,6 +34,7 @@ ensure_importable()
 segment_anything = pytest.importorskip("segment_anything")
 
 from transforms.segmenters import sam_attention  # noqa: E402
+from transforms.segmenters.sam_decoder import Decoded  # noqa: E402
 
 
 @pytest.fixture
@@ -323,3 +325,53 @@ def test_a_device_that_is_not_there_is_told(model: Any):
         SamSegmenter.from_model(model, device="cuda")
     with pytest.raises(ConfigError, match="'gpu9' is no device"):
         SamSegmenter.from_model(model, device="gpu9")
+
+
+def test_a_given_mask_is_the_mask_prompt_of_the_packages_predictor(
+    segmenter: SamSegmenter, model: Any, image: np.ndarray
+):
+    assert isinstance(segmenter, MaskPromptSegmenter)
+    given_mask = np.zeros((90, 120), dtype=np.bool_)
+    given_mask[20:70, 30:60] = True
+    feedback = segmenter.feedback_of(given_mask)
+    assert tuple(feedback.shape) == (1, 64, 64)
+    # Where the mask lies in the encoder's square of 256 pixels, reduced to 64.
+    assert feedback[0, 12:36, 17:31].min() > 6.9
+    assert feedback[0, :10].max() < -6.9
+    predictor = segment_anything.SamPredictor(model)
+    predictor.set_image(image)
+    masks, scores, _ = predictor.predict(
+        point_coords=np.array([(80, 50)]),
+        point_labels=np.array([1]),
+        mask_input=feedback.numpy(),
+        multimask_output=True,
+    )
+    ours = segmenter.predict(clicks=(Click(80, 50, True),), feedback=feedback)
+    assert mask_iou(ours.mask, masks[int(scores.argmax())]) >= 0.999
+
+
+class Remembering(torch.nn.Module):
+    """Stands for a trained decoder: its logits are the mask prompt's, and high near the click."""
+
+    def __init__(self, segmenter: SamSegmenter) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+
+    def decode(self, images: Any, requests: Any) -> Any:
+        logits = torch.stack([request.feedback for request in requests]).clone()
+        for row, (image, request) in enumerate(zip(images, requests, strict=True)):
+            scale = image.resized_hw[1] / image.size_hw[1] / 4
+            x, y = int(request.clicks[-1].x * scale), int(request.clicks[-1].y * scale)
+            logits[row, 0, y - 3 : y + 4, x - 3 : x + 4] = 7.0
+        return Decoded(logits, torch.ones(len(requests)))
+
+
+def test_a_click_on_the_missing_part_keeps_the_given_mask(segmenter: SamSegmenter):
+    given_mask = np.zeros((90, 120), dtype=np.bool_)
+    given_mask[20:70, 30:60] = True
+    segmenter._decoder = Remembering(segmenter)  # pyright: ignore[reportAttributeAccessIssue]
+    feedback = segmenter.feedback_of(given_mask)
+    mask = segmenter.predict(clicks=(Click(80, 50, True),), feedback=feedback).mask
+    assert mask[50, 80]
+    assert (mask & given_mask).sum() > 0.97 * given_mask.sum()
+    assert (mask & ~given_mask).sum() < 0.2 * given_mask.sum()

@@ -30,6 +30,7 @@ from transforms.masks import decode_rle
 from transforms.protocols import (
     BatchSegmenter,
     ManyImagesSegmenter,
+    MaskPromptSegmenter,
     Prediction,
     Request,
     Segmenter,
@@ -481,3 +482,41 @@ def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
 def test_the_module_is_importable_without_torch():
     code = "import sys; sys.modules['torch'] = None; import transforms.segmenters.simpleclick"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_given_mask_is_the_previous_answer(image: np.ndarray):
+    network = Spots()
+    tool = SimpleClick.from_network(network)
+    assert isinstance(tool, MaskPromptSegmenter)
+    tool.set_image(image)
+    given_mask = np.zeros((90, 120), dtype=np.bool_)
+    given_mask[20:70, 30:60] = True
+    state = tool.feedback_of(given_mask)
+    answer = tool.predict(clicks=(Click(100, 45, True),), feedback=state)
+    previous = network.inputs[0][0][0, 3]
+    rows, columns = state.crop.slices
+    shown = given_mask[rows, columns]
+    assert previous.mean() == pytest.approx(shown.mean(), abs=0.01)
+    # The fake adds the previous mask to a spot around the click, of a radius of some pixels.
+    assert answer.mask[45, 100]
+    far = given_mask.copy()
+    far[:, 50:] = False
+    assert tool.feedback_of(far).crop == state.crop  # small objects share the least crop
+
+
+def test_a_click_on_the_missing_part_keeps_the_given_mask(image: np.ndarray):
+    class Keeping(Spots):
+        """Sure of the previous mask, and of a spot around each positive click."""
+
+        def forward(self, image: Any, points: Any) -> Any:
+            spots = super().forward(torch.zeros_like(image), points)
+            return torch.maximum(spots, 8 * image[:, 3:] - 4)
+
+    tool = SimpleClick.from_network(Keeping())
+    tool.set_image(image)
+    given_mask = np.zeros((90, 120), dtype=np.bool_)
+    given_mask[20:70, 30:60] = True
+    feedback = tool.feedback_of(given_mask)
+    mask = tool.predict(clicks=(Click(80, 45, True),), feedback=feedback).mask
+    assert mask[45, 80]
+    assert (mask & given_mask).sum() > 0.97 * given_mask.sum()

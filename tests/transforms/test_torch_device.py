@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from transforms.errors import ConfigError
-from transforms.segmenters.torch_device import resolve_device
+from transforms.torch_device import resolve_device
 
 torch = pytest.importorskip("torch")
 

@@ -1,0 +1,151 @@
+"""A ladder's figures as Markdown tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+_Figures = Mapping[str, Any]
+
+
+def render_ladder(report: _Figures) -> str:
+    """Return every table that the ladder has figures for.
+
+    Args:
+        report: as `hlmat ladder` gives it: by set, `rungs` and `steps`, and where they were asked
+            for `filter`, `refine`, `initial_actions`, `codecs` and `mask_colours`.
+    """
+    sets: Mapping[str, _Figures] = report["sets"]
+    parts = [
+        _table(
+            "Rungs (figure 4)",
+            _comparison_head("rung", "the rung before"),
+            _rows(sets, "rungs", _comparison_row),
+        ),
+        _table(
+            "Clicks, without and with the model's own score (table 2)",
+            (
+                *("clicks at most", "last mask, gIoU", "best-scored mask, gIoU"),
+                *("difference", "", "a perfect score's choice, gIoU"),
+                *("last mask, cIoU", "best-scored mask, cIoU"),
+            ),
+            _rows(sets, "steps", _step_row),
+        ),
+        _table(
+            "Scores of corrupted masks (table 3)",
+            ("IoU of the masks", "masks", "without score", "MAE", "MSE", "Pearson", "Spearman"),
+            _rows(sets, "filter", _filter_row),
+        ),
+        _table(
+            "Corrupted masks mended",
+            ("IoU of the masks", "masks", "IoU before", "IoU after", "gain", ""),
+            _rows(sets, "refine", _refine_row),
+        ),
+        _table(
+            "Initial action (table 5)",
+            _comparison_head("initial action", "the recipe's own"),
+            _rows(sets, "initial_actions", _comparison_row),
+        ),
+        _table(
+            "Coordinates (table 6)",
+            _comparison_head("codec", "SFT, greedy"),
+            _rows(sets, "codecs", _comparison_row),
+        ),
+        _table(
+            "Mask colour",
+            _comparison_head("colour", "SFT, greedy"),
+            _rows(sets, "mask_colours", _comparison_row),
+        ),
+    ]
+    remarks = (
+        "Intervals are percentile bootstraps over targets (95 %, 1,000 resamples, seed 0); a "
+        "difference is the mean over the same targets of both. It rises or falls where its "
+        "interval leaves out 0."
+    )
+    return "\n".join([*(part for part in parts if part), remarks]) + "\n"
+
+
+def _table(title: str, head: Sequence[str], rows: Iterator[Sequence[str]]) -> str | None:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    if not lines:
+        return None
+    columns = ("set", *head)
+    rule = "|" + "---|" * len(columns)
+    return "\n".join([f"### {title}", "", f"| {' | '.join(columns)} |", rule, *lines, ""])
+
+
+def _rows(
+    sets: Mapping[str, _Figures], key: str, row: Callable[[_Figures], Sequence[str]]
+) -> Iterator[Sequence[str]]:
+    """Return the rows of every set that has such figures, one set after the other."""
+    for name, figures in sets.items():
+        found = figures.get(key)
+        if found is None:
+            continue
+        for each in [found] if isinstance(found, Mapping) else found:
+            yield (name, *row(each))
+
+
+def _comparison_head(first: str, against: str) -> tuple[str, ...]:
+    return (
+        *(first, "gIoU", "cIoU", f"IoU compared with {against}", "", "invalid answers"),
+        *("clicks", "model calls", "segmenter calls", "targets"),
+    )
+
+
+def _comparison_row(figures: _Figures) -> tuple[str, ...]:
+    calls = ("clicks_per_target", "model_calls_per_target", "decoder_calls_per_target")
+    return (
+        figures["label"],
+        _figure(figures["gIoU"]),
+        _figure(figures["cIoU"]),
+        *_difference(figures["difference"]),
+        f"{100 * figures['invalid_rate']['value']:.1f} %" if "invalid_rate" in figures else "",
+        *(f"{figures[name]['value']:.2f}" if name in figures else "" for name in calls),
+        str(figures["scored"]),
+    )
+
+
+def _step_row(figures: _Figures) -> tuple[str, ...]:
+    last, best = figures["last"], figures["best_scored"]
+    return (
+        str(figures["clicks"]),
+        _figure(last["gIoU"]),
+        _figure(best["gIoU"]),
+        *_difference(figures["difference"]),
+        _figure(figures["perfect"]),
+        _figure(last["cIoU"]),
+        _figure(best["cIoU"]),
+    )
+
+
+def _filter_row(figures: _Figures) -> tuple[str, ...]:
+    calibration = figures.get("score_calibration") or {}
+    masks = figures["kept"] + figures["doubtful"]
+    errors = [_figure(calibration.get(name), digits=1) for name in ("MAE", "MSE")]
+    agreement = [_figure(calibration.get(name)) for name in ("Pearson", "Spearman")]
+    return (figures["corrupt"], str(masks), str(figures["unreadable"]), *errors, *agreement)
+
+
+def _refine_row(figures: _Figures) -> tuple[str, ...]:
+    return (
+        figures["corrupt"],
+        str(figures["changed"] + figures["unchanged"]),
+        _figure(figures["IoU_before"]),
+        _figure(figures["IoU_after"]),
+        *_difference(figures["gain"]),
+    )
+
+
+def _difference(difference: _Figures | None) -> tuple[str, str]:
+    if difference is None:
+        return "", ""
+    return _figure(difference, sign="+"), difference["change"]
+
+
+def _figure(figure: Mapping[str, float] | None, *, digits: int = 3, sign: str = "") -> str:
+    """Return "0.712 (0.690 to 0.734)", or "none" for a figure that does not exist."""
+    if figure is None:
+        return "none"
+    value, low, high = (f"{figure[key]:{sign}.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
