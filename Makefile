@@ -54,7 +54,9 @@ star-plus: $(VENV)/.train ## improve a model by its own rollouts: RECIPE= ROUNDS
 
 .PHONY: ladder
 ladder: $(VENV)/.train ## what StaR+, stopping and search each add, and the paper's tables: RECIPE= ARGS=
-	$(HLMAT) ladder --recipe $(LADDER_RECIPE) $(if $(MODEL),--model "$(MODEL)") $(ARGS)
+	$(HLMAT) ladder --recipe $(LADDER_RECIPE) $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") \
+		$(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(MODEL),--model "$(MODEL)") \
+		$(if $(LIMIT),--limit $(LIMIT)) $(ARGS)
 
 .PHONY: mini
 mini: $(VENV)/.train ## the loop closed: build, train and evaluate a small model (40 minutes, 2 cores)

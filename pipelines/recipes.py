@@ -152,7 +152,9 @@ def load_recipe(name_or_path: str) -> Recipe:
                     "empty file takes every default"
                 )
             continue
-        flags[file] = _read_flags(folder / file, kind, problems=problems)
+        # An evaluation talks as the export does, so its flags are judged beside those.
+        talk = _conversation_flags(flags["export.yaml"] or ()) if file == "evaluate.yaml" else ()
+        flags[file] = _read_flags(folder / file, kind, beside=talk, problems=problems)
     train = _read_train(folder, problems=problems)
     if train.get("stage") and flags["export.yaml"] is not None and not problems:
         problems += _stage_problems(folder, flags["export.yaml"], stage=train["stage"])
@@ -275,8 +277,14 @@ def _stage_problems(folder: Path, export: Sequence[str], *, stage: str) -> Itera
         )
 
 
-def _read_flags(path: Path, kind: _FlagFile, *, problems: list[str]) -> tuple[str, ...]:
-    """Return a file's flags as arguments; what is wrong goes to `problems`."""
+def _read_flags(
+    path: Path, kind: _FlagFile, *, beside: Sequence[str], problems: list[str]
+) -> tuple[str, ...]:
+    """Return a file's flags as arguments; what is wrong goes to `problems`.
+
+    Args:
+        beside: flags that come with them when the command is run.
+    """
     found: list[str] = []
     values = read_settings(path, problems=found)
     parser = kind.parser()
@@ -306,7 +314,7 @@ def _read_flags(path: Path, kind: _FlagFile, *, problems: list[str]) -> tuple[st
             except ValueError as error:
                 found.append(f"{path}: {error}")
     if not found:
-        found += [f"{path}: {problem}" for problem in _value_problems(argv, kind)]
+        found += [f"{path}: {problem}" for problem in _value_problems(argv, kind, beside=beside)]
     problems += found
     return tuple(argv)
 
@@ -334,14 +342,16 @@ def _arguments(name: str, value: Any, action: argparse.Action) -> Iterator[str]:
         yield f"--{name}={each}"
 
 
-def _value_problems(argv: Sequence[str], kind: _FlagFile) -> Sequence[str]:
+def _value_problems(
+    argv: Sequence[str], kind: _FlagFile, *, beside: Sequence[str]
+) -> Sequence[str]:
     """Return what the command itself finds wrong with the flags."""
     given = {argument.partition("=")[0] for argument in argv}
     stand_ins = [f"{f}={v}" for f, v in kind.missing.items() if f not in given]
     if "--dataset" in given and "--data-root" not in given:
         stand_ins.append("--data-root=.")
     try:
-        kind.validate(kind.parser().parse_args([*argv, *stand_ins]))
+        kind.validate(kind.parser().parse_args([*beside, *argv, *stand_ins]))
     except ConfigError as error:
         return error.problems
     return ()

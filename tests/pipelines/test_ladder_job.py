@@ -49,7 +49,7 @@ def test_every_evaluation_is_on_the_same_held_out_targets(tmp_path: Path) -> Non
         assert set(found) == {
             *("sft", "star-plus", "stop", "search"),
             *("initial-box", "initial-jittered-box", "initial-policy-box"),
-            *("codec-thousandths", "colour-red", "colour-blue"),
+            *("codec-thousandths", "colour-red"),
         }
         for folder, config in found.items():
             assert config.run.reader.split == "test"

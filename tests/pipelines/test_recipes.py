@@ -69,6 +69,14 @@ def test_a_task_is_trained_in_a_stage_that_is_made_for_it(
         assert f"stage is '{stage}', but the task {task} of export.yaml is trained with" in problem
 
 
+def test_an_evaluation_stops_by_the_scores_that_the_export_teaches(tmp_path: Path) -> None:
+    evaluate = FILES["evaluate.yaml"] + "stop-score: 0.9\nsearch: 3\n"
+    files = {"evaluate.yaml": evaluate, "export.yaml": "score: true\n"}
+    assert "--stop-score=0.9" in load_recipe(write(tmp_path / "scored", files)).evaluate
+    problems = problems_of(tmp_path / "unscored", {"evaluate.yaml": evaluate})
+    assert any("--stop-score needs a model that scores its masks" in p for p in problems)
+
+
 def test_lists_repeat_a_flag_that_may_be_repeated(tmp_path: Path) -> None:
     text = "segmenter: tool:Mine\nsegmenter-arg: ['a=1', 'b=[2, 3]']\n"
     recipe = load_recipe(write(tmp_path / "mine", {"trajectories.yaml": text}))
