@@ -15,9 +15,9 @@ from transforms.state_pictures import StateView
 
 MAX_CANDIDATES = 10
 
-FOREIGN_MASKS = ("box", "polygon", "shrunk", "grown", "discs", "neighbour")
-"""Kinds of masks from elsewhere: the object's box, its outline with few corners, a smaller and a
-larger one, discs thrown at it, another object of the image."""
+FOREIGN_MASKS = ("box", "polygon", "shrunk", "grown", "cut", "shifted", "discs", "neighbour")
+"""Kinds of masks from elsewhere: the object's box, its outline with few corners, the object eroded,
+dilated, cut off along a line or moved, discs thrown at it, another object of the image."""
 
 
 @dataclass(frozen=True)

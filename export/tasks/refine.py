@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from export.llama_factory_options import LlamaFactoryOptions
 from export.training_samples import Case, Sample, Shown, Turn
 from transforms.clicks import oracle_click
@@ -19,7 +17,7 @@ from transforms.masks import decode_rle, encode_mask, mask_iou
 from transforms.protocols import Mask
 from transforms.randomness import target_rng
 
-_GRADED_IOU = (0.5, 0.95)
+_GRADED_IOU = (0.2, 0.95)
 
 
 def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
@@ -30,11 +28,10 @@ def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
     target = case.trajectory.target
     truth = decode_rle(target.truth)
     ignore = None if target.ignore is None else decode_rle(target.ignore)
-    for kind, mask in foreign_masks(case, truth=truth, ignore=ignore):
-        if kind not in options.foreign_masks:
-            continue
-        click = oracle_click(mask, truth, ignore=ignore)
-        if click is None:
+    for kind in options.foreign_masks:
+        mask = foreign_mask(kind, case, truth=truth, ignore=ignore)
+        click = None if mask is None else oracle_click(mask, truth, ignore=ignore)
+        if mask is None or click is None:
             continue
         iou = mask_iou(mask, truth, ignore=ignore)
         dialogue = options.seen_dialogue
@@ -43,33 +40,31 @@ def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
         yield Sample((turn,), {"mask": kind, "iou": iou}, kind=kind)
 
 
-def foreign_masks(case: Case, *, truth: Mask, ignore: Mask | None) -> Iterator[tuple[str, Mask]]:
-    """List what a target's mask could be mistaken for, each kind once; none is the truth.
+def foreign_mask(kind: str, case: Case, *, truth: Mask, ignore: Mask | None) -> Mask | None:
+    """Return what a target's mask could be mistaken for; None where it would be the truth.
 
     Args:
+        kind: one of `FOREIGN_MASKS`.
         truth: of the target. Shape: (H, W).
         ignore: of the target, or None. Shape: (H, W).
     """
-
-    def rng(kind: str) -> np.random.Generator:
-        provenance = case.trajectory.provenance
-        return target_rng(provenance.seed, case.trajectory.target.ref.target_id, "refine", kind)
-
-    masks: dict[str, Mask | None] = {
-        "box": box_mask(truth),
-        "polygon": coarse_polygon(truth, rng=rng("polygon")),
-    }
-    low, high = _GRADED_IOU
-    for kind in ("shrunk", "grown"):
-        found = corrupted_to_iou(
-            truth, low=low, high=high, rng=rng(kind), ignore=ignore, kinds=(kind,)
-        )
-        masks[kind] = None if found is None else found.mask
-    masks["discs"] = random_discs(truth, rng=rng("discs"))
-    others = [
-        t.target.truth for t in case.neighbours if t.target.truth != case.trajectory.target.truth
-    ]
-    masks["neighbour"] = (
-        decode_rle(others[int(rng("neighbour").integers(len(others)))]) if others else None
-    )
-    return ((kind, mask) for kind, mask in masks.items() if mask is not None)
+    trajectory = case.trajectory
+    seed, target_id = trajectory.provenance.seed, trajectory.target.ref.target_id
+    rng = target_rng(seed, target_id, "refine", kind)
+    match kind:
+        case "box":
+            return box_mask(truth)
+        case "polygon":
+            return coarse_polygon(truth, rng=rng)
+        case "discs":
+            return random_discs(truth, rng=rng)
+        case "neighbour":
+            others = [t.target.truth for t in case.neighbours]
+            others = [other for other in others if other != trajectory.target.truth]
+            return decode_rle(others[int(rng.integers(len(others)))]) if others else None
+        case _:
+            low, high = _GRADED_IOU
+            found = corrupted_to_iou(
+                truth, low=low, high=high, rng=rng, ignore=ignore, kinds=(kind,)
+            )
+            return None if found is None else found.mask

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from tiny_models import make_tiny_model
 
+from export.llama_factory_options import FOREIGN_MASKS
 from export.tasks.registry import TASKS
 from pipelines.cli import main
 from pipelines.recipes import parse_flags
@@ -157,7 +158,7 @@ def test_the_rows_hold_what_the_task_needs(exported: Path) -> None:
     assert {row["raised_iou"] for row in rows["kto"]} == {True, False}
     assert all(row["margin"] > 0 for row in rows["preference"])
     assert max(len(row["images"]) for row in rows["multi-turn"]) > 1
-    assert len({row["mask"] for row in rows["refine"]}) == 6
+    assert {row["mask"] for row in rows["refine"]} == set(FOREIGN_MASKS)
     assert min(row["iou"] for row in rows["filter"]) < 0.1
     assert max(row["iou"] for row in rows["filter"]) > 0.9
     scored = [row["messages"][-1]["content"] for row in rows["prm"]]

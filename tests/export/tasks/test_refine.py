@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from trajectory_cases import TRUTH, make_trajectory, thousandths
 
+from export.llama_factory_options import FOREIGN_MASKS
 from export.tasks import refine
 from export.training_samples import Case, Sample, cases_of
 from transforms.clicks import oracle_click
@@ -38,7 +39,7 @@ def shown_mask(sample: Sample) -> Mask:
 
 def test_each_foreign_mask_is_mended_by_the_oracles_click() -> None:
     samples = refined(Case(ROUND, neighbours=(OTHER,)))
-    assert list(samples) == ["box", "polygon", "shrunk", "grown", "discs", "neighbour"]
+    assert list(samples) == list(FOREIGN_MASKS)
     truth = decode_rle(ROUND.target.truth)
     options = thousandths()
     for sample in samples.values():
@@ -56,8 +57,10 @@ def test_the_kinds_are_what_they_are_called() -> None:
     assert not (shown_mask(samples["shrunk"]) & ~truth).any()
     assert not (truth & ~shown_mask(samples["grown"])).any()
     assert samples["neighbour"].turns[0].shown.mask == OTHER.target.truth
-    for kind in ("shrunk", "grown"):
-        assert 0.5 <= samples[kind].columns["iou"] < 0.95
+    assert not (shown_mask(samples["cut"]) & ~truth).any()
+    assert shown_mask(samples["shifted"]).sum() <= truth.sum()
+    for kind in ("shrunk", "grown", "cut", "shifted"):
+        assert 0.2 <= samples[kind].columns["iou"] < 0.95
 
 
 def test_the_score_of_the_mask_stands_before_the_click_if_the_dialogue_has_scores() -> None:
