@@ -37,110 +37,6 @@ exit codes:
   130  interrupted; run the same command again to go on
 """
 
-_TRAJECTORIES_EXAMPLES = """\
-examples:
-  hlmat trajectories --dataset shapes --out out/shapes
-  hlmat trajectories --dataset dis5k --data-root /data/hqseg44k --split val --out out/dis5k
-  hlmat trajectories --dataset refcoco --data-root /data/refer_seg --segmenter sam \\
-      --checkpoint sam_vit_l_0b3195.pth --max-clicks 7 --out out/refcoco
-  hlmat trajectories --dataset grabcut --data-root /data/iseg --max-clicks 20 \\
-      --target-iou none --no-stop-on-no-gain --out out/noc     # NoC as the field measures it
-  hlmat trajectories --dataset folder --data-root ~/mine --segmenter my_tool:MySegmenter \\
-      --out out/mine
-
-"""
-_EXPORT_EXAMPLES = """\
-examples:
-  hlmat export --from out/shapes --format trace --out out/shapes-trace.json
-  hlmat export --from out/shapes --format llama-factory --out out/shapes-sft
-  hlmat export --from out/shapes --format llama-factory --codec pixels --max-side 448 \\
-      --mask-colour red --out out/shapes-sft-448
-
-"""
-_STATS_EXAMPLES = """\
-examples:
-  hlmat stats out/shapes
-  hlmat stats out/shapes --json | jq '.["gIoU"]'
-  hlmat stats out/shapes --verify                # every file against its sha256 first
-
-"""
-_EVALUATE_EXAMPLES = """\
-examples:
-  hlmat evaluate --recipe mini --out out/mini/test
-  hlmat evaluate --recipe qwen2_5_vl_7b_lora --model out/qwen2_5_vl_7b_lora/model \\
-      --dataset refcoco --data-root /data/refer_seg --split testA --out out/testA
-  hlmat evaluate --policy openai --server http://localhost:8000/v1 --dataset shapes \\
-      --split test --codec thousandths --out out/served
-  hlmat evaluate --policy replay --answers out/mini/test/predictions.json --dataset shapes \\
-      --split test --out out/replayed
-  hlmat evaluate --policy centre --dataset shapes --split test --out out/centre
-
-"""
-_FILTER_EXAMPLES = """\
-examples:
-  hlmat filter --recipe mini_prm --dataset folder --data-root ~/mine --out out/filtered
-  hlmat filter --recipe mini_prm --dataset coco --data-root /data/coco --split val2017 \\
-      --keep-at 0.9 --out out/filtered
-  hlmat filter --recipe mini_prm --corrupt 0.3-1 --out out/trial   # how well it finds bad masks
-
-"""
-_REFINE_EXAMPLES = """\
-examples:
-  hlmat refine --recipe mini_prm --dataset folder --data-root ~/mine --out out/refined
-  hlmat refine --recipe mini_prm --dataset coco --data-root /data/coco --split val2017 \\
-      --segmenter sam --checkpoint sam_vit_l_0b3195.pth --stop-score 0.95 --out out/refined
-  hlmat refine --recipe mini_prm --corrupt 0.5-0.9 --out out/trial   # what is gained
-
-"""
-_SCORE_EXAMPLES = """\
-examples:
-  hlmat score predictions.json                      # the last mask of each expression
-  hlmat score predictions.json --step best-scored   # the one that the model scored best
-  hlmat score predictions.json --step 3 --json
-
-"""
-_TRAIN_EXAMPLES = """\
-examples:
-  hlmat train --recipe mini
-  hlmat train --recipe qwen2_5_vl_7b_lora --dataset refcoco --data-root /data/refer_seg \\
-      --split train --model models/Qwen2.5-VL-7B-Instruct
-  hlmat train --recipe mini --out out/short --set max_steps=100
-
-"""
-_STAR_PLUS_EXAMPLES = """\
-examples:
-  hlmat star-plus --recipe mini_prm --rounds 2
-  hlmat star-plus --recipe qwen2_5_vl_7b_lora --dataset refcoco --data-root /data/refer_seg \\
-      --split train --evaluation-split val --checkpoint sam_vit_l_0b3195.pth
-
-"""
-_LADDER_EXAMPLES = """\
-examples:
-  hlmat ladder --recipe mini_prm
-  hlmat ladder --recipe mini_prm --limit 100 --out out/short
-  hlmat ladder --recipe ./my_recipe --data-root /data/refer_seg --checkpoint sam_vit_l_0b3195.pth
-
-"""
-_COMPARE_EXAMPLES = """\
-examples:
-  hlmat compare trained=out/mini/test/trained centre=out/mini/test/centre
-  hlmat compare trained=out/a greedy=out/b --chart steps.png
-  hlmat compare 2000=out/a 8000=out/b --learning-curve curve.png
-
-"""
-_MINI_BASE_EXAMPLES = """\
-examples:
-  hlmat mini-base --out out/mini/base
-  hlmat mini-base --out out/random --steps 0        # random weights alone
-
-"""
-_INSPECT_EXAMPLES = """\
-examples:
-  hlmat inspect out/shapes                                  # the first trajectory
-  hlmat inspect out/shapes --target 'train/000003#1' --strip strip.png
-
-"""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
@@ -196,6 +92,7 @@ def _dispatch(argv: list[str]) -> int:
 def _make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     from pipelines import (
         annotation_options,
+        command_examples,
         comparison,
         evaluation_options,
         exporting,
@@ -250,91 +147,91 @@ def _make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
     add(
         "trajectories",
         "simulate clicks on a data set and write trajectories",
-        examples=_TRAJECTORIES_EXAMPLES + options.describe_choices(),
+        examples=command_examples.TRAJECTORIES_EXAMPLES + options.describe_choices(),
         declare=options.add_trajectories_arguments,
         run=_run_trajectories,
     )
     add(
         "export",
         "turn trajectories into files that others read",
-        examples=_EXPORT_EXAMPLES,
+        examples=command_examples.EXPORT_EXAMPLES,
         declare=exporting.add_arguments,
         run=_run_export,
     )
     add(
         "train",
         "fine-tune a model by a recipe: trajectories, export, LLaMA-Factory",
-        examples=_TRAIN_EXAMPLES,
+        examples=command_examples.TRAIN_EXAMPLES,
         declare=training.add_arguments,
         run=_run_train,
     )
     add(
         "star-plus",
         "improve a model by its own rollouts, wrong clicks replaced by the oracle's",
-        examples=_STAR_PLUS_EXAMPLES,
+        examples=command_examples.STAR_PLUS_EXAMPLES,
         declare=star_plus.add_arguments,
         run=_run_star_plus,
     )
     add(
         "ladder",
         "what each step of the method adds on held-out targets: StaR+, stopping, search",
-        examples=_LADDER_EXAMPLES,
+        examples=command_examples.LADDER_EXAMPLES,
         declare=ladder_job.add_arguments,
         run=_run_ladder,
     )
     add(
         "evaluate",
         "roll a model out on a data set and score it",
-        examples=_EVALUATE_EXAMPLES,
+        examples=command_examples.EVALUATE_EXAMPLES,
         declare=evaluation_options.add_evaluation_arguments,
         run=_run_evaluate,
     )
     add(
         "filter",
         "score a data set's masks with a model: the good ones kept, the doubtful ones apart",
-        examples=_FILTER_EXAMPLES,
+        examples=command_examples.FILTER_EXAMPLES,
         declare=annotation_options.add_filter_arguments,
         run=_run_filter,
     )
     add(
         "refine",
         "mend a data set's masks with a model's clicks",
-        examples=_REFINE_EXAMPLES,
+        examples=command_examples.REFINE_EXAMPLES,
         declare=annotation_options.add_refinement_arguments,
         run=_run_refine,
     )
     add(
         "score",
         "score anybody's prediction file in the reference's format",
-        examples=_SCORE_EXAMPLES,
+        examples=command_examples.SCORE_EXAMPLES,
         declare=scoring.add_arguments,
         run=_run_score,
     )
     add(
         "compare",
         "put evaluations side by side",
-        examples=_COMPARE_EXAMPLES,
+        examples=command_examples.COMPARE_EXAMPLES,
         declare=comparison.add_arguments,
         run=_run_compare,
     )
     add(
         "mini-base",
         "build the small base model of the recipe mini",
-        examples=_MINI_BASE_EXAMPLES,
+        examples=command_examples.MINI_BASE_EXAMPLES,
         declare=mini_base.add_arguments,
         run=_run_mini_base,
     )
     add(
         "stats",
         "print the figures of a run",
-        examples=_STATS_EXAMPLES,
+        examples=command_examples.STATS_EXAMPLES,
         declare=statistics.add_arguments,
         run=_run_stats,
     )
     add(
         "inspect",
         "print one trajectory and write its picture strip",
-        examples=_INSPECT_EXAMPLES,
+        examples=command_examples.INSPECT_EXAMPLES,
         declare=inspection.add_arguments,
         run=_run_inspect,
     )

@@ -1,0 +1,105 @@
+"""Examples of every command, for the end of its help."""
+
+TRAJECTORIES_EXAMPLES = """\
+examples:
+  hlmat trajectories --dataset shapes --out out/shapes
+  hlmat trajectories --dataset dis5k --data-root /data/hqseg44k --split val --out out/dis5k
+  hlmat trajectories --dataset refcoco --data-root /data/refer_seg --segmenter sam \\
+      --checkpoint sam_vit_l_0b3195.pth --max-clicks 7 --out out/refcoco
+  hlmat trajectories --dataset grabcut --data-root /data/iseg --max-clicks 20 \\
+      --target-iou none --no-stop-on-no-gain --out out/noc     # NoC as the field measures it
+  hlmat trajectories --dataset folder --data-root ~/mine --segmenter my_tool:MySegmenter \\
+      --out out/mine
+
+"""
+EXPORT_EXAMPLES = """\
+examples:
+  hlmat export --from out/shapes --format trace --out out/shapes-trace.json
+  hlmat export --from out/shapes --format llama-factory --out out/shapes-sft
+  hlmat export --from out/shapes --format llama-factory --codec pixels --max-side 448 \\
+      --mask-colour red --out out/shapes-sft-448
+
+"""
+STATS_EXAMPLES = """\
+examples:
+  hlmat stats out/shapes
+  hlmat stats out/shapes --json | jq '.["gIoU"]'
+  hlmat stats out/shapes --verify                # every file against its sha256 first
+
+"""
+EVALUATE_EXAMPLES = """\
+examples:
+  hlmat evaluate --recipe mini --out out/mini/test
+  hlmat evaluate --recipe qwen2_5_vl_7b_lora --model out/qwen2_5_vl_7b_lora/model \\
+      --dataset refcoco --data-root /data/refer_seg --split testA --out out/testA
+  hlmat evaluate --policy openai --server http://localhost:8000/v1 --dataset shapes \\
+      --split test --codec thousandths --out out/served
+  hlmat evaluate --policy replay --answers out/mini/test/predictions.json --dataset shapes \\
+      --split test --out out/replayed
+  hlmat evaluate --policy centre --dataset shapes --split test --out out/centre
+
+"""
+FILTER_EXAMPLES = """\
+examples:
+  hlmat filter --recipe mini_refine --dataset folder --data-root ~/mine --out out/filtered
+  hlmat filter --recipe mini_refine --dataset coco --data-root /data/coco --split val2017 \\
+      --keep-at 0.9 --out out/filtered
+  hlmat filter --recipe mini_refine --corrupt 0.3-1 --out out/trial   # how well it finds bad masks
+
+"""
+REFINE_EXAMPLES = """\
+examples:
+  hlmat refine --recipe mini_refine --dataset folder --data-root ~/mine --out out/refined
+  hlmat refine --recipe mini_refine --dataset coco --data-root /data/coco --split val2017 \\
+      --segmenter sam --checkpoint sam_vit_l_0b3195.pth --stop-score 0.95 --out out/refined
+  hlmat refine --recipe mini_refine --corrupt 0.5-0.9 --out out/trial   # what is gained
+
+"""
+SCORE_EXAMPLES = """\
+examples:
+  hlmat score predictions.json                      # the last mask of each expression
+  hlmat score predictions.json --step best-scored   # the one that the model scored best
+  hlmat score predictions.json --step 3 --json
+
+"""
+TRAIN_EXAMPLES = """\
+examples:
+  hlmat train --recipe mini
+  hlmat train --recipe qwen2_5_vl_7b_lora --dataset refcoco --data-root /data/refer_seg \\
+      --split train --model models/Qwen2.5-VL-7B-Instruct
+  hlmat train --recipe mini --out out/short --set max_steps=100
+
+"""
+STAR_PLUS_EXAMPLES = """\
+examples:
+  hlmat star-plus --recipe mini_prm --rounds 2
+  hlmat star-plus --recipe qwen2_5_vl_7b_lora --dataset refcoco --data-root /data/refer_seg \\
+      --split train --evaluation-split val --checkpoint sam_vit_l_0b3195.pth
+
+"""
+LADDER_EXAMPLES = """\
+examples:
+  hlmat ladder --recipe mini_prm
+  hlmat ladder --recipe mini_prm --limit 100 --out out/short
+  hlmat ladder --recipe ./my_recipe --data-root /data/refer_seg --checkpoint sam_vit_l_0b3195.pth
+
+"""
+COMPARE_EXAMPLES = """\
+examples:
+  hlmat compare trained=out/mini/test/trained centre=out/mini/test/centre
+  hlmat compare trained=out/a greedy=out/b --chart steps.png
+  hlmat compare 2000=out/a 8000=out/b --learning-curve curve.png
+
+"""
+MINI_BASE_EXAMPLES = """\
+examples:
+  hlmat mini-base --out out/mini/base
+  hlmat mini-base --out out/random --steps 0        # random weights alone
+
+"""
+INSPECT_EXAMPLES = """\
+examples:
+  hlmat inspect out/shapes                                  # the first trajectory
+  hlmat inspect out/shapes --target 'train/000003#1' --strip strip.png
+
+"""
