@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from transforms.images import decode_image
-from transforms.protocols import Image, Mask, TruthMasks
-from transforms.records import Reject, TargetRef
+from hlmat.transforms.core.protocols import Image, Mask, TruthMasks
+from hlmat.transforms.core.records import Reject, TargetRef
+from hlmat.transforms.masks.images import decode_image
 
 
 @dataclass(frozen=True)

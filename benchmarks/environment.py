@@ -24,12 +24,12 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
-from transforms.environment.annotation_state import TargetSource, list_targets
-from transforms.environment.mask_annotation import MaskAnnotationEnv
-from transforms.protocols import Image, Prediction
-from transforms.readers.shapes import ShapesOptions, ShapesReader
-from transforms.records import Box, Click
-from transforms.segmenters.embedded import EmbeddedSegmenter
+from hlmat.transforms.core.protocols import Image, Prediction
+from hlmat.transforms.core.records import Box, Click
+from hlmat.transforms.envs.gym_env import MaskAnnotationEnv
+from hlmat.transforms.envs.state import TargetSource, list_targets
+from hlmat.transforms.readers.shapes.reader import ShapesOptions, ShapesReader
+from hlmat.transforms.segmenters.graphcut.segmenter import EmbeddedSegmenter
 
 _CLICKS = 5
 _OBSERVATION_HW = (128, 128)

@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.clicks import oracle_click
-from transforms.protocols import Mask
-from transforms.records import Click
+from hlmat.transforms.core.protocols import Mask
+from hlmat.transforms.core.records import Click
+from hlmat.transforms.oracle.click import oracle_click
 
 _SIZES_HW = ((480, 640), (866, 1155), (1225, 1633), (1500, 2000), (2121, 2828), (3000, 4000))
 

@@ -13,8 +13,8 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from benchmarks.oracle_clicks import plain_click
-from transforms.protocols import DatasetReader
-from transforms.records import Click, Rle, TargetRef
+from hlmat.transforms.core.protocols import DatasetReader
+from hlmat.transforms.core.records import Click, Rle, TargetRef
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam

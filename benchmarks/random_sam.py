@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from transforms.torchvision_ops import ensure_importable
+from hlmat.transforms.torch_support.torchvision import ensure_importable
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam

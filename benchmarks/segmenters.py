@@ -26,14 +26,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from transforms.clicks import error_regions, oracle_click
-from transforms.masks import mask_iou
-from transforms.protocols import Image, Mask, Prediction, Segmenter
-from transforms.readers.reader_options import ReaderOptions
-from transforms.readers.registry import open_reader
-from transforms.records import Box, Click, Reject
-from transforms.segmenters import embedded
-from transforms.segmenters.embedded import EmbeddedSegmenter
+from hlmat.transforms.core.protocols import Image, Mask, Prediction, Segmenter
+from hlmat.transforms.core.records import Box, Click, Reject
+from hlmat.transforms.masks.rle import mask_iou
+from hlmat.transforms.oracle.click import error_regions, oracle_click
+from hlmat.transforms.readers.options import ReaderOptions
+from hlmat.transforms.readers.registry import open_reader
+from hlmat.transforms.segmenters.graphcut import segmenter as embedded
+from hlmat.transforms.segmenters.graphcut.segmenter import EmbeddedSegmenter
 
 _CLICKS = 20
 _JITTER_DEPTH = 0.3

@@ -9,10 +9,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from transforms.policies.oracle import OraclePolicy
-from transforms.protocols import DatasetReader, Image, Prediction, Request, State, TruthMasks
-from transforms.records import Click, Finish, TargetRef
-from transforms.segmenters.sam import SamSegmenter
+from hlmat.transforms.core.protocols import (
+    DatasetReader,
+    Image,
+    Prediction,
+    Request,
+    State,
+    TruthMasks,
+)
+from hlmat.transforms.core.records import Click, Finish, TargetRef
+from hlmat.transforms.policies.oracle import OraclePolicy
+from hlmat.transforms.segmenters.sam.segmenter import SamSegmenter
 
 
 class PartTimes:

@@ -31,18 +31,18 @@ from benchmarks.drawn_scenes import DrawnScenes
 from benchmarks.plain_loop import PlainLoop, PlainStep
 from benchmarks.random_sam import MODELS, encoder_flops, random_sam
 from benchmarks.timed_parts import PartTimes, TimedPolicy, TimedReader, TimedSam
-from transforms.masks import decode_rle, mask_iou
-from transforms.policies.oracle import OraclePolicy
-from transforms.protocols import DatasetReader
-from transforms.readers.reader_options import ReaderOptions
-from transforms.readers.registry import open_reader
-from transforms.records import Click, Provenance, TargetRef, Trajectory
-from transforms.rollout import Limits
-from transforms.segmenters.sam import SamSegmenter
-from transforms.segmenters.sam_options import SamOptions
-from transforms.simulation import Simulation, simulate_unit
-from transforms.threads import Threads, available_cores
-from transforms.work_units import WorkUnit, plan_units
+from hlmat.transforms.core.protocols import DatasetReader
+from hlmat.transforms.core.records import Click, Provenance, TargetRef, Trajectory
+from hlmat.transforms.core.threads import Threads, available_cores
+from hlmat.transforms.dataset_io.work_units import WorkUnit, plan_units
+from hlmat.transforms.masks.rle import decode_rle, mask_iou
+from hlmat.transforms.policies.oracle import OraclePolicy
+from hlmat.transforms.readers.options import ReaderOptions
+from hlmat.transforms.readers.registry import open_reader
+from hlmat.transforms.rollout.loop import Limits
+from hlmat.transforms.rollout.unit_worker import Simulation, simulate_unit
+from hlmat.transforms.segmenters.sam.options import SamOptions
+from hlmat.transforms.segmenters.sam.segmenter import SamSegmenter
 
 _UNIT_SIZE = 128
 _PROVENANCE = Provenance("sam", "", "oracle", 0, "benchmark")

@@ -9,11 +9,14 @@ from typing import Any, cast, get_args
 
 import numpy as np
 import pytest
-from tiny_models import Family
 
-from transforms.errors import ConfigError
-from transforms.policies.checkpoint_answerer import CheckpointOptions, load_checkpoint_answerer
-from transforms.protocols import Question
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.protocols import Question
+from hlmat.transforms.policies.backends.checkpoint.generate import (
+    CheckpointOptions,
+    load_checkpoint_answerer,
+)
+from tiny_models import Family
 
 FAMILIES: tuple[Family, ...] = get_args(Family)
 

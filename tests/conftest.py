@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import memory_filesystem
 import pytest
 from hypothesis import HealthCheck, settings
+
+import memory_filesystem
+from repository import REPOSITORY
 
 # Machines are shared: a test that is slow today is not wrong.
 settings.register_profile(
@@ -17,8 +19,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("patient")
-
-REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_ROOT = Path(__file__).resolve().parents[1]
 _STARTS_WITHIN_S = 120.0
 _ENDS_AFTER_S = 600
 
@@ -34,7 +33,6 @@ def llama_factory_server(model: str, *, template: str, key: str, log: Path) -> I
         port = free.getsockname()[1]
     environment = {
         **os.environ,
-        "PYTHONPATH": str(_ROOT),
         "API_HOST": "127.0.0.1",
         "API_PORT": str(port),
         "API_KEY": key,
@@ -86,7 +84,7 @@ def serve(model: str, template: str) -> None:
     """
     signal.alarm(_ENDS_AFTER_S)
 
-    from pipelines.llama_factory_process import make_importable
+    from hlmat.pipelines.training.llamafactory_main import make_importable
 
     make_importable()
     settings = {

@@ -10,10 +10,10 @@ from collections import Counter
 import numpy as np
 from PIL import Image as PilImage
 
-from transforms.errors import TargetError
-from transforms.protocols import DatasetReader
-from transforms.records import Reject, TargetRef
-from transforms.storage import MemoryStorage
+from hlmat.transforms.core.errors import TargetError
+from hlmat.transforms.core.protocols import DatasetReader
+from hlmat.transforms.core.records import Reject, TargetRef
+from hlmat.transforms.core.storage import MemoryStorage
 
 SIZE_HW = (6, 8)
 SQUARE = [1, 1, 5, 1, 5, 4, 1, 4]

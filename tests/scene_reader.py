@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transforms.errors import TargetError
-from transforms.policies.oracle import OraclePolicy
-from transforms.protocols import Image, TruthMasks
-from transforms.records import Provenance, Reject, RejectReason, TargetRef
-from transforms.rollout import Limits
-from transforms.segmenters.registry import SegmenterOptions
-from transforms.simulation import AreaFilter, InitialAction, SimulationRecipe
+from hlmat.transforms.core.errors import TargetError
+from hlmat.transforms.core.protocols import Image, TruthMasks
+from hlmat.transforms.core.records import Provenance, Reject, RejectReason, TargetRef
+from hlmat.transforms.policies.oracle import OraclePolicy
+from hlmat.transforms.rollout.loop import Limits
+from hlmat.transforms.rollout.unit_worker import AreaFilter, InitialAction, SimulationRecipe
+from hlmat.transforms.segmenters.registry import SegmenterOptions
 
 SIZE_HW = (40, 50)
 
@@ -77,7 +77,7 @@ def disc_recipe(reader: SceneReader) -> SimulationRecipe:
     """The oracle clicking on a reader's scenes, answered with discs."""
     return SimulationRecipe(
         reader=reader,
-        segmenter=SegmenterOptions("transforms.segmenters.disc:DiscSegmenter"),
+        segmenter=SegmenterOptions("hlmat.transforms.segmenters.disc:DiscSegmenter"),
         make_policy=OraclePolicy,
         initial_action=InitialAction.NONE,
         limits=Limits(),

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from transforms.segmenters.simpleclick_architecture import ARCHITECTURES, Architecture
+from hlmat.transforms.segmenters.simpleclick.architecture import ARCHITECTURES, Architecture
+from repository import SHARED
 
-GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "simpleclick"
+GOLDEN = SHARED / "simpleclick"
 SMALL = Architecture(16, 32, 4, 2, (8, 16, 16, 32), head_width=8)
 """Of the official layout, and fast."""
 
@@ -50,7 +51,7 @@ def golden_network() -> Any:
     """Return the ViT-B network with the golden weights (2 seconds)."""
     import torch
 
-    from transforms.segmenters.simpleclick_network import SimpleClickNetwork
+    from hlmat.transforms.segmenters.simpleclick.network import SimpleClickNetwork
 
     tensors = golden_module("fill_rule").fill_all(golden_json("names_shapes.json"))
     with torch.device("meta"):
@@ -64,7 +65,7 @@ def random_network(architecture: Architecture = SMALL, *, seed: int = 2) -> Any:
     """Return a network whose answers depend on picture, previous mask and clicks."""
     import torch
 
-    from transforms.segmenters.simpleclick_network import SimpleClickNetwork
+    from hlmat.transforms.segmenters.simpleclick.network import SimpleClickNetwork
 
     network = SimpleClickNetwork(architecture).eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)

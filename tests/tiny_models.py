@@ -10,8 +10,8 @@ import os
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from transforms.mini_base.architecture import CHAT_TEMPLATE, END, MARKS, PADDING
-from transforms.mini_base.tokenizer import make_tokenizer
+from hlmat.transforms.tiny_vlm.architecture import CHAT_TEMPLATE, END, MARKS, PADDING
+from hlmat.transforms.tiny_vlm.tokenizer import make_tokenizer
 
 Family = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "llava"]
 
@@ -40,7 +40,7 @@ def make_tiny_model(family: Family, folder: str | os.PathLike[str], *, seed: int
     import torch
     from transformers import GenerationConfig
 
-    from transforms.torchvision_ops import ensure_importable
+    from hlmat.transforms.torch_support.torchvision import ensure_importable
 
     ensure_importable()
     torch.manual_seed(seed)

@@ -6,12 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from export.llama_factory_options import LlamaFactoryOptions
-from transforms.coordinates import make_codec
-from transforms.dialogue import Dialogue
-from transforms.masks import encode_mask, mask_iou
-from transforms.protocols import Image, Mask
-from transforms.records import (
+from hlmat.export.llama_factory.options import LlamaFactoryOptions
+from hlmat.transforms.core.protocols import Image, Mask
+from hlmat.transforms.core.records import (
     Box,
     Click,
     Provenance,
@@ -21,6 +18,9 @@ from transforms.records import (
     TargetRef,
     Trajectory,
 )
+from hlmat.transforms.masks.rle import encode_mask, mask_iou
+from hlmat.transforms.prompting.actions import Dialogue
+from hlmat.transforms.prompting.coordinates import make_codec
 
 HEIGHT, WIDTH = 100, 200
 TRUTH = np.zeros((HEIGHT, WIDTH), bool)

@@ -10,7 +10,7 @@ import json
 import sys
 from typing import Any
 
-from pipelines.llama_factory_process import make_importable
+from hlmat.pipelines.training.llamafactory_main import make_importable
 
 
 def main(path: str) -> None:

@@ -12,18 +12,18 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from tiny_models import Family, make_tiny_model
 
-from pipelines import training
-from pipelines.base_model import with_processor
-from pipelines.checks import ArgumentParser, Check
-from pipelines.conversation import PROCESSORS, read_conversation
-from pipelines.exporting import export_run
-from pipelines.options import trajectories_config
-from pipelines.recipes import RECIPES, load_recipe, parse_flags, recipe_names
-from pipelines.training_job import TrainingJob, read_job
-from pipelines.trajectories import make_trajectories
-from transforms.state_pictures import reduced_size
+from hlmat.pipelines.exporting.export import export_run
+from hlmat.pipelines.recipes.base_model import with_processor
+from hlmat.pipelines.recipes.recipe import RECIPES, load_recipe, parse_flags, recipe_names
+from hlmat.pipelines.run.trajectories import make_trajectories
+from hlmat.pipelines.settings.prompt_options import PROCESSORS, read_conversation
+from hlmat.pipelines.settings.run_options import trajectories_config
+from hlmat.pipelines.settings.validation import ArgumentParser, Check
+from hlmat.pipelines.training import train as training
+from hlmat.pipelines.training.job import TrainingJob, read_job
+from hlmat.transforms.prompting.rendering import reduced_size
+from tiny_models import Family, make_tiny_model
 
 REPOSITORY = RECIPES.parent
 FAMILIES: Mapping[str, Family] = {

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from transforms.dialogue import Dialogue
-from transforms.errors import AnswerError
-from transforms.prompts import PromptTemplate, first_box_prompt
-from transforms.protocols import Answerer, PolicyAction, Question, State
-from transforms.records import Answer, Click
-from transforms.state_pictures import StateView
+from hlmat.transforms.core.errors import AnswerError
+from hlmat.transforms.core.protocols import Answerer, PolicyAction, Question, State
+from hlmat.transforms.core.records import Answer, Click
+from hlmat.transforms.prompting.actions import Dialogue
+from hlmat.transforms.prompting.rendering import StateView
+from hlmat.transforms.prompting.templates import PromptTemplate, first_box_prompt
 
 
 @dataclass(frozen=True)

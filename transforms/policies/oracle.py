@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from transforms.clicks import oracle_click
-from transforms.protocols import PolicyAction, State
-from transforms.records import Click, Finish, StopReason
+from hlmat.transforms.core.protocols import PolicyAction, State
+from hlmat.transforms.core.records import Click, Finish, StopReason
+from hlmat.transforms.oracle.click import oracle_click
 
 
 class OraclePolicy:

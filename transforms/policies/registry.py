@@ -6,12 +6,12 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from transforms.errors import ConfigError
-from transforms.policies.initial_points import GridPolicy, RandomPointsPolicy, grid_side
-from transforms.policies.oracle import OraclePolicy
-from transforms.policies.uniform import UniformPolicy
-from transforms.policies.yardsticks import CentrePolicy, RandomPolicy
-from transforms.protocols import ClickPolicy
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.protocols import ClickPolicy
+from hlmat.transforms.policies.baselines import CentrePolicy, RandomPolicy
+from hlmat.transforms.policies.oracle import OraclePolicy
+from hlmat.transforms.policies.random_error import UniformPolicy
+from hlmat.transforms.policies.seeded_clicks import GridPolicy, RandomPointsPolicy, grid_side
 
 DEFAULT_NUM_INITIAL = 4
 

@@ -9,15 +9,20 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from transforms.errors import LayoutError, TargetError
-from transforms.protocols import Image, TruthMasks
-from transforms.readers.annotated import image_size, is_id, load_segmentation, segmentation_ref
-from transforms.readers.json_files import need_list, read_json
-from transforms.readers.paired_files import shown_entries
-from transforms.readers.picture_files import load_image_file
-from transforms.readers.reader_options import ReaderOptions
-from transforms.records import Reject, RejectReason, TargetRef
-from transforms.storage import Storage, join_under
+from hlmat.transforms.core.errors import LayoutError, TargetError
+from hlmat.transforms.core.protocols import Image, TruthMasks
+from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
+from hlmat.transforms.core.storage import Storage, join_under
+from hlmat.transforms.readers.files.coco_rle import (
+    image_size,
+    is_id,
+    load_segmentation,
+    segmentation_ref,
+)
+from hlmat.transforms.readers.files.images import load_image_file
+from hlmat.transforms.readers.files.json import need_list, read_json
+from hlmat.transforms.readers.mask_folders import shown_entries
+from hlmat.transforms.readers.options import ReaderOptions
 
 LICENCE = "COCO annotations CC BY 4.0, others as their file says; pictures: their own terms"
 

@@ -9,14 +9,14 @@ import posixpath
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from transforms.errors import DataError, LayoutError
-from transforms.images import MaskRule
-from transforms.protocols import Image, TruthMasks
-from transforms.readers.paired_files import PairedFilesReader, PairedFolders, shown_entries
-from transforms.readers.picture_files import split_suffix
-from transforms.readers.reader_options import ReaderOptions
-from transforms.records import Reject, TargetRef
-from transforms.storage import Storage
+from hlmat.transforms.core.errors import DataError, LayoutError
+from hlmat.transforms.core.protocols import Image, TruthMasks
+from hlmat.transforms.core.records import Reject, TargetRef
+from hlmat.transforms.core.storage import Storage
+from hlmat.transforms.masks.images import MaskRule
+from hlmat.transforms.readers.files.images import split_suffix
+from hlmat.transforms.readers.mask_folders import PairedFilesReader, PairedFolders, shown_entries
+from hlmat.transforms.readers.options import ReaderOptions
 
 IMAGES, MASKS = "images", "masks"
 CAPTIONS_CSV, CAPTIONS_JSONL = "captions.csv", "captions.jsonl"

@@ -8,20 +8,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from transforms.errors import LayoutError, TargetError
-from transforms.images import image_size_hw
-from transforms.protocols import Image, Mask, TruthMasks
-from transforms.readers.paired_files import OWN_TERMS, shown_entries
-from transforms.readers.picture_files import (
+from hlmat.transforms.core.errors import LayoutError, TargetError
+from hlmat.transforms.core.protocols import Image, Mask, TruthMasks
+from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
+from hlmat.transforms.core.storage import Storage
+from hlmat.transforms.masks.images import image_size_hw
+from hlmat.transforms.masks.rasterize import segmentation_to_mask
+from hlmat.transforms.readers.files.images import (
     IMAGE_SUFFIXES,
     load_image_file,
     read_below,
     split_suffix,
 )
-from transforms.readers.reader_options import ReaderOptions
-from transforms.records import Reject, RejectReason, TargetRef
-from transforms.segmentation import segmentation_to_mask
-from transforms.storage import Storage
+from hlmat.transforms.readers.mask_folders import OWN_TERMS, shown_entries
+from hlmat.transforms.readers.options import ReaderOptions
 
 LICENCE = OWN_TERMS
 

@@ -6,24 +6,24 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from transforms.errors import ConfigError
-from transforms.protocols import DatasetReader
-from transforms.readers.coco import LICENCE as COCO_LICENCE
-from transforms.readers.coco import open_coco
-from transforms.readers.folder import LICENCE as FOLDER_LICENCE
-from transforms.readers.folder import open_folder
-from transforms.readers.hqseg import PARTS, open_hqseg, splits_of
-from transforms.readers.interactive import BENCHMARKS, open_interactive
-from transforms.readers.reader_options import ReaderOptions
-from transforms.readers.reasonseg import LICENCE as REASONSEG_LICENCE
-from transforms.readers.reasonseg import open_reasonseg
-from transforms.readers.refer import LICENCE as REFER_LICENCE
-from transforms.readers.refer import open_refer
-from transforms.readers.shapes import LICENCE as SHAPES_LICENCE
-from transforms.readers.shapes import SPLITS as SHAPES_SPLITS
-from transforms.readers.shapes import ShapesReader
-from transforms.readers.trace import LICENCE as TRACE_LICENCE
-from transforms.readers.trace import open_trace
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.protocols import DatasetReader
+from hlmat.transforms.readers.coco import LICENCE as COCO_LICENCE
+from hlmat.transforms.readers.coco import open_coco
+from hlmat.transforms.readers.folder import LICENCE as FOLDER_LICENCE
+from hlmat.transforms.readers.folder import open_folder
+from hlmat.transforms.readers.hqseg44k import PARTS, open_hqseg, splits_of
+from hlmat.transforms.readers.interactive_benchmarks import BENCHMARKS, open_interactive
+from hlmat.transforms.readers.options import ReaderOptions
+from hlmat.transforms.readers.reasonseg import LICENCE as REASONSEG_LICENCE
+from hlmat.transforms.readers.reasonseg import open_reasonseg
+from hlmat.transforms.readers.refcoco import LICENCE as REFER_LICENCE
+from hlmat.transforms.readers.refcoco import open_refer
+from hlmat.transforms.readers.shapes.reader import LICENCE as SHAPES_LICENCE
+from hlmat.transforms.readers.shapes.reader import SPLITS as SHAPES_SPLITS
+from hlmat.transforms.readers.shapes.reader import ShapesReader
+from hlmat.transforms.readers.trace.reader import LICENCE as TRACE_LICENCE
+from hlmat.transforms.readers.trace.reader import open_trace
 
 
 @dataclass(frozen=True)

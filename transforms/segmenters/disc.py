@@ -1,6 +1,6 @@
 """A fake for tests and trials: paints a disc at each positive click, erases one at each negative.
 
-By dotted path: ``--segmenter transforms.segmenters.disc:DiscSegmenter``.
+By dotted path: ``--segmenter hlmat.transforms.segmenters.disc:DiscSegmenter``.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from transforms.protocols import Image, Prediction
-from transforms.records import Box, Click
+from hlmat.transforms.core.protocols import Image, Prediction
+from hlmat.transforms.core.records import Box, Click
 
 
 class DiscSegmenter:

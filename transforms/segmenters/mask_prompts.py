@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.protocols import Mask
+from hlmat.transforms.core.protocols import Mask
 
 _SURE = 0.999
 """The probability that a pixel wholly inside a given mask belongs to the object."""

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from transforms.errors import ConfigError
-from transforms.protocols import Describable, Segmenter
-from transforms.storage import LocalStorage, Storage
-from transforms.threads import Threads
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.protocols import Describable, Segmenter
+from hlmat.transforms.core.storage import LocalStorage, Storage
+from hlmat.transforms.core.threads import Threads
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class SegmenterOptions:
 
 
 def _build_embedded(options: SegmenterOptions, threads: Threads) -> Segmenter:
-    from transforms.segmenters.embedded import EmbeddedSegmenter
+    from hlmat.transforms.segmenters.graphcut.segmenter import EmbeddedSegmenter
 
     _refuse_arguments(options)
     return EmbeddedSegmenter()
 
 
 def _build_sam(options: SegmenterOptions, threads: Threads) -> Segmenter:
-    from transforms.segmenters.sam import SamSegmenter
-    from transforms.segmenters.sam_options import SamOptions
+    from hlmat.transforms.segmenters.sam.options import SamOptions
+    from hlmat.transforms.segmenters.sam.segmenter import SamSegmenter
 
     return SamSegmenter(
         options.checkpoint,
@@ -56,14 +56,14 @@ def _build_sam(options: SegmenterOptions, threads: Threads) -> Segmenter:
 
 
 def _build_simpleclick(options: SegmenterOptions, threads: Threads) -> Segmenter:
-    from transforms.segmenters.simpleclick import SimpleClick
+    from hlmat.transforms.segmenters.simpleclick.segmenter import SimpleClick
 
     _refuse_arguments(options)
     return SimpleClick(options.checkpoint, device=options.device, storage=options.storage)
 
 
 def _build_hf(options: SegmenterOptions, threads: Threads) -> Segmenter:
-    from transforms.segmenters.hugging_face import HuggingFaceSegmenter
+    from hlmat.transforms.segmenters.hf.segmenter import HuggingFaceSegmenter
 
     _refuse_arguments(options)
     return HuggingFaceSegmenter(options.checkpoint, device=options.device)

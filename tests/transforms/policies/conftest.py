@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from checkpoint_cases import FAMILIES
 from tiny_models import make_tiny_model
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from transforms.clicks import oracle_click
-from transforms.errors import ConfigError
-from transforms.masks import encode_mask
-from transforms.policies.initial_points import GridPolicy, RandomPointsPolicy, grid_side
-from transforms.policies.oracle import OraclePolicy
-from transforms.policies.registry import POLICIES, PolicyOptions, check_policy_name
-from transforms.policies.uniform import UniformPolicy
-from transforms.protocols import Mask, State
-from transforms.records import Click, Finish, StopReason, Target, TargetRef
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.protocols import Mask, State
+from hlmat.transforms.core.records import Click, Finish, StopReason, Target, TargetRef
+from hlmat.transforms.masks.rle import encode_mask
+from hlmat.transforms.oracle.click import oracle_click
+from hlmat.transforms.policies.oracle import OraclePolicy
+from hlmat.transforms.policies.random_error import UniformPolicy
+from hlmat.transforms.policies.registry import POLICIES, PolicyOptions, check_policy_name
+from hlmat.transforms.policies.seeded_clicks import GridPolicy, RandomPointsPolicy, grid_side
 
 SIZE = (40, 60)
 ROWS, COLUMNS = np.mgrid[: SIZE[0], : SIZE[1]]

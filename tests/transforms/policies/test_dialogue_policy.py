@@ -7,15 +7,23 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from transforms.coordinates import make_codec
-from transforms.dialogue import Dialogue
-from transforms.errors import AnswerError
-from transforms.masks import encode_mask
-from transforms.policies.dialogue_policy import Conversation, DialoguePolicy
-from transforms.prompts import PromptTemplate
-from transforms.protocols import Question, SamplingPolicy, State
-from transforms.records import Answer, Box, Click, Finish, InvalidAction, Target, TargetRef
-from transforms.state_pictures import StateView
+from hlmat.transforms.core.errors import AnswerError
+from hlmat.transforms.core.protocols import Question, SamplingPolicy, State
+from hlmat.transforms.core.records import (
+    Answer,
+    Box,
+    Click,
+    Finish,
+    InvalidAction,
+    Target,
+    TargetRef,
+)
+from hlmat.transforms.masks.rle import encode_mask
+from hlmat.transforms.policies.dialogue_policy import Conversation, DialoguePolicy
+from hlmat.transforms.prompting.actions import Dialogue
+from hlmat.transforms.prompting.coordinates import make_codec
+from hlmat.transforms.prompting.rendering import StateView
+from hlmat.transforms.prompting.templates import PromptTemplate
 
 SIZE_HW = (100, 200)
 

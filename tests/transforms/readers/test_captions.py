@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from transforms.readers.captions import (
+from hlmat.transforms.readers.captions import (
     SALIENT_OBJECT,
     coco_mval_text,
     coift_text,

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reader_fixtures import SQUARE, as_json, assert_all_load, memory, picture, reasons, split_items
 
-from transforms.errors import DataError, LayoutError
-from transforms.protocols import DatasetReader
-from transforms.readers.reader_options import ReaderOptions
-from transforms.readers.registry import open_reader
+from hlmat.transforms.core.errors import DataError, LayoutError
+from hlmat.transforms.core.protocols import DatasetReader
+from hlmat.transforms.readers.options import ReaderOptions
+from hlmat.transforms.readers.registry import open_reader
+from reader_fixtures import SQUARE, as_json, assert_all_load, memory, picture, reasons, split_items
 
 IMAGE = {"id": 1, "file_name": "a b#1.jpg", "height": 6, "width": 8}
 CATEGORIES = [{"id": 3, "name": "dining_table"}]

@@ -3,12 +3,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from reader_fixtures import as_json, assert_all_load, mask_picture, memory, picture, split_items
 
-from transforms.errors import DataError, LayoutError
-from transforms.protocols import DatasetReader
-from transforms.readers.reader_options import ReaderOptions
-from transforms.readers.registry import open_reader
+from hlmat.transforms.core.errors import DataError, LayoutError
+from hlmat.transforms.core.protocols import DatasetReader
+from hlmat.transforms.readers.options import ReaderOptions
+from hlmat.transforms.readers.registry import open_reader
+from reader_fixtures import as_json, assert_all_load, mask_picture, memory, picture, split_items
 
 PAIRS = {
     "images/a #1.jpg": picture(),

@@ -1,6 +1,12 @@
 from __future__ import annotations
 
 import pytest
+
+from hlmat.transforms.core.errors import ConfigError, LayoutError
+from hlmat.transforms.core.protocols import DatasetReader
+from hlmat.transforms.core.records import RejectReason
+from hlmat.transforms.readers.options import ReaderOptions
+from hlmat.transforms.readers.registry import open_reader
 from reader_fixtures import (
     as_json,
     assert_all_load,
@@ -10,12 +16,6 @@ from reader_fixtures import (
     split_items,
     truth_error,
 )
-
-from transforms.errors import ConfigError, LayoutError
-from transforms.protocols import DatasetReader
-from transforms.readers.reader_options import ReaderOptions
-from transforms.readers.registry import open_reader
-from transforms.records import RejectReason
 
 POINTS = [[1, 1], [5, 1], [5, 4], [1, 4]]
 TARGET = {"label": "target", "points": POINTS}

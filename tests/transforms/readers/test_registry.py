@@ -3,16 +3,16 @@ from __future__ import annotations
 import re
 
 import pytest
-from reader_fixtures import memory
 
-from transforms.errors import ConfigError, LayoutError
-from transforms.readers.registry import (
+from hlmat.transforms.core.errors import ConfigError, LayoutError
+from hlmat.transforms.readers.registry import (
     DATASETS,
     ReaderOptions,
     check_dataset_name,
     check_split,
     open_reader,
 )
+from reader_fixtures import memory
 
 
 def test_every_name_that_is_promised() -> None:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.mask_upsampling import Upsampling
-from transforms.masks import mask_iou
-from transforms.segmenters.mask_prompts import mask_logits, padded_size
+from hlmat.transforms.masks.rle import mask_iou
+from hlmat.transforms.masks.upsampling import Upsampling
+from hlmat.transforms.segmenters.mask_prompts import mask_logits, padded_size
 
 
 def ellipse(height: int, width: int) -> np.ndarray:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from transforms.errors import ConfigError
-from transforms.segmenters.disc import DiscSegmenter
-from transforms.segmenters.registry import (
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.segmenters.disc import DiscSegmenter
+from hlmat.transforms.segmenters.registry import (
     SEGMENTERS,
     SegmenterOptions,
     check_segmenter_name,
@@ -19,7 +19,7 @@ from transforms.segmenters.registry import (
     load_segmenter,
 )
 
-DISC = "transforms.segmenters.disc:DiscSegmenter"
+DISC = "hlmat.transforms.segmenters.disc:DiscSegmenter"
 MODULE = """
 class Fine:
     def __init__(self, scale=1, device="none", checkpoint=None):

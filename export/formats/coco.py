@@ -1,0 +1,139 @@
+"""Masks as a COCO instances file: the data set's own entries where it has some, else new ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hlmat.transforms.core.errors import DataError
+from hlmat.transforms.core.records import Rle, TargetRef
+from hlmat.transforms.core.storage import Storage
+from hlmat.transforms.masks.rle import decode_rle, mask_box, rle_area
+from hlmat.transforms.readers.coco import annotation_order
+from hlmat.transforms.readers.files.coco_rle import is_id
+from hlmat.transforms.readers.files.json import need_list, read_json
+
+CATEGORY = {"id": 1, "name": "object"}
+"""Of targets that texts name instead of categories; the text is their annotation's `caption`."""
+
+
+@dataclass(frozen=True)
+class ScoredAnnotation:
+    """A mask to be written.
+
+    Attributes:
+        target_id: the data set's own.
+        score: the model's, in [0, 1], or None.
+    """
+
+    target_id: str
+    ref: TargetRef
+    mask: Rle
+    score: float | None
+
+
+@dataclass(frozen=True)
+class CocoSource:
+    """The instances file that targets were read from.
+
+    Attributes:
+        images: its entries, by id.
+        annotations: its entries, by id.
+        categories: as they stand there.
+    """
+
+    images: Mapping[int, Mapping[str, Any]]
+    annotations: Mapping[int, Mapping[str, Any]]
+    categories: list[Any]
+
+
+def read_coco_source(storage: Storage, path: str) -> CocoSource:
+    """Read an instances file again.
+
+    Raises:
+        DataError: it is not what it should be.
+    """
+    content = read_json(storage, path)
+    images = {entry["id"]: entry for entry in _entries(content, "images", path=path)}
+    annotations: dict[int, Mapping[str, Any]] = {}
+    in_order = sorted(_entries(content, "annotations", path=path), key=annotation_order)
+    for entry in in_order:
+        # Of those with one id the first counts, as for the reader; the others are its rejects.
+        annotations.setdefault(entry["id"], entry)
+    return CocoSource(images, annotations, need_list(content, "categories", path=path))
+
+
+def coco_json(
+    annotations: Iterable[ScoredAnnotation], *, description: str, source: CocoSource | None = None
+) -> bytes:
+    """Return the content of an instances file, the same for the same masks.
+
+    Only images with an annotation are listed. With a source, images, categories and annotations
+    keep its ids and further fields; without, both are numbered from 1, `file_name` is the path
+    relative to the data root, and every annotation is of the category "object".
+
+    Args:
+        annotations: in the order in which they are written.
+        description: stands under `info`.
+        source: the instances file that the targets come from.
+
+    Raises:
+        DataError: a target does not stand in the source.
+    """
+    images: dict[Any, Mapping[str, Any]] = {}
+    entries: list[dict[str, Any]] = []
+    for number, one in enumerate(annotations, start=1):
+        if source is None:
+            image = images.setdefault(one.ref.image_path, _image(one, number=len(images) + 1))
+            entry: Mapping[str, Any] = {
+                "id": number,
+                "image_id": image["id"],
+                "category_id": CATEGORY["id"],
+                "caption": one.ref.expressions[0],
+            }
+        else:
+            entry = _found(source, one)
+            images[entry["image_id"]] = source.images[entry["image_id"]]
+        entries.append({**entry, **_shape(one.mask), "iscrowd": 0, "score": one.score})
+    content = {
+        "info": {"description": description},
+        "images": list(images.values()),
+        "annotations": entries,
+        "categories": [CATEGORY] if source is None else source.categories,
+    }
+    return (json.dumps(content, ensure_ascii=True, separators=(",", ":")) + "\n").encode("ascii")
+
+
+def _entries(content: Any, key: str, *, path: str) -> list[dict[str, Any]]:
+    listed = need_list(content, key, path=path)
+    return [entry for entry in listed if isinstance(entry, dict) and is_id(entry.get("id"))]
+
+
+def _image(one: ScoredAnnotation, *, number: int) -> dict[str, Any]:
+    height, width = one.mask.size_hw
+    return {"id": number, "file_name": one.ref.image_path, "height": height, "width": width}
+
+
+def _found(source: CocoSource, one: ScoredAnnotation) -> Mapping[str, Any]:
+    """Return the source's entry of a target, whose id ends in the annotation's."""
+    number = one.target_id.rpartition("/")[2]
+    entry = source.annotations.get(int(number)) if number.isdecimal() else None
+    if entry is None or not is_id(entry.get("image_id")) or entry["image_id"] not in source.images:
+        raise DataError(
+            f"annotation {number} does not stand in the instances file any more; restore the file, "
+            "or run again with --overwrite"
+        )
+    return entry
+
+
+def _shape(mask: Rle) -> dict[str, Any]:
+    """Return `segmentation`, `bbox` (x, y, width, height) and `area` of a mask."""
+    box = mask_box(decode_rle(mask))
+    bbox = [0, 0, 0, 0] if box is None else [box.x0, box.y0, box.x1 - box.x0, box.y1 - box.y0]
+    return {
+        "segmentation": {"counts": mask.counts, "size": list(mask.size_hw)},
+        "bbox": bbox,
+        "area": rle_area(mask),
+    }

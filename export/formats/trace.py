@@ -1,0 +1,127 @@
+"""Trajectories as a click trace JSON that the SegAgent reference's tools read, and nothing lost."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from hlmat.transforms.core.errors import DataError, OutputError
+from hlmat.transforms.core.records import StopReason, Trajectory
+from hlmat.transforms.dataset_io.arrow import Row, trajectory_to_row
+from hlmat.transforms.readers.trace.json_diff import apply_difference
+from hlmat.transforms.readers.trace.records import PRIVATE_KEY, trajectory_to_plain_record
+
+# What a record says in its own fields already.
+_SAID_ELSEWHERE = (
+    "object_id",
+    "expressions",
+    "height",
+    "width",
+    "truth_rle",
+    "truth_area",
+    "num_clicks",
+    "final_iou",
+)
+_STEP_KEYS = ("kind", "is_initial", "gain", "score", "answer", "predicted_iou")
+_BOX_KEYS = ("x", "y", "is_positive", "x0", "y0", "x1", "y1", "mask_rle", "iou")
+
+
+def trajectory_to_record(trajectory: Trajectory) -> dict[str, Any]:
+    """Return a trajectory as a record of a trace.
+
+    `clicks_list` holds every click, those of a set-up too. What the format has no field for
+    (identity, boxes, gains, scores, the reason for the end, provenance) stands under `hlmat`.
+    A trajectory that was read from a trace of others is written as that record was, unknown keys
+    included and without `hlmat`.
+
+    Raises:
+        DataError: it says that it was read from a trace of others, but its `truth_ref` does not
+            fit it.
+    """
+    record = trajectory_to_plain_record(trajectory)
+    if trajectory.stop_reason is StopReason.UNRECORDED:
+        return _as_it_was(record, trajectory)
+    row = trajectory_to_row(trajectory)
+    private: Row = {key: value for key, value in row.items() if key not in _SAID_ELSEWHERE}
+    private["steps"] = [_step_rest(step) for step in row["steps"]]
+    return {**record, PRIVATE_KEY: private}
+
+
+def write_trace(
+    trajectories: Iterable[Trajectory], path: str, *, info: Mapping[str, Any] | None = None
+) -> int:
+    """Write a trace, whole or not at all, one record in memory at a time.
+
+    Args:
+        trajectories: the targets of one image stand one after another, as the reference's
+            evaluator needs them.
+        path: of the JSON file, on the local disk.
+        info: what goes under `info.args`.
+
+    Returns:
+        The number of records.
+
+    Raises:
+        OutputError: the file cannot be written, or an image comes back after another one.
+    """
+    temporary = f"{path}.tmp-{uuid.uuid4().hex}"
+    count = 0
+    try:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        with open(temporary, "w", encoding="ascii") as f:
+            f.write('{"info": {"args": ' + json.dumps(dict(info or {}), sort_keys=True) + "},\n")
+            f.write('"data": [')
+            for count, trajectory in enumerate(_image_by_image(trajectories), start=1):
+                f.write("\n" if count == 1 else ",\n")
+                f.write(json.dumps(trajectory_to_record(trajectory)))
+            f.write("\n]}\n")
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write the trace {path}: {error}; give a path in a folder that can be written "
+            "to, with enough room"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
+    return count
+
+
+def _image_by_image(trajectories: Iterable[Trajectory]) -> Iterator[Trajectory]:
+    done: set[tuple[str, str]] = set()
+    current: tuple[str, str] | None = None
+    for trajectory in trajectories:
+        ref = trajectory.target.ref
+        image = (ref.dataset, ref.image_path)
+        if image != current:
+            if image in done:
+                raise OutputError(
+                    f"the targets of image {ref.image_path!r} do not stand one after another "
+                    f"(target {ref.target_id!r} comes after another image's), but readers of a "
+                    "trace rely on it; sort the trajectories by image"
+                )
+            done.add(image)
+            current = image
+        yield trajectory
+
+
+def _as_it_was(record: dict[str, Any], trajectory: Trajectory) -> dict[str, Any]:
+    try:
+        return apply_difference(record, json.loads(trajectory.target.ref.truth_ref)["record"])
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"target {trajectory.target.ref.target_id!r} is marked as read from a trace "
+            f"({StopReason.UNRECORDED.value}), but its truth_ref does not fit it "
+            f"({type(error).__name__}: {error}); read the trace again"
+        ) from error
+
+
+def _step_rest(step: Row) -> Row:
+    keys = _STEP_KEYS if step["kind"] == "click" else (*_STEP_KEYS, *_BOX_KEYS)
+    return {key: step[key] for key in keys}

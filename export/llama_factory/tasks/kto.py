@@ -1,0 +1,20 @@
+"""The task `kto`: each click taken, and whether it raised the IoU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hlmat.export.llama_factory.options import LlamaFactoryOptions
+from hlmat.export.llama_factory.samples import Case, Sample
+from hlmat.export.llama_factory.tasks.next_click import decision_turn, decisions
+
+TAG = "raised_iou"
+
+
+def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
+    """List a target's clicks, with true where the IoU rose and false where it fell or stayed."""
+    for decision in decisions(case.trajectory, with_finish=False):
+        turn = decision_turn(case.trajectory, decision, options.seen_dialogue)
+        gain = case.trajectory.steps[decision.step].iou - decision.iou
+        columns = {TAG: gain > 0, "step": decision.step, "gain": gain}
+        yield Sample((turn,), columns, kind="raised" if gain > 0 else "not raised")

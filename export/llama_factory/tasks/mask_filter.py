@@ -1,0 +1,81 @@
+"""The task `filter`: a candidate mask and its IoU, spread evenly over the whole range."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from hlmat.export.llama_factory.options import MAX_CANDIDATES, LlamaFactoryOptions
+from hlmat.export.llama_factory.samples import Case, Sample, Shown, Turn, shown_before
+from hlmat.transforms.core.protocols import Mask
+from hlmat.transforms.core.rng import target_rng
+from hlmat.transforms.masks.corruption import corrupted_to_iou
+from hlmat.transforms.masks.rle import decode_rle, encode_mask, rle_area
+from hlmat.transforms.prompting.score_prompt import score_text
+
+# Each tenth of the range is asked for once at most; the last one includes 1.
+_BINS = MAX_CANDIDATES
+
+
+def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
+    """List a target's candidates, each of another tenth of the IoU range.
+
+    Which tenths is drawn first, so that over many targets all are equally frequent. A tenth then
+    takes a mask of the trajectory that lies in it, else a corruption of the truth; where an object
+    is too small for both, it stays empty.
+    """
+    target = case.trajectory.target
+    provenance = case.trajectory.provenance
+    rng = target_rng(provenance.seed, target.ref.target_id, "filter")
+    truth = decode_rle(target.truth)
+    ignore = None if target.ignore is None else decode_rle(target.ignore)
+    asking = replace(options.seen_dialogue, prompt=options.score_prompt)
+    for number in rng.permutation(_BINS)[: options.candidates]:
+        found = _of_the_trajectory(case, int(number), rng) or _corrupted(
+            truth, ignore, int(number), rng
+        )
+        if found is not None:
+            shown, source, iou = found
+            turn = Turn(shown, asking, score_text(iou))
+            yield Sample((turn,), {"mask": source, "iou": iou}, kind=bin_name(int(number)))
+
+
+def bin_of(iou: float) -> int:
+    """Return which tenth of [0, 1] an IoU belongs to, 0 to 9; 1 belongs to the last."""
+    return min(int(iou * _BINS), _BINS - 1)
+
+
+def bin_name(number: int) -> str:
+    """Return a tenth's range in percent.
+
+    >>> bin_name(8)
+    '80-90'
+    """
+    return f"{100 * number // _BINS}-{100 * (number + 1) // _BINS}"
+
+
+def _of_the_trajectory(
+    case: Case, number: int, rng: np.random.Generator
+) -> tuple[Shown, str, float] | None:
+    steps = case.trajectory.steps
+    fitting = [
+        k for k, step in enumerate(steps) if bin_of(step.iou) == number and rle_area(step.mask)
+    ]
+    if not fitting:
+        return None
+    step = fitting[int(rng.integers(len(fitting)))]
+    return shown_before(case.trajectory, step + 1), f"after step {step}", steps[step].iou
+
+
+def _corrupted(
+    truth: Mask, ignore: Mask | None, number: int, rng: np.random.Generator
+) -> tuple[Shown, str, float] | None:
+    found = corrupted_to_iou(
+        truth, low=number / _BINS, high=(number + 1) / _BINS, rng=rng, ignore=ignore
+    )
+    if found is None:
+        return None
+    shown = Shown(encode_mask(found.mask), bin_name(number))
+    return shown, found.kind, found.iou

@@ -1,0 +1,23 @@
+"""The task `multi-turn`: a trajectory as one conversation with a picture in each turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from hlmat.export.llama_factory.options import LlamaFactoryOptions
+from hlmat.export.llama_factory.samples import Case, Sample
+from hlmat.export.llama_factory.tasks.next_click import decision_turn, decisions
+
+
+def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
+    """Give a target's conversation, if it holds a decision.
+
+    The first turn asks the question; each later one shows the new state and repeats nothing.
+    """
+    dialogue = options.seen_dialogue
+    made = list(decisions(case.trajectory, with_finish=dialogue.with_finish))
+    turns = [decision_turn(case.trajectory, decision, dialogue) for decision in made]
+    if turns:
+        later = (replace(turn, dialogue=None) for turn in turns[1:])
+        yield Sample((turns[0], *later), {"steps": [decision.step for decision in made]})

@@ -1,0 +1,71 @@
+"""The task `next-click`: the state that a step saw, and the click taken in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from hlmat.export.llama_factory.options import LlamaFactoryOptions
+from hlmat.export.llama_factory.samples import Case, Sample, Turn, iou_before, shown_before
+from hlmat.transforms.core.records import Box, Click, Finish, StopReason, Trajectory
+from hlmat.transforms.masks.boxes import truth_box
+from hlmat.transforms.masks.rle import decode_rle
+from hlmat.transforms.prompting.actions import Dialogue
+
+# How a trajectory ends whose last mask is as good as it gets.
+_DONE = frozenset(
+    {
+        StopReason.REACHED_IOU,
+        StopReason.NO_GAIN,
+        StopReason.NO_ERROR_LEFT,
+        StopReason.FINISHED,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One state and what to do in it.
+
+    Attributes:
+        step: index of the state: how many steps came before.
+        action: the click taken, the end, or the object's box.
+        iou: IoU of the mask shown, in [0, 1].
+    """
+
+    step: int
+    action: Click | Finish | Box
+    iou: float
+
+
+def decisions(trajectory: Trajectory, *, with_finish: bool) -> Iterator[Decision]:
+    """List what a trajectory did and in which states.
+
+    A set-up action is no decision. `Finish` is one only in a trajectory that has a step and ended
+    with nothing better to be had, not in one that ran out of clicks.
+    """
+    for step, taken in enumerate(trajectory.steps):
+        if isinstance(taken.action, Click) and not taken.is_initial:
+            yield Decision(step, taken.action, iou_before(trajectory, step))
+    last = len(trajectory.steps)
+    if with_finish and last > 0 and trajectory.stop_reason in _DONE:
+        yield Decision(last, Finish(), iou_before(trajectory, last))
+
+
+def decision_turn(trajectory: Trajectory, decision: Decision, dialogue: Dialogue) -> Turn:
+    """Return the question in a state and the decision as its answer."""
+    answer = dialogue.answer(decision.action, size_hw=trajectory.target.size_hw, iou=decision.iou)
+    return Turn(shown_before(trajectory, decision.step), dialogue, answer)
+
+
+def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
+    """List a target's samples: its box if that is taught, then its decisions."""
+    trajectory, dialogue = case.trajectory, options.seen_dialogue
+    if options.box_prompt is not None and trajectory.steps:
+        box = truth_box(decode_rle(trajectory.target.truth))
+        asking = replace(dialogue, prompt=options.box_prompt, with_score=False)
+        turn = decision_turn(trajectory, Decision(step=0, action=box, iou=0.0), asking)
+        yield Sample((turn,), {"step": 0})
+    for decision in decisions(trajectory, with_finish=dialogue.with_finish):
+        turn = decision_turn(trajectory, decision, dialogue)
+        yield Sample((turn,), {"step": decision.step})

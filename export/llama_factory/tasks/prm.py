@@ -1,0 +1,30 @@
+"""The task `prm`: what `next-click` teaches, after the IoU of the mask shown; the last mask too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from hlmat.export.llama_factory.options import LlamaFactoryOptions
+from hlmat.export.llama_factory.samples import Case, Sample, Turn, iou_before, shown_before
+from hlmat.export.llama_factory.tasks import next_click
+from hlmat.transforms.prompting.score_prompt import score_text
+
+
+def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
+    """List a target's samples, the score of each mask shown before the action taken.
+
+    The last mask is judged as well: before `Finish` where the dialogue has that and the trajectory
+    ended so, else by the answer to the question for a score alone, so that no answer to the
+    question for a click lacks an action.
+    """
+    scored = replace(options, dialogue=replace(options.dialogue, with_score=True))
+    last = len(case.trajectory.steps)
+    is_last_judged = last == 0
+    for sample in next_click.samples(case, scored):
+        is_last_judged |= sample.columns["step"] == last
+        yield sample
+    if not is_last_judged:
+        asking = replace(options.seen_dialogue, prompt=options.score_prompt)
+        answer = score_text(iou_before(case.trajectory, last))
+        yield Sample((Turn(shown_before(case.trajectory, last), asking, answer),), {"step": last})

@@ -1,0 +1,167 @@
+"""The training tasks by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from hlmat.export.llama_factory.options import LlamaFactoryOptions
+from hlmat.export.llama_factory.samples import Case, Sample
+from hlmat.export.llama_factory.tasks import (
+    kto,
+    mask_filter,
+    multi_turn,
+    next_click,
+    preference,
+    prm,
+    refine,
+    star_plus,
+)
+from hlmat.transforms.core.errors import ConfigError
+
+_STAGES: Mapping[str, tuple[str, ...]] = {"sft": ("sft",), "dpo": ("dpo", "rm"), "kto": ("kto",)}
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """What is learnt from trajectories.
+
+    Attributes:
+        samples: from a target to its samples.
+        stage: LLaMA-Factory's `stage` that trains it.
+        why_none: why a trajectory may hold no sample.
+        columns: LLaMA-Factory's columns beside `messages` and `images`, with the rows' names.
+        options: those of the flags that belong to some tasks alone.
+        rows_beside: what the rows of other tasks say in this one's columns, in one data set.
+    """
+
+    name: str
+    samples: Callable[[Case, LlamaFactoryOptions], Iterator[Sample]]
+    stage: Literal["sft", "dpo", "kto"]
+    why_none: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    options: frozenset[str] = frozenset()
+    rows_beside: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Every stage of LLaMA-Factory that such rows can be trained in."""
+        return _STAGES[self.stage]
+
+
+STAR_PLUS = "star-plus"
+
+_NO_CLICK = "each ended before a click that gained"
+
+_TASKS = (
+    TrainingTask(
+        "next-click", next_click.samples, "sft", _NO_CLICK, options=frozenset({"--first-box"})
+    ),
+    TrainingTask(
+        "prm",
+        prm.samples,
+        "sft",
+        _NO_CLICK,
+        options=frozenset({"--first-box", "--score-prompt"}),
+    ),
+    TrainingTask(
+        "refine",
+        refine.samples,
+        "sft",
+        "no mask other than the truth could be made",
+        options=frozenset({"--foreign-masks"}),
+    ),
+    TrainingTask(
+        "filter",
+        mask_filter.samples,
+        "sft",
+        "their objects are too small for a mask of the IoU asked for",
+        options=frozenset({"--score-prompt", "--candidates"}),
+    ),
+    TrainingTask(
+        "preference",
+        preference.samples,
+        "dpo",
+        "no two runs took different clicks in the same state with a margin of at least "
+        "--min-margin",
+        columns={preference.CHOSEN: preference.CHOSEN, preference.REJECTED: preference.REJECTED},
+        options=frozenset({"--also", "--min-margin"}),
+    ),
+    TrainingTask("kto", kto.samples, "kto", _NO_CLICK, columns={"kto_tag": kto.TAG}),
+    TrainingTask("multi-turn", multi_turn.samples, "sft", _NO_CLICK),
+    TrainingTask(
+        STAR_PLUS,
+        star_plus.samples,
+        "sft",
+        "the model's rollouts hold none of their targets",
+        options=frozenset({"--also", "--score-prompt"}),
+        rows_beside=star_plus.FIRST_DATA,
+    ),
+)
+
+TASKS: Mapping[str, TrainingTask] = {task.name: task for task in _TASKS}
+"""What can be learnt from trajectories, by name."""
+
+DEFAULT_TASK = "next-click"
+
+
+def training_task(names: str) -> TrainingTask:
+    """Return a task, or several as one: their samples of a target stand one after another.
+
+    Args:
+        names: of a task, or of several with commas between.
+
+    Raises:
+        ConfigError: a task is unknown or named twice, or two are not trained in the same way.
+    """
+    tasks = []
+    for name in names.split(","):
+        if name not in TASKS:
+            close = difflib.get_close_matches(name, TASKS, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise ConfigError([f"task {name!r} is unknown; {hint}choose from {', '.join(TASKS)}"])
+        tasks.append(TASKS[name])
+    if len(set(names.split(","))) < len(tasks):
+        raise ConfigError([f"--task {names}: a task is named twice; name each once"])
+    for task in tasks[1:]:
+        if (task.stage, task.columns) != (tasks[0].stage, tasks[0].columns):
+            raise ConfigError(
+                [
+                    f"--task {names}: {task.name} is trained in another way (stage {task.stage}) "
+                    f"than {tasks[0].name} (stage {tasks[0].stage}); export them one by one"
+                ]
+            )
+    return tasks[0] if len(tasks) == 1 else _together(tasks)
+
+
+def data_set_name(names: str) -> str:
+    """Return what the data set of some tasks is called.
+
+    >>> data_set_name("next-click,refine")
+    'next_click_refine'
+    """
+    return names.replace("-", "_").replace(",", "_")
+
+
+def _together(tasks: Sequence[TrainingTask]) -> TrainingTask:
+    beside: dict[str, Any] = {}
+    for task in tasks:
+        beside |= task.rows_beside
+
+    def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
+        for task in tasks:
+            for sample in task.samples(case, options):
+                kind = task.name if sample.kind is None else f"{task.name} {sample.kind}"
+                yield replace(sample, columns=beside | {**sample.columns}, kind=kind)
+
+    return TrainingTask(
+        name=",".join(task.name for task in tasks),
+        samples=samples,
+        stage=tasks[0].stage,
+        why_none="; ".join(f"{task.name}: {task.why_none}" for task in tasks),
+        columns=tasks[0].columns,
+        options=frozenset().union(*(task.options for task in tasks)),
+        rows_beside=beside,
+    )

@@ -1,0 +1,132 @@
+"""The task `star-plus`: a model's own rollouts, what it did wrong replaced by the oracle's click.
+
+After StaR+ of SegAgent (arXiv 2503.08625): an action that raises the IoU is kept, any other gives
+way to the oracle's click in the same state. The states stay those that the model came through, so
+it learns what to do where it went wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from types import MappingProxyType
+
+import numpy as np
+
+from hlmat.export.llama_factory.options import LlamaFactoryOptions
+from hlmat.export.llama_factory.samples import Case, OtherRun, Sample, Shown, Turn, iou_before
+from hlmat.transforms.core.records import Click, Finish, StopReason, Trajectory
+from hlmat.transforms.masks.rle import decode_rle
+from hlmat.transforms.oracle.click import oracle_click
+from hlmat.transforms.prompting.score_prompt import score_text
+
+
+class Origin(StrEnum):
+    """Who is behind a row's answer."""
+
+    FIRST_DATA = "first_data"
+    KEPT = "kept"
+    CORRECTED = "corrected"
+    # The end of a rollout in which the model had no say, or none that can be judged.
+    END = "end"
+
+
+FIRST_DATA: Mapping[str, int | str | None] = MappingProxyType(
+    {"origin": Origin.FIRST_DATA.value, "round": 0, "model": None}
+)
+"""What rows say that come from no rollout of a model's."""
+
+# How a rollout ends by an answer of the model's that did not raise the IoU.
+_ERRED = frozenset({StopReason.INVALID_ACTION, StopReason.NO_GAIN, StopReason.FINISHED})
+# How it ends because nothing is left to do.
+_DONE = frozenset({StopReason.REACHED_IOU, StopReason.NO_ERROR_LEFT})
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is to be learnt in a state of a model's rollout.
+
+    Attributes:
+        step: index of the state: how many steps came before.
+        action: what to do there; None where only the mask is judged.
+    """
+
+    step: int
+    action: Click | Finish | None
+    origin: Origin
+
+
+def lessons(trajectory: Trajectory) -> Iterator[Lesson]:
+    """List what a model's rollout teaches, state by state.
+
+    A click that raised the IoU is kept. In the place of one that did not, of an answer that could
+    not be read, and of an end that came too early stands the oracle's click in that state; where
+    that finds no error it is `Finish`. A rollout that reached its target IoU ends with `Finish`,
+    one that ran out of clicks with the judgement of its last mask.
+    """
+    for index, step in enumerate(trajectory.steps):
+        if not isinstance(step.action, Click) or step.is_initial:
+            continue
+        if step.gain > 0:
+            yield Lesson(index, step.action, Origin.KEPT)
+        else:
+            yield _corrected(trajectory, index)
+    last = len(trajectory.steps)
+    if trajectory.stop_reason in _ERRED:
+        yield _corrected(trajectory, last)
+    elif trajectory.stop_reason in _DONE:
+        yield Lesson(last, Finish(), Origin.END)
+    elif last > 0:
+        yield Lesson(last, None, Origin.END)
+
+
+def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
+    """List the samples of all rollouts of a target that models made.
+
+    Where `Finish` is not among the actions, or there is no action, the answer is the score of the
+    mask alone, to the question for that; nothing where answers carry no score.
+    """
+    for run in case.also:
+        for lesson in lessons(run.trajectory):
+            turn = _turn(run, lesson, options)
+            if turn is not None:
+                columns = {
+                    "step": lesson.step,
+                    "origin": lesson.origin.value,
+                    "round": run.number,
+                    "model": run.model,
+                }
+                yield Sample((turn,), columns, kind=lesson.origin.value)
+
+
+def _corrected(trajectory: Trajectory, step: int) -> Lesson:
+    truth = decode_rle(trajectory.target.truth)
+    before = trajectory.mask_before(step)
+    ignore = trajectory.target.ignore
+    click = oracle_click(
+        np.zeros_like(truth) if before is None else decode_rle(before),
+        truth,
+        ignore=None if ignore is None else decode_rle(ignore),
+        clicked=[s.action for s in trajectory.steps[:step] if isinstance(s.action, Click)],
+    )
+    if click is not None:
+        return Lesson(step, click, Origin.CORRECTED)
+    finished = step == len(trajectory.steps) and trajectory.stop_reason is StopReason.FINISHED
+    return Lesson(step, Finish(), Origin.KEPT if finished else Origin.CORRECTED)
+
+
+def _turn(run: OtherRun, lesson: Lesson, options: LlamaFactoryOptions) -> Turn | None:
+    trajectory, dialogue = run.trajectory, options.seen_dialogue
+    label = f"round{run.number:02d}-{lesson.step:02d}"
+    shown = Shown(trajectory.mask_before(lesson.step), label)
+    iou = iou_before(trajectory, lesson.step)
+    action = lesson.action
+    if isinstance(action, Finish) and not dialogue.with_finish:
+        action = None
+    if action is not None:
+        answer = dialogue.answer(action, size_hw=trajectory.target.size_hw, iou=iou)
+        return Turn(shown, dialogue, answer)
+    if not dialogue.with_score:
+        return None
+    return Turn(shown, replace(dialogue, prompt=options.score_prompt), score_text(iou))

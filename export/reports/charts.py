@@ -1,0 +1,139 @@
+"""Charts of an evaluation as PNG files; the same figures give the same bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.metrics.click_curves import THRESHOLDS
+
+_SIZE_INCHES = (8.0, 5.0)
+_DPI = 100
+
+
+def iou_by_step_chart(series: Mapping[str, Sequence[Mapping[str, float]]]) -> bytes:
+    """Draw the mean IoU after each click, with the intervals as bands.
+
+    Args:
+        series: by name, the figure after 1, 2, ... clicks with its `value`, `low` and `high`.
+    """
+    figure, axes = _new_axes()
+    for name, points in series.items():
+        clicks = np.arange(1, len(points) + 1)
+        axes.plot(clicks, [p["value"] for p in points], marker="o", label=name)
+        axes.fill_between(
+            clicks, [p["low"] for p in points], [p["high"] for p in points], alpha=0.2
+        )
+    longest = max((len(points) for points in series.values()), default=1)
+    axes.set_xticks(range(1, longest + 1))
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("clicks (a rollout that ended keeps its last mask)")
+    axes.set_ylabel("mean IoU, 95 % interval over targets")
+    axes.legend()
+    return _png(figure)
+
+
+def noc_chart(iou_after_click: Sequence[Sequence[float]]) -> bytes:
+    """Draw the share of targets that have reached an IoU after each number of clicks.
+
+    Args:
+        iou_after_click: for each target, the IoU after 0, 1, 2, ... clicks.
+    """
+    figure, axes = _new_axes()
+    after = np.asarray(iou_after_click, dtype=np.float64)
+    clicks = np.arange(after.shape[1])
+    for threshold in THRESHOLDS:
+        reached = np.maximum.accumulate(after >= threshold, axis=1).mean(axis=0)
+        axes.step(clicks, reached, where="post", marker="o", label=f"IoU of {threshold:.2f}")
+    axes.set_xticks(clicks)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("clicks")
+    axes.set_ylabel("share of targets that have reached it")
+    axes.legend()
+    return _png(figure)
+
+
+def reliability_chart(bins: Sequence[Mapping[str, float]]) -> bytes:
+    """Draw what masks are worth that a model scored alike.
+
+    Args:
+        bins: tenths of scores with their `count`, mean `predicted` and mean true `iou`.
+    """
+    figure, axes = _new_axes()
+    axes.plot([0, 1], [0, 1], linestyle="--", color="grey", label="a perfect score")
+    scores, ious = [b["predicted"] for b in bins], [b["iou"] for b in bins]
+    axes.plot(scores, ious, marker="o", label="masks, by tenths of the score")
+    for score, iou, tenth in zip(scores, ious, bins, strict=True):
+        axes.annotate(f"{tenth['count']:,}", (score, iou), (4, -12), textcoords="offset points")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("score, mean of the tenth")
+    axes.set_ylabel("true IoU, mean of the tenth")
+    axes.legend()
+    return _png(figure)
+
+
+def learning_curve_chart(points: Sequence[tuple[int, Mapping[str, float]]]) -> bytes:
+    """Draw gIoU over the number of training targets.
+
+    Args:
+        points: number of targets, and gIoU with its `value`, `low` and `high`.
+    """
+    figure, axes = _new_axes()
+    ordered = sorted(points, key=lambda point: point[0])
+    counts = [count for count, _ in ordered]
+    values = np.array([[p["value"], p["low"], p["high"]] for _, p in ordered], dtype=np.float64)
+    spans = np.abs(values[:, 1:] - values[:, :1]).T
+    axes.errorbar(counts, values[:, 0], yerr=spans, marker="o", capsize=4)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(counts, [f"{count:,}" for count in counts])
+    axes.minorticks_off()
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("training targets")
+    axes.set_ylabel("held-out gIoU, 95 % interval")
+    return _png(figure)
+
+
+def ladder_chart(series: Mapping[str, Sequence[tuple[str, Mapping[str, float]]]]) -> bytes:
+    """Draw the gIoU of each rung of a ladder, a line for each set of targets.
+
+    Args:
+        series: by set, the rungs' labels, the same in every set, and their gIoU with its `value`,
+            `low` and `high`.
+    """
+    figure, axes = _new_axes()
+    labels: list[str] = []
+    for place, (name, rungs) in enumerate(series.items()):
+        labels = [label for label, _ in rungs]
+        values = np.array([[r["value"], r["low"], r["high"]] for _, r in rungs], dtype=np.float64)
+        # Side by side, so that no interval covers another.
+        positions = np.arange(len(rungs)) + 0.08 * (place - (len(series) - 1) / 2)
+        spans = np.abs(values[:, 1:] - values[:, :1]).T
+        axes.errorbar(positions, values[:, 0], yerr=spans, marker="o", capsize=4, label=name)
+    axes.set_xticks(range(len(labels)), labels)
+    axes.set_xlim(-0.5, len(labels) - 0.5)
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("held-out gIoU, 95 % interval")
+    axes.legend()
+    return _png(figure)
+
+
+def _new_axes() -> tuple[Any, Any]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ConfigError([f"charts need matplotlib ({error}); run make install-train"]) from error
+    figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="tight")
+    axes = figure.add_subplot()
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()

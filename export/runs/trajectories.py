@@ -1,0 +1,69 @@
+"""Reading a finished run back, one batch of rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from hlmat.export.runs.manifest import Manifest, read_listed_file, read_manifest
+from hlmat.transforms.core.errors import DataError
+from hlmat.transforms.core.records import Reject, Trajectory
+from hlmat.transforms.core.storage import Storage
+from hlmat.transforms.dataset_io.arrow import Row, open_parquet, row_to_reject, row_to_trajectory
+from hlmat.transforms.dataset_io.layout import OutputLayout
+from hlmat.transforms.dataset_io.schemas import REJECT_SCHEMA, TRAJECTORY_SCHEMA
+
+_BATCH_ROWS = 256
+
+
+def read_trajectories(
+    storage: Storage, out: str, *, manifest: Manifest | None = None
+) -> Iterator[Trajectory]:
+    """Read the trajectories of a finished run in their order.
+
+    One file is held at a time, and 256 of its rows as objects; each file's sha256 is checked
+    before its first row comes.
+
+    Args:
+        out: the output folder of the run.
+        manifest: of the run, if it was read already.
+
+    Raises:
+        DataError: no finished run, or a file that is not as the manifest lists it.
+    """
+    for row in read_trajectory_rows(storage, out, manifest=manifest):
+        yield row_to_trajectory(row)
+
+
+def read_trajectory_rows(
+    storage: Storage, out: str, *, manifest: Manifest | None = None
+) -> Iterator[Row]:
+    """Read the trajectories as rows of `TRAJECTORY_SCHEMA`; arguments and errors as above."""
+    folder = OutputLayout.trajectory_name(0, 1).partition("/")[0]
+    return _rows(storage, out, manifest=manifest, folder=folder, schema=TRAJECTORY_SCHEMA)
+
+
+def read_rejects(
+    storage: Storage, out: str, *, manifest: Manifest | None = None
+) -> Iterator[Reject]:
+    """Read the rejects of a finished run in their order; arguments and errors as above."""
+    folder = OutputLayout.reject_name(0, 1).partition("/")[0]
+    for row in _rows(storage, out, manifest=manifest, folder=folder, schema=REJECT_SCHEMA):
+        yield row_to_reject(row)
+
+
+def _rows(
+    storage: Storage, out: str, *, manifest: Manifest | None, folder: str, schema: pa.Schema
+) -> Iterator[Row]:
+    listed = (manifest or read_manifest(storage, out)).files
+    for name in sorted(n for n in listed if n.startswith(f"{folder}/")):
+        data = read_listed_file(storage, out, name, listed[name])
+        file = open_parquet(data, schema=schema, name=name)
+        if file.metadata.num_rows != listed[name].rows:
+            raise DataError(
+                f"{name} holds {file.metadata.num_rows} rows, the manifest lists "
+                f"{listed[name].rows}; run again with --overwrite"
+            )
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+            yield from batch.to_pylist()

@@ -1,0 +1,154 @@
+"""What filtering and refining annotations have in common: the rollouts and where they came from."""
+
+from __future__ import annotations
+
+import csv
+import io
+import posixpath
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hlmat.export.formats.coco import CocoSource, read_coco_source
+from hlmat.export.runs.trajectories import read_rejects, read_trajectories
+from hlmat.pipelines.evaluation.evaluate import evaluated_images
+from hlmat.pipelines.run.finished import open_manifest
+from hlmat.pipelines.run.leak_guard import refuse_leaks
+from hlmat.pipelines.run.trajectories import make_trajectories
+from hlmat.pipelines.settings.annotation_options import AnnotationConfig
+from hlmat.transforms.beam.storage import storage_for
+from hlmat.transforms.core.errors import DataError
+from hlmat.transforms.core.records import Rle, Trajectory
+from hlmat.transforms.metrics.target_scores import RolledOut, rolled_out
+from hlmat.transforms.readers.coco import CocoReader
+from hlmat.transforms.readers.folder import IMAGES
+from hlmat.transforms.readers.registry import open_reader
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """A mask of the data set and the rollout that began with it.
+
+    Attributes:
+        target_id: the data set's own; that of the rollout ends in the number of the expression.
+        given: the mask that the rollout began with.
+    """
+
+    trajectory: Trajectory
+    rollout: RolledOut
+    target_id: str
+    given: Rle
+
+    @classmethod
+    def of(cls, trajectory: Trajectory) -> Annotation:
+        """Return a rollout's annotation."""
+        given = trajectory.initial_mask
+        if given is None:
+            raise AssertionError("masks of a data set are never empty")
+        target_id = trajectory.target.ref.target_id.removesuffix("@0")
+        return cls(trajectory, rolled_out(trajectory), target_id, given)
+
+    def columns(self) -> dict[str, Any]:
+        """Return the columns that name it in a table."""
+        ref = self.trajectory.target.ref
+        return {
+            "target_id": self.target_id,
+            "image": ref.image_path,
+            "object": ref.object_id,
+            "expression": ref.expressions[0],
+        }
+
+
+@dataclass(frozen=True)
+class AnnotationRun:
+    """All rollouts of a command.
+
+    Attributes:
+        annotations: in the data set's order.
+        figures: what every report says: counts, data set, model.
+        source: the instances file that the masks come from, if it is one.
+        mirrored: the folder of the images where each has one mask beside it; else None.
+        remarks: what the user ought to know.
+    """
+
+    annotations: Sequence[Annotation]
+    figures: Mapping[str, Any]
+    source: CocoSource | None
+    mirrored: str | None
+    remarks: Sequence[str]
+
+
+@dataclass(frozen=True)
+class AnnotationReport:
+    """What a command found.
+
+    Attributes:
+        figures: as in metrics.json.
+        lines: the figures for people, by what they are.
+        files: what was written, by what it is.
+        remarks: what the user ought to know.
+    """
+
+    figures: Mapping[str, Any]
+    lines: Mapping[str, str]
+    files: Mapping[str, str]
+    remarks: Sequence[str]
+
+
+def roll_out_annotations(config: AnnotationConfig, *, quiet: bool) -> AnnotationRun:
+    """Roll out from the data set's masks, or what is left to do of it.
+
+    Where the masks are corrupted, the result is a measurement, so that pictures that the model was
+    trained on are refused as in an evaluation.
+
+    Raises:
+        ConfigError: something that was asked for is missing, or training pictures would be
+            measured on.
+        DataError: the data set cannot be listed, or has no usable mask.
+        OutputError: the output folder cannot be written or holds another run.
+        IncompleteError: units died; the same call takes them up again.
+    """
+    rollouts, out = config.rollouts, config.rollouts.run.out
+    remarks: list[str] = []
+    if config.is_corrupted:
+        remarks = refuse_leaks(
+            evaluated_images(rollouts),
+            model=rollouts.model,
+            trained_on=rollouts.trained_on,
+            allow_leak=rollouts.allow_leak,
+        )
+    make_trajectories(rollouts.run, quiet=quiet)
+    storage, manifest = storage_for(out), open_manifest(out)
+    annotations = [Annotation.of(t) for t in read_trajectories(storage, out, manifest=manifest)]
+    rejects = Counter(r.reason.value for r in read_rejects(storage, out, manifest=manifest))
+    if not annotations:
+        raise DataError(
+            f"{out}: every mask was rejected, so there is nothing to judge; {out}/rejects says why"
+        )
+    figures = {
+        **{key: manifest.config[key] for key in ("dataset", "split", "policy")},
+        "targets": len(annotations) + rejects.total(),
+        "rejected": rejects.total(),
+        "rejects": dict(sorted(rejects.items())),
+        "corrupted_to": manifest.config["first_mask"]["corrupted_to"],
+    }
+    mirrored = IMAGES if rollouts.run.dataset == "folder" else None
+    return AnnotationRun(annotations, figures, _coco_source(config), mirrored, remarks)
+
+
+def csv_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return rows, at least one, as CSV in UTF-8: a line of names first, empty cells for None."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _coco_source(config: AnnotationConfig) -> CocoSource | None:
+    run = config.rollouts.run
+    reader = open_reader(run.dataset, run.reader)
+    if not isinstance(reader, CocoReader):
+        return None
+    return read_coco_source(reader.storage, posixpath.join(reader.root, reader.annotations))

@@ -1,0 +1,223 @@
+"""The job `hlmat evaluate`: rollouts with a model, scored, with a report for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+
+from hlmat.export.formats.predictions import predictions_json
+from hlmat.export.reports.charts import iou_by_step_chart, noc_chart, reliability_chart
+from hlmat.export.reports.evaluation_report import (
+    render_markdown,
+    render_metrics_json,
+    worst_and_best,
+)
+from hlmat.export.runs.manifest import Manifest
+from hlmat.export.runs.trajectories import read_rejects, read_trajectories
+from hlmat.pipelines.evaluation.stats import click_protocol, format_counts
+from hlmat.pipelines.run.finished import open_manifest, open_source
+from hlmat.pipelines.run.leak_guard import image_keys, refuse_leaks
+from hlmat.pipelines.run.planning import reading_errors
+from hlmat.pipelines.run.trajectories import RunReport, make_trajectories
+from hlmat.pipelines.settings.evaluation_options import EvaluationConfig
+from hlmat.transforms.beam.storage import storage_for
+from hlmat.transforms.core.errors import DataError, TargetError
+from hlmat.transforms.core.records import TargetRef, Trajectory
+from hlmat.transforms.core.storage import Storage
+from hlmat.transforms.dataset_io.work_units import select_items
+from hlmat.transforms.metrics.calibration import calibration_figures, scored_masks
+from hlmat.transforms.metrics.target_scores import (
+    TargetScore,
+    call_figures,
+    evaluation_figures,
+    rolled_out,
+    score_rollout,
+)
+from hlmat.transforms.prompting.strips import picture_strip
+from hlmat.transforms.readers.registry import open_reader
+
+PREDICTIONS = "predictions.json"
+METRICS = "metrics.json"
+REPORT = "report.md"
+RELIABILITY = "charts/reliability.png"
+SHOWN_TARGETS = 12
+"""How many of the worst and of the best targets are drawn."""
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """What an evaluation found.
+
+    Attributes:
+        figures: as in metrics.json.
+        text: the figures as a table.
+        files: what was written, by what it is.
+        remarks: what the user ought to know.
+    """
+
+    figures: Mapping[str, Any]
+    text: str
+    files: Mapping[str, str]
+    remarks: Sequence[str]
+
+
+def evaluate(config: EvaluationConfig, *, quiet: bool = False) -> EvaluationReport:
+    """Roll the policy out, or what is left to do of it, and write the report.
+
+    Raises:
+        ConfigError: something that was asked for is missing, or training pictures would be
+            evaluated on.
+        DataError: the data set cannot be listed, or has no targets.
+        OutputError: the output folder cannot be written or holds another run.
+        IncompleteError: units died; the same call takes them up again.
+    """
+    remarks = refuse_leaks(
+        evaluated_images(config),
+        model=config.model,
+        trained_on=config.trained_on,
+        allow_leak=config.allow_leak,
+    )
+    run = make_trajectories(config.run, quiet=quiet)
+    return _write_report(config, run, remarks=remarks)
+
+
+def evaluated_images(config: EvaluationConfig) -> list[str]:
+    """Return the keys of the images to be evaluated on, for the leak guard."""
+    run = config.run
+    with reading_errors(run):
+        reader = open_reader(run.dataset, run.reader)
+        items = select_items(reader.read_targets(), shard=run.shard, limit=run.limit)
+        shapes = run.shapes_settings()
+        return image_keys((i for i in items if isinstance(i, TargetRef)), shapes=shapes)
+
+
+def _write_report(
+    config: EvaluationConfig, run: RunReport, *, remarks: Sequence[str]
+) -> EvaluationReport:
+    out = config.run.out
+    storage = storage_for(out)
+    manifest = open_manifest(out)
+    protocol = click_protocol(manifest)
+    trajectories = list(read_trajectories(storage, out, manifest=manifest))
+    if not trajectories:
+        raise DataError(
+            f"{out}: every target was rejected, so there is nothing to score; "
+            f"{out}/rejects says why"
+        )
+    scores = [
+        score_rollout(rolled_out(t), step=config.step, max_clicks=protocol.max_clicks)
+        for t in trajectories
+    ]
+    rejects = _counted(r.reason.value for r in read_rejects(storage, out, manifest=manifest))
+    clicks = sum(t.num_clicks for t in trajectories)
+    figures = {
+        **evaluation_figures(scores, protocol=protocol),
+        "SPC": _seconds_per_click(run, clicks=clicks, storage=storage, out=out),
+        "step": config.step,
+        "rejected": sum(rejects.values()),
+        "rejects": rejects,
+        "targets": len(trajectories) + sum(rejects.values()),
+        **{key: manifest.config[key] for key in ("dataset", "split", "policy", "expressions")},
+        "segmenter": manifest.config["segmenter"]["name"],
+    }
+    figures |= call_figures(trajectories)
+    scored = [mask for trajectory in trajectories for mask in scored_masks(trajectory)]
+    if scored:
+        figures["score_calibration"] = calibration_figures(scored)
+    settings = {
+        "data set": f"{figures['dataset']} ({figures['split']})",
+        "policy": figures["policy"],
+        "segmenter": figures["segmenter"],
+        "prediction": config.step,
+        "expressions": figures["expressions"],
+        "clicks": f"at most {protocol.max_clicks}, after: {protocol.initial_action}",
+        "rejected": f"{figures['rejected']} ({format_counts(rejects)})" if rejects else "0",
+        "configuration": trajectories[0].provenance.config_fingerprint,
+    }
+    text = render_markdown(figures, title="Evaluation", settings=settings)
+    contents = {
+        PREDICTIONS: predictions_json(trajectories),
+        METRICS: render_metrics_json(figures),
+        "charts/iou_by_step.png": iou_by_step_chart({str(figures["policy"]): figures["IoU@k"]}),
+        "charts/noc.png": noc_chart([s.iou_after_click for s in scores]),
+        **_reliability(figures),
+        **_strips(scores, trajectories, manifest=manifest, config=config),
+        # The last one: whoever finds it has a whole report.
+        REPORT: (text + _picture_lines(figures)).encode(),
+    }
+    for name, content in contents.items():
+        storage.write_bytes(f"{out}/{name}", content)
+    files = {
+        "report": f"{out}/{REPORT}",
+        "figures": f"{out}/{METRICS}",
+        "predictions": f"{out}/{PREDICTIONS}, {out}/trajectories/*.parquet",
+        "pictures": f"{out}/charts, {out}/strips",
+    }
+    return EvaluationReport(figures, text, files, remarks)
+
+
+def _strips(
+    scores: Sequence[TargetScore],
+    trajectories: Sequence[Trajectory],
+    *,
+    manifest: Manifest,
+    config: EvaluationConfig,
+) -> dict[str, bytes]:
+    """Draw the worst and the best targets as PNG files, by name."""
+    reader = open_source(manifest, data_root=config.run.reader.data_root)
+    by_id = {t.target.ref.target_id: t for t in trajectories}
+    worst, best = worst_and_best(scores, count=SHOWN_TARGETS)
+    strips = {}
+    for label, target_ids in (("worst", worst), ("best", best)):
+        for place, target_id in enumerate(target_ids, start=1):
+            trajectory = by_id[target_id]
+            try:
+                image = reader.load_image(
+                    trajectory.target.ref.image_path, size_hw=trajectory.target.size_hw
+                )
+            except TargetError as error:
+                raise DataError(f"a picture cannot be read any more: {error}") from error
+            strip = cv2.cvtColor(picture_strip(image, trajectory), cv2.COLOR_RGB2BGR)
+            strips[f"strips/{label}_{place:02d}.png"] = cv2.imencode(".png", strip)[1].tobytes()
+    return strips
+
+
+def _reliability(figures: Mapping[str, Any]) -> dict[str, bytes]:
+    if "score_calibration" not in figures:
+        return {}
+    return {RELIABILITY: reliability_chart(figures["score_calibration"]["bins"])}
+
+
+def _picture_lines(figures: Mapping[str, Any]) -> str:
+    scores = f"![Scores]({RELIABILITY})\n" if "score_calibration" in figures else ""
+    return (
+        f"\n![IoU by step](charts/iou_by_step.png)\n![NoC](charts/noc.png)\n{scores}\n"
+        "`strips/` shows the worst and the best targets: the truth's outline, each state with its "
+        "click, the last mask.\n"
+    )
+
+
+def _seconds_per_click(run: RunReport, *, clicks: int, storage: Storage, out: str) -> float | None:
+    """Return the time of a click, policy and segmenter together, on this run's machine.
+
+    A run that was found complete, or resumed, has the time that was measured before, if any.
+    """
+    if run.targets_done and clicks and run.status.value == "new":
+        return round(run.elapsed_s / clicks, 4)
+    if storage.is_file(f"{out}/{METRICS}"):
+        try:
+            return json.loads(storage.read_bytes(f"{out}/{METRICS}"))["SPC"]
+        except (ValueError, KeyError, TypeError):
+            return None
+    return None
+
+
+def _counted(names: Any) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+    return dict(sorted(counts.items()))

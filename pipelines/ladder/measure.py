@@ -1,0 +1,152 @@
+"""The job `hlmat ladder`: what each step of SegAgent's method adds, on held-out targets.
+
+Figure 4 of the paper (arXiv 2503.08625) in miniature: the first model greedily, improved by StaR+,
+stopped by its own score, searching; beside it tables 2, 3, 5 and 6, each with its intervals.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hlmat.export.reports.charts import ladder_chart
+from hlmat.export.reports.evaluation_report import render_metrics_json
+from hlmat.export.reports.ladder_tables import render_ladder
+from hlmat.export.runs.trajectories import read_trajectories
+from hlmat.pipelines.annotation.filter import filter_annotations
+from hlmat.pipelines.annotation.refine import refine_masks
+from hlmat.pipelines.evaluation.evaluate import evaluate
+from hlmat.pipelines.ladder.job import LadderJob, read_ladder
+from hlmat.pipelines.ladder.plan import FIRST, STAR_PLUS, Measurement, of_variant
+from hlmat.pipelines.recipes.recipe import load_recipe
+from hlmat.pipelines.training import star_plus
+from hlmat.pipelines.training import train as training
+from hlmat.pipelines.training.build_tiny_vlm import print_note
+from hlmat.transforms.beam.storage import storage_for
+from hlmat.transforms.metrics.paired_differences import change_of, paired_difference
+from hlmat.transforms.metrics.target_scores import StepChoice, choose_mask, rolled_out
+from hlmat.transforms.metrics.truncation import RolloutOverlaps, step_figures
+
+JSON, TABLES, CHART = "ladder.json", "ladder.md", "ladder.png"
+
+_FIGURES = (
+    *("gIoU", "cIoU", "clicks_per_target", "model_calls_per_target", "decoder_calls_per_target"),
+    *("invalid_rate", "scored", "rejected", "stop_reasons", "score_calibration"),
+)
+_NO_COMPARISON = {"against": None, "difference": None}
+
+
+def make_ladder(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train, evaluate and compare all that the recipe's `ladder.yaml` names; return the figures.
+
+    What is done is kept: the same call goes on where it was cut off.
+
+    Raises:
+        ConfigError: with every problem of recipe and command line.
+        DataError: a data set cannot be read.
+        OutputError: the output cannot be written, or holds something else.
+        IncompleteError: a training or an evaluation failed; the same call goes on.
+    """
+    job = read_ladder(arguments)
+    note = (lambda text: None) if job.quiet else print_note
+    note("ladder: first model and StaR+")
+    rounds = star_plus.improve(job.star_arguments)
+    for variant in job.variants():
+        note(f"ladder: training {variant.name}")
+        training.train(job.training_of(variant))
+    sets = {}
+    for name in job.plan.sets:
+        note(f"ladder: measuring on {name}")
+        sets[name] = _measure_set(job, name)
+        for remark in sets[name]["remarks"]:
+            note(f"ladder: {name}: {remark}")
+    models = [FIRST, STAR_PLUS, *(variant.name for variant in job.variants())]
+    report = {
+        "recipe": load_recipe(job.recipe).name,
+        "limit": job.limit,
+        "models": {name: str(job.model(name)) for name in models},
+        "star_plus": rounds,
+        "sets": sets,
+    }
+    storage, out = storage_for(str(job.out)), str(job.out)
+    rungs = {name: [(r["label"], r["gIoU"]) for r in s["rungs"]] for name, s in sets.items()}
+    storage.write_bytes(f"{out}/{CHART}", ladder_chart(rungs))
+    storage.write_bytes(f"{out}/{TABLES}", render_ladder(report).encode())
+    # The last one: whoever finds it has everything.
+    storage.write_bytes(f"{out}/{JSON}", render_metrics_json(report))
+    return report
+
+
+def _measure_set(job: LadderJob, name: str) -> dict[str, Any]:
+    """Return every table's figures on a set."""
+    rows: dict[str, dict[str, Any]] = {}
+    ious: dict[str, dict[str, float]] = {}
+    remarks: list[str] = []
+    for measurement, config in job.evaluations(name):
+        evaluation = evaluate(config, quiet=job.quiet)
+        remarks += evaluation.remarks
+        figures = evaluation.figures
+        ious[measurement.name] = _iou_by_target(config.run.out, step=config.step)
+        rows[measurement.name] = {
+            "name": measurement.name,
+            "label": measurement.label,
+            "out": config.run.out,
+            "flags": list(measurement.flags),
+            **{key: figures[key] for key in _FIGURES if key in figures},
+            "against": measurement.against,
+            "difference": measurement.against
+            and paired_difference(ious[measurement.against], ious[measurement.name]),
+        }
+    plan = job.plan
+    result: dict[str, Any] = {
+        "flags": list(plan.sets[name]),
+        "remarks": list(dict.fromkeys(remarks)),
+        "rungs": [rows[m.name] for m in plan.rungs()],
+        "steps": _step_rows(rows["star-plus"]["out"], plan.steps),
+    }
+    tables: Mapping[str, Sequence[Measurement]] = {
+        "initial_actions": plan.actions(),
+        "codecs": [of_variant(v) for v in plan.codec_variants()],
+        "mask_colours": [of_variant(v) for v in plan.colour_variants()],
+    }
+    for table, measurements in tables.items():
+        if measurements:
+            result[table] = [
+                {**rows[m.name], "label": m.label, **({} if m.against else _NO_COMPARISON)}
+                for m in measurements
+            ]
+    return result | _annotation_figures(job, name)
+
+
+def _iou_by_target(out: str, *, step: StepChoice) -> dict[str, float]:
+    """Return each target's IoU as the evaluation counts it."""
+    ious = {}
+    for trajectory in read_trajectories(storage_for(out), out):
+        chosen = choose_mask(rolled_out(trajectory), step)
+        ious[trajectory.target.ref.target_id] = trajectory.iou_before(
+            0 if chosen is None else chosen + 1
+        )
+    return ious
+
+
+def _step_rows(out: str, steps: Sequence[int]) -> list[dict[str, Any]]:
+    rollouts = [RolloutOverlaps.of(rolled_out(t)) for t in read_trajectories(storage_for(out), out)]
+    return [step_figures(rollouts, clicks=clicks) for clicks in steps]
+
+
+def _annotation_figures(job: LadderJob, name: str) -> dict[str, Any]:
+    """Return what the improved model makes of the set's corrupted masks."""
+    result: dict[str, Any] = {}
+    for command, corrupt, run in (
+        ("filter", job.plan.filter, filter_annotations),
+        ("refine", job.plan.refine, refine_masks),
+    ):
+        if corrupt is None:
+            continue
+        config = job.annotation(name, command, corrupt=corrupt)
+        figures = dict(run(config, quiet=job.quiet).figures)
+        if command == "refine":
+            figures["gain"] = {**figures["gain"], "change": str(change_of(figures["gain"]))}
+        result[command] = {"corrupt": corrupt, "out": config.rollouts.run.out, **figures}
+    return result

@@ -1,0 +1,49 @@
+"""A finished run opened again: its manifest, and the reader of the data set it was made from."""
+
+from __future__ import annotations
+
+from hlmat.export.runs.manifest import Manifest, read_manifest
+from hlmat.transforms.beam.storage import storage_for
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.protocols import DatasetReader
+from hlmat.transforms.readers.options import ReaderOptions
+from hlmat.transforms.readers.registry import DATASETS, open_reader
+from hlmat.transforms.readers.shapes.reader import ShapesOptions
+
+
+def open_manifest(out: str) -> Manifest:
+    """Read the manifest of a finished run.
+
+    Raises:
+        DataError: no finished run lies there.
+    """
+    return read_manifest(storage_for(out), out)
+
+
+def open_source(manifest: Manifest, *, data_root: str | None) -> DatasetReader:
+    """Open the data set that a run was made from, for its pictures.
+
+    Args:
+        data_root: where the data set lies now; None takes the place that the manifest names.
+
+    Raises:
+        ConfigError: the place is unknown.
+        LayoutError: the data set is not there.
+    """
+    config = manifest.config
+    root = data_root or manifest.source.get("data_root")
+    name = config["dataset"]
+    if root is None and DATASETS[name].needs_data_root:
+        raise ConfigError([f"--data-root is missing: the run does not say where {name} lies"])
+    shapes = config.get("shapes")
+    return open_reader(
+        name,
+        ReaderOptions(
+            data_root=root,
+            split=config["split"],
+            storage=storage_for(root),
+            split_by=config["split_by"],
+            annotations=config["annotations"],
+            shapes=ShapesOptions(**shapes) if shapes else ShapesOptions(),
+        ),
+    )

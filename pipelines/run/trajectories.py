@@ -1,0 +1,288 @@
+"""The main job: a segmentation data set in, click trajectories out."""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hlmat.export.runs.data_card import render_data_card
+from hlmat.export.runs.manifest import FileEntry, build_manifest
+from hlmat.pipelines.run.folder import RunFolder, RunStatus
+from hlmat.pipelines.run.planning import Plan, reading_errors, write_plan
+from hlmat.pipelines.run.progress import show_progress
+from hlmat.pipelines.run.runners import RunnerChoice, make_runner, pipeline_options
+from hlmat.pipelines.settings.run_options import RunConfig, fingerprint_of
+from hlmat.transforms.beam.read_units import ReadWorkUnits
+from hlmat.transforms.beam.shards import ShardPlan, WriteShards
+from hlmat.transforms.beam.simulate import ClickSimulationHandler, SimulateClicks
+from hlmat.transforms.beam.storage import storage_for
+from hlmat.transforms.core.errors import ConfigError, HlmatError, IncompleteError, OutputError
+from hlmat.transforms.core.protocols import DatasetReader
+from hlmat.transforms.core.records import Provenance
+from hlmat.transforms.core.storage import Storage
+from hlmat.transforms.core.threads import available_cores
+from hlmat.transforms.dataset_io.layout import OutputLayout
+from hlmat.transforms.readers.registry import open_reader
+from hlmat.transforms.rollout.unit_worker import SimulationRecipe
+from hlmat.transforms.segmenters.registry import describe_segmenter, load_segmenter
+
+TARGETS_PER_OUTPUT_SHARD = 5000
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run did.
+
+    Attributes:
+        layout: where everything lies.
+        status: whether the run was new, resumed, or found complete.
+        reader_layout: which data set layout was recognised; empty for a run found complete.
+        elapsed_s: seconds spent on clicks in this call.
+        targets_done: targets worked on in this call.
+    """
+
+    layout: OutputLayout
+    status: RunStatus
+    reader_layout: str = ""
+    elapsed_s: float = 0.0
+    targets_done: int = 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that the pipeline of one run is built from."""
+
+    config: RunConfig
+    plan: Plan
+    shards: ShardPlan
+    recipe: SimulationRecipe
+
+    @property
+    def layout(self) -> OutputLayout:
+        """Where everything lies."""
+        return OutputLayout(self.config.out)
+
+    @property
+    def storage(self) -> Storage:
+        """Reaches the output folder."""
+        return storage_for(self.config.out)
+
+
+def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
+    """Run the job, or what is left of it.
+
+    Raises:
+        ConfigError: something that was asked for is missing.
+        DataError: the data set cannot be listed, or has no targets.
+        OutputError: the output folder cannot be written or holds another run.
+        IncompleteError: units died; the same call takes them up again.
+    """
+    _refuse_local_paths(config)
+    folder = RunFolder(OutputLayout(config.out), storage_for(config.out))
+    with reading_errors(config):
+        reader = open_reader(config.dataset, config.reader)
+    identity = _segmenter_identity(config)
+    settings = {**config.fingerprinted(identity, config.policy.identity()), "split": reader.split}
+    fingerprint = fingerprint_of(settings)
+
+    with _output_errors(config.out):
+        status = folder.begin(settings, overwrite=config.overwrite)
+        if status is RunStatus.COMPLETE:
+            folder.clear_working_files()
+            return RunReport(folder.layout, status)
+        try:
+            plan = write_plan(reader, config, fingerprint=fingerprint, folder=folder)
+        except HlmatError:
+            # Nothing was made, so nothing stays that a mended call would trip over.
+            if status is RunStatus.NEW:
+                folder.clear_working_files()
+            raise
+        folder.note_targets(settings, {"count": plan.num_targets, "sha256": plan.targets_sha256})
+        folder.forget_failures()
+        provenance = Provenance(
+            segmenter=config.segmenter.name,
+            weights_sha256=str(identity.get("weights_sha256") or ""),
+            policy=config.policy.name,
+            seed=config.seed,
+            config_fingerprint=fingerprint,
+        )
+        job = Job(
+            config,
+            plan,
+            ShardPlan(len(plan.targets_by_unit), _num_shards(config, plan)),
+            simulation_recipe(config, reader=reader, provenance=provenance),
+        )
+        targets_to_do = plan.num_targets - _finished_targets(plan, folder)
+        started = time.monotonic()
+        with show_progress(
+            plan.targets_by_unit, layout=folder.layout, storage=folder.storage, quiet=quiet
+        ):
+            run_pipeline(job)
+        elapsed_s = time.monotonic() - started
+        _finish(job, folder=folder, settings=settings)
+    return RunReport(
+        folder.layout,
+        status,
+        reader_layout=reader.describe_layout(),
+        elapsed_s=elapsed_s,
+        targets_done=targets_to_do,
+    )
+
+
+def simulation_recipe(
+    config: RunConfig, *, reader: DatasetReader, provenance: Provenance
+) -> SimulationRecipe:
+    """Return what a worker makes its simulation from."""
+    return SimulationRecipe(
+        reader=reader,
+        segmenter=config.segmenter,
+        make_policy=config.policy,
+        initial_action=config.initial_action,
+        limits=config.limits,
+        area_filter=config.area_filter,
+        seed=config.seed,
+        provenance=provenance,
+        num_threads=_threads_per_worker(config.runner),
+        images_at_once=config.images_at_once,
+        search=config.search,
+        first_mask=config.first_mask,
+    )
+
+
+def _threads_per_worker(runner: RunnerChoice) -> int | None:
+    """Share this machine's cores among its workers; another machine's are its worker's own."""
+    return max(available_cores() // runner.workers, 1) if runner.is_local else None
+
+
+def build_pipeline(pipeline: beam.Pipeline, job: Job) -> None:
+    """Put the job's steps on a pipeline."""
+    units = (
+        pipeline
+        | "List plan files" >> beam.Create(list(job.plan.files))
+        | "Read work units" >> ReadWorkUnits(job.layout, job.storage)
+    )
+    made = units["todo"] | "Simulate" >> SimulateClicks(
+        ClickSimulationHandler(job.recipe),
+        layout=job.layout,
+        storage=job.storage,
+        fingerprint=job.recipe.provenance.config_fingerprint,
+        accelerator=job.config.accelerator,
+    )
+    _ = (
+        (made, units["done"])
+        | "Join new and earlier units" >> beam.Flatten()
+        | "Final files" >> WriteShards(job.shards, layout=job.layout, storage=job.storage)
+    )
+
+
+def run_pipeline(job: Job) -> None:
+    """Run the pipeline to its end on the runner that was asked for."""
+    options = pipeline_options(job.config.runner)
+    pipeline = beam.Pipeline(runner=make_runner(job.config.runner, options), options=options)
+    build_pipeline(pipeline, job)
+    pipeline.run().wait_until_finish()
+
+
+def _segmenter_identity(config: RunConfig) -> dict[str, str | int | float | bool | None]:
+    """Build the segmenter once here, although the workers build their own: what is wrong with it
+    shows at once. Where the workers are other machines, this one need not have their device."""
+    options = config.segmenter
+    if not config.runner.is_local:
+        options = replace(options, device="cpu")
+    return describe_segmenter(load_segmenter(options), config.segmenter)
+
+
+def _num_shards(config: RunConfig, plan: Plan) -> int:
+    wanted = config.output_shards or -(-plan.num_targets // TARGETS_PER_OUTPUT_SHARD)
+    return min(wanted, len(plan.targets_by_unit))
+
+
+def _finished_targets(plan: Plan, folder: RunFolder) -> int:
+    done = (n.removesuffix(".parquet") for n in folder.storage.list_dir(folder.layout.units))
+    return sum(plan.targets_by_unit.get(unit_id, 0) for unit_id in done)
+
+
+def _finish(job: Job, *, folder: RunFolder, settings: Mapping[str, Any]) -> None:
+    """Write card and manifest once every final file is there."""
+    layout, storage = folder.layout, folder.storage
+    count = job.shards.num_shards
+    names = [layout.trajectory_name(i, count) for i in range(count)]
+    names += [layout.reject_name(i, count) for i in range(count)]
+    missing = [name for name in names if not storage.is_file(f"{layout.out}/{name}")]
+    if missing:
+        failures = folder.failures()
+        shown = "\n".join(f"  {text}" for text in failures[:3])
+        raise IncompleteError(
+            f"{len(failures)} of {job.shards.num_units} units died, so {len(missing)} of "
+            f"{len(names)} final files are not written:\n{shown}\nwhat is done is kept in "
+            f"{layout.units}; run the same command again to take up the rest"
+        )
+    files: dict[str, FileEntry] = {}
+    licences: dict[str, str] = {}
+    for name in names:
+        data = storage.read_bytes(f"{layout.out}/{name}")
+        columns = pq.read_table(pa.BufferReader(data), columns=["dataset", "licence"])
+        files[name] = FileEntry.of(data, rows=columns.num_rows)
+        licences.update((row["dataset"], row["licence"]) for row in columns.to_pylist())
+    counts = {
+        "targets": job.plan.num_targets,
+        "trajectories": sum(files[name].rows for name in names[:count]),
+        "rejects": sum(files[name].rows for name in names[count:]),
+        "units": job.shards.num_units,
+    }
+    card = render_data_card(config=settings, counts=counts, licences=licences).encode()
+    storage.write_bytes(layout.data_card, card)
+    files[posixpath.basename(layout.data_card)] = FileEntry.of(card, rows=0)
+    source = {"data_root": _absolute(job.config.reader.data_root), "licences": licences}
+    manifest = build_manifest(files, settings, counts, source=source)
+    folder.finish(manifest)
+
+
+def _absolute(path: str | None) -> str | None:
+    return path if path is None or "://" in path else os.path.abspath(path)
+
+
+def _refuse_local_paths(config: RunConfig) -> None:
+    """Refuse what other machines cannot see; portable runners may well run on this host."""
+    if config.runner.name != "DataflowRunner":
+        return
+    problems = [
+        f"{flag} {path}: --runner {config.runner.name} runs on other machines, which cannot see "
+        "this disk; use a URL such as gs://bucket/folder"
+        for flag, path in (
+            ("--data-root", config.reader.data_root),
+            ("--checkpoint", config.segmenter.checkpoint),
+            ("--out", config.out),
+        )
+        if path is not None and "://" not in path
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+@contextmanager
+def _output_errors(out: str) -> Iterator[None]:
+    """Turn a full disk or a refused write, however deep inside Beam, into an `OutputError`."""
+    try:
+        yield
+    except HlmatError:
+        raise
+    # Beam wraps what a step raised in exceptions of its own; only the text keeps the errno.
+    except Exception as error:
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            if f"[Errno {number}]" in str(error):
+                raise OutputError(
+                    f"{out} cannot be written: {os.strerror(number)}; what is done is kept: make "
+                    "room or mend the permissions and run the same command again"
+                ) from error
+        raise

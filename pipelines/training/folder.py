@@ -1,0 +1,322 @@
+"""The output folder of a training: what it was begun with, its checkpoints, how it ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import struct
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from hlmat.transforms.core.errors import OutputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+_CHECKPOINT = re.compile(r"checkpoint-([0-9]+)")
+_STATE = "trainer_state.json"
+# A training that was killed takes its processes along, but not at once.
+_SECONDS_TO_END = 5.0
+_STAGES = ("trajectories", "export", "train")
+
+
+@dataclass(frozen=True)
+class TrainingFolder:
+    """Where everything of one training lies.
+
+    `run.json` is written first and says what the training is; `model/training.json` is written
+    last and says that it is done.
+
+    Attributes:
+        out: the folder, on the local disk.
+        shared_trajectories: a run elsewhere that the data set is made from, and other trainings
+            as well, so it is never removed; None for one of its own.
+    """
+
+    out: Path
+    shared_trajectories: Path | None = None
+
+    @property
+    def trajectories(self) -> Path:
+        """The run that the data set is made from."""
+        return self.shared_trajectories or self.out / "trajectories"
+
+    @property
+    def data(self) -> Path:
+        """The data set for LLaMA-Factory."""
+        return self.out / "sft"
+
+    @property
+    def base(self) -> Path:
+        """The base model, where the recipe builds or changes it."""
+        return self.out / "base"
+
+    @property
+    def model(self) -> Path:
+        """Checkpoints, loss curve, and the model in the end."""
+        return self.out / "model"
+
+    @property
+    def config(self) -> Path:
+        """LLaMA-Factory's settings, complete."""
+        return self.out / "train.yaml"
+
+    @property
+    def log(self) -> Path:
+        """Everything that LLaMA-Factory printed."""
+        return self.out / "train.log"
+
+    @property
+    def cache(self) -> Path:
+        """Tokenised data."""
+        return self.out / "cache"
+
+    @property
+    def run(self) -> Path:
+        """What the training is."""
+        return self.out / "run.json"
+
+    @property
+    def marker(self) -> Path:
+        """Says that the training is done."""
+        return self.model / "training.json"
+
+    @contextmanager
+    def locked(self) -> Iterator[IO[bytes]]:
+        """Keep a second training out while the body runs, or a process that got the file does.
+
+        Raises:
+            OutputError: another one is under way, or the folder cannot be written.
+        """
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            f = open(self.out / ".lock", "wb")  # noqa: SIM115
+        except OSError as error:
+            raise OutputError(
+                f"{self.out} cannot be written: {error}; choose another --out"
+            ) from error
+        with f:
+            if not _is_locked(f):
+                raise OutputError(
+                    f"another training is under way in {self.out}; wait for its end or choose "
+                    "another --out"
+                )
+            yield f
+
+    def is_begun(self, settings: Mapping[str, Any]) -> bool:
+        """Tell whether this very training began here before.
+
+        Args:
+            settings: plain JSON, by part (`trajectories`, `export`, `train`, ...): all that can
+                change the result.
+
+        Raises:
+            OutputError: the folder holds another training, or files that no record explains.
+        """
+        record = self._read(self.run)
+        if record is None:
+            parts = (self.data, self.model)
+            leftovers = [p.name for p in parts if p.is_dir() and any(p.iterdir())]
+            if leftovers:
+                raise OutputError(
+                    f"{self.out} holds {', '.join(leftovers)} but no {self.run.name} that says "
+                    "what made them; choose another --out, or pass --overwrite to remove them"
+                )
+            return False
+        differing = differences(record.get("settings", {}), settings)
+        if differing:
+            raise OutputError(
+                f"{self.out} holds another training:\n"
+                + "\n".join(f"  {line}" for line in differing)
+                + "\nchoose another --out, repeat its own flags and settings, or pass "
+                "--overwrite to remove it"
+            )
+        return True
+
+    def begin(self, settings: Mapping[str, Any], *, overwrite: bool) -> None:
+        """Claim the folder for a training that `is_begun` did not find.
+
+        Args:
+            settings: as for `is_begun`.
+            overwrite: remove an earlier training; the trajectories and the data set stay where
+                their settings are the same.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        if overwrite:
+            before = (self._read(self.run) or {}).get("settings", {})
+            changed = [s for s in _STAGES if before.get(s) != settings.get(s)]
+            self._remove_from(changed[0] if changed else "train")
+        self.write_json(self.run, {"settings": settings})
+
+    def note_data(self, sha256: str) -> None:
+        """Hold the data set against the one that the training began with.
+
+        Raises:
+            OutputError: it is another.
+        """
+        record = self._read(self.run) or {}
+        before = record.get("data_sha256")
+        if before == sha256:
+            return
+        if before is not None and self.model.is_dir():
+            raise OutputError(
+                f"the data set in {self.data} has changed since the training began: its digest "
+                f"was {before[:12]}, now it is {sha256[:12]}; restore it, choose another --out, or "
+                "pass --overwrite"
+            )
+        self.write_json(self.run, {**record, "data_sha256": sha256})
+
+    def finished(self) -> dict[str, Any] | None:
+        """Return the record of a training that is done, else None."""
+        return self._read(self.marker)
+
+    def finish(self, record: Mapping[str, Any]) -> None:
+        """Mark the training as done."""
+        self.write_json(self.marker, record)
+
+    def prepare_to_go_on(self) -> Path | None:
+        """Return the newest whole checkpoint and remove what no training goes on from.
+
+        Without one, the model's folder is emptied.
+        """
+        whole, broken = checkpoints(self.model)
+        for path in broken:
+            shutil.rmtree(path)
+        if not whole:
+            shutil.rmtree(self.model, ignore_errors=True)
+            return None
+        self._trim_log(after=_step_of(whole[-1]))
+        return whole[-1]
+
+    def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
+        """Write a file whole or not at all.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        temporary = path.with_name(f"{path.name}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
+            temporary.write_text(text + "\n", encoding="utf-8")
+            os.replace(temporary, path)
+        except OSError as error:
+            raise OutputError(
+                f"{path} cannot be written: {error}; check permissions and space"
+            ) from error
+
+    def _remove_from(self, stage: str) -> None:
+        """Remove the results of a stage and of those after it."""
+        results = dict(zip(_STAGES, (self.trajectories, self.data, self.model), strict=True))
+        late = _STAGES[_STAGES.index(stage) :]
+        for path in (*(results[s] for s in late), self.cache):
+            if path != self.shared_trajectories:
+                shutil.rmtree(path, ignore_errors=True)
+        for path in (self.run, self.log, self.config):
+            path.unlink(missing_ok=True)
+
+    def _trim_log(self, *, after: int) -> None:
+        """Leave out of LLaMA-Factory's log the steps that are going to be done again."""
+        path = self.model / "trainer_log.jsonl"
+        if not path.is_file():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["current_steps"] <= after:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError, TypeError):
+                continue  # the line that was being written
+        path.write_text("".join(kept), encoding="utf-8")
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise OutputError(
+                f"{path} cannot be read: {error}; remove it and pass --overwrite to start anew"
+            ) from error
+        if not isinstance(content, dict):
+            raise OutputError(
+                f"{path} does not hold a JSON object; remove it and pass --overwrite to start anew"
+            )
+        return content
+
+
+def _is_locked(f: IO[bytes]) -> bool:
+    """Lock a file; False if another process keeps it, also after it had time to end."""
+    if fcntl is None:
+        return True
+    end = time.monotonic() + _SECONDS_TO_END
+    while True:
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.1)
+        else:
+            return True
+
+
+def checkpoints(folder: Path) -> tuple[list[Path], list[Path]]:
+    """List a training's checkpoints: the whole ones by step, and the others."""
+    found = [p for p in folder.glob("checkpoint-*") if _CHECKPOINT.fullmatch(p.name)]
+    found = sorted((p for p in found if p.is_dir()), key=_step_of)
+    whole = [path for path in found if _is_whole(path)]
+    return whole, [path for path in found if path not in whole]
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say in which settings two trainings differ, a line each."""
+    lines = []
+    for part in dict.fromkeys([*now, *before]):
+        old, new = before.get(part), now.get(part)
+        if isinstance(old, dict) and isinstance(new, dict):
+            lines += [
+                f"{part} {key}: it was {json.dumps(old.get(key))}, now {json.dumps(new.get(key))}"
+                for key in sorted({*old, *new})
+                if old.get(key) != new.get(key)
+            ]
+        elif old != new:
+            lines.append(f"{part}: it was {json.dumps(old)}, now {json.dumps(new)}")
+    return lines
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Tell whether a checkpoint was written to its end: the trainer's state comes last."""
+    try:
+        state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+        if state["global_step"] != _step_of(checkpoint):
+            return False
+        weights = list(checkpoint.glob("*.safetensors"))
+        return bool(weights) and all(_is_as_long_as_it_says(path) for path in weights)
+    except (OSError, ValueError, KeyError, TypeError, struct.error):
+        return False
+
+
+def _is_as_long_as_it_says(path: Path) -> bool:
+    """Hold a safetensors file's length against its header."""
+    with open(path, "rb") as f:
+        (length,) = struct.unpack("<Q", f.read(8))
+        if length > path.stat().st_size:
+            return False
+        header = json.loads(f.read(length))
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    return path.stat().st_size == 8 + length + max(ends, default=0)

@@ -1,0 +1,190 @@
+"""What one call of `hlmat train` is to do: recipe and command line, validated together."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hlmat.export.llama_factory.tasks.registry import STAR_PLUS
+from hlmat.pipelines.exporting.export import llama_factory_options
+from hlmat.pipelines.recipes.recipe import Recipe, load_recipe, parse_flags, recipe_names
+from hlmat.pipelines.run.finished import open_manifest
+from hlmat.pipelines.settings.run_options import RunConfig, fingerprint_of, trajectories_config
+from hlmat.pipelines.settings.validation import Check
+from hlmat.pipelines.settings.yaml_files import read_override
+from hlmat.pipelines.training.folder import TrainingFolder
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.policies.backends.checkpoint.files import CheckpointFiles
+from hlmat.transforms.prompting.templates import load_prompt
+
+_EXPORT_FLAGS = ("expressions", "codec", "mask_colour")
+_DATA_FLAGS = ("dataset", "data_root", "split", "limit", "checkpoint", "device", "workers")
+_SET_BY_TRAIN = frozenset(
+    {"dataset", "dataset_dir", "media_dir", "output_dir", "resume_from_checkpoint", "do_train"}
+)
+
+# What changes where or how fast something is made, not what.
+_PLACES_OF_TRAJECTORIES = frozenset(
+    {
+        *("out", "resume", "overwrite", "data_root", "checkpoint", "device"),
+        *("workers", "runner", "accelerator", "max_reject_rate"),
+    }
+)
+_PLACES_OF_EXPORT = frozenset({"run_folder", "format", "out", "data_root", "also"})
+_PLACES_OF_TRAINING = frozenset(
+    {"model_name_or_path", "preprocessing_num_workers", "dataloader_num_workers", "ddp_timeout"}
+)
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What one call of `hlmat train` is to do. Made by `read_job`.
+
+    Attributes:
+        rollouts: digests of the configurations of those that are learnt from as well.
+        settings: LLaMA-Factory's, overrides included, places left open.
+        base: arguments of the base model that is built first, None where one is given.
+    """
+
+    recipe: Recipe
+    folder: TrainingFolder
+    trajectories: argparse.Namespace
+    config: RunConfig
+    export: argparse.Namespace
+    rollouts: tuple[str, ...]
+    settings: dict[str, Any]
+    model: str | None
+    base: argparse.Namespace | None
+    overwrite: bool
+    quiet: bool
+
+    @property
+    def data_name(self) -> str:
+        """The name of the data set in dataset_info.json."""
+        return self.export.name
+
+    def resolved(self, *, model: Path, checkpoint: Path | None = None) -> dict[str, Any]:
+        """Return LLaMA-Factory's settings, complete.
+
+        Args:
+            model: the base model's folder.
+            checkpoint: where to go on from.
+        """
+        settings = {
+            **self.settings,
+            "do_train": True,
+            "model_name_or_path": str(model),
+            "dataset": self.data_name,
+            "dataset_dir": str(self.folder.data),
+            "media_dir": str(self.folder.data),
+            "output_dir": str(self.folder.model),
+        }
+        if checkpoint is not None:
+            settings["resume_from_checkpoint"] = str(checkpoint)
+        return settings
+
+    def describe(self, model: CheckpointFiles) -> dict[str, Any]:
+        """Return what the training is: all that can change its result, as plain JSON."""
+        export = _without(vars(self.export), _PLACES_OF_EXPORT)
+        for name in ("prompt", "box_prompt", "score_prompt"):
+            if export.get(name):
+                export[name] = load_prompt(export[name]).text
+        train = _without(self.settings, _PLACES_OF_TRAINING)
+        if isinstance(train.get("deepspeed"), str):
+            train["deepspeed"] = json.loads(Path(train["deepspeed"]).read_text(encoding="utf-8"))
+        description = {
+            "recipe": self.recipe.name,
+            "trajectories": _without(vars(self.trajectories), _PLACES_OF_TRAJECTORIES),
+            "export": export,
+            "rollouts": list(self.rollouts),
+            "train": train,
+            "processor": dict(self.recipe.processor),
+            "base model": {"sha256": model.sha256()},
+        }
+        return json.loads(json.dumps(description))
+
+
+def read_job(arguments: argparse.Namespace) -> TrainingJob:
+    """Validate recipe and command line together.
+
+    Raises:
+        ConfigError: with every problem.
+        DataError: there are no finished rollouts where some are to be learnt from.
+    """
+    if not arguments.recipe:
+        raise ConfigError([f"--recipe is missing; choose from {', '.join(recipe_names())}"])
+    recipe = load_recipe(arguments.recipe)
+    check = Check()
+    out = arguments.out or os.path.join("out", recipe.name)
+    if "://" in out:
+        check.note(f"--out {out}: training writes to the local disk; give a local path")
+    shared = Path(arguments.trajectories).absolute() if arguments.trajectories else None
+    folder = TrainingFolder(Path(out).absolute(), shared)
+    settings = _with_overrides(recipe.train, arguments.overrides, check)
+    trajectories = parse_flags(
+        "trajectories.yaml",
+        [*recipe.trajectories, *_given(_DATA_FLAGS, arguments), f"--out={folder.trajectories}"],
+    )
+    config = check.built(lambda: trajectories_config(trajectories, rest=[], own_flags=[]))
+    export = parse_flags("export.yaml", [*recipe.export, *_given(_EXPORT_FLAGS, arguments)])
+    _learn_from_rollouts(export, arguments.also)
+    llama_factory_options(export, check)
+    check.done()
+    assert config is not None
+    return TrainingJob(
+        recipe=recipe,
+        folder=folder,
+        trajectories=trajectories,
+        config=config,
+        export=export,
+        rollouts=tuple(fingerprint_of(open_manifest(out).config) for out in arguments.also),
+        settings=settings,
+        model=arguments.model,
+        base=None
+        if recipe.base is None or arguments.model
+        else parse_flags("base.yaml", [*recipe.base, f"--out={folder.base}"]),
+        overwrite=arguments.overwrite,
+        quiet=getattr(arguments, "quiet", False) or getattr(arguments, "json", False),
+    )
+
+
+def _given(names: Sequence[str], arguments: argparse.Namespace) -> list[str]:
+    """Return those of the flags that stand on the command line."""
+    given = ((name, getattr(arguments, name)) for name in names)
+    return [f"--{name.replace('_', '-')}={value}" for name, value in given if value is not None]
+
+
+def _learn_from_rollouts(export: argparse.Namespace, rollouts: Sequence[str]) -> None:
+    """Put what a model's rollouts teach beside what the recipe's task teaches."""
+    if rollouts:
+        export.task = f"{export.task},{STAR_PLUS}"
+        export.also = [*(export.also or ()), *rollouts]
+
+
+def _with_overrides(
+    settings: Mapping[str, Any], overrides: Sequence[str], check: Check
+) -> dict[str, Any]:
+    result = dict(settings)
+    for text in overrides:
+        pair = check.built(lambda text=text: read_override(text))
+        if pair is None:
+            continue
+        key, value = pair
+        if key == "model_name_or_path":
+            check.note(f"--set {text}: name the base model with --model")
+        elif key in _SET_BY_TRAIN:
+            check.note(f"--set {text}: {key} is filled in by hlmat train; leave it out")
+        elif value is None:
+            result.pop(key, None)
+        else:
+            result[key] = value
+    return result
+
+
+def _without(values: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in names}

@@ -1,0 +1,103 @@
+"""The process that LLaMA-Factory trains in: `python -m ...llamafactory_main CONFIG`.
+
+A process of its own: LLaMA-Factory imports much, sets much globally, and is started once for each
+GPU. With several GPUs, or with DeepSpeed, this becomes torchrun, which starts it again for each.
+NPROC_PER_NODE says how many there are to be; without it, as many as there are GPUs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import importlib.machinery
+import json
+import os
+import signal
+import sys
+import types
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from hlmat.transforms.torch_support.torchvision import ensure_importable
+
+LIST_SETTINGS = "--list-settings"
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(argument: str) -> None:
+    """Train as a configuration says, or list LLaMA-Factory's settings.
+
+    Args:
+        argument: path of a YAML file, or `--list-settings` for a JSON list of names as the last
+            line of the output.
+    """
+    _end_with_parent()
+    make_importable()
+    if argument == LIST_SETTINGS:
+        sys.stdout.write("\n" + json.dumps(known_settings()) + "\n")
+        return
+    with open(argument, encoding="utf-8") as f:
+        settings = yaml.safe_load(f)
+    settings.setdefault("use_cpu", not _has_gpu())
+    processes = _processes(settings)
+    if processes and "LOCAL_RANK" not in os.environ:
+        torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        command = [sys.executable, "-m", *torchrun, "-m", __spec__.name, argument]
+        sys.stdout.write(f"{processes} processes: {' '.join(command)}\n")
+        sys.stdout.flush()
+        os.execv(sys.executable, command)
+
+    from llamafactory.train.tuner import run_exp
+
+    run_exp(settings)
+
+
+def make_importable() -> None:
+    """Put right what keeps LLaMA-Factory from being imported where nothing of it is needed.
+
+    torchvision beside a CPU-only torch, and torchaudio, of which pictures need no function.
+    """
+    ensure_importable()
+    try:
+        import torchaudio  # noqa: F401  # pyright: ignore[reportMissingImports]
+    except (ImportError, OSError):
+        stand_in = types.ModuleType("torchaudio")
+        stand_in.__spec__ = importlib.machinery.ModuleSpec("torchaudio", None)
+        sys.modules["torchaudio"] = stand_in
+
+
+def known_settings() -> list[str]:
+    """Return the names of everything that can be set in a training's YAML file."""
+    from llamafactory.hparams.parser import _TRAIN_ARGS
+
+    return sorted({f.name for each in _TRAIN_ARGS for f in dataclasses.fields(each) if f.init})
+
+
+def _has_gpu() -> bool:
+    from llamafactory.extras.misc import get_device_count
+
+    return get_device_count() > 0
+
+
+def _processes(settings: Mapping[str, Any]) -> int:
+    """Return how many processes torchrun is to start; 0 for none, and no torchrun."""
+    from llamafactory.extras.misc import get_device_count
+
+    wanted = os.environ.get("NPROC_PER_NODE")
+    count = int(wanted) if wanted else 0 if settings.get("use_cpu") else get_device_count()
+    if settings.get("deepspeed"):
+        return max(count, 1)
+    return count if count > 1 else 0
+
+
+def _end_with_parent() -> None:
+    """Have Linux end this process when the one that started it dies, however it dies."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,151 @@
+"""LLaMA-Factory in a process of its own: its settings listed, its output kept, its end told."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from hlmat.transforms.core.errors import IncompleteError, OutputError
+
+_MODULE = "hlmat.pipelines.training.llamafactory_main"
+_SHOWN_LINES = 20
+_SECONDS_TO_END = 15.0
+
+
+def known_settings() -> list[str]:
+    """Return the names of LLaMA-Factory's settings, as the installed version has them.
+
+    Raises:
+        IncompleteError: it cannot be imported.
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", _MODULE, "--list-settings"],
+        env=_environment(cache=None),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        raise IncompleteError(
+            "LLaMA-Factory cannot be imported:\n"
+            + _last_lines(done.stderr)
+            + "\nmake install-train installs the versions that go together"
+        )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def run_llama_factory(
+    config: Path,
+    *,
+    log: Path,
+    cache: Path,
+    lock: IO[bytes],
+    show: Callable[[bytes], object] | None = None,
+) -> None:
+    """Train, adding everything that is printed to a log. An interrupted call leaves no process.
+
+    Args:
+        config: LLaMA-Factory's settings.
+        log: where output is added.
+        cache: folder for tokenised data.
+        lock: stays open in the process.
+        show: takes the output as well, as it comes.
+
+    Raises:
+        IncompleteError: the training failed.
+        OutputError: the log cannot be written.
+    """
+    command = [sys.executable, "-m", _MODULE, str(config)]
+    try:
+        f = open(log, "ab")  # noqa: SIM115
+    except OSError as error:
+        raise OutputError(f"{log} cannot be written: {error}; choose another --out") from error
+    with f:
+        start = f.tell()
+        process = subprocess.Popen(
+            command,
+            env=_environment(cache=cache),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(lock.fileno(),),
+            start_new_session=True,
+        )
+        try:
+            _tee(process, f, show)
+            code = process.wait()
+        except OSError as error:
+            raise OutputError(
+                f"{log} cannot be written: {error}; make room and run the same command again"
+            ) from error
+        finally:
+            _end(process)
+    if code != 0:
+        with open(log, "rb") as f:
+            f.seek(start)
+            text = f.read().decode("utf-8", errors="replace")
+        how = f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
+        raise IncompleteError(
+            f"the training failed: LLaMA-Factory ended with {how}, its last lines being\n"
+            f"{_last_lines(text)}\nall of its output is in {log}; once the cause is mended, the "
+            "same command goes on from the newest checkpoint"
+        )
+
+
+def _tee(
+    process: subprocess.Popen[bytes], f: IO[bytes], show: Callable[[bytes], object] | None
+) -> None:
+    assert process.stdout is not None
+    while data := os.read(process.stdout.fileno(), 1 << 16):
+        f.write(data)
+        f.flush()
+        if show is not None:
+            show(data)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the process and those that it started, if they are still there."""
+    if process.stdout is not None:
+        process.stdout.close()
+    if process.poll() is None:
+        _signal(process, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_SECONDS_TO_END)
+    # Workers that load data may outlive a process that was killed.
+    _signal(process, signal.SIGKILL)
+    process.wait()
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _environment(*, cache: Path | None) -> dict[str, str]:
+    environment = {
+        **os.environ,
+        # A folder named datasets where the command is given must not pass for the package.
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUNBUFFERED": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "DISABLE_VERSION_CHECK": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    if cache is not None:
+        environment["HF_DATASETS_CACHE"] = str(cache)
+    return environment
+
+
+def _last_lines(text: str) -> str:
+    # A progress bar redraws one line; only its last state is worth showing.
+    lines = [line.rpartition("\r")[2].rstrip() for line in text.replace("\r\n", "\n").split("\n")]
+    return "\n".join(f"  {line}" for line in [x for x in lines if x][-_SHOWN_LINES:])

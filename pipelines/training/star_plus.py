@@ -1,0 +1,234 @@
+"""The job `hlmat star-plus`: a model improved by its own rollouts, round after round.
+
+StaR+ of SegAgent (arXiv 2503.08625): the model is rolled out on its training targets; clicks that
+raise the IoU are kept, others replaced by the oracle's in the same state; the base model is
+trained anew on the first data and what all rounds so far have added.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hlmat.export.llama_factory.tasks.star_plus import Origin
+from hlmat.export.reports.evaluation_report import RESULTS_HEADER, results_row
+from hlmat.pipelines.evaluation.evaluate import evaluate
+from hlmat.pipelines.recipes.recipe import parse_flags, with_recipe_flags
+from hlmat.pipelines.run.trajectories import make_trajectories
+from hlmat.pipelines.settings.evaluation_options import EvaluationConfig, evaluation_config
+from hlmat.pipelines.settings.run_options import RunConfig
+from hlmat.pipelines.settings.validation import Check
+from hlmat.pipelines.training import train as training
+from hlmat.pipelines.training.folder import TrainingFolder
+from hlmat.pipelines.training.job import TrainingJob, read_job
+
+ROUNDS = "rounds.json"
+
+_SAME_PLACE = ("dataset", "data_root", "checkpoint", "device", "workers")
+
+
+@dataclass(frozen=True)
+class StarPlusJob:
+    """What one call of `hlmat star-plus` is to do. Made by `read_star_plus`.
+
+    Attributes:
+        first: the training that the rounds improve on.
+        arguments: of `hlmat train`, for that training.
+        out: of the rounds.
+        rounds: how many.
+        rollout_limit: only the first so many targets are rolled out; None for all.
+        evaluation: argv of `hlmat evaluate`, model and output left open.
+    """
+
+    first: TrainingJob
+    arguments: argparse.Namespace
+    out: Path
+    rounds: int
+    rollout_limit: int | None
+    evaluation: tuple[str, ...]
+    quiet: bool
+
+    def round_folder(self, number: int) -> Path:
+        """Return where a round lies: rollouts, training, model, evaluation; 0 is the first one."""
+        return self.first.folder.out if number == 0 else self.out / f"round-{number}"
+
+    def model(self, number: int) -> Path:
+        """Return the model that a round ends with."""
+        return TrainingFolder(self.round_folder(number)).model
+
+    def rollouts(self, number: int) -> Path:
+        """Return the run in which the model of the round before acts on its training targets."""
+        return self.round_folder(number) / "rollouts"
+
+    def evaluation_of(self, number: int) -> EvaluationConfig:
+        """Return how a round's model is evaluated, on what it has not seen."""
+        out = (self.out / "round-0" if number == 0 else self.round_folder(number)) / "evaluation"
+        return self._asked(model=self.model(number), out=out)
+
+    def rollout_config(self, number: int) -> RunConfig:
+        """Return the run of a round's rollouts: the first trajectories' with the model clicking."""
+        data = self.first.config
+        asked = self._asked(model=self.model(number - 1), out=self.rollouts(number)).run
+        limits = replace(data.limits, stop_on_no_gain=False, score_last=asked.limits.score_last)
+        return replace(
+            data,
+            policy=asked.policy,
+            images_at_once=asked.images_at_once,
+            unit_size=asked.unit_size,
+            runner=asked.runner,
+            limits=limits,
+            limit=data.limit if self.rollout_limit is None else self.rollout_limit,
+            out=asked.out,
+            overwrite=False,
+        )
+
+    def _asked(self, *, model: Path, out: Path) -> EvaluationConfig:
+        argv = [*self.evaluation, f"--model={model}", f"--out={out}"]
+        return evaluation_config(parse_flags("evaluate.yaml", argv), rest=[], own_flags=[])
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `hlmat star-plus`: those of `hlmat train`, and a few more."""
+    training.add_arguments(parser)
+    rounds = parser.add_argument_group("rounds")
+    rounds.add_argument("--rounds", metavar="N", default="1", help="of improvement (1)")
+    rounds.add_argument(
+        "--first",
+        metavar="DIR",
+        help="the training that is improved on, made if it is not there (out/RECIPE)",
+    )
+    rounds.add_argument(
+        "--rollout-limit", metavar="N", help="roll out only the first N training targets (all)"
+    )
+    rounds.add_argument(
+        "--evaluation-split",
+        metavar="S",
+        help="of the data set given with --dataset; without that, what the recipe evaluates on",
+    )
+    rounds.add_argument(
+        "--evaluation-limit", metavar="N", help="evaluate only on the first N targets (all)"
+    )
+
+
+def read_star_plus(arguments: argparse.Namespace) -> StarPlusJob:
+    """Validate the arguments of `hlmat star-plus`, before anything is made.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    check = Check()
+    rounds = check.integer("--rounds", arguments.rounds, at_least=1)
+    rollout_limit = check.integer("--rollout-limit", arguments.rollout_limit, at_least=1)
+    for flag, given in (
+        ("--also", arguments.also),
+        ("--trajectories", arguments.trajectories),
+        ("--overwrite", arguments.overwrite),
+    ):
+        if given:
+            check.note(f"{flag} goes with hlmat train; hlmat star-plus sets it by itself")
+    if arguments.dataset and not arguments.evaluation_split:
+        check.note(
+            "--evaluation-split is missing: say on which split of --dataset "
+            f"{arguments.dataset} each round is evaluated"
+        )
+    check.done()
+    own = copy.copy(arguments)
+    own.out = arguments.first
+    first = read_job(own)
+    job = StarPlusJob(
+        first=first,
+        arguments=own,
+        out=Path(arguments.out or f"out/{first.recipe.name}-star-plus").absolute(),
+        rounds=rounds or 1,
+        rollout_limit=rollout_limit,
+        evaluation=tuple(_evaluation_flags(arguments)),
+        quiet=first.quiet,
+    )
+    job.evaluation_of(0)
+    return job
+
+
+def improve(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Do all rounds, or what is left of them; return what each came to.
+
+    The folder of a round holds `rollouts`, the training with its `model`, and `evaluation`;
+    `rounds.json` says what each was made from and how it does. What is done is kept: the same
+    call goes on where it was cut off, also within a round.
+
+    Raises:
+        ConfigError: with every problem of recipe and command line.
+        DataError: the data set cannot be read.
+        OutputError: the output cannot be written, or holds another training.
+        IncompleteError: rollouts or training failed; the same call goes on.
+    """
+    job = read_star_plus(arguments)
+    training.train(job.arguments)
+    records = [_finish_round(job, 0)]
+    report: dict[str, Any] = {}
+    for number in range(1, job.rounds + 1):
+        make_trajectories(job.rollout_config(number), quiet=job.quiet)
+        training.train(_training_of(job, number))
+        records.append(_finish_round(job, number))
+        report = {"model": str(job.model(number)), "rounds": records}
+        TrainingFolder(job.out).write_json(job.out / ROUNDS, report)
+    return report
+
+
+def format_rounds(report: Mapping[str, Any]) -> str:
+    """Return a table of the rounds, and what the last one learnt from."""
+    rounds = report["rounds"]
+    table = [
+        RESULTS_HEADER,
+        *(results_row(f"round {each['round']}", each["figures"]) for each in rounds),
+    ]
+    learnt = [
+        f"rows of round {rows['round']}, {rows['origin'].replace('_', ' ')}: {rows['rows']}"
+        for rows in rounds[-1]["rows"]
+    ]
+    return "\n".join([*table, "", *learnt, f"model: {report['model']}"])
+
+
+def _evaluation_flags(arguments: argparse.Namespace) -> list[str]:
+    """Return the flags of the recipe's evaluation, those given on the command line last."""
+    given = {name: getattr(arguments, name) for name in (*_SAME_PLACE, "codec", "mask_colour")}
+    given |= {"split": arguments.evaluation_split, "limit": arguments.evaluation_limit}
+    flags = [
+        f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None
+    ]
+    return with_recipe_flags(["evaluate", f"--recipe={arguments.recipe}", *flags])[1:]
+
+
+def _training_of(job: StarPlusJob, number: int) -> argparse.Namespace:
+    """Return the arguments of a round's training: the first one's base, data and settings."""
+    arguments = copy.copy(job.arguments)
+    arguments.out = str(job.round_folder(number))
+    arguments.trajectories = str(job.first.folder.trajectories)
+    arguments.also = [str(job.rollouts(n)) for n in range(1, number + 1)]
+    if job.first.base is not None:
+        arguments.model = str(job.first.folder.base)
+    return arguments
+
+
+def _finish_round(job: StarPlusJob, number: int) -> dict[str, Any]:
+    """Evaluate a round's model; return what the round was made from and how it does."""
+    config = job.evaluation_of(number)
+    figures = evaluate(config, quiet=job.quiet).figures
+    made = job.first if number == 0 else read_job(_training_of(job, number))
+    rows = json.loads((made.folder.data / f"{made.data_name}.json").read_bytes())
+    origins = Counter((row.get("round", 0), row.get("origin", Origin.FIRST_DATA)) for row in rows)
+    return {
+        "round": number,
+        "model": str(made.folder.model),
+        "evaluation": config.run.out,
+        "rows": [
+            {"round": n, "origin": str(origin), "rows": count}
+            for (n, origin), count in sorted(origins.items())
+        ],
+        "figures": figures,
+    }

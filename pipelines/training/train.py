@@ -1,0 +1,251 @@
+"""The job `hlmat train`: trajectories, data set and fine-tuned model, by a recipe."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hlmat.pipelines.exporting.export import export_run
+from hlmat.pipelines.recipes.base_model import find_base_model, with_processor
+from hlmat.pipelines.recipes.recipe import did_you_mean, recipe_names
+from hlmat.pipelines.run.leak_guard import EXPORT_RECORD, TRAINING_RECORD
+from hlmat.pipelines.run.trajectories import make_trajectories
+from hlmat.pipelines.settings.run_options import fingerprint_of
+from hlmat.pipelines.training import build_tiny_vlm as mini_base
+from hlmat.pipelines.training.job import TrainingJob, read_job
+from hlmat.pipelines.training.process import known_settings, run_llama_factory
+from hlmat.transforms.core.errors import ConfigError, IncompleteError, OutputError
+from hlmat.transforms.policies.backends.checkpoint.files import CheckpointFiles
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `hlmat train`."""
+    parser.add_argument(
+        "--recipe", metavar="R", help=f"a recipe's folder, or one of: {', '.join(recipe_names())}"
+    )
+    parser.add_argument("--out", metavar="DIR", help="output folder, local (out/RECIPE)")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="train anew; trajectories and data stay where their flags are the same",
+    )
+    data = parser.add_argument_group("trajectories, instead of the recipe's")
+    data.add_argument("--dataset", metavar="D", help="the data set")
+    data.add_argument("--data-root", metavar="DIR", help="where it lies, path or URL")
+    data.add_argument("--split", metavar="S", help="its split to train on")
+    data.add_argument("--limit", metavar="N", help="only the first N targets")
+    data.add_argument("--checkpoint", metavar="FILE", help="the segmenter's weights")
+    data.add_argument("--device", metavar="DEV", help="the segmenter's: cpu, cuda, cuda:N")
+    data.add_argument("--workers", metavar="N", help="local processes that make trajectories")
+    data.add_argument(
+        "--expressions", metavar="E", help="each, first, or shuffled between targets as a control"
+    )
+    data.add_argument(
+        "--trajectories", metavar="OUT", help="a run shared with other trainings (DIR/trajectories)"
+    )
+    data.add_argument(
+        "--also",
+        metavar="OUT",
+        action="append",
+        default=[],
+        help="rollouts of a model on the same targets, to learn from by StaR+ as well; repeatable",
+    )
+    talk = parser.add_argument_group("conversation, instead of the recipe's")
+    talk.add_argument("--codec", metavar="C", help="how coordinates are written")
+    talk.add_argument("--mask-colour", metavar="C", help="of the mask in the pictures")
+    training = parser.add_argument_group("training, instead of the recipe's")
+    training.add_argument("--model", metavar="PATH", help="the base model, a folder or a hub id")
+    training.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="a setting of LLaMA-Factory's; null leaves it out; repeatable",
+    )
+
+
+def train(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train a model, or do what is left of it; return what there is now.
+
+    Raises:
+        ConfigError: with every problem of recipe and command line; a missing base model.
+        DataError: the data set cannot be read.
+        OutputError: the output cannot be written, or holds another training.
+        IncompleteError: trajectories or training failed; the same call goes on.
+    """
+    job = read_job(arguments)
+    _require_packages(job.settings)
+    model = (
+        None if job.base else find_base_model(job.settings["model_name_or_path"], given=job.model)
+    )
+    with job.folder.locked() as lock:
+        if model is None:
+            model = _built_base(job)
+        description = job.describe(model)
+        if job.overwrite or not job.folder.is_begun(description):
+            _check_settings(job.settings)
+            job.folder.begin(description, overwrite=job.overwrite)
+        data_sha256 = _make_data(job)
+        job.folder.note_data(data_sha256)
+        record = job.folder.finished()
+        if record is not None:
+            return _report(job, record, status="complete already")
+        start = model.model
+        if job.recipe.processor:
+            changed = job.folder.out / "base_with_processor"
+            start = with_processor(start, job.recipe.processor, folder=changed)
+        checkpoint = job.folder.prepare_to_go_on()
+        _write_config(job, model=start, checkpoint=checkpoint)
+        run_llama_factory(
+            job.folder.config,
+            log=job.folder.log,
+            cache=job.folder.cache,
+            lock=lock,
+            show=None if job.quiet else _show,
+        )
+        record = _finish(job, description=description, data_sha256=data_sha256)
+    return _report(job, record, status="resumed" if checkpoint else "trained")
+
+
+def _require_packages(settings: Mapping[str, Any]) -> None:
+    """Refuse at once what would fail for a missing package after the trajectories are made."""
+    needed = {
+        "llamafactory": (True, "it trains the model", "make install-train"),
+        "deepspeed": (
+            bool(settings.get("deepspeed")),
+            "the setting deepspeed asks for it",
+            "pip install deepspeed, or train without it: --set deepspeed=null",
+        ),
+        "bitsandbytes": (
+            settings.get("quantization_bit") is not None,
+            "the setting quantization_bit asks for it",
+            "pip install bitsandbytes, or train without it: --set quantization_bit=null",
+        ),
+    }
+    problems = [
+        f"the package {name} is not installed, and {why}; {cure}"
+        for name, (is_needed, why, cure) in needed.items()
+        if is_needed and importlib.util.find_spec(name) is None
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse settings that LLaMA-Factory does not know, before hours go into trajectories."""
+    known = known_settings()
+    problems = [
+        f"setting {name} is unknown to LLaMA-Factory; {did_you_mean(name, known)}see the recipe's "
+        "train.yaml and --set"
+        for name in settings
+        if name not in known
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _built_base(job: TrainingJob) -> CheckpointFiles:
+    """Build the recipe's own base model unless it is there already."""
+    assert job.base is not None
+    note = (lambda text: None) if job.quiet else mini_base.print_note
+    try:
+        mini_base.make_mini_base(job.base, note=note)
+    except OutputError:
+        if not job.overwrite:
+            raise
+        job.base.overwrite = True
+        mini_base.make_mini_base(job.base, note=note)
+    return find_base_model(str(job.folder.base), given=None)
+
+
+def _make_data(job: TrainingJob) -> str:
+    """Make trajectories and data set unless they are there; return the data set's digest."""
+    make_trajectories(job.config, quiet=job.quiet)
+    folder = job.folder
+    rows = folder.data / f"{job.data_name}.json"
+    if not rows.is_file():
+        arguments = argparse.Namespace(**vars(job.export))
+        arguments.run_folder, arguments.out = str(folder.trajectories), str(folder.data)
+        arguments.format, arguments.data_root = "llama-factory", job.config.reader.data_root
+        export_run(arguments)
+    with open(rows, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def _write_config(job: TrainingJob, *, model: Path, checkpoint: Path | None) -> None:
+    settings = job.resolved(model=model, checkpoint=checkpoint)
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    job.folder.config.write_text(text, encoding="utf-8")
+
+
+def _show(data: bytes) -> None:
+    sys.stderr.write(data.decode("utf-8", errors="replace"))
+    sys.stderr.flush()
+
+
+def _finish(
+    job: TrainingJob, *, description: Mapping[str, Any], data_sha256: str
+) -> dict[str, Any]:
+    """Hold LLaMA-Factory's results against what is wanted of them, and mark the end."""
+    folder = job.folder
+    try:
+        # A resumed training's own mean is of the steps since.
+        state = json.loads((folder.model / "trainer_state.json").read_text(encoding="utf-8"))
+        loss = float([entry["loss"] for entry in state["log_history"] if "loss" in entry][-1])
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise IncompleteError(
+            f"LLaMA-Factory ended well but left no loss in {folder.model}/trainer_state.json "
+            f"({error}); see {folder.log}, log more often with --set logging_steps=1, and name "
+            "another --out"
+        ) from error
+    if not math.isfinite(loss):
+        raise IncompleteError(
+            f"the training diverged: its last loss is {loss}; lower the learning rate with --set "
+            "learning_rate=X and name another --out"
+        )
+    exported = folder.data / EXPORT_RECORD
+    if exported.is_file():
+        shutil.copyfile(exported, folder.model / TRAINING_RECORD)
+    rows = json.loads((folder.data / f"{job.data_name}.json").read_text(encoding="utf-8"))
+    record = {
+        "recipe": job.recipe.name,
+        "steps": state["global_step"],
+        "settings": description,
+        "settings_fingerprint": fingerprint_of(description),
+        "data_sha256": data_sha256,
+        "samples": len(rows),
+        "last_loss": loss,
+    }
+    folder.finish(record)
+    return record
+
+
+def _report(job: TrainingJob, record: Mapping[str, Any], *, status: str) -> dict[str, Any]:
+    folder = job.folder
+    curve = folder.model / "training_loss.png"
+    return {
+        "status": status,
+        "model": _shown(folder.model),
+        "samples": record["samples"],
+        "last loss": round(record["last_loss"], 4),
+        "settings": _shown(folder.config),
+        "log": _shown(folder.log),
+        **({"loss curve": _shown(curve)} if curve.is_file() else {}),
+    }
+
+
+def _shown(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

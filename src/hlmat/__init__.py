@@ -1,0 +1,1 @@
+"""A data engine for human-like mask annotation (HLMAT)."""

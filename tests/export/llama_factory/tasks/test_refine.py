@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from hlmat.export.llama_factory.options import FOREIGN_MASKS
+from hlmat.export.llama_factory.samples import Case, Sample, cases_of
+from hlmat.export.llama_factory.tasks import refine
+from hlmat.transforms.core.protocols import Mask
+from hlmat.transforms.core.records import Target, Trajectory
+from hlmat.transforms.masks.rle import decode_rle, encode_mask, mask_iou
+from hlmat.transforms.oracle.click import oracle_click
+from hlmat.transforms.prompting.actions import parse_action
+from trajectory_cases import TRUTH, make_trajectory, thousandths
+
+
+def round_mask(x: int) -> Mask:
+    rows, columns = np.ogrid[:100, :200]
+    return ((columns - x) / 40) ** 2 + ((rows - 50) / 30) ** 2 <= 1
+
+
+ROUND = make_trajectory("round", truth=round_mask(80))
+OTHER = make_trajectory("other", truth=round_mask(130))
+
+
+def refined(case: Case, **options: object) -> dict[str, Sample]:
+    samples = list(refine.samples(case, thousandths(**options)))
+    assert [s.kind for s in samples] == [s.columns["mask"] for s in samples]
+    return {s.columns["mask"]: s for s in samples}
+
+
+def shown_mask(sample: Sample) -> Mask:
+    mask = sample.turns[0].shown.mask
+    assert mask is not None
+    return decode_rle(mask)
+
+
+def test_each_foreign_mask_is_mended_by_the_oracles_click() -> None:
+    samples = refined(Case(ROUND, neighbours=(OTHER,)))
+    assert list(samples) == list(FOREIGN_MASKS)
+    truth = decode_rle(ROUND.target.truth)
+    options = thousandths()
+    for sample in samples.values():
+        (turn,) = sample.turns
+        mask = shown_mask(sample)
+        click = oracle_click(mask, truth)
+        assert click is not None
+        assert turn.answer == options.dialogue.answer(click, size_hw=(100, 200))
+        assert sample.columns["iou"] == mask_iou(mask, truth) < 1
+
+
+def test_the_kinds_are_what_they_are_called() -> None:
+    samples = refined(Case(ROUND, neighbours=(OTHER,)))
+    truth = decode_rle(ROUND.target.truth)
+    assert not (shown_mask(samples["shrunk"]) & ~truth).any()
+    assert not (truth & ~shown_mask(samples["grown"])).any()
+    assert samples["neighbour"].turns[0].shown.mask == OTHER.target.truth
+    assert not (shown_mask(samples["cut"]) & ~truth).any()
+    assert shown_mask(samples["shifted"]).sum() <= truth.sum()
+    for kind in ("shrunk", "grown", "cut", "shifted"):
+        assert 0.2 <= samples[kind].columns["iou"] < 0.95
+
+
+def test_the_score_of_the_mask_stands_before_the_click_if_the_dialogue_has_scores() -> None:
+    samples = refined(Case(ROUND), dialogue={"with_score": True})
+    for sample in samples.values():
+        text = sample.turns[0].answer
+        assert text is not None
+        read = parse_action(text, size_hw=(100, 200), codec=thousandths().dialogue.codec)
+        assert read.predicted_iou == pytest.approx(sample.columns["iou"], abs=0.0005)
+
+
+def test_a_mask_that_would_be_the_truth_is_left_out() -> None:
+    # this truth fills its box, and its neighbour is the same object once more
+    same = make_trajectory("t@1")
+    kinds = refined(Case(make_trajectory("t@0"), neighbours=(same,)))
+    assert "box" not in kinds
+    assert "neighbour" not in kinds
+    assert "grown" in kinds
+
+
+def test_masks_depend_on_seed_and_target_alone() -> None:
+    alone = refined(Case(ROUND))
+    (first, _) = cases_of([ROUND, OTHER])
+    among = refined(first)
+    assert {k: s.turns for k, s in among.items() if k != "neighbour"} == {
+        k: s.turns for k, s in alone.items()
+    }
+    reseeded = dataclasses.replace(ROUND, provenance=dataclasses.replace(ROUND.provenance, seed=1))
+    assert refined(Case(reseeded))["discs"].turns != alone["discs"].turns
+
+
+def test_ignored_pixels_are_no_error_to_mend() -> None:
+    outside = encode_mask(~TRUTH)
+    ref = make_trajectory().target.ref
+    target = Target(ref, encode_mask(TRUTH), ignore=outside)
+    trajectory: Trajectory = dataclasses.replace(make_trajectory(), target=target)
+    samples = refined(Case(trajectory))
+    # whatever is added lies on ignored pixels
+    assert "grown" not in samples
+    for sample in samples.values():
+        assert sample.turns[0].answer is not None
+        assert sample.turns[0].answer.startswith("Positive")

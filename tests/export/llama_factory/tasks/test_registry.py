@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+
+from hlmat.export.llama_factory.tasks.registry import DEFAULT_TASK, TASKS, training_task
+from hlmat.transforms.core.errors import ConfigError
+
+
+def test_tasks_go_by_their_names() -> None:
+    assert list(TASKS) == [
+        "next-click",
+        "prm",
+        "refine",
+        "filter",
+        "preference",
+        "kto",
+        "multi-turn",
+        "star-plus",
+    ]
+    assert all(training_task(name).name == name for name in TASKS)
+    assert DEFAULT_TASK in TASKS
+
+
+def test_an_unknown_task_is_told_with_the_likely_one() -> None:
+    with pytest.raises(ConfigError) as caught:
+        training_task("multiturn")
+    assert str(caught.value) == (
+        "task 'multiturn' is unknown; did you mean multi-turn? choose from next-click, prm, "
+        "refine, filter, preference, kto, multi-turn, star-plus"
+    )

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from hlmat.export.runs.manifest import FileEntry, build_manifest
+from hlmat.export.runs.trajectories import read_rejects, read_trajectories, read_trajectory_rows
+from hlmat.transforms.core.errors import DataError
+from hlmat.transforms.core.records import (
+    Click,
+    Provenance,
+    Reject,
+    RejectReason,
+    Step,
+    StopReason,
+    Target,
+    TargetRef,
+    Trajectory,
+)
+from hlmat.transforms.core.storage import MemoryStorage
+from hlmat.transforms.dataset_io.arrow import split_unit_tables, table_to_parquet_bytes, unit_table
+from hlmat.transforms.dataset_io.layout import OutputLayout
+from hlmat.transforms.masks.rle import encode_mask
+from hlmat.transforms.metrics.click_curves import (
+    ClickProtocol,
+    TrajectoryStatistics,
+    sum_statistics,
+)
+
+REF = TargetRef("t", "d", "val", "a.jpg", "a.jpg", None, 0, ("cup",), "{}", "")
+
+
+def make_trajectory(number: int) -> Trajectory:
+    truth = np.zeros((4, 6), dtype=bool)
+    truth[1:3, 1:4] = True
+    mask = encode_mask(truth)
+    return Trajectory(
+        target=Target(dataclasses.replace(REF, target_id=f"t{number:04d}"), mask),
+        steps=(Step(Click(2, 1, True), mask, 1.0, 1.0),),
+        stop_reason=StopReason.REACHED_IOU,
+        provenance=Provenance("embedded", "", "oracle", 0, "f00"),
+    )
+
+
+TRAJECTORIES = [make_trajectory(i) for i in range(600)]
+REJECTS = [Reject(REF, RejectReason.EMPTY_MASK, "no pixel")]
+
+
+@pytest.fixture
+def storage() -> MemoryStorage:
+    storage = MemoryStorage()
+    layout = OutputLayout("out")
+    tables: dict[str, pa.Table] = {}
+    for shard, part in enumerate((TRAJECTORIES[:500], TRAJECTORIES[500:])):
+        kept, rejected = split_unit_tables(
+            [unit_table([*part, *(REJECTS if shard == 0 else [])], "f00")]
+        )
+        tables[layout.trajectory_name(shard, 2)] = kept
+        tables[layout.reject_name(shard, 2)] = rejected
+    files = {}
+    for name, table in tables.items():
+        data = table_to_parquet_bytes(table)
+        storage.write_bytes(f"out/{name}", data)
+        files[name] = FileEntry.of(data, rows=table.num_rows)
+    storage.write_bytes(layout.manifest, build_manifest(files, {}, {}))
+    return storage
+
+
+def test_a_run_is_read_back_in_its_order(storage: MemoryStorage) -> None:
+    assert list(read_trajectories(storage, "out")) == TRAJECTORIES
+    assert list(read_rejects(storage, "out")) == REJECTS
+
+
+def test_files_that_the_manifest_does_not_list_are_not_read(storage: MemoryStorage) -> None:
+    storage.write_bytes("out/trajectories/stale.parquet", b"old")
+    assert len(list(read_trajectory_rows(storage, "out"))) == len(TRAJECTORIES)
+
+
+def test_statistics_from_files_equal_those_from_trajectories(storage: MemoryStorage) -> None:
+    protocol = ClickProtocol(max_clicks=5, stop_on_no_gain=True)
+    from_files = sum_statistics(
+        (
+            TrajectoryStatistics.from_row(row, protocol)
+            for row in read_trajectory_rows(storage, "out")
+        ),
+        protocol,
+    )
+    direct = sum_statistics(
+        (TrajectoryStatistics.from_trajectory(t, protocol) for t in TRAJECTORIES), protocol
+    )
+    assert from_files == direct
+
+
+def test_a_changed_file_is_refused(storage: MemoryStorage) -> None:
+    name = OutputLayout.trajectory_name(0, 2)
+    storage.write_bytes(f"out/{name}", storage.read_bytes(f"out/{name}") + b" ")
+    with pytest.raises(DataError, match="not the file that the manifest lists"):
+        next(read_trajectories(storage, "out"))
+
+
+def test_a_wrong_row_count_is_refused() -> None:
+    name = OutputLayout.trajectory_name(0, 1)
+    data = table_to_parquet_bytes(split_unit_tables([unit_table(TRAJECTORIES[:2], "f00")])[0])
+    files = {name: FileEntry.of(data, rows=3)}
+    storage = MemoryStorage(
+        {f"out/{name}": data, "out/manifest.json": build_manifest(files, {}, {})}
+    )
+    with pytest.raises(DataError, match="holds 2 rows, the manifest lists 3"):
+        next(read_trajectories(storage, "out"))

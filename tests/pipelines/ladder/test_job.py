@@ -1,0 +1,178 @@
+"""What a ladder trains and evaluates: configurations of the commands that it is made of."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hlmat.pipelines.ladder.job import LadderJob, add_arguments, read_ladder
+from hlmat.pipelines.recipes.recipe import RECIPES
+from hlmat.pipelines.settings.evaluation_options import EvaluationConfig
+from hlmat.pipelines.settings.validation import ArgumentParser
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.policies.backends.checkpoint.generate import CheckpointOptions
+from hlmat.transforms.policies.mllm import ModelPolicyOptions
+from hlmat.transforms.rollout.tree_search import SearchOptions
+
+
+def read(root: Path, *flags: str, recipe: str = "mini_prm") -> LadderJob:
+    parser = ArgumentParser()
+    add_arguments(parser)
+    places = [f"--out={root / 'out'}", f"--first={root / 'first'}", f"--star={root / 'star'}"]
+    arguments = parser.parse_args([f"--recipe={recipe}", *places, *flags])
+    arguments.quiet, arguments.json = True, False
+    return read_ladder(arguments)
+
+
+def policy_of(config: EvaluationConfig) -> ModelPolicyOptions:
+    assert isinstance(config.run.policy, ModelPolicyOptions)
+    return config.run.policy
+
+
+def model_of(config: EvaluationConfig) -> Path:
+    answerer = policy_of(config).answerer
+    assert isinstance(answerer, CheckpointOptions)
+    assert answerer.model == config.model
+    return Path(answerer.model)
+
+
+def evaluations(job: LadderJob, target_set: str) -> dict[str, EvaluationConfig]:
+    return {m.name: config for m, config in job.evaluations(target_set)}
+
+
+def test_every_evaluation_is_on_the_same_held_out_targets(tmp_path: Path) -> None:
+    job = read(tmp_path, "--limit=50")
+    for name, difficulty in (("simple", "simple"), ("thin", "thin")):
+        found = evaluations(job, name)
+        assert set(found) == {
+            *("sft", "star-plus", "stop", "search"),
+            *("initial-box", "initial-jittered-box", "initial-policy-box"),
+            *("codec-thousandths", "colour-red"),
+        }
+        for folder, config in found.items():
+            assert config.run.reader.split == "test"
+            assert config.run.reader.shapes.difficulty == difficulty
+            assert config.run.limit == 50
+            assert config.run.limits.max_clicks == 7
+            assert config.run.out == str(tmp_path / "out" / name / folder)
+
+
+def test_rungs_differ_in_model_stop_rule_and_search(tmp_path: Path) -> None:
+    found = evaluations(read(tmp_path), "thin")
+    first, star = tmp_path / "first" / "model", tmp_path / "star" / "round-1" / "model"
+    assert model_of(found["sft"]) == first
+    assert {model_of(found[name]) for name in ("star-plus", "stop", "search")} == {star}
+    rules = {
+        name: (found[name].step, found[name].run.limits.stop_at_score, found[name].run.search)
+        for name in ("sft", "star-plus", "stop", "search")
+    }
+    assert rules == {
+        "sft": ("last", None, None),
+        "star-plus": ("last", None, None),
+        "stop": ("best-scored", 0.9, None),
+        "search": ("best-scored", 0.9, SearchOptions(candidates=3)),
+    }
+
+
+def test_variants_have_their_own_model_and_are_asked_as_it_was_taught(tmp_path: Path) -> None:
+    job = read(tmp_path, "--set=max_steps=3")
+    found = evaluations(job, "simple")
+    for variant in job.variants():
+        arguments = job.training_of(variant)
+        assert model_of(found[variant.name]) == Path(arguments.out) / "model"
+        assert arguments.trajectories == str(tmp_path / "first" / "trajectories")
+        assert arguments.model == str(tmp_path / "first" / "base")
+        assert arguments.overrides == ["max_steps=3"]
+    by_name = {v.name: job.training_of(v) for v in job.variants()}
+    assert by_name["codec-thousandths"].codec == "thousandths"
+    assert by_name["colour-red"].mask_colour == "red"
+    talk = {name: policy_of(found[name]).conversation.dialogue for name in found}
+    assert (talk["sft"].codec.name, talk["sft"].colour) == ("decimal", "green")
+    thousandths = talk["codec-thousandths"]
+    assert (thousandths.codec.name, thousandths.colour) == ("thousandths", "green")
+    assert (talk["colour-red"].codec.name, talk["colour-red"].colour) == ("decimal", "red")
+
+
+def test_masks_are_filtered_and_mended_by_the_improved_model(tmp_path: Path) -> None:
+    job = read(tmp_path, "--device=cpu", "--limit=9")
+    for command, corrupt in (("filter", (0.0, 1.0)), ("refine", (0.3, 0.9))):
+        config = job.annotation("thin", command, corrupt="-".join(map(str, corrupt)))
+        assert config.is_corrupted
+        run = config.rollouts.run
+        assert run.first_mask is not None
+        assert run.first_mask.corrupted_to == corrupt
+        assert (run.reader.shapes.difficulty, run.limit) == ("thin", 9)
+        assert run.out == str(tmp_path / "out" / "thin" / command)
+        assert model_of(config.rollouts) == tmp_path / "star" / "round-1" / "model"
+
+
+def test_a_base_model_that_is_given_is_that_of_every_training(tmp_path: Path) -> None:
+    job = read(tmp_path, "--model=some/base")
+    assert job.star.first.model == "some/base"
+    assert {job.training_of(v).model for v in job.variants()} == {"some/base"}
+
+
+def test_a_large_recipe_takes_the_same_command(tmp_path: Path) -> None:
+    folder = tmp_path / "large"
+    shutil.copytree(RECIPES / "qwen2_5_vl_7b_lora", folder)
+    with open(folder / "export.yaml", "a") as f:
+        f.write("task: prm,refine\nscore: true\n")
+    (folder / "ladder.yaml").write_text(
+        "sets:\n  val: {split: val}\n  test_b: {split: testB}\n  dis: {dataset: dis5k, "
+        "split: val, data-root: /hq}\ncodecs: [decimal]\nrefine: 0.3-0.9\n"
+    )
+    flags = ("--data-root=/data", "--checkpoint=/sam.pth", "--device=cuda:1", "--workers=2")
+    job = read(tmp_path, *flags, recipe=str(folder))
+    runs = {name: evaluations(job, name)["search"].run for name in job.plan.sets}
+    sources = {n: (r.dataset, r.reader.split, r.reader.data_root) for n, r in runs.items()}
+    assert sources == {
+        "val": ("refcoco", "val", "/data"),
+        "test_b": ("refcoco", "testB", "/data"),
+        "dis": ("dis5k", "val", "/hq"),  # its own place wins
+    }
+    assert all(run.segmenter.name == "sam" for run in runs.values())
+    assert all(run.segmenter.checkpoint == "/sam.pth" for run in runs.values())
+    assert all(run.segmenter.device == "cuda:1" for run in runs.values())
+    assert job.star.first.config.reader.data_root == "/data"
+    refine = job.annotation("val", "refine", corrupt="0.3-0.9").rollouts.run
+    assert refine.segmenter.checkpoint == "/sam.pth"
+    job.annotation("val", "filter", corrupt="0.0-1.0")  # has no flag for the segmenter's weights
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (("--limit=0",), "--limit 0: must be at least 1"),
+        (("--out=gs://bucket/x",), "--out gs://bucket/x: training writes to the local disk"),
+        (("--set=nothing",), "--set 'nothing': expected KEY=VALUE"),
+        (("--set=output_dir=x",), "output_dir is filled in by hlmat train"),
+    ],
+)
+def test_what_is_wrong_with_the_command_is_told(
+    tmp_path: Path, flags: tuple[str, ...], problem: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, *flags)
+    assert any(problem in told for told in caught.value.problems), caught.value.problems
+
+
+def test_what_is_wrong_with_a_set_is_told_once(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(RECIPES / "mini_prm", folder)
+    (folder / "ladder.yaml").write_text(
+        "sets:\n  a: {shapes-difficulty: hard}\n  b: {split: tset}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, recipe=str(folder))
+    a, b = caught.value.problems
+    assert a.startswith("ladder.yaml: sets: a: ")
+    assert "hard" in a
+    assert b.startswith("ladder.yaml: sets: b: ")
+    assert "tset" in b
+
+
+def test_a_recipe_is_needed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--recipe is missing"):
+        read(tmp_path, recipe="")

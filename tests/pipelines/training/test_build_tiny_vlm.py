@@ -1,0 +1,58 @@
+"""The job that builds the small base model: once, the same again, and refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hlmat.pipelines.cli.main import EXIT_CONFIG, EXIT_OK, EXIT_OUTPUT, main
+
+SMALL = [
+    *("--picture", "64", "--patch", "16", "--vision-width", "16", "--vision-depth", "1"),
+    *("--width", "32", "--depth", "1", "--heads", "2", "--steps", "2", "--batch", "2"),
+    *("--shapes-images", "4", "--shapes-objects", "1-2"),
+]
+
+
+def build(out: Path, *flags: str) -> int:
+    return main(["mini-base", *SMALL, "--out", str(out), *flags])
+
+
+def test_a_model_is_built_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "base"
+    assert build(out) == EXIT_OK
+    assert "step 2/2  right on held-out pictures: colour" in capsys.readouterr().err
+    record = json.loads((out / "mini_base.json").read_text())
+    assert record["settings"]["pretraining"]["steps"] == 2
+    assert len(record["held_out_accuracy"]) == 7
+    made = (out / "model.safetensors").stat().st_mtime_ns
+    assert build(out, "-q") == EXIT_OK
+    assert (out / "model.safetensors").stat().st_mtime_ns == made
+    assert build(out, "--seed", "3", "--json") == EXIT_OUTPUT
+    told = capsys.readouterr().err
+    assert "holds a model made with other settings" in told
+    assert "pretraining seed: it was 0, now 3" in told
+    assert build(out, "--seed", "3", "-q", "--overwrite") == EXIT_OK
+    assert [p.name for p in tmp_path.iterdir()] == ["base"]
+
+
+def test_another_folder_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.txt").write_text("")
+    assert build(tmp_path, "--overwrite") == EXIT_OUTPUT
+    assert "is not a model that hlmat mini-base made" in capsys.readouterr().err
+    assert (tmp_path / "mine.txt").exists()
+
+
+def test_wrong_flags_are_all_told(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--steps", "x", "--learning-rate", "7", "--shapes-objects", "many"]
+    assert main(["mini-base", *flags]) == EXIT_CONFIG
+    told = capsys.readouterr().err
+    for part in (
+        "--steps 'x'",
+        "learning_rate is 7",
+        "--shapes-objects 'many'",
+        "--out is missing",
+    ):
+        assert part in told

@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hlmat.transforms.core.errors import DataError
+from hlmat.transforms.core.records import (
+    Box,
+    Click,
+    Provenance,
+    Reject,
+    RejectReason,
+    Rle,
+    Step,
+    StopReason,
+    Target,
+    TargetRef,
+    Trajectory,
+)
+from hlmat.transforms.dataset_io.arrow import (
+    parquet_bytes_to_table,
+    reject_to_row,
+    row_to_reject,
+    row_to_target_ref,
+    row_to_trajectory,
+    split_unit_tables,
+    table_to_parquet_bytes,
+    target_ref_to_row,
+    trajectory_table,
+    trajectory_to_row,
+    unit_table,
+)
+from hlmat.transforms.dataset_io.schemas import (
+    REJECT_SCHEMA,
+    TRAJECTORY_SCHEMA,
+    UNIT_SCHEMA,
+    VERSION_KEY,
+    schema_to_markdown,
+)
+from hlmat.transforms.masks.rle import encode_mask
+
+SIZE_HW = (3, 5)
+
+texts = st.text(st.characters(codec="utf-8"), max_size=12)
+integers32 = st.integers(-(2**31), 2**31 - 1)
+integers64 = st.integers(-(2**63), 2**63 - 1)
+scores = st.floats(allow_nan=False)
+
+refs = st.builds(
+    TargetRef,
+    target_id=texts,
+    dataset=texts,
+    split=texts,
+    image_path=texts,
+    image_name=texts,
+    image_id=st.none() | integers64,
+    object_id=integers32,
+    expressions=st.lists(texts, min_size=1, max_size=3).map(tuple),
+    truth_ref=texts,
+    licence=texts,
+)
+masks = st.integers(0, 2**15 - 1).map(
+    lambda bits: encode_mask(np.array([bits >> i & 1 for i in range(15)], bool).reshape(SIZE_HW))
+)
+clicks = st.builds(Click, x=integers32, y=integers32, is_positive=st.booleans())
+boxes = st.tuples(*[st.lists(integers32, min_size=2, max_size=2, unique=True)] * 2).map(
+    lambda sides: Box(min(sides[0]), min(sides[1]), max(sides[0]), max(sides[1]))
+)
+steps = st.builds(
+    Step,
+    action=clicks | boxes,
+    mask=masks,
+    iou=scores,
+    gain=scores,
+    score=st.none() | scores,
+    is_initial=st.booleans(),
+)
+trajectories = st.builds(
+    Trajectory,
+    target=st.builds(Target, ref=refs, truth=masks, ignore=st.none() | masks),
+    steps=st.lists(steps, max_size=3).map(tuple),
+    stop_reason=st.sampled_from(StopReason),
+    provenance=st.builds(
+        Provenance,
+        segmenter=texts,
+        weights_sha256=texts,
+        policy=texts,
+        seed=integers64,
+        config_fingerprint=texts,
+    ),
+    stop_detail=st.none() | texts,
+    initial_mask=st.none() | masks,
+    initial_iou=scores,
+)
+rejects = st.builds(Reject, ref=refs, reason=st.sampled_from(RejectReason), message=texts)
+
+
+def make_trajectory(target_id: str = "t1") -> Trajectory:
+    truth = np.zeros(SIZE_HW, dtype=bool)
+    truth[1, 1:4] = True
+    ref = TargetRef(
+        target_id=target_id,
+        dataset="refcoco",
+        split="val",
+        image_path="a/b.jpg",
+        image_name="7",
+        image_id=7,
+        object_id=0,
+        expressions=("left cup", "cup"),
+        truth_ref="{}",
+        licence="CC BY 4.0",
+    )
+    rle = encode_mask(truth)
+    return Trajectory(
+        target=Target(ref=ref, truth=rle),
+        steps=(
+            Step(Box(1, 1, 4, 2), rle, iou=0.5, gain=0.5, is_initial=True),
+            Step(Click(2, 1, True), rle, iou=1.0, gain=0.5, score=0.9),
+        ),
+        stop_reason=StopReason.REACHED_IOU,
+        provenance=Provenance("embedded", "", "oracle", 0, "f00"),
+    )
+
+
+@given(trajectories)
+def test_trajectory_survives_row_and_parquet(trajectory: Trajectory) -> None:
+    assert row_to_trajectory(trajectory_to_row(trajectory)) == trajectory
+    data = table_to_parquet_bytes(trajectory_table([trajectory]))
+    table = parquet_bytes_to_table(data, schema=TRAJECTORY_SCHEMA, name="a.parquet")
+    assert [row_to_trajectory(row) for row in table.to_pylist()] == [trajectory]
+
+
+@given(rejects, texts)
+def test_reject_survives_its_row(reject: Reject, fingerprint: str) -> None:
+    row = reject_to_row(reject, fingerprint=fingerprint)
+    assert row_to_reject(row) == reject
+    assert row["config_fingerprint"] == fingerprint
+
+
+@given(refs)
+def test_target_ref_survives_its_row(ref: TargetRef) -> None:
+    assert row_to_target_ref(target_ref_to_row(ref)) == ref
+
+
+@given(st.lists(st.lists(trajectories | rejects, max_size=4), max_size=3))
+def test_units_split_into_trajectories_and_rejects_in_order(
+    units: list[list[Trajectory | Reject]],
+) -> None:
+    tables = [
+        parquet_bytes_to_table(
+            table_to_parquet_bytes(unit_table(unit, "f00")), schema=UNIT_SCHEMA, name="u"
+        )
+        for unit in units
+    ]
+    kept, rejected = split_unit_tables(tables)
+    items = [item for unit in units for item in unit]
+    assert kept.schema.equals(TRAJECTORY_SCHEMA, check_metadata=True)
+    assert rejected.schema.equals(REJECT_SCHEMA, check_metadata=True)
+    assert [row_to_trajectory(row) for row in kept.to_pylist()] == [
+        item for item in items if isinstance(item, Trajectory)
+    ]
+    assert [row_to_reject(row) for row in rejected.to_pylist()] == [
+        item for item in items if isinstance(item, Reject)
+    ]
+    assert [i for t in tables for i in t["target_id"].to_pylist()] == [
+        item.ref.target_id if isinstance(item, Reject) else item.target.ref.target_id
+        for item in items
+    ]
+
+
+def test_split_without_units_gives_empty_tables() -> None:
+    kept, rejected = split_unit_tables([])
+    assert (kept.num_rows, rejected.num_rows) == (0, 0)
+    assert kept.schema == TRAJECTORY_SCHEMA
+
+
+def test_equal_rows_give_equal_bytes_however_they_are_chunked() -> None:
+    parts = [trajectory_table([make_trajectory(str(i))]) for i in range(5)]
+    chunked = pa.concat_tables(parts)
+    whole = trajectory_table([make_trajectory(str(i)) for i in range(5)])
+    assert table_to_parquet_bytes(chunked) == table_to_parquet_bytes(whole)
+
+
+def test_a_name_that_is_no_unicode_is_written_escaped() -> None:
+    ref = dataclasses.replace(make_trajectory().target.ref, image_path="caf\udce9.jpg")
+    reject = Reject(ref, RejectReason.MISSING_MASK, "no mask beside caf\udce9.jpg")
+    _, rejected = split_unit_tables([unit_table([reject], "f00")])
+    row = rejected.to_pylist()[0]
+    assert row["image_path"] == "caf\\udce9.jpg"
+    assert row["message"] == "no mask beside caf\\udce9.jpg"
+
+
+def test_a_mask_of_another_size_is_refused() -> None:
+    trajectory = make_trajectory()
+    step = dataclasses.replace(trajectory.steps[0], mask=Rle("0", (9, 9)))
+    with pytest.raises(ValueError, match=r"'t1' is \(3, 5\).*one of its masks is \(9, 9\)"):
+        trajectory_to_row(dataclasses.replace(trajectory, steps=(step,)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"stop_reason": "bored"}, "'t1' is not a trajectory.*'bored'"),
+        ({"steps": [{"kind": "lasso"}]}, "'lasso' is not a kind of step"),
+        ({"expressions": None}, "'t1' is not a trajectory"),
+    ],
+)
+def test_a_row_with_an_impossible_value_is_named(change: dict, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        row_to_trajectory({**trajectory_to_row(make_trajectory()), **change})
+
+
+def test_an_unknown_reject_reason_is_named() -> None:
+    row = reject_to_row(
+        Reject(make_trajectory().target.ref, RejectReason.CROWD, ""), fingerprint="f00"
+    )
+    with pytest.raises(DataError, match=r"'t1' is not a reject.*'dull'"):
+        row_to_reject({**row, "reason": "dull"})
+
+
+def test_a_file_that_is_not_parquet_is_named() -> None:
+    with pytest.raises(DataError, match=r"x\.parquet: cannot be read as Parquet"):
+        parquet_bytes_to_table(b"PAR1 nonsense", schema=TRAJECTORY_SCHEMA, name="x.parquet")
+
+
+def test_a_truncated_file_is_named() -> None:
+    data = table_to_parquet_bytes(trajectory_table([make_trajectory()]))
+    with pytest.raises(DataError, match=r"x\.parquet: cannot be read as Parquet"):
+        parquet_bytes_to_table(data[: len(data) // 2], schema=TRAJECTORY_SCHEMA, name="x.parquet")
+
+
+def test_another_schema_version_is_named_with_the_expected_one() -> None:
+    table = trajectory_table([make_trajectory()]).replace_schema_metadata({VERSION_KEY: b"99"})
+    with pytest.raises(DataError, match=r"x\.parquet: schema version 99, expected 4; read it"):
+        parquet_bytes_to_table(
+            table_to_parquet_bytes(table), schema=TRAJECTORY_SCHEMA, name="x.parquet"
+        )
+
+
+def test_a_file_without_version_is_named() -> None:
+    data = table_to_parquet_bytes(pa.table({"a": [1]}))
+    with pytest.raises(DataError, match=r"x\.parquet: schema version none, expected 4"):
+        parquet_bytes_to_table(data, schema=TRAJECTORY_SCHEMA, name="x.parquet")
+
+
+def test_missing_columns_are_named() -> None:
+    table = trajectory_table([make_trajectory()]).drop_columns(["seed", "policy"])
+    with pytest.raises(DataError, match=r"x\.parquet: column\(s\) policy, seed missing; found"):
+        parquet_bytes_to_table(
+            table_to_parquet_bytes(table), schema=TRAJECTORY_SCHEMA, name="x.parquet"
+        )
+
+
+def test_a_column_of_another_type_is_named() -> None:
+    table = trajectory_table([make_trajectory()])
+    index = table.schema.get_field_index("seed")
+    table = table.set_column(index, "seed", pa.array(["0"]))
+    with pytest.raises(DataError, match="seed is string, expected int64"):
+        parquet_bytes_to_table(
+            table_to_parquet_bytes(table), schema=TRAJECTORY_SCHEMA, name="x.parquet"
+        )
+
+
+def test_an_unknown_column_is_named() -> None:
+    table = trajectory_table([make_trajectory()]).append_column("mood", pa.array(["good"]))
+    with pytest.raises(DataError, match="mood is unknown"):
+        parquet_bytes_to_table(
+            table_to_parquet_bytes(table), schema=TRAJECTORY_SCHEMA, name="x.parquet"
+        )
+
+
+def test_every_column_is_described_in_markdown() -> None:
+    lines = schema_to_markdown(TRAJECTORY_SCHEMA).splitlines()
+    assert lines[:2] == ["| column | type | meaning |", "|---|---|---|"]
+    assert any(line.startswith("| `steps[].mask_rle` | string | the mask after") for line in lines)
+    assert "| `expressions` | list of string | texts that name the object |" in lines
+    assert all(line.count("|") == 4 for line in lines)
+
+
+@pytest.fixture
+def parquet_path(tmp_path: Path) -> Path:
+    path = tmp_path / "part-00000.parquet"
+    path.write_bytes(
+        table_to_parquet_bytes(trajectory_table([make_trajectory("t1"), make_trajectory("t2")]))
+    )
+    return path
+
+
+def test_pandas_opens_it(parquet_path: Path) -> None:
+    frame = pd.read_parquet(parquet_path)
+    assert frame["target_id"].tolist() == ["t1", "t2"]
+    assert frame["steps"].tolist()[0][1]["x"] == 2
+
+
+def test_duckdb_queries_the_steps(parquet_path: Path) -> None:
+    rows = (
+        duckdb.connect()
+        .execute(
+            f"SELECT target_id, s.x, s.y, s.iou FROM (SELECT target_id, unnest(steps) AS s "
+            f"FROM '{parquet_path}') WHERE s.kind = 'click' ORDER BY target_id"
+        )
+        .fetchall()
+    )
+    assert rows == [("t1", 2, 1, 1.0), ("t2", 2, 1, 1.0)]
+
+
+def test_hugging_face_datasets_opens_it(
+    parquet_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    loaded = datasets.load_dataset(
+        "parquet", data_files=str(parquet_path), split="train", cache_dir=str(tmp_path / "cache")
+    )
+    assert [row_to_trajectory(row) for row in loaded] == [
+        make_trajectory("t1"),
+        make_trajectory("t2"),
+    ]

@@ -1,0 +1,101 @@
+"""Units: images stay whole, ids are stable, JSON is exact, shards cover everything once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hlmat.transforms.core.errors import DataError
+from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
+from hlmat.transforms.dataset_io.work_units import (
+    DatasetShard,
+    WorkItem,
+    plan_units,
+    ref_of,
+    select_items,
+    unit_from_json,
+    unit_to_json,
+)
+
+
+def make_ref(image: str, object_id: int, text: str = "a cat") -> TargetRef:
+    return TargetRef(
+        f"{image}#{object_id}", "d", "s", image, image, None, object_id, (text,), "{}", "none"
+    )
+
+
+@st.composite
+def item_lists(draw: st.DrawFn) -> list[WorkItem]:
+    """Items of up to 8 images, the targets of an image together."""
+    items: list[WorkItem] = []
+    for image in range(draw(st.integers(1, 8))):
+        for object_id in range(draw(st.integers(1, 5))):
+            ref = make_ref(f"ü{image}.jpg", object_id, draw(st.text(st.characters(), max_size=5)))
+            is_reject = draw(st.booleans())
+            items.append(Reject(ref, RejectReason.EMPTY_MASK, "why") if is_reject else ref)
+    return items
+
+
+@given(item_lists(), st.integers(1, 7))
+def test_units_keep_order_and_images_whole(items: list[WorkItem], unit_size: int):
+    units = list(plan_units(items, unit_size=unit_size, fingerprint="f"))
+    assert [item for unit in units for item in unit.items] == items
+    assert [unit.index for unit in units] == list(range(len(units)))
+    images = [{ref_of(item).image_path for item in unit.items} for unit in units]
+    assert sum(len(names) for names in images) == len(set().union(*images))
+    assert all(len(unit.items) >= unit_size for unit in units[:-1])
+
+
+@given(item_lists())
+def test_json_round_trip(items: list[WorkItem]):
+    for unit in plan_units(items, unit_size=3, fingerprint="f"):
+        line = unit_to_json(unit)
+        assert len(line.splitlines()) == 1
+        assert unit_from_json(line) == unit
+
+
+def test_ids_depend_on_fingerprint_and_content():
+    def ids(items: Sequence[WorkItem], fingerprint: str) -> list[str]:
+        return [u.unit_id for u in plan_units(items, unit_size=1, fingerprint=fingerprint)]
+
+    items = [make_ref("a", 0), make_ref("b", 0)]
+    assert ids(items, "f") == ids(items, "f")
+    assert set(ids(items, "f")).isdisjoint(ids(items, "g"))
+    changed = [make_ref("a", 0, "a dog"), make_ref("b", 0)]
+    assert ids(items, "f")[0] != ids(changed, "f")[0]
+    assert ids(items, "f")[1] == ids(changed, "f")[1]
+
+
+def test_a_name_that_is_no_valid_unicode_has_a_shard():
+    ref = make_ref("caf\udce9.jpg", 0)
+    assert [DatasetShard(i, 2).holds(ref) for i in (1, 2)].count(True) == 1
+    unit = next(plan_units([ref], unit_size=1, fingerprint="f"))
+    assert unit_from_json(unit_to_json(unit)) == unit
+
+
+@given(item_lists(), st.integers(1, 4))
+def test_shards_cover_everything_once(items: list[WorkItem], count: int):
+    parts = [list(select_items(items, shard=DatasetShard(i, count))) for i in range(1, count + 1)]
+    assert sorted((item for part in parts for item in part), key=items.index) == items
+
+
+def test_the_limit_is_taken_within_the_shard():
+    items = [make_ref(str(i), 0) for i in range(20)]
+    shard = DatasetShard(1, 2)
+    whole = list(select_items(items, shard=shard))
+    assert list(select_items(items, shard=shard, limit=3)) == whole[:3]
+
+
+@pytest.mark.parametrize(("index", "count"), [(0, 2), (3, 2), (-1, 1)])
+def test_a_shard_outside_its_count_is_refused(index: int, count: int):
+    with pytest.raises(ValueError, match=f"got {index}/{count}"):
+        DatasetShard(index, count)
+
+
+@pytest.mark.parametrize("line", ["", "{}", "[1]", '{"unit_id": "a", "index": 0, "items": [1]}'])
+def test_a_line_that_is_no_unit_is_told(line: str):
+    with pytest.raises(DataError, match="not a work unit"):
+        unit_from_json(line)

@@ -1,0 +1,98 @@
+"""Agreement of scores and IoUs: against scipy, at its ends, and where there is nothing to say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from hlmat.transforms.masks.rle import encode_mask
+from hlmat.transforms.metrics.calibration import ScoredMask, calibration_figures, scored_masks
+from trajectory_cases import HALF, make_trajectory
+
+UNIT = st.floats(0, 1, allow_subnormal=False)
+PAIRS = st.lists(st.tuples(st.integers(0, 5), UNIT, UNIT), min_size=1, max_size=40)
+
+
+def masks(pairs: list[tuple[int, float, float]]) -> list[ScoredMask]:
+    return [ScoredMask(f"t{target}", predicted, iou) for target, predicted, iou in pairs]
+
+
+@given(PAIRS)
+def test_figures_are_those_of_their_definitions(pairs: list[tuple[int, float, float]]):
+    figures = calibration_figures(masks(pairs))
+    predicted, iou = (100 * np.array([p[k] for p in pairs]) for k in (1, 2))
+    assert figures["masks"] == len(pairs)
+    assert figures["MAE"]["value"] == pytest.approx(np.abs(predicted - iou).mean())
+    assert figures["MSE"]["value"] == pytest.approx(((predicted - iou) ** 2).mean())
+    for name in ("MAE", "MSE"):
+        assert figures[name]["low"] <= figures[name]["value"] <= figures[name]["high"]
+    assert sum(b["count"] for b in figures["bins"]) == len(pairs)
+    assert all(0 <= b["predicted"] <= 1 and 0 <= b["iou"] <= 1 for b in figures["bins"])
+
+
+def test_correlations_are_scipys():
+    rng = np.random.default_rng(0)
+    predicted = rng.random(200)
+    iou = np.clip(predicted + rng.normal(0, 0.2, 200), 0, 1)
+    figures = calibration_figures(
+        [ScoredMask(f"t{k // 2}", *pair) for k, pair in enumerate(zip(predicted, iou, strict=True))]
+    )
+    pearson: Any = stats.pearsonr(predicted, iou)
+    spearman: Any = stats.spearmanr(predicted, iou)
+    assert figures["Pearson"]["value"] == pytest.approx(pearson.statistic)
+    assert figures["Spearman"]["value"] == pytest.approx(spearman.statistic)
+    # The bootstrap comes near the interval that the textbook gives for independent pairs.
+    textbook = pearson.confidence_interval()
+    assert figures["Pearson"]["low"] == pytest.approx(textbook.low, abs=0.04)
+    assert figures["Pearson"]["high"] == pytest.approx(textbook.high, abs=0.04)
+
+
+def test_a_perfect_score_has_no_error():
+    figures = calibration_figures(masks([(k, k / 5, k / 5) for k in range(6)]))
+    assert figures["MAE"] == {"value": 0, "low": 0, "high": 0}
+    assert figures["Spearman"]["value"] == pytest.approx(1)
+
+
+def test_scores_that_do_not_vary_have_no_correlation():
+    figures = calibration_figures(masks([(0, 0.5, 0.1), (1, 0.5, 0.9)]))
+    assert (figures["Pearson"], figures["Spearman"]) == (None, None)
+
+
+def test_masks_of_one_target_are_drawn_together():
+    alone = calibration_figures(masks([(k, 0.5, 0.1 * k) for k in range(8)]))["MAE"]
+    together = calibration_figures(masks([(0, 0.5, 0.1 * k) for k in range(8)]))["MAE"]
+    assert together["low"] == together["high"] == pytest.approx(together["value"])
+    assert alone["low"] < alone["value"] < alone["high"]
+
+
+def test_an_initial_mask_is_among_those_that_were_scored():
+    trajectory = make_trajectory()
+    scored = replace(
+        trajectory,
+        steps=tuple(
+            replace(step, predicted_iou=score)
+            for step, score in zip(trajectory.steps, (0.1, 0.2), strict=True)
+        ),
+        last_predicted_iou=0.9,
+    )
+    first, last = (step.iou for step in trajectory.steps)
+    after = [ScoredMask("t/1 #é", 0.2, first), ScoredMask("t/1 #é", 0.9, last)]
+    assert list(scored_masks(scored)) == after
+    begun = replace(scored, initial_mask=encode_mask(HALF), initial_iou=0.5)
+    assert list(scored_masks(begun)) == [ScoredMask("t/1 #é", 0.1, 0.5), *after]
+
+
+def test_differences_too_small_for_a_variance_are_none():
+    figures = calibration_figures(masks([(0, 0.0, 0.0), (1, 1.0, 2.5e-287)]))
+    assert figures["Pearson"] is None
+
+
+def test_there_must_be_masks():
+    with pytest.raises(ValueError, match="at least one scored mask"):
+        calibration_figures([])

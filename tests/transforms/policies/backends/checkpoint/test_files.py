@@ -1,0 +1,202 @@
+"""Where a checkpoint lies, what belongs to it, and what its answers depend on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checkpoint_cases import (
+    answers,
+    cpu_options,
+    cut_off_weights,
+    decoded,
+    edit_json,
+    make_adapter,
+    problems_of,
+    rewrite_tensors,
+)
+from hlmat.transforms.policies.backends.checkpoint.generate import (
+    describe_checkpoint,
+    load_checkpoint_answerer,
+)
+from hlmat.transforms.torch_support.torchvision import ensure_importable
+
+torch = pytest.importorskip("torch")
+
+ensure_importable()
+pytest.importorskip("transformers")
+pytest.importorskip("peft")
+
+
+class TestFinding:
+    def test_a_path_that_is_not_there(self, tmp_path: Path) -> None:
+        problem = problems_of(tmp_path / "nothing")
+        assert f"looked for the folder {tmp_path / 'nothing'}; give" in problem
+        assert "Hugging Face" not in problem
+
+    def test_an_id_that_is_not_there(self, cache: Path, tmp_path: Path) -> None:
+        problem = problems_of("org/name", adapter=str(tmp_path / "lora"))
+        assert f"in the Hugging Face cache {cache}" in problem
+        assert "`hf download org/name --local-dir DIR`" in problem
+        assert str(Path("org/name").absolute()) in problem
+        assert "the adaptor" in problem.splitlines()[1]
+
+    def test_an_id_in_the_cache_is_loaded(self, cache: Path, models: dict[str, Path]) -> None:
+        repository = cache / "models--org--name"
+        shutil.copytree(models["llava"], repository / "snapshots" / "abc")
+        (repository / "refs").mkdir()
+        (repository / "refs" / "main").write_text("abc")
+        assert answers("org/name") == answers(models["llava"])
+
+    def test_a_file(self, models: dict[str, Path]) -> None:
+        assert "is a file" in problems_of(models["llava"] / "model.safetensors")
+
+    @pytest.fixture
+    def cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        from huggingface_hub import constants
+
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        return tmp_path / "cache"
+
+    def test_a_base_is_looked_for_beside_the_adaptor(
+        self, models: dict[str, Path], tmp_path: Path
+    ) -> None:
+        base = shutil.copytree(models["llava"], tmp_path / "base")
+        adapter = make_adapter(base, tmp_path / "lora")
+        edit_json(adapter / "adapter_config.json", base_model_name_or_path="../base")
+        assert answers(adapter) == answers(base, adapter=str(adapter))
+
+    @pytest.mark.parametrize("base", [None, "", "/nowhere/base"])
+    def test_a_base_that_is_not_there(
+        self, models: dict[str, Path], tmp_path: Path, base: str | None
+    ) -> None:
+        adapter = make_adapter(models["llava"], tmp_path / "lora")
+        edit_json(adapter / "adapter_config.json", base_model_name_or_path=base)
+        expected = "/nowhere/base" if base else "does not say which model"
+        assert expected in problems_of(adapter)
+
+    def test_the_adaptor_s_processor_is_used(
+        self, models: dict[str, Path], tmp_path: Path, seen_inputs: list[dict[str, Any]]
+    ) -> None:
+        adapter = make_adapter(models["llava"], tmp_path / "lora")
+        for path in models["llava"].iterdir():
+            if path.name != "config.json" and path.suffix != ".safetensors":
+                shutil.copy(path, adapter)
+        template = adapter / "chat_template.jinja"
+        template.write_text(template.read_text() + "Answer:")
+        answers(adapter)
+        assert decoded(adapter, seen_inputs[0]["input_ids"][0]).endswith("Answer:")
+
+
+class TestAdapterFiles:
+    @pytest.fixture
+    def adapter(self, models: dict[str, Path], tmp_path: Path) -> Path:
+        return make_adapter(models["llava"], tmp_path / "lora")
+
+    def test_tensors_under_other_names(self, adapter: Path) -> None:
+        """peft alone would answer with the base."""
+
+        def rename(tensors: dict[str, Any]) -> None:
+            for name in list(tensors):
+                tensors[name.replace("layers.1", "layers.9")] = tensors.pop(name)
+
+        rewrite_tensors(adapter / "adapter_model.safetensors", rename)
+        found = problems_of(adapter)
+        assert "tensors missing" in found
+        assert "not part of the model" in found
+
+    def test_an_adaptor_of_an_adaptor(self, adapter: Path) -> None:
+        assert "is itself an adaptor" in problems_of(adapter, adapter=str(adapter))
+
+    def test_a_base_that_is_an_adaptor(self, adapter: Path, tmp_path: Path) -> None:
+        outer = Path(shutil.copytree(adapter, tmp_path / "outer"))
+        edit_json(outer / "adapter_config.json", base_model_name_or_path=str(adapter))
+        assert "is itself an adaptor" in problems_of(outer)
+
+    def test_a_full_model_as_adaptor(self, models: dict[str, Path]) -> None:
+        found = problems_of(models["llava"], adapter=str(models["qwen2_vl"]))
+        assert "adapter_config.json is missing" in found
+
+    def test_another_kind(self, adapter: Path) -> None:
+        edit_json(adapter / "adapter_config.json", peft_type="IA3", megatron_config={"a": 1})
+        found = problems_of(adapter)
+        assert "peft_type 'IA3', expected 'LORA'" in found
+        assert "megatron_config" in found
+
+    def test_no_json(self, adapter: Path) -> None:
+        (adapter / "adapter_config.json").write_text("{")
+        assert "adapter_config.json is not JSON" in problems_of(adapter)
+
+    def test_pickles(self, adapter: Path) -> None:
+        (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
+        assert "pickles (adapter_model.bin)" in problems_of(adapter)
+
+    def test_cut_off_weights(self, adapter: Path) -> None:
+        path = adapter / "adapter_model.safetensors"
+        path.write_bytes(path.read_bytes()[:-1])
+        assert "the file is cut off" in problems_of(adapter)
+
+    def test_problems_of_both_are_named_at_once(self, adapter: Path, copied: Path) -> None:
+        cut_off_weights(copied)
+        (adapter / "adapter_model.safetensors").unlink()
+        assert len(problems_of(copied, adapter=str(adapter)).splitlines()) == 2
+
+
+class TestDescription:
+    def test_it_says_what_determines_the_answers(self, models: dict[str, Path]) -> None:
+        options = cpu_options(models["llava"], batch_size=3)
+        description = dict(describe_checkpoint(options))
+        assert len(str(description.pop("checkpoint_sha256"))) == 64
+        assert description == {
+            "model_type": "llava",
+            "has_adapter": False,
+            "dtype": "float32",
+            "max_new_tokens": 12,
+            "temperature": 0.0,
+            "seed": None,
+        }
+        assert load_checkpoint_answerer(options).describe() == describe_checkpoint(options)
+        drawn = describe_checkpoint(cpu_options(models["llava"], temperature=1, seed=5))
+        assert drawn["seed"] == 5
+
+    def test_it_does_not_depend_on_the_place(
+        self, models: dict[str, Path], copied: Path, tmp_path: Path
+    ) -> None:
+        (copied / "README.md").write_text("A model.")
+        assert sha256(copied) == sha256(models["qwen2_vl"])
+        adapter = make_adapter(copied, tmp_path / "lora")
+        moved = str(shutil.copytree(adapter, tmp_path / "moved"))
+        assert sha256(adapter) == sha256(models["qwen2_vl"], adapter=moved)
+        assert sha256(adapter) != sha256(copied)
+
+    @pytest.mark.parametrize(
+        "name",
+        ["config.json", "tokenizer.json", "chat_template.jinja", "generation_config.json"],
+    )
+    def test_it_depends_on_every_file_that_matters(
+        self, copied: Path, models: dict[str, Path], name: str
+    ) -> None:
+        (copied / name).write_text((copied / name).read_text() + " ")
+        assert sha256(copied) != sha256(models["qwen2_vl"])
+
+    def test_it_depends_on_the_weights(
+        self, copied: Path, models: dict[str, Path], tmp_path: Path
+    ) -> None:
+        flip_last_byte(copied / "model.safetensors")
+        assert sha256(copied) != sha256(models["qwen2_vl"])
+        adapter = make_adapter(models["qwen2_vl"], tmp_path / "lora")
+        before = sha256(adapter)
+        flip_last_byte(adapter / "adapter_model.safetensors")
+        assert sha256(adapter) != before
+
+
+def sha256(model: Path, **settings: Any) -> str:
+    return str(describe_checkpoint(cpu_options(model, **settings))["checkpoint_sha256"])
+
+
+def flip_last_byte(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))

@@ -1,0 +1,387 @@
+"""Asking a server: what is sent, what is read, and everything that a server can do wrong."""
+
+from __future__ import annotations
+
+import base64
+import pickle
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from answer_server import Reply, completion, scripted_server
+from hlmat.transforms.core.errors import AnswerError, ConfigError
+from hlmat.transforms.core.protocols import Question
+from hlmat.transforms.policies.backends import openai_server as server_answerer
+from hlmat.transforms.policies.backends.checkpoint.generate import (
+    CheckpointOptions,
+    load_checkpoint_answerer,
+)
+from hlmat.transforms.policies.backends.openai_server import ServerAnswerer, ServerOptions, connect
+from llama_factory_server import llama_factory_server
+from tiny_models import make_tiny_model
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+
+
+def question(name: str = "t") -> Question:
+    return Question(name, 0, IMAGE, f"the {name}<image>")
+
+
+def connected(url: str, **changes: Any) -> ServerAnswerer:
+    return connect(ServerOptions(url, **{"retries": 2, **changes}))
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_answerer, "_FIRST_WAIT_S", 0.001)
+
+
+def test_a_question_goes_out_whole_and_its_picture_exactly() -> None:
+    with scripted_server(completion("Finish")) as server:
+        assert connected(server.url, max_new_tokens=9, seed=4).answer([question("cup")]) == [
+            "Finish"
+        ]
+    (request,) = server.requests
+    assert (request["model"], request["max_tokens"], request["temperature"]) == ("tiny", 9, 0.0)
+    assert request["seed"] == 4
+    text, picture = request["messages"][0]["content"]
+    assert text == {"type": "text", "text": "the cup"}
+    head, _, data = picture["image_url"]["url"].partition(",")
+    assert head == "data:image/png;base64"
+    decoded = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+    assert np.array_equal(np.asarray(decoded)[..., ::-1], IMAGE)
+
+
+@pytest.mark.parametrize("text", ["<image>", "<image>after", "before<image>", "before<image>after"])
+def test_the_picture_stands_where_its_mark_stood(text: str) -> None:
+    with scripted_server() as server:
+        connected(server.url).answer([Question("t", 0, IMAGE, text)])
+    parts = server.requests[0]["messages"][0]["content"]
+    assert "".join(part.get("text", "<image>") for part in parts) == text
+
+
+def test_a_text_of_any_characters_goes_out() -> None:
+    with scripted_server() as server:
+        connected(server.url).answer([question("tasse à café \ud800")])
+    assert server.requests[0]["messages"][0]["content"][0]["text"] == "the tasse à café \ud800"
+
+
+def test_a_picture_can_go_out_as_jpeg() -> None:
+    with scripted_server() as server:
+        answerer = connected(server.url, image_format="jpeg")
+        plain = np.full((16, 16, 3), (200, 100, 0), np.uint8)
+        answerer.answer([Question("t", 0, plain, "<image>")])
+    assert answerer.describe()["image_format"] == "jpeg"
+    url = server.requests[0]["messages"][0]["content"][0]["image_url"]["url"]
+    head, _, data = url.partition(",")
+    assert head == "data:image/jpeg;base64"
+    decoded = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+    assert np.abs(np.asarray(decoded, np.int64)[..., ::-1] - plain).max() <= 3
+
+
+def test_the_fingerprint_has_what_determines_answers_and_not_where_they_come_from() -> None:
+    with scripted_server() as server:
+        described = connected(server.url, temperature=0.5, max_new_tokens=9, seed=4).describe()
+        greedy = connected(server.url, concurrency=3, seed=4).describe()
+    assert described == {
+        "served_model": "tiny",
+        "temperature": 0.5,
+        "max_new_tokens": 9,
+        "seed": 4,
+        "image_format": "png",
+    }
+    assert greedy["seed"] is None
+    assert server.url not in str(greedy)
+
+
+def test_answers_come_in_the_order_of_the_questions() -> None:
+    partners = threading.Barrier(2, timeout=20)
+
+    def echo(request: dict[str, Any], key: str | None) -> Reply:
+        # Nobody is answered alone: requests one after another would wait for ever.
+        partners.wait()
+        text = request["messages"][0]["content"][0]["text"]
+        return Reply(completion(text).body, wait_s=0.02 if "even" in text else 0.0)
+
+    with scripted_server() as server:
+        server.next_reply = echo
+        names = [f"{'even' if k % 2 == 0 else 'odd'} {k}" for k in range(12)]
+        answers = connected(server.url, concurrency=12).answer([question(n) for n in names])
+    assert answers == [f"the {n}" for n in names]
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [(None, ""), ("", ""), ([{"text": "Fin"}, {"text": None}, {"text": "ish"}], "Finish")],
+)
+def test_unusual_contents_are_texts(content: Any, text: str) -> None:
+    with scripted_server(completion(content)) as server:
+        assert connected(server.url).answer([question()]) == [text]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Reply({"error": "busy"}, status=503),
+        Reply({"error": "overloaded"}, status=529),
+        Reply({"error": "slow down"}, status=429, headers={"Retry-After": "0.01"}),
+        Reply(b"<html>proxy</html>"),
+        Reply({"choices": []}),
+        Reply(b"[" * 100_000),
+        Reply(b'{"choices": [', status=0),
+    ],
+    ids=["busy", "overloaded", "too many", "HTML", "no choices", "too deep", "dropped half-way"],
+)
+def test_a_passing_trouble_is_tried_again(bad: Reply) -> None:
+    with scripted_server(bad, bad, completion("Finish")) as server:
+        assert connected(server.url).answer([question()]) == ["Finish"]
+        assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("wanted", ["3600", "Fri, 01 Jan 2100 00:00:00 GMT"])
+def test_a_server_cannot_ask_for_any_wait(wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_answerer, "_LONGEST_WAIT_S", 0.3)
+    bad = Reply({}, status=429, headers={"Retry-After": wanted})
+    with scripted_server(bad, completion("Finish")) as server:
+        answerer = connected(server.url)
+        begun_s = time.monotonic()
+        assert answerer.answer([question()]) == ["Finish"]
+    assert 0.3 <= time.monotonic() - begun_s < 60
+
+
+@pytest.mark.parametrize("wanted", ["0", "-1", "nan", "soon", "Thu, 01 Jan 1970 00:00:00 GMT"])
+def test_a_wait_that_is_none_is_not_waited_for(wanted: str) -> None:
+    bad = Reply({}, status=503, headers={"Retry-After": wanted})
+    with scripted_server(bad, completion("Finish")) as server:
+        assert connected(server.url).answer([question()]) == ["Finish"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        (Reply({"error": "busy"}, status=500), r"in 3 tries; the last time: status 500.*busy"),
+        (Reply(b"<html>proxy</html>"), r"in 3 tries; .*not a chat completion: <html>proxy"),
+        (Reply({"error": "no such model"}, status=404), r"in 1 tries; .*status 404"),
+        (Reply({"error": "who are you"}, status=401), r"in 1 tries; .*status 401"),
+    ],
+)
+def test_a_lasting_trouble_is_told_and_costs_its_tries_once(bad: Reply, told: str) -> None:
+    with scripted_server(bad) as server:
+        answerer = connected(server.url)
+        with pytest.raises(AnswerError, match=told) as caught:
+            answerer.answer([question("cup")])
+        assert "'cup'" in str(caught.value)
+        assert "run the same command again" in str(caught.value)
+        asked = len(server.requests)
+        with pytest.raises(AnswerError, match="'cup'"):
+            answerer.answer([question("pot")])
+        assert len(server.requests) == asked
+
+
+def test_a_fault_in_one_question_leaves_the_others_to_be_asked() -> None:
+    too_long = Reply({"error": "too long"}, status=400)
+    with scripted_server(too_long, completion("Finish")) as server:
+        answerer = connected(server.url)
+        with pytest.raises(AnswerError, match=r"'cup' in 1 tries; .*status 400.*too long"):
+            answerer.answer([question("cup")])
+        assert answerer.answer([question("pot")]) == ["Finish"]
+
+
+def test_no_question_waits_on_when_another_has_failed() -> None:
+    waiting = threading.Event()
+
+    def answer(request: dict[str, Any], key: str | None) -> Reply:
+        if "cup" in str(request):
+            waiting.set()
+            return Reply({}, status=429, headers={"Retry-After": "30"})
+        waiting.wait(20)
+        return Reply({"error": "who are you"}, status=401)
+
+    with scripted_server() as server:
+        server.next_reply = answer
+        begun_s = time.monotonic()
+        with pytest.raises(AnswerError, match=r"'pot' in 1 tries; .*who are you"):
+            connected(server.url).answer([question("cup"), question("pot")])
+        assert time.monotonic() - begun_s < 20
+
+
+def test_a_slow_server_is_not_waited_for_without_end() -> None:
+    with scripted_server(Reply({}, wait_s=0.5)) as server:
+        answerer = connected(server.url, timeout_s=0.05, retries=1)
+        with pytest.raises(AnswerError, match="in 2 tries; the last time: ReadTimeout"):
+            answerer.answer([question()])
+
+
+def test_an_answer_that_trickles_in_is_not_waited_for_without_end() -> None:
+    slow = Reply(completion("Finish" * 20).body, drip_s=0.05)
+    with scripted_server(slow) as server:
+        answerer = connected(server.url, timeout_s=0.4, retries=0)
+        with pytest.raises(AnswerError, match="in 1 tries; the last time: ReadTimeout"):
+            answerer.answer([question()])
+
+
+def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_answerer, "MAX_RESPONSE_BYTES", 1000)
+    with (
+        scripted_server(Reply(b"x" * 5000)) as server,
+        pytest.raises(AnswerError, match="more than 1000 bytes"),
+    ):
+        connected(server.url, retries=0).answer([question()])
+    with (
+        scripted_server(models=Reply(b"x" * 5000)) as server,
+        pytest.raises(ConfigError, match="more than 1000 bytes"),
+    ):
+        connected(server.url)
+
+
+def test_a_server_that_goes_away_half_way_is_told() -> None:
+    with scripted_server(completion("Finish")) as server:
+        answerer = connected(server.url, retries=0)
+        assert answerer.answer([question()]) == ["Finish"]
+    with pytest.raises(AnswerError, match="ConnectError"):
+        answerer.answer([question()])
+
+
+def test_a_server_that_is_down_is_told_before_anything_is_done() -> None:
+    with scripted_server() as server:
+        url = server.url
+    with pytest.raises(ConfigError, match=r"does not answer .*ConnectError.*start the server"):
+        connect(ServerOptions(url))
+
+
+@pytest.mark.parametrize(
+    ("models", "told"),
+    [
+        (Reply(b"<html>"), r"does not answer as an OpenAI-compatible .*<html>.*mend --server"),
+        (Reply(b"[" * 100_000), "does not answer as an OpenAI-compatible server does"),
+        (Reply({"detail": "Not Found"}, status=404), r"status 404.*Not Found.*mend --server"),
+        (Reply({"data": []}), "lists no model"),
+        (Reply({"detail": "no"}, status=401), r"status 401.*no.*with --api-key-variable"),
+        (("a", "b"), r"serves 2 models \(a, b\); choose one with --served-model"),
+    ],
+)
+def test_what_is_no_such_server_is_told(models: Any, told: str) -> None:
+    with scripted_server(models=models) as server, pytest.raises(ConfigError, match=told):
+        connect(ServerOptions(server.url))
+
+
+def test_a_model_is_chosen_by_name() -> None:
+    with scripted_server(models=("a", "b")) as server:
+        answerer = connected(server.url, model="b")
+        assert answerer.describe()["served_model"] == "b"
+        with pytest.raises(ConfigError, match=r"'c': .* serves a, b"):
+            connected(server.url, model="c")
+
+
+def test_the_key_comes_from_the_environment_and_goes_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MY_KEY", "secret")
+    with scripted_server() as server:
+        answerer = connected(server.url, api_key_variable="MY_KEY")
+        answerer.answer([question()])
+    assert server.keys == ["Bearer secret"]
+    assert "secret" not in str(answerer.describe())
+    assert "secret" not in str(pickle.loads(pickle.dumps(ServerOptions("http://x/v1"))))
+
+
+def test_a_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "secret\n")
+    echo = Reply({"error": "secret is no key of mine"}, status=401)
+    with scripted_server(echo) as server:
+        answerer = connected(server.url, api_key_variable="MY_KEY")
+        with pytest.raises(AnswerError, match=r"\*\*\* is no key of mine"):
+            answerer.answer([question()])
+    assert server.keys == ["Bearer secret"]
+    with (
+        scripted_server(models=echo) as server,
+        pytest.raises(ConfigError, match=r"401: .*\*\*\* is no key.*; MY_KEY holds another key"),
+    ):
+        connected(server.url, api_key_variable="MY_KEY")
+    for value in ("sécret", "sec ret", "sec\nret"):
+        monkeypatch.setenv("MY_KEY", value)
+        with pytest.raises(ConfigError, match="MY_KEY: its value cannot be a key") as caught:
+            ServerOptions("http://x/v1", api_key_variable="MY_KEY")
+        assert value not in str(caught.value)
+
+
+def test_a_key_that_another_machine_lacks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "secret")
+    sent = pickle.dumps(ServerOptions("http://x/v1", api_key_variable="MY_KEY"))
+    monkeypatch.delenv("MY_KEY")
+    with pytest.raises(ConfigError, match="MY_KEY: this environment variable is not set"):
+        connect(pickle.loads(sent))
+
+
+def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with scripted_server() as server:
+        assert connected(server.url).answer([question()]) == ["Finish"]
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("ftp://x/v1", "is no web address"),
+        ("http://", "is no web address"),
+        ("http://x:99999/v1", "is no web address"),
+        ("http://[x/v1", "is no web address"),
+        ("http://x/v1?key=1", "goes on after the path"),
+        ("http://me:word@x/v1", "has a user name in it"),
+    ],
+)
+def test_an_address_that_cannot_be_asked_is_told(url: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told) as caught:
+        ServerOptions(url)
+    assert "word@" not in str(caught.value)
+
+
+def test_options_say_everything_that_is_wrong() -> None:
+    with pytest.raises(ConfigError) as caught:
+        ServerOptions(
+            "localhost",
+            concurrency=0,
+            retries=-1,
+            timeout_s=0,
+            temperature=float("nan"),
+            api_key_variable="NONE_X",
+            image_format="gif",  # pyright: ignore[reportArgumentType]
+        )
+    told = str(caught.value)
+    for part in ("'localhost' is no web address", "concurrency is 0", "retries is -1", "NONE_X"):
+        assert part in told
+    for part in ("timeout is 0 s", "temperature is nan", "'gif'; choose of: png, jpeg"):
+        assert part in told
+
+
+def test_a_real_server_answers_as_the_model_in_this_process_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "secret")
+    model = make_tiny_model("qwen3_vl", tmp_path / "model")
+    rng = np.random.default_rng(1)
+    questions = [
+        Question(f"t{k}", 0, rng.integers(0, 256, (64, 96, 3), dtype=np.uint8), f"<image>cup {k}?")
+        for k in range(3)
+    ]
+    here = load_checkpoint_answerer(
+        CheckpointOptions(model, device="cpu", dtype="float32", max_new_tokens=6)
+    ).answer(questions)
+    log = tmp_path / "server.log"
+    with llama_factory_server(model, template="qwen3_vl_nothink", key="secret", log=log) as url:
+        with pytest.raises(ConfigError, match=r"status 401.*--api-key-variable"):
+            connect(ServerOptions(url))
+        answerer = connect(ServerOptions(url, max_new_tokens=6, api_key_variable="MY_KEY"))
+        there = answerer.answer(questions)
+        assert answerer.answer(questions[::-1]) == there[::-1]
+        answerer.close()
+    assert len(set(there)) > 1
+    assert there == here

@@ -1,0 +1,65 @@
+"""What a model is shown: sizes, colours, and what it reads as wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.prompting.coordinates import SmartResize, make_codec, same_size
+from hlmat.transforms.prompting.rendering import ReducedSize, StateView
+
+
+@given(
+    st.integers(1, 3000),
+    st.integers(1, 3000),
+    st.none() | st.integers(1, 3000),
+)
+def test_reduced_size_never_enlarges_nor_passes_the_bound(
+    height: int, width: int, max_side: int | None
+) -> None:
+    size = ReducedSize(max_side, then=same_size)((height, width))
+    assert 1 <= size[0] <= height
+    assert 1 <= size[1] <= width
+    if max_side is not None and max(height, width) > max_side:
+        assert max(size) == max_side
+    else:
+        assert size == (height, width)
+
+
+def test_the_model_s_own_resize_comes_after_ours() -> None:
+    assert ReducedSize(448, then=SmartResize())((1000, 2000)) == (224, 448)
+
+
+def test_the_mask_is_drawn_before_the_picture_is_reduced() -> None:
+    image = np.full((40, 80, 3), 100, np.uint8)
+    mask = np.zeros((40, 80), np.bool_)
+    mask[::2] = True
+    shown = StateView(colour="red", max_side=40).draw(image, mask)
+    assert shown.shape == (20, 40, 3)
+    # Each pixel averages a row under the mask, (178, 50, 50), and one beside it.
+    assert np.abs(shown.astype(int) - [139, 75, 75]).max() <= 1
+
+
+def test_without_a_mask_the_image_is_shown_as_it_is() -> None:
+    image = np.arange(300, dtype=np.uint8).reshape(10, 10, 3)
+    assert StateView().draw(image, None) is image
+
+
+def test_pixels_are_those_of_the_reduced_picture() -> None:
+    codec = StateView(max_side=50).seen_through(make_codec("pixels"))
+    assert codec.render(99, 0, size_hw=(100, 100)) == "(49, 0)"
+    assert make_codec("pixels").render(99, 0, size_hw=(100, 100)) == "(99, 0)"
+
+
+def test_a_view_says_everything_that_is_wrong() -> None:
+    with pytest.raises(ConfigError) as caught:
+        StateView(colour="pink", opacity=2, max_side=0)
+    assert [problem.split(" ")[0] for problem in caught.value.problems] == [
+        "mask",
+        "opacity",
+        "the",
+    ]
+    assert "'pink' is unknown; choose from green, red, blue" in str(caught.value)

@@ -1,0 +1,139 @@
+"""A segmenter at work on several images: batches, and failures in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hlmat.transforms.core.errors import SegmenterError, is_out_of_memory
+from hlmat.transforms.core.protocols import Image, ManyImagesSegmenter, Prediction, Request
+from hlmat.transforms.core.records import Click
+from hlmat.transforms.rollout.segmenter_batching import (
+    SegmenterSession,
+    encode_all,
+)
+
+IMAGES = [np.full((4, 5 + k, 3), k, dtype=np.uint8) for k in range(3)]
+REQUEST = Request(clicks=(Click(1, 1, True),))
+
+
+class ManyImages:
+    """Answers with masks of the image's size; fails for images and clicks that it is told."""
+
+    leaves_cpu_free = False
+
+    def __init__(self, *, bad_images: Sequence[int] = (), bad_x: int = -1) -> None:
+        self.bad_images = bad_images
+        self.bad_x = bad_x
+        self.encoded: list[int] = []
+        self.batches: list[int] = []
+
+    def set_image(self, image: Image) -> None:
+        raise AssertionError("images come in batches here")
+
+    def predict(self, **prompts: Any) -> Prediction:
+        raise AssertionError("requests come in batches here")
+
+    def predict_batch(self, requests: Sequence[Request]) -> list[Prediction]:
+        raise AssertionError("requests come in pairs with their image here")
+
+    def encode_images(self, images: Sequence[Image]) -> list[Any]:
+        numbers = [int(image[0, 0, 0]) for image in images]
+        if set(numbers) & set(self.bad_images):
+            raise MemoryError("too large")
+        self.encoded += numbers
+        return [image.shape[:2] for image in images]
+
+    def predict_many(self, pairs: Sequence[tuple[Any, Request]]) -> list[Prediction]:
+        self.batches.append(len(pairs))
+        if any(request.clicks[-1].x == self.bad_x for _, request in pairs):
+            raise ValueError("bad click")
+        return [Prediction(np.ones(size_hw, dtype=np.bool_), score=0.5) for size_hw, _ in pairs]
+
+
+def shapes(answers: Sequence[Prediction | SegmenterError]) -> list[tuple[int, ...] | str]:
+    return [str(a) if isinstance(a, SegmenterError) else a.mask.shape for a in answers]
+
+
+def test_targets_of_many_images_are_asked_about_at_once():
+    tool = ManyImages()
+    assert isinstance(tool, ManyImagesSegmenter)
+    session = SegmenterSession(tool, IMAGES)
+    questions = [(2, REQUEST), (0, REQUEST), (2, REQUEST)]
+    assert shapes(session.ask(questions)) == [(4, 7), (4, 5), (4, 7)]
+    assert shapes(session.ask([(1, REQUEST)])) == [(4, 6)]
+    assert tool.encoded == [0, 1, 2]
+    assert tool.batches == [3, 1]
+
+
+def test_images_encoded_ahead_are_not_encoded_again():
+    tool = ManyImages()
+    encoded = encode_all(tool, IMAGES)
+    tool.encoded.clear()
+    session = SegmenterSession(tool, IMAGES, encoded=encoded)
+    assert shapes(session.ask([(1, REQUEST)])) == [(4, 6)]
+    assert tool.encoded == []
+
+
+def test_an_image_that_cannot_be_encoded_costs_its_own_targets_alone():
+    tool = ManyImages(bad_images=[1])
+    answers = SegmenterSession(tool, IMAGES).ask([(0, REQUEST), (1, REQUEST), (2, REQUEST)])
+    message = "ManyImages.encode_images: MemoryError: too large"
+    assert shapes(answers) == [(4, 5), message, (4, 7)]
+    failure = answers[1]
+    assert isinstance(failure, SegmenterError)
+    assert is_out_of_memory(failure.__cause__ or failure)
+
+
+def test_no_image_at_all_can_be_encoded():
+    tool = ManyImages(bad_images=[0, 1, 2])
+    answers = SegmenterSession(tool, IMAGES).ask([(0, REQUEST), (1, REQUEST)])
+    assert all(isinstance(answer, SegmenterError) for answer in answers)
+    assert tool.batches == []
+
+
+def test_a_bad_request_costs_itself_alone():
+    bad = Request(clicks=(Click(3, 1, True),))
+    answers = SegmenterSession(ManyImages(bad_x=3), IMAGES).ask(
+        [(0, REQUEST), (0, bad), (1, REQUEST), (2, REQUEST)]
+    )
+    message = "ManyImages failed at click 1: ValueError: bad click"
+    assert shapes(answers) == [(4, 5), message, (4, 6), (4, 7)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda ps: ps[:-1], "predict_many gave 0 answers to 1 requests"),
+        (lambda ps: [Prediction(np.ones((4, 5)))], r"bool array of shape \(4, 5\), got float64"),  # type: ignore[arg-type]
+        (lambda ps: [Prediction(np.ones((5, 4), dtype=np.bool_))], r"got bool \(5, 4\)"),
+        (lambda ps: [None], r"got <class 'NoneType'>"),
+    ],
+)
+def test_answers_are_held_to_the_protocol(
+    change: Any, message: str, monkeypatch: pytest.MonkeyPatch
+):
+    tool = ManyImages()
+    answer = tool.predict_many
+    monkeypatch.setattr(tool, "predict_many", lambda pairs: change(answer(pairs)))
+    failure = SegmenterSession(tool, IMAGES).ask([(0, REQUEST)])[0]
+    assert isinstance(failure, SegmenterError)
+    with pytest.raises(SegmenterError, match=message):
+        raise failure
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"), True),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"), True),
+        (RuntimeError("shapes differ"), False),
+        (ValueError("can't allocate memory"), False),
+    ],
+)
+def test_what_counts_as_out_of_memory(error: Exception, expected: bool):
+    assert is_out_of_memory(error) is expected

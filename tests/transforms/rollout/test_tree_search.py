@@ -1,0 +1,274 @@
+"""Tree search: one candidate is the greedy rollout; of several the model's score chooses."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hlmat.transforms.core.protocols import PolicyAction, Prediction, State
+from hlmat.transforms.core.records import (
+    Answer,
+    Click,
+    Finish,
+    InvalidAction,
+    Provenance,
+    StopReason,
+    Target,
+    TargetRef,
+    Trajectory,
+)
+from hlmat.transforms.masks.rle import encode_mask
+from hlmat.transforms.rollout.loop import Episode, Limits, Picture, roll_out_all
+from hlmat.transforms.rollout.tree_search import SearchOptions, search_all
+
+SIZE = (4, 8)
+TRUTH = np.zeros(SIZE, dtype=np.bool_)
+TRUTH[:, :6] = True
+IMAGE = np.zeros((*SIZE, 3), dtype=np.uint8)
+PROVENANCE = Provenance("columns", "", "scripted", 0, "f")
+LIMITS = Limits(max_clicks=3, target_iou=None, stop_on_no_gain=False)
+
+
+class Columns:
+    """The mask is all columns up to the last click's; a click in column 7 breaks the tool."""
+
+    def set_image(self, image: np.ndarray) -> None:
+        pass
+
+    def predict(self, *, clicks: Sequence[Click], box: Any = None, feedback: Any = None) -> Any:
+        if clicks[-1].x == 7:
+            raise ValueError("column 7")
+        mask = np.zeros(SIZE, dtype=np.bool_)
+        mask[:, : clicks[-1].x + 1] = True
+        return Prediction(mask)
+
+
+def column(x: int, score: float | None = None) -> Answer:
+    return Answer(f"column {x}", Click(x, 0, True), score)
+
+
+class Scripted:
+    """Says what a table says about the columns clicked so far; draws come from another table."""
+
+    name = "scripted"
+
+    def __init__(
+        self,
+        likeliest: dict[tuple[int, ...], Answer],
+        draws: dict[tuple[int, ...], list[Answer]] | None = None,
+    ) -> None:
+        self.likeliest = likeliest
+        self.draws = draws or {}
+
+    def initial_clicks(self, state: State) -> tuple[Click, ...]:
+        return ()
+
+    def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
+        return [self.likeliest[tuple(c.x for c in state.clicks)] for state in states]
+
+    def sample_actions(
+        self, states: Sequence[State], *, count: int, temperature: float
+    ) -> list[list[PolicyAction]]:
+        return [[*self.draws[tuple(c.x for c in state.clicks)][:count]] for state in states]
+
+
+def picture(count: int = 1, *, begins: int = 0) -> Picture:
+    """Targets of one picture; their rollouts begin with the first so many columns."""
+    first = np.zeros(SIZE, dtype=np.bool_)
+    first[:, :begins] = True
+
+    def episode(index: int) -> Episode:
+        ref = TargetRef(f"t{index}", "d", "s", "a.png", "a.png", None, index, ("it",), "", "")
+        return Episode(Target(ref, encode_mask(TRUTH), None), TRUTH, initial_mask=first)
+
+    return Picture(IMAGE, [episode(index) for index in range(count)])
+
+
+def search(policy: Any, *, limits: Limits = LIMITS, **options: Any) -> Trajectory:
+    found = search_all(
+        [picture()],
+        segmenter=Columns(),
+        policy=policy,
+        limits=limits,
+        provenance=PROVENANCE,
+        options=SearchOptions(**options),
+    )[0][0]
+    assert isinstance(found, Trajectory), found
+    return found
+
+
+def clicked(trajectory: Trajectory) -> list[int]:
+    return [step.action.x for step in trajectory.steps if isinstance(step.action, Click)]
+
+
+class Hashed(Scripted):
+    """Says something about every state, decided by a seed: clicks, ends, nonsense, scores."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__({})
+        self.seed = seed
+
+    def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
+        return [self.said(state, draw=0) for state in states]
+
+    def sample_actions(
+        self, states: Sequence[State], *, count: int, temperature: float
+    ) -> list[list[PolicyAction]]:
+        return [[self.said(state, draw=d + 1) for d in range(count)] for state in states]
+
+    def said(self, state: State, *, draw: int) -> PolicyAction:
+        key = f"{self.seed} {draw} {state.target.ref.target_id} {state.clicks}"
+        value = zlib.crc32(key.encode())
+        score = None if value % 5 == 0 else (value >> 8) % 100 / 100
+        if value % 11 == 0:
+            return Answer("stop", Finish(), score)
+        if value % 13 == 0:
+            return Answer("hm", InvalidAction("hm", "no action"), score)
+        return column((value >> 16) % 9, score)
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    score_last=st.booleans(),
+    stop_at_score=st.sampled_from([None, 0.5]),
+    count=st.integers(1, 3),
+    begins=st.integers(0, 8),
+    limits=st.sampled_from([{}, {"max_clicks": 0}, {"max_clicks": 1, "target_iou": 0.5}]),
+)
+def test_one_candidate_is_the_greedy_rollout(
+    seed: int,
+    score_last: bool,
+    stop_at_score: float | None,
+    count: int,
+    begins: int,
+    limits: dict[str, Any],
+):
+    settings: dict[str, Any] = {
+        "segmenter": Columns(),
+        "policy": Hashed(seed),
+        "limits": replace(LIMITS, score_last=score_last, stop_at_score=stop_at_score, **limits),
+        "provenance": PROVENANCE,
+    }
+    pictures = [picture(count, begins=begins), picture(1)]
+    greedy = roll_out_all(pictures, **settings)
+    searched = search_all(pictures, options=SearchOptions(candidates=1), **settings)
+    for a, b in zip(chain(*greedy), chain(*searched), strict=True):
+        assert a == b or str(a) == str(b)
+
+
+@given(seed=st.integers(0, 10_000), candidates=st.integers(2, 4), beam=st.integers(1, 3))
+def test_a_target_s_result_does_not_depend_on_its_company(seed: int, candidates: int, beam: int):
+    settings: dict[str, Any] = {
+        "segmenter": Columns(),
+        "policy": Hashed(seed),
+        "limits": LIMITS,
+        "provenance": PROVENANCE,
+        "options": SearchOptions(candidates=candidates, beam=beam),
+    }
+    alone = search_all([picture(1)], **settings)[0][0]
+    first = search_all([picture(3)], **settings)[0][0]
+    assert first == alone or str(first) == str(alone)
+
+
+def test_the_best_scored_mask_is_gone_on_with():
+    policy = Scripted(
+        {
+            (): column(1),
+            (1,): column(2, 0.2),
+            (4,): column(5, 0.6),
+            (5,): column(0, 0.9),
+            (4, 5): column(0, 0.8),
+            (5, 3): Answer("stop", Finish(), 0.5),
+            (5, 0): Answer("stop", Finish(), 0.1),
+        },
+        {(): [column(4), column(5)], (5,): [column(3), column(3)]},
+    )
+    trajectory = search(policy, candidates=3, limits=replace(LIMITS, max_clicks=2))
+    # All children of the second state are worse than 0.9, but one of them has to be taken.
+    assert clicked(trajectory) == [5, 3]
+    assert [step.predicted_iou for step in trajectory.steps] == [None, None]
+    assert trajectory.last_predicted_iou == 0.5
+    # 1 + 2 draws, 3 masks scored, 2 draws, 2 masks scored; column 3 was drawn twice.
+    assert trajectory.model_calls == 1 + 2 + 3 + 2 + 2
+    assert trajectory.decoder_calls == 3 + 2
+
+
+def test_a_beam_keeps_what_pays_later():
+    said = {
+        (): column(1),
+        (1,): column(2, 0.6),
+        (4,): column(5, 0.5),
+        (1, 2): Answer("stop", Finish(), 0.3),
+        (4, 5): Answer("stop", Finish(), 0.9),
+    }
+    draws = {(): [column(4)], (1,): [column(2)], (4,): [column(5)]}
+    draws |= {(1, 2): [column(2)], (4, 5): [column(5)]}
+    said |= {(1, 2, 2): column(0, 0.1), (4, 5, 5): column(0, 0.1)}
+    assert clicked(search(Scripted(said, draws), candidates=2, beam=1)) == [1, 2]
+    best = search(Scripted(said, draws), candidates=2, beam=2)
+    assert clicked(best) == [4, 5]
+    assert best.stop_reason is StopReason.FINISHED
+
+
+def test_an_end_competes_with_the_score_of_the_mask_it_leaves():
+    said = {(): column(5), (5,): Answer("stop", Finish(), 0.7), (5, 1): column(2, 0.6)}
+    draws = {(): [column(5)], (5,): [column(1)]}
+    trajectory = search(Scripted(said, draws), candidates=2)
+    assert (clicked(trajectory), trajectory.last_answer) == ([5], "stop")
+    said[(5, 1)] = column(2, 0.8)
+    said[(5, 1, 2)] = column(0, 0.0)
+    draws[(5, 1)] = [column(2)]
+    assert clicked(search(Scripted(said, draws), candidates=2))[:2] == [5, 1]
+
+
+def test_draws_that_cannot_be_read_are_left_out_while_others_are_left():
+    nonsense = Answer("hm", InvalidAction("hm", "no action"))
+    limits = replace(LIMITS, max_clicks=1)
+    said = {(): nonsense, (3,): column(0, 0.5)}
+    readable = search(Scripted(said, {(): [column(3)]}), candidates=2, limits=limits)
+    assert (clicked(readable), readable.stop_reason) == ([3], StopReason.MAX_CLICKS)
+    unreadable = search(Scripted(said, {(): [nonsense]}), candidates=2, limits=limits)
+    assert unreadable.stop_reason is StopReason.INVALID_ACTION
+
+
+def test_a_segmenter_s_failure_costs_a_candidate_alone():
+    limits = replace(LIMITS, max_clicks=1)
+    policy = Scripted({(): column(7), (3,): column(0, 0.5)}, {(): [column(3)]})
+    assert clicked(search(policy, candidates=2, limits=limits)) == [3]
+    with pytest.raises(AssertionError, match="column 7"):
+        search(Scripted({(): column(7)}, {(): [column(7)]}), candidates=2, limits=limits)
+
+
+def test_a_policy_with_one_answer_cannot_search():
+    class Single:
+        name = "single"
+
+        def initial_clicks(self, state: State) -> tuple[Click, ...]:
+            return ()
+
+        def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
+            return []
+
+    with pytest.raises(TypeError, match="policy 'single' gives one answer to a state"):
+        search(Single())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"candidates": 0}, "candidates must be at least 1, got 0"),
+        ({"beam": 0}, "beam must be at least 1, got 0"),
+        ({"temperature": 0}, "temperature must be above 0, got 0"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        SearchOptions(**options)

@@ -1,0 +1,264 @@
+"""A unit to its outcomes: one per item, in order; each fault costs its own targets alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hlmat.transforms.core.protocols import Prediction, Request
+from hlmat.transforms.core.records import (
+    Box,
+    Reject,
+    RejectReason,
+    StopReason,
+    TargetRef,
+    Trajectory,
+)
+from hlmat.transforms.core.threads import Threads
+from hlmat.transforms.dataset_io.work_units import WorkUnit, plan_units, ref_of
+from hlmat.transforms.masks.rle import mask_box
+from hlmat.transforms.rollout.initial_mask import FirstMask
+from hlmat.transforms.rollout.loop import Limits
+from hlmat.transforms.rollout.unit_worker import (
+    AreaFilter,
+    InitialAction,
+    Simulation,
+    simulate_unit,
+)
+from hlmat.transforms.segmenters.disc import DiscSegmenter
+from scene_reader import SIZE_HW, SceneReader, disc_recipe
+
+RECIPE = disc_recipe(SceneReader())
+
+
+def unit_of(reader: SceneReader) -> WorkUnit:
+    return next(iter(plan_units(reader.read_targets(), unit_size=1000, fingerprint="f")))
+
+
+def run(simulation: Simulation | None = None, **changes: Any) -> list[Trajectory | Reject]:
+    simulation = simulation or replace(RECIPE, **changes)()
+    assert isinstance(simulation.reader, SceneReader)
+    unit = unit_of(simulation.reader)
+    outcomes = simulate_unit(unit, simulation)
+    refs = [o.ref if isinstance(o, Reject) else o.target.ref for o in outcomes]
+    assert refs == [ref_of(item) for item in unit.items]
+    return outcomes
+
+
+def test_every_target_gives_a_trajectory_and_an_image_is_set_once():
+    class Counting(DiscSegmenter):
+        images = 0
+
+        def set_image(self, image: np.ndarray) -> None:
+            self.images += 1
+            super().set_image(image)
+
+    segmenter = Counting()
+    outcomes = run(replace(RECIPE(), segmenter=segmenter))
+    assert len(outcomes) == 12
+    assert all(isinstance(o, Trajectory) and o.steps for o in outcomes)
+    assert segmenter.images == 4
+
+
+def test_faults_become_rejects_in_their_place():
+    reader = SceneReader(
+        bad_images=frozenset({"001.png"}),
+        bad_masks=frozenset({"000#1"}),
+        listed_rejects=frozenset({"002#0"}),
+    )
+    rejects = {
+        o.ref.target_id: (o.reason, o.message) for o in run(reader=reader) if isinstance(o, Reject)
+    }
+    assert rejects == {
+        "000#1": (RejectReason.EMPTY_MASK, "000#1: the mask is empty"),
+        "001#0": (RejectReason.UNREADABLE_IMAGE, "001.png is truncated"),
+        "001#1": (RejectReason.UNREADABLE_IMAGE, "001.png is truncated"),
+        "001#2": (RejectReason.UNREADABLE_IMAGE, "001.png is truncated"),
+        "002#0": (RejectReason.MISSING_MASK, "no mask beside it"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("area_filter", "kept"),
+    [
+        (AreaFilter(min_area=500), {1, 2}),
+        (AreaFilter(max_area=528), {0, 1}),
+        (AreaFilter(min_area=481, max_area=575), {1}),
+    ],
+)
+def test_the_area_filter_rejects_with_the_numbers(area_filter: AreaFilter, kept: set[int]):
+    # The rectangles have 480, 528 and 576 pixels.
+    outcomes = run(area_filter=area_filter)
+    assert {o.target.ref.object_id for o in outcomes if isinstance(o, Trajectory)} == kept
+    rejects = [o for o in outcomes if isinstance(o, Reject)]
+    assert all(r.reason is RejectReason.OUTSIDE_AREA_FILTER for r in rejects)
+    assert all("pixels, " in r.message for r in rejects)
+
+
+class FailingSegmenter(DiscSegmenter):
+    """Fails as told: while taking an image, or when first clicked."""
+
+    def __init__(self, *, on_image: Exception | None = None, on_click: Exception | None = None):
+        super().__init__()
+        self.on_image, self.on_click = on_image, on_click
+
+    def set_image(self, image: np.ndarray) -> None:
+        if self.on_image:
+            raise self.on_image
+        super().set_image(image)
+
+    def predict(
+        self, *, clicks: Sequence[Any], box: Any = None, feedback: Any = None
+    ) -> Prediction:
+        if self.on_click:
+            raise self.on_click
+        return super().predict(clicks=clicks, box=box, feedback=feedback)
+
+
+@pytest.mark.parametrize(
+    ("segmenter", "reason", "message"),
+    [
+        (
+            FailingSegmenter(on_image=RuntimeError("bad picture")),
+            RejectReason.SEGMENTER_FAILED,
+            "FailingSegmenter.set_image: RuntimeError: bad picture",
+        ),
+        (
+            FailingSegmenter(on_image=MemoryError("too large")),
+            RejectReason.OUT_OF_MEMORY,
+            "FailingSegmenter.set_image: MemoryError: too large",
+        ),
+        (
+            FailingSegmenter(on_click=ValueError("odd click")),
+            RejectReason.SEGMENTER_FAILED,
+            "FailingSegmenter failed at click 1: ValueError: odd click",
+        ),
+        (
+            FailingSegmenter(on_click=MemoryError("full")),
+            RejectReason.OUT_OF_MEMORY,
+            "FailingSegmenter failed at click 1: MemoryError: full",
+        ),
+    ],
+)
+def test_a_segmenter_that_fails_costs_no_more_than_its_targets(
+    segmenter: FailingSegmenter, reason: RejectReason, message: str
+):
+    outcomes = run(replace(RECIPE(), segmenter=segmenter))
+    assert [(o.reason, o.message) for o in outcomes if isinstance(o, Reject)] == [
+        (reason, message)
+    ] * 12
+
+
+def test_initial_boxes_are_the_truths_or_near_it_and_seeded():
+    def first_boxes(**changes: Any) -> list[Box]:
+        outcomes = run(**changes)
+        actions = [o.steps[0].action for o in outcomes if isinstance(o, Trajectory)]
+        return [a for a in actions if isinstance(a, Box)]
+
+    truth = [
+        mask_box(SceneReader().load_truth(ref).truth)
+        for ref in SceneReader().read_targets()
+        if isinstance(ref, TargetRef)
+    ]
+    assert first_boxes(initial_action=InitialAction.BOX) == truth
+    jittered = first_boxes(initial_action=InitialAction.JITTERED_BOX)
+    assert len(jittered) == 12
+    assert jittered != truth
+    assert jittered == first_boxes(initial_action=InitialAction.JITTERED_BOX)
+    assert jittered != first_boxes(initial_action=InitialAction.JITTERED_BOX, seed=1)
+    height, width = SIZE_HW
+    assert all(0 <= b.x0 < b.x1 <= width and 0 <= b.y0 < b.y1 <= height for b in jittered)
+
+
+def test_rollouts_begin_with_the_data_set_s_own_masks():
+    for outcome in run(first_mask=FirstMask(), limits=Limits(target_iou=None)):
+        assert isinstance(outcome, Trajectory)
+        assert outcome.initial_mask == outcome.target.truth
+        assert (outcome.initial_iou, outcome.stop_reason) == (1.0, StopReason.NO_ERROR_LEFT)
+
+
+def test_corrupted_masks_lie_in_their_range_and_are_seeded():
+    def starts(**changes: Any) -> list[Any]:
+        first_mask = FirstMask(corrupted_to=(0.5, 0.7))
+        outcomes = run(first_mask=first_mask, **changes)
+        trajectories = [o for o in outcomes if isinstance(o, Trajectory)]
+        assert len(trajectories) == 12
+        assert all(0.5 <= t.initial_iou < 0.7 for t in trajectories)
+        return [t.initial_mask for t in trajectories]
+
+    assert starts() == starts()
+    assert starts() != starts(seed=1)
+
+
+def test_what_cannot_be_corrupted_so_is_left_out_with_the_reason():
+    outcomes = run(first_mask=FirstMask(corrupted_to=(0.9999, 1)))
+    assert {o.reason for o in outcomes if isinstance(o, Reject)} == {RejectReason.NOT_CORRUPTIBLE}
+    assert len(outcomes) == 12
+    assert isinstance(outcomes[0], Reject)
+    assert "no corruption of the mask has an IoU of 0.9999 to 1" in outcomes[0].message
+
+
+def test_the_result_does_not_depend_on_how_targets_are_cut_into_units():
+    simulation = RECIPE()
+    whole = run(simulation)
+    cut = [
+        outcome
+        for unit in plan_units(SceneReader().read_targets(), unit_size=3, fingerprint="f")
+        for outcome in simulate_unit(unit, simulation)
+    ]
+    assert cut == whole
+
+
+class ManyDiscs(DiscSegmenter):
+    """Discs for the targets of many images, as a tool with a device of its own answers."""
+
+    def __init__(self, *, leaves_cpu_free: bool) -> None:
+        super().__init__()
+        self.leaves_cpu_free = leaves_cpu_free
+        self.events: list[str] = []
+        self.threads: set[int] = set()
+
+    def predict_batch(self, requests: Sequence[Request]) -> list[Prediction]:
+        raise AssertionError("not asked here")
+
+    def encode_images(self, images: Sequence[np.ndarray]) -> list[Any]:
+        self.events.append(f"encode {len(images)}")
+        self.threads.add(threading.get_ident())
+        return [image.shape[:2] for image in images]
+
+    def predict_many(self, pairs: Sequence[tuple[Any, Request]]) -> list[Prediction]:
+        self.events.append(f"answer {len(pairs)}")
+        answers = []
+        for size_hw, request in pairs:
+            self.set_image(np.zeros((*size_hw, 3), dtype=np.uint8))
+            answers.append(self.predict(clicks=request.clicks, box=request.box))
+        return answers
+
+
+@pytest.mark.parametrize("leaves_cpu_free", [False, True])
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_a_tool_for_many_images_gives_what_one_for_single_images_gives(
+    leaves_cpu_free: bool, num_threads: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("hlmat.transforms.rollout.unit_worker._IMAGES_AT_ONCE", 3)
+    segmenter = ManyDiscs(leaves_cpu_free=leaves_cpu_free)
+    simulation = replace(RECIPE(), segmenter=segmenter, threads=Threads(num_threads))
+    assert run(simulation) == run()
+    encoded = [event for event in segmenter.events if event.startswith("encode")]
+    assert encoded == ["encode 3", "encode 1"]
+    assert segmenter.events[1] == "answer 9" or leaves_cpu_free
+    # What has a device of its own encodes beside the clicks, everything else before them.
+    assert (threading.get_ident() in segmenter.threads) is not leaves_cpu_free
+
+
+def test_large_masks_are_worked_on_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch):
+    pixels = SIZE_HW[0] * SIZE_HW[1]
+    monkeypatch.setattr("hlmat.transforms.rollout.unit_worker._MAX_PIXELS_AT_ONCE", 7 * pixels)
+    segmenter = ManyDiscs(leaves_cpu_free=False)
+    assert run(replace(RECIPE(), segmenter=segmenter)) == run()
+    assert [event for event in segmenter.events if event.startswith("encode")] == ["encode 2"] * 2

@@ -1,0 +1,238 @@
+"""Loading SAM models of transformers: whole or not at all, offline, nothing of the folder run."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.records import Click
+from hlmat.transforms.segmenters.hf.files import CheckpointFolder
+from hlmat.transforms.segmenters.hf.loading import load_model
+from hlmat.transforms.segmenters.hf.segmenter import HuggingFaceSegmenter
+from hlmat.transforms.torch_support.torchvision import ensure_importable
+
+torch = pytest.importorskip("torch")
+ensure_importable()
+pytest.importorskip("transformers")
+
+import tiny_sam_models  # noqa: E402
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tiny_sam_models.save(tiny_sam_models.tiny_model("sam"), tmp_path / "sam")
+
+
+def refused(folder: Path, *, device: str = "cpu") -> str:
+    with pytest.raises(ConfigError) as caught:
+        HuggingFaceSegmenter(str(folder), device=device)
+    return str(caught.value)
+
+
+def change_config(folder: Path, **changes: Any) -> None:
+    config = json.loads((folder / "config.json").read_bytes())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+
+
+def change_weights(folder: Path, **changes: Any) -> None:
+    """Replace tensors; None takes one away."""
+    from safetensors.torch import load_file, save_file
+
+    state = {**load_file(folder / "model.safetensors"), **changes}
+    kept = {name: tensor for name, tensor in state.items() if tensor is not None}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("model_type", ["edgetam", "sam3", "bert", "no_such_model"])
+def test_other_model_types_are_told_with_those_that_are_taken(folder: Path, model_type: str):
+    change_config(folder, model_type=model_type)
+    message = refused(folder)
+    assert f"is of model_type {model_type!r}" in message
+    assert "sam, sam_hq, sam2, sam2_video" in message
+
+
+def test_another_encoder_is_refused_before_anything_is_made_of_it(tmp_path: Path):
+    folder = tiny_sam_models.save(tiny_sam_models.tiny_model("sam2"), tmp_path / "sam2")
+    change_config(
+        folder, vision_config={"backbone_config": {"model_type": "timm_wrapper", "model_args": {}}}
+    )
+    message = refused(folder)
+    assert "vision_config.backbone_config" in message
+    assert "is of model_type 'timm_wrapper', expected 'sam2_hiera_det_model'" in message
+
+
+def test_missing_tensors_are_told(folder: Path):
+    change_weights(folder, **{"mask_decoder.iou_token.weight": None})
+    message = refused(folder)
+    assert "do not fit SamModel: 1 tensors missing (mask_decoder.iou_token.weight)" in message
+
+
+def test_tensors_that_are_not_the_models_are_told(folder: Path):
+    change_weights(folder, extra=torch.zeros(2))
+    assert "1 tensors not part of the model (extra)" in refused(folder)
+
+
+def test_tensors_of_another_shape_are_told(folder: Path):
+    change_weights(folder, **{"mask_decoder.iou_token.weight": torch.zeros(1, 7)})
+    message = refused(folder)
+    assert "mask_decoder.iou_token.weight is (1, 7), expected (1, 32)" in message
+
+
+def test_weights_of_another_family_are_told(folder: Path):
+    change_config(folder, model_type="sam_hq")
+    message = refused(folder)
+    assert "do not fit SamHQModel" in message
+    assert "tensors missing" in message
+
+
+@pytest.mark.parametrize("length", [0, 4, 1000])
+def test_weights_that_are_cut_off_are_told(folder: Path, length: int):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:length])
+    message = refused(folder)
+    assert f"the model in {folder} cannot be loaded" in message
+    assert "fetch the folder again" in message
+
+
+class Poison:
+    """Unpickling this would write a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.write_text, (self.path, "executed"))
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
+def test_a_pickle_with_code_in_it_does_not_run(folder: Path, tmp_path: Path, name: str):
+    victim = tmp_path / "victim"
+    (folder / "model.safetensors").unlink()
+    (folder / name).write_bytes(pickle.dumps(Poison(victim), protocol=2))
+    refused(folder)
+    assert not victim.exists()
+
+
+def test_code_beside_the_weights_does_not_run(folder: Path, tmp_path: Path):
+    victim = tmp_path / "victim"
+    (folder / "evil.py").write_text(f"open({str(victim)!r}, 'w')\nclass Model: ...\n")
+    change_config(folder, auto_map={"AutoModel": "evil.Model"})
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps(
+            {
+                "auto_map": {"AutoImageProcessor": "evil.Model"},
+                "size": {"longest_edge": 64},
+                "pad_size": {"height": 64, "width": 64},
+            }
+        )
+    )
+    HuggingFaceSegmenter(str(folder), device="cpu")
+    assert not victim.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        pytest.param({}, "makes pictures of shape (1, 3, 1024, 1024)", id="of the large model"),
+        pytest.param(
+            {"size": {"height": 64, "width": 64}}, "does not work", id="of another family"
+        ),
+        pytest.param({"size": "large"}, "does not work", id="no size"),
+    ],
+)
+def test_a_processor_of_another_model_is_told(
+    folder: Path, settings: dict[str, Any], expected: str
+):
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    assert expected in refused(folder)
+
+
+def test_settings_as_sams_publishers_wrote_them_are_taken(folder: Path):
+    settings = {
+        "do_convert_rgb": True,
+        "do_normalize": True,
+        "do_pad": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": [0.485, 0.456, 0.406],
+        "image_processor_type": "SamImageProcessor",
+        "image_std": [0.229, 0.224, 0.225],
+        "pad_size": {"height": 64, "width": 64},
+        "processor_class": "SamProcessor",
+        "resample": 2,
+        "rescale_factor": 0.00392156862745098,
+        "size": {"longest_edge": 64},
+    }
+    image = np.random.default_rng(0).integers(0, 256, (50, 37, 3), dtype=np.uint8)
+    clicks = (Click(10, 20, True),)
+    logits = []
+    for given in (None, settings):
+        if given is not None:
+            (folder / "preprocessor_config.json").write_text(json.dumps(given))
+        segmenter = HuggingFaceSegmenter(str(folder), device="cpu")
+        segmenter.set_image(image)
+        logits.append(segmenter.predict(clicks=clicks).feedback)
+    torch.testing.assert_close(logits[0], logits[1])
+
+
+def test_a_configuration_that_contradicts_itself_is_told(folder: Path):
+    config = json.loads((folder / "config.json").read_bytes())
+    prompts = {**config["prompt_encoder_config"], "image_size": 128}
+    change_config(folder, prompt_encoder_config=prompts)
+    assert "names different image sizes: [64, 128]" in refused(folder)
+
+
+def test_a_configuration_of_nonsense_is_told(folder: Path):
+    change_config(folder, vision_config={"hidden_size": "wide"})
+    assert f"the model in {folder} cannot be loaded" in refused(folder)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_a_device_that_is_not_there_is_told(folder: Path):
+    assert "sees no CUDA device; use cpu" in refused(folder, device="cuda")
+
+
+def test_no_such_device(folder: Path):
+    assert "'gpu9' is no " in refused(folder, device="gpu9")
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers"])
+def test_a_package_that_is_not_installed_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, package: str
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    found = CheckpointFolder(folder, "sam", {"model_type": "sam"}, None, ("model.safetensors",))
+    with pytest.raises(ConfigError, match=rf"needs the package '{package}'.*pip install"):
+        load_model(found, device="cpu")
+
+
+def test_loading_writes_nothing_and_changes_no_settings(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+):
+    from transformers.utils import logging
+
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    capfd.readouterr()
+    HuggingFaceSegmenter(str(folder), device="cpu")
+    change_weights(folder, extra=torch.zeros(2))
+    refused(folder)
+    assert capfd.readouterr() == ("", "")
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
+
+
+def test_half_precision_weights_are_computed_in_full(folder: Path):
+    from safetensors.torch import load_file
+
+    state = load_file(folder / "model.safetensors")
+    change_weights(folder, **{name: tensor.half() for name, tensor in state.items()})
+    change_config(folder, dtype="float16", torch_dtype="float16")
+    segmenter: Any = HuggingFaceSegmenter(str(folder), device="cpu")
+    dtypes = {weight.dtype for weight in segmenter._model._model.parameters()}
+    assert dtypes == {torch.float32}

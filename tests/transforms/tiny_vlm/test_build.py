@@ -1,0 +1,83 @@
+"""The small base model is built, learns, is saved, and is the same for the same seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.readers.shapes.scene import ShapesOptions
+from hlmat.transforms.tiny_vlm.architecture import MiniArchitecture
+from hlmat.transforms.tiny_vlm.build import build_mini_base
+from hlmat.transforms.tiny_vlm.pretraining import PretrainingOptions, PretrainingReport
+
+SMALL = MiniArchitecture(picture=64, patch=16, vision_width=32, width=32, depth=1, vision_depth=2)
+PICTURES = ShapesOptions(count=64, height=64, width=64, difficulty="simple", objects_max=2)
+
+
+def build(folder: Path, *, steps: int, seed: int = 0) -> list[PretrainingReport]:
+    folder.mkdir()
+    reports: list[PretrainingReport] = []
+    build_mini_base(
+        str(folder),
+        SMALL,
+        PretrainingOptions(steps=steps, batch=8, learning_rate=5e-3, warm_up=10, seed=seed),
+        pictures=PICTURES,
+        held_out=replace(PICTURES, count=40),
+        device="cpu",
+        report=reports.append,
+    )
+    return reports
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_the_tower_learns_colours_and_the_folder_loads(tmp_path: Path) -> None:
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    reports = build(tmp_path / "model", steps=200)
+    assert [r.step for r in reports] == [100, 200]
+    # Twelve colours: chance is 0.08.
+    assert reports[-1].accuracy[0] > 0.4
+    model = AutoModelForImageTextToText.from_pretrained(tmp_path / "model")
+    assert type(model).__name__ == "Qwen3VLForConditionalGeneration"
+    assert type(AutoProcessor.from_pretrained(tmp_path / "model")).__name__ == "Qwen3VLProcessor"
+
+
+def test_a_seed_gives_one_model(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        build(tmp_path / name, steps=3, seed=seed)
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    assert weights(tmp_path / "a") != weights(tmp_path / "c")
+
+
+def test_without_steps_the_weights_stay_random(tmp_path: Path) -> None:
+    assert build(tmp_path / "model", steps=0) == []
+    assert len(weights(tmp_path / "model")) > 10_000
+
+
+def test_a_missing_gpu_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--device cuda: no CUDA device was found"):
+        build_mini_base(
+            str(tmp_path),
+            SMALL,
+            PretrainingOptions(),
+            pictures=PICTURES,
+            held_out=PICTURES,
+            device="cuda",
+            report=lambda _: None,
+        )
+
+
+def test_options_say_everything_that_is_wrong() -> None:
+    with pytest.raises(ConfigError) as caught:
+        PretrainingOptions(steps=-1, batch=0, learning_rate=2.0)
+    assert [p.split(" is ")[0] for p in caught.value.problems] == [
+        "pre-training: steps",
+        "pre-training: batch",
+        "pre-training: learning_rate",
+    ]

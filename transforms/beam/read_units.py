@@ -1,0 +1,49 @@
+"""Reading the plan: lists of work units in, units still to do and units already done out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+from apache_beam import pvalue
+
+from hlmat.transforms.core.storage import Storage
+from hlmat.transforms.dataset_io.layout import OutputLayout
+from hlmat.transforms.dataset_io.work_units import unit_from_json
+
+
+class ReadWorkUnits(beam.PTransform):
+    """PCollection[path of a plan file] -> {"todo": WorkUnit, "done": (index, unit id)}.
+
+    A unit is done when its file exists. Units to do are spread over the workers afresh, since
+    what follows costs thousands of times more than reading them.
+    """
+
+    def __init__(self, layout: OutputLayout, storage: Storage) -> None:
+        super().__init__()
+        self._layout = layout
+        self._storage = storage
+
+    def expand(self, input_or_inputs: Any) -> dict[str, Any]:
+        outputs = input_or_inputs | "Read the plan" >> beam.ParDo(
+            _ReadPlanFile(self._layout, self._storage)
+        ).with_outputs("done", main="todo")
+        return {
+            "todo": outputs["todo"] | "Spread units over workers" >> beam.Reshuffle(),
+            "done": outputs["done"],
+        }
+
+
+class _ReadPlanFile(beam.DoFn):
+    def __init__(self, layout: OutputLayout, storage: Storage) -> None:
+        self._layout = layout
+        self._storage = storage
+
+    def process(self, element: str) -> Iterator[object]:
+        for line in self._storage.read_bytes(element).decode("utf-8").splitlines():
+            unit = unit_from_json(line)
+            if self._storage.is_file(self._layout.unit_file(unit.unit_id)):
+                yield pvalue.TaggedOutput("done", (unit.index, unit.unit_id))
+            else:
+                yield unit

@@ -1,0 +1,167 @@
+"""The step that costs: units in, unit files out, through Beam's RunInference."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics.metric import Metrics
+from apache_beam.ml.inference.base import ModelHandler, RunInference
+
+from hlmat.transforms.core.records import Reject, Trajectory
+from hlmat.transforms.core.storage import Storage
+from hlmat.transforms.dataset_io.arrow import table_to_parquet_bytes, unit_table
+from hlmat.transforms.dataset_io.layout import OutputLayout
+from hlmat.transforms.dataset_io.work_units import WorkUnit
+from hlmat.transforms.rollout.unit_worker import Simulation, simulate_unit
+
+METRICS_NAMESPACE = "hlmat"
+
+
+@dataclass(frozen=True)
+class UnitResult:
+    """What became of a unit: one trajectory or reject per item, in order; no pixels."""
+
+    unit_id: str
+    index: int
+    outcomes: tuple[Trajectory | Reject, ...]
+
+
+class ClickWorker:
+    """Holds the loaded segmenter and works through units, one at a time.
+
+    A segmenter keeps the current image, so threads of one process must take turns.
+    """
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._lock = threading.Lock()
+
+    def simulate(self, unit: WorkUnit) -> UnitResult:
+        """Roll out every target of a unit."""
+        with self._lock:
+            outcomes = simulate_unit(unit, self._simulation)
+        return UnitResult(unit_id=unit.unit_id, index=unit.index, outcomes=tuple(outcomes))
+
+
+class ClickSimulationHandler(ModelHandler[WorkUnit, UnitResult, ClickWorker]):
+    """One "inference" is a whole unit: read, encode each image once, run the click loop.
+
+    Args:
+        load_simulation: makes the simulation on the worker; this is where weights are loaded.
+    """
+
+    def __init__(self, load_simulation: Callable[[], Simulation]) -> None:
+        super().__init__(min_batch_size=1, max_batch_size=1)
+        self._load_simulation = load_simulation
+
+    def load_model(self) -> ClickWorker:
+        """Load the segmenter on the worker."""
+        return ClickWorker(self._load_simulation())
+
+    def run_inference(
+        self,
+        batch: Sequence[WorkUnit],
+        model: ClickWorker,
+        inference_args: dict[str, Any] | None = None,
+    ) -> list[UnitResult]:
+        """Work through the units of a batch and count what came out."""
+        results = [model.simulate(unit) for unit in batch]
+        for result in results:
+            for outcome in result.outcomes:
+                name = (
+                    f"rejected_{outcome.reason}" if isinstance(outcome, Reject) else "trajectories"
+                )
+                Metrics.counter(METRICS_NAMESPACE, name).inc()
+        return results
+
+    def get_num_bytes(self, batch: Sequence[WorkUnit]) -> int:
+        """Estimate a batch's size; the default would pickle every unit to find out."""
+        return sum(256 * len(unit.items) for unit in batch)
+
+    def get_metrics_namespace(self) -> str:
+        """Return the namespace of all counters of the project."""
+        return METRICS_NAMESPACE
+
+
+class SimulateClicks(beam.PTransform):
+    """PCollection[WorkUnit] -> PCollection[(index, unit id)] of units whose file is written.
+
+    Args:
+        accelerator: Beam's resource hint for the workers of this step alone, for instance
+            ``type:nvidia-l4;count:1;install-nvidia-driver``. None sets no hint: a hint splits the
+            graph into more stages, also where no runner heeds it.
+    """
+
+    def __init__(
+        self,
+        handler: ClickSimulationHandler,
+        *,
+        layout: OutputLayout,
+        storage: Storage,
+        fingerprint: str,
+        accelerator: str | None = None,
+    ) -> None:
+        super().__init__()
+        self._handler = handler
+        self._layout = layout
+        self._storage = storage
+        self._fingerprint = fingerprint
+        if accelerator is not None:
+            self.with_resource_hints(accelerator=accelerator)
+
+    def expand(self, input_or_inputs: Any) -> Any:
+        results, dead = (
+            input_or_inputs
+            | "Simulate clicks" >> RunInference(self._handler).with_exception_handling()
+        )
+        _ = dead.failed_inferences | "Note dead units" >> beam.ParDo(
+            _NoteDeadUnits(self._layout, self._storage)
+        )
+        return results | "Write unit files" >> beam.ParDo(
+            _WriteUnitFile(self._layout, self._storage, self._fingerprint)
+        )
+
+
+class _WriteUnitFile(beam.DoFn):
+    """The checkpoint. Written in `process`: a runner may make one bundle of all units."""
+
+    def __init__(self, layout: OutputLayout, storage: Storage, fingerprint: str) -> None:
+        self._layout = layout
+        self._storage = storage
+        self._fingerprint = fingerprint
+
+    def process(self, element: UnitResult) -> Iterator[tuple[int, str]]:
+        table = unit_table(element.outcomes, self._fingerprint)
+        self._storage.write_bytes(
+            self._layout.unit_file(element.unit_id), table_to_parquet_bytes(table)
+        )
+        self._storage.remove(self._layout.failure_file(element.unit_id))
+        Metrics.counter(METRICS_NAMESPACE, "units_written").inc()
+        yield element.index, element.unit_id
+
+
+class _NoteDeadUnits(beam.DoFn):
+    """A dead unit leaves no unit file, so the next run takes it up; the note says why it died."""
+
+    def __init__(self, layout: OutputLayout, storage: Storage) -> None:
+        self._layout = layout
+        self._storage = storage
+
+    def process(self, element: tuple[Sequence[WorkUnit], Sequence[Any]]) -> None:
+        batch, error = element
+        for unit in batch:
+            Metrics.counter(METRICS_NAMESPACE, "units_dead").inc()
+            note = {
+                "unit_id": unit.unit_id,
+                "index": unit.index,
+                "error": [str(part) for part in error],
+            }
+            self._storage.write_bytes(
+                self._layout.failure_file(unit.unit_id),
+                json.dumps(note, sort_keys=True, indent=1).encode(),
+            )

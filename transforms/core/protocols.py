@@ -1,0 +1,311 @@
+"""The interfaces that a user can implement: segmenter, click policy, data set reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hlmat.transforms.core.records import (
+    Answer,
+    Box,
+    Click,
+    Finish,
+    InvalidAction,
+    Reject,
+    Target,
+    TargetRef,
+)
+
+Image = NDArray[np.uint8]
+"""RGB. Shape: (H, W, 3)."""
+Mask = NDArray[np.bool_]
+"""Shape: (H, W)."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A segmenter's answer.
+
+    Attributes:
+        mask: bool. Shape: (H, W) of the image.
+        score: the segmenter's own estimate of the mask's quality, or None.
+        feedback: handed back to the segmenter on the target's next step; may be None.
+    """
+
+    mask: Mask
+    score: float | None = None
+    feedback: Any = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a segmenter is asked: all clicks so far (oldest first), box, its last feedback."""
+
+    clicks: tuple[Click, ...]
+    box: Box | None = None
+    feedback: Any = None
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """An interactive segmentation tool.
+
+    One instance serves many images, one after another, and many targets of the current image:
+    whatever belongs to a target must travel through `feedback`.
+    """
+
+    def set_image(self, image: Image) -> None:
+        """Take the image that the next predictions are about.
+
+        Args:
+            image: uint8 RGB. Shape: (H, W, 3). Must not be changed.
+        """
+        ...
+
+    def predict(
+        self, *, clicks: Sequence[Click], box: Box | None = None, feedback: Any = None
+    ) -> Prediction:
+        """Segment the object that the prompts point at.
+
+        Args:
+            clicks: every click so far, oldest first; may be empty when there is a box.
+            box: a box around the object, or None.
+            feedback: what the last prediction for the same target returned as its feedback.
+        """
+        ...
+
+
+@runtime_checkable
+class BatchSegmenter(Segmenter, Protocol):
+    """A segmenter that answers several targets of the current image in one call."""
+
+    def predict_batch(self, requests: Sequence[Request]) -> list[Prediction]:
+        """Answer each request as `predict` would; all have the same number of clicks."""
+        ...
+
+
+@runtime_checkable
+class ManyImagesSegmenter(BatchSegmenter, Protocol):
+    """A segmenter that encodes several images in one call and answers about all of them at once.
+
+    What it worked out of an image is the caller's to keep; these methods hold no image.
+    """
+
+    @property
+    def leaves_cpu_free(self) -> bool:
+        """Whether it encodes on a device of its own, so that images are best encoded ahead."""
+        ...
+
+    def encode_images(self, images: Sequence[Image]) -> list[Any]:
+        """Work each image out; may run on another thread beside `predict_many`."""
+        ...
+
+    def predict_many(self, pairs: Sequence[tuple[Any, Request]]) -> list[Prediction]:
+        """Answer each request about the image encoded beside it, as `predict` would."""
+        ...
+
+
+@runtime_checkable
+class MaskPromptSegmenter(Segmenter, Protocol):
+    """A segmenter that can go on from a mask that is not its own."""
+
+    def feedback_of(self, mask: Mask) -> Any:
+        """Return what an earlier answer with this mask would have left as its feedback.
+
+        It comes with the first click, before which there were none.
+
+        Args:
+            mask: bool, not empty, of the size of the image. Shape: (H, W). Must not be changed.
+        """
+        ...
+
+
+@runtime_checkable
+class Describable(Protocol):
+    """A segmenter that says what else identifies it, for the run's fingerprint."""
+
+    def describe(self) -> Mapping[str, str | int | float | bool | None]:
+        """Return what determines the answers; the key `weights_sha256` is carried to the rows."""
+        ...
+
+
+PolicyAction = Click | Finish | InvalidAction | Answer
+"""What a policy answers: an action, or a model's text together with the action it means."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What a policy sees before it acts.
+
+    Attributes:
+        target: the target, for its id and expressions.
+        image: uint8 RGB. Shape: (H, W, 3).
+        mask: the current mask; all False before the first action. Shape: (H, W).
+        clicks: every click so far, oldest first.
+        truth: ground truth, for oracles alone. Shape: (H, W).
+        ignore: pixels that belong to no error, or None. Shape: (H, W).
+    """
+
+    target: Target
+    image: Image
+    mask: Mask
+    clicks: tuple[Click, ...]
+    truth: Mask
+    ignore: Mask | None
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a model is asked about one state.
+
+    Attributes:
+        target_id: of the target.
+        turn: how many questions the target has had before this one.
+        image: what the model is shown: the image under the current mask. uint8 RGB, (H, W, 3).
+        text: the question, with one ``<image>`` where the picture belongs.
+        draw: 0 for the answer that the answerer's own settings give; 1, 2, ... for further draws.
+        temperature: of a further draw.
+    """
+
+    target_id: str
+    turn: int
+    image: Image
+    text: str
+    draw: int = 0
+    temperature: float = 0.0
+
+
+class Answerer(Protocol):
+    """Writes answers: a model in this process, a server, or a record of earlier answers."""
+
+    def answer(self, questions: Sequence[Question]) -> list[str]:
+        """Return one text per question, in order.
+
+        Raises:
+            AnswerError: the model cannot answer; nothing was recorded, so the same questions can
+                be asked again.
+        """
+        ...
+
+    def describe(self) -> Mapping[str, str | int | float | bool | None]:
+        """Return what determines the answers, for the run's fingerprint."""
+        ...
+
+
+class ClickPolicy(Protocol):
+    """Chooses the next action."""
+
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
+        ...
+
+    def initial_clicks(self, state: State) -> tuple[Click, ...]:
+        """Return the clicks that set up the first state, oldest first; often none.
+
+        They are made one after another before anything is asked of `next_actions`, are no
+        samples to learn from, and need not improve the mask. The same state gives the same ones.
+        """
+        ...
+
+    def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
+        """Return one action per state, in order."""
+        ...
+
+
+@runtime_checkable
+class StatewisePolicy(ClickPolicy, Protocol):
+    """A policy that looks at each state by itself, on several threads at once."""
+
+    def next_action(self, state: State) -> PolicyAction:
+        """Return the action for one state."""
+        ...
+
+
+@runtime_checkable
+class BoxPolicy(ClickPolicy, Protocol):
+    """A policy that can also draw the box with which a trajectory begins."""
+
+    def initial_boxes(self, states: Sequence[State]) -> list[Answer]:
+        """Return one answer per state; each ought to mean a box, others end the trajectory."""
+        ...
+
+
+@runtime_checkable
+class SamplingPolicy(ClickPolicy, Protocol):
+    """A policy that can draw several answers to one state, as tree search wants them."""
+
+    def sample_actions(
+        self, states: Sequence[State], *, count: int, temperature: float
+    ) -> list[list[PolicyAction]]:
+        """Return `count` draws for each state, besides what `next_actions` gives.
+
+        A draw depends on the state, its own number and the policy's seed, not on its company.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class TruthMasks:
+    """A target's masks as read.
+
+    Attributes:
+        truth: bool. Shape: (H, W).
+        ignore: bool, disjoint from `truth`; None where the data set has none. Shape: (H, W).
+    """
+
+    truth: Mask
+    ignore: Mask | None = None
+
+
+class DatasetReader(Protocol):
+    """Lists the targets of one split and loads their pixels.
+
+    A reader is small and picklable: it travels to the workers, tables that it reads while
+    listing do not.
+    """
+
+    @property
+    def name(self) -> str:
+        """The `--dataset` name."""
+        ...
+
+    @property
+    def split(self) -> str:
+        """The data set's own name of the split."""
+        ...
+
+    def describe_layout(self) -> str:
+        """Return one line on which layout was recognised, and where."""
+        ...
+
+    def read_targets(self) -> Iterator[TargetRef | Reject]:
+        """List every target of the split in a fixed order; what is unusable comes as a `Reject`.
+
+        The targets of one image stand one after another.
+        """
+        ...
+
+    def load_truth(self, ref: TargetRef) -> TruthMasks:
+        """Read a target's masks at full resolution.
+
+        Raises:
+            TargetError: missing, unreadable, malformed or empty.
+        """
+        ...
+
+    def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
+        """Read a picture as uint8 RGB, turned by its EXIF tag only if `size_hw` needs it.
+
+        Args:
+            image_path: `TargetRef.image_path`.
+            size_hw: height and width of the mask that belongs to it.
+
+        Raises:
+            TargetError: missing, unreadable, or of another size.
+        """
+        ...

@@ -1,0 +1,158 @@
+"""Reading and writing files behind one small interface: the local disk, or memory in tests.
+
+Paths are texts with forward slashes. The Beam file systems (``gs://``, ``s3://``, ``hdfs://``)
+stand behind the same interface in `hlmat.transforms.beam.storage`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+import shutil
+import uuid
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from hlmat.transforms.core.errors import TargetError
+from hlmat.transforms.core.records import RejectReason
+
+
+class Storage(Protocol):
+    """Files by path. Small and picklable."""
+
+    def read_bytes(self, path: str) -> bytes:
+        """Return a file's content. Raises FileNotFoundError, or OSError if it cannot be read."""
+        ...
+
+    def write_bytes(self, path: str, data: bytes) -> None:
+        """Write a file whole or not at all; makes folders as needed. Raises OSError."""
+        ...
+
+    def list_dir(self, path: str) -> list[str]:
+        """Return the sorted names in a folder, sub-folders with a trailing slash; [] if absent."""
+        ...
+
+    def is_file(self, path: str) -> bool:
+        """Tell whether a file is there."""
+        ...
+
+    def is_dir(self, path: str) -> bool:
+        """Tell whether a folder is there."""
+        ...
+
+    def remove(self, path: str) -> None:
+        """Remove a file; no error if it is not there."""
+        ...
+
+    def remove_dir(self, path: str) -> None:
+        """Remove a folder and all that is in it; no error if it is not there."""
+        ...
+
+
+def join_under(root: str, name: str) -> str:
+    """Join a name from a data file to a root that it must not leave.
+
+    Raises:
+        TargetError: PATH_ESCAPES_ROOT for absolute names, drive letters, backslashes that climb,
+            URLs and anything that ``..`` leads out of `root`.
+
+    >>> join_under("data", "a/b.jpg")
+    'data/a/b.jpg'
+    """
+    normal = posixpath.normpath(name.replace("\\", "/"))
+    escapes = normal.startswith(("/", "../")) or normal == ".." or "://" in name
+    if escapes or "\0" in name or (len(normal) > 1 and normal[1] == ":"):
+        raise TargetError(
+            RejectReason.PATH_ESCAPES_ROOT,
+            f"the name {name!r} leads out of {root!r}; names must stay inside the data root",
+        )
+    return posixpath.join(root, name)
+
+
+@dataclass(frozen=True)
+class LocalStorage:
+    """The local disk."""
+
+    def read_bytes(self, path: str) -> bytes:
+        with open(path, "rb") as f:
+            return f.read()
+
+    def write_bytes(self, path: str, data: bytes) -> None:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        temporary = f"{path}.tmp-{uuid.uuid4().hex}"
+        try:
+            with open(temporary, "wb") as f:
+                f.write(data)
+                f.flush()
+                os.fsync(f.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            self.remove(temporary)
+            raise
+
+    def list_dir(self, path: str) -> list[str]:
+        try:
+            with os.scandir(path or ".") as entries:
+                return sorted(e.name + "/" if e.is_dir() else e.name for e in entries)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def is_file(self, path: str) -> bool:
+        return os.path.isfile(path)
+
+    def is_dir(self, path: str) -> bool:
+        return os.path.isdir(path or ".")
+
+    def remove(self, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
+
+    def remove_dir(self, path: str) -> None:
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+
+
+@dataclass(frozen=True)
+class MemoryStorage:
+    """Files in a dictionary, for tests and examples."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    def read_bytes(self, path: str) -> bytes:
+        try:
+            return self.files[posixpath.normpath(path)]
+        except KeyError:
+            raise FileNotFoundError(path) from None
+
+    def write_bytes(self, path: str, data: bytes) -> None:
+        self.files[posixpath.normpath(path)] = data
+
+    def list_dir(self, path: str) -> list[str]:
+        names = set()
+        prefix = _folder_prefix(path)
+        for file in self.files:
+            if file.startswith(prefix):
+                first, slash, _ = file[len(prefix) :].partition("/")
+                names.add(first + slash)
+        return sorted(names)
+
+    def is_file(self, path: str) -> bool:
+        return posixpath.normpath(path) in self.files
+
+    def is_dir(self, path: str) -> bool:
+        prefix = _folder_prefix(path)
+        return any(f.startswith(prefix) for f in self.files)
+
+    def remove(self, path: str) -> None:
+        self.files.pop(posixpath.normpath(path), None)
+
+    def remove_dir(self, path: str) -> None:
+        prefix = _folder_prefix(path)
+        for file in [f for f in self.files if f.startswith(prefix)]:
+            del self.files[file]
+
+
+def _folder_prefix(path: str) -> str:
+    normal = posixpath.normpath(path or ".")
+    return "" if normal == "." else normal.rstrip("/") + "/"

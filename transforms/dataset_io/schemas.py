@@ -1,0 +1,251 @@
+"""The columns of trajectory and reject tables: versioned Arrow schemas that document themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from hlmat.transforms.core.errors import DataError
+from hlmat.transforms.core.records import RejectReason, StopReason
+
+SCHEMA_VERSION = 4
+VERSION_KEY = b"hlmat.schema_version"
+
+
+def _column(name: str, kind: pa.DataType, description: str, *, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable, metadata={"description": description})
+
+
+_TEXT = pa.string()
+_RLE = "COCO compressed run-length counts; the size is `height` x `width`"
+
+_VERSION_COLUMN = _column("schema_version", pa.int32(), "version of these columns")
+_REF_COLUMNS = [
+    _column("target_id", _TEXT, "unique within data set and split, the same in every run"),
+    _column("dataset", _TEXT, "the `--dataset` name of the part that the target belongs to"),
+    _column("split", _TEXT, "the data set's own name of the split"),
+    _column("image_path", _TEXT, "relative to the data root, with forward slashes"),
+    _column("image_name", _TEXT, "what others call the image: a file name, or the id as text"),
+    _column("image_id", pa.int64(), "the COCO image id, null where there is none", nullable=True),
+    _column("object_id", pa.int32(), "index of the object within its image"),
+    _column("expressions", pa.list_(_TEXT), "texts that name the object"),
+    _column("licence", _TEXT, "the terms of the data set"),
+    _column("truth_ref", _TEXT, "JSON text with which the reader finds the mask again"),
+]
+_FINGERPRINT_COLUMN = _column(
+    "config_fingerprint", _TEXT, "hex digest of everything that can change a result"
+)
+
+_STEP_TYPE = pa.struct(
+    [
+        _column("kind", _TEXT, "`click` or `box`"),
+        _column("x", pa.int32(), "column of the click, null for a box", nullable=True),
+        _column("y", pa.int32(), "row of the click, null for a box", nullable=True),
+        _column(
+            "is_positive",
+            pa.bool_(),
+            "whether the click lies on the object, null for a box",
+            nullable=True,
+        ),
+        _column("x0", pa.int32(), "first column of the box, null for a click", nullable=True),
+        _column("y0", pa.int32(), "first row of the box, null for a click", nullable=True),
+        _column(
+            "x1", pa.int32(), "column after the last of the box, null for a click", nullable=True
+        ),
+        _column("y1", pa.int32(), "row after the last of the box, null for a click", nullable=True),
+        _column(
+            "is_initial",
+            pa.bool_(),
+            "true for an action that sets up the first state and is no sample to learn from",
+        ),
+        _column("mask_rle", _TEXT, f"the mask after the action: {_RLE}"),
+        _column("iou", pa.float64(), "IoU of that mask with the truth, ignored pixels left out"),
+        _column("gain", pa.float64(), "`iou` minus the IoU before the action"),
+        _column(
+            "score",
+            pa.float64(),
+            "the segmenter's own estimate of the mask's quality, null if it gives none",
+            nullable=True,
+        ),
+        _column("answer", _TEXT, "the model's text, null where no model acted", nullable=True),
+        _column(
+            "predicted_iou",
+            pa.float64(),
+            "the model's score of the mask before the action, null if it gave none",
+            nullable=True,
+        ),
+    ]
+)
+
+
+def _versioned(fields: Sequence[pa.Field]) -> pa.Schema:
+    return pa.schema(list(fields), metadata={VERSION_KEY: str(SCHEMA_VERSION)})
+
+
+TRAJECTORY_SCHEMA = _versioned(
+    [
+        _VERSION_COLUMN,
+        *_REF_COLUMNS,
+        _column("height", pa.int32(), "pixels, of image and masks"),
+        _column("width", pa.int32(), "pixels, of image and masks"),
+        _column("truth_rle", _TEXT, f"the ground-truth mask: {_RLE}"),
+        _column("truth_area", pa.int64(), "pixels of the ground-truth mask"),
+        _column(
+            "ignore_rle",
+            _TEXT,
+            f"pixels that count neither as object nor as background, null without any: {_RLE}",
+            nullable=True,
+        ),
+        _column(
+            "initial_rle",
+            _TEXT,
+            f"the mask before the first step, null for an empty one: {_RLE}",
+            nullable=True,
+        ),
+        _column("initial_iou", pa.float64(), "IoU of that mask, 0 for an empty one"),
+        _column("steps", pa.list_(_STEP_TYPE), "the actions in order, fields below"),
+        _column("num_clicks", pa.int32(), "steps that are clicks and not `is_initial`"),
+        _column("final_iou", pa.float64(), "IoU after the last step, without steps `initial_iou`"),
+        _column(
+            "stop_reason", _TEXT, "why it ended: " + ", ".join(f"`{r.value}`" for r in StopReason)
+        ),
+        _column("stop_detail", _TEXT, "why the last answer was invalid, else null", nullable=True),
+        _column(
+            "last_answer",
+            _TEXT,
+            "the model's text that ended the trajectory without a step, null without one",
+            nullable=True,
+        ),
+        _column(
+            "last_predicted_iou",
+            pa.float64(),
+            "the model's score of the last mask in that text, null if it gave none",
+            nullable=True,
+        ),
+        _column(
+            "model_calls",
+            pa.int32(),
+            "questions that a model answered on the way, null where nobody counted",
+            nullable=True,
+        ),
+        _column(
+            "decoder_calls",
+            pa.int32(),
+            "requests that the segmenter answered on the way, null where nobody counted",
+            nullable=True,
+        ),
+        _column("segmenter", _TEXT, "name or dotted path"),
+        _column("weights_sha256", _TEXT, "hex digest of the weights file, empty without one"),
+        _column("policy", _TEXT, "name of the click policy"),
+        _column("seed", pa.int64(), "the run's seed"),
+        _FINGERPRINT_COLUMN,
+    ]
+)
+"""One row per trajectory."""
+
+REJECT_SCHEMA = _versioned(
+    [
+        _VERSION_COLUMN,
+        *_REF_COLUMNS,
+        _column(
+            "reason",
+            _TEXT,
+            "why there is no trajectory: " + ", ".join(f"`{r.value}`" for r in RejectReason),
+        ),
+        _column("message", _TEXT, "what was wrong, in words"),
+        _FINGERPRINT_COLUMN,
+    ]
+)
+"""One row per target that gave no trajectory."""
+
+# The fields inside are all nullable: a Parquet writer would otherwise look for values inside the
+# struct that is null.
+UNIT_SCHEMA = _versioned(
+    [
+        _column("target_id", _TEXT, "of the work item"),
+        _column(
+            "trajectory",
+            pa.struct([f.with_nullable(True) for f in TRAJECTORY_SCHEMA]),
+            "the trajectory, null for a reject",
+            nullable=True,
+        ),
+        _column(
+            "reject",
+            pa.struct([f.with_nullable(True) for f in REJECT_SCHEMA]),
+            "the reject, null for a trajectory",
+            nullable=True,
+        ),
+    ]
+)
+"""One row per work item of a unit, in the unit's order."""
+
+
+def schema_to_markdown(schema: pa.Schema) -> str:
+    """Return a schema as a Markdown table: column, type, description; nested fields dotted."""
+    lines = ["| column | type | meaning |", "|---|---|---|"]
+    for field in schema:
+        lines.extend(_field_lines(field, prefix=""))
+    return "\n".join(lines)
+
+
+def check_schema(seen: pa.Schema, *, expected: pa.Schema, name: str) -> None:
+    """Hold a file's schema against the one it must have.
+
+    Raises:
+        DataError: another schema version, or other columns.
+    """
+    version = (seen.metadata or {}).get(VERSION_KEY, b"none").decode(errors="replace")
+    if version != str(SCHEMA_VERSION):
+        raise DataError(
+            f"{name}: schema version {version}, expected {SCHEMA_VERSION}; read it with the hlmat "
+            "that wrote it, or make it anew with this one"
+        )
+    missing = [field.name for field in expected if field.name not in seen.names]
+    if missing:
+        raise DataError(
+            f"{name}: column(s) {', '.join(missing)} missing; found {', '.join(seen.names)}; "
+            "it is not the kind of file that belongs here: make it anew"
+        )
+    if not _without_nullability(seen).equals(_without_nullability(expected)):
+        differing = [
+            f"{field.name} is {seen.field(field.name).type}, expected {field.type}"
+            for field in expected
+            if not _all_nullable(seen.field(field.name)).equals(_all_nullable(field))
+        ]
+        extra = [f"{n} is unknown" for n in seen.names if n not in expected.names]
+        raise DataError(
+            f"{name}: columns differ from schema version {SCHEMA_VERSION}: "
+            f"{'; '.join(differing + extra) or 'their order differs'}; make it anew"
+        )
+
+
+def _field_lines(field: pa.Field, *, prefix: str) -> list[str]:
+    kind = field.type
+    nested = kind.value_type if pa.types.is_list(kind) else kind
+    if pa.types.is_struct(nested):
+        name = "list of struct" if pa.types.is_list(kind) else "struct"
+    elif pa.types.is_list(kind):
+        name = f"list of {nested}"
+    else:
+        name = str(kind)
+    description = (field.metadata or {})[b"description"].decode()
+    lines = [f"| `{prefix}{field.name}` | {name} | {description} |"]
+    if pa.types.is_struct(nested):
+        mark = "[]." if pa.types.is_list(kind) else "."
+        for child in nested:
+            lines.extend(_field_lines(child, prefix=f"{prefix}{field.name}{mark}"))
+    return lines
+
+
+def _without_nullability(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([_all_nullable(field) for field in schema])
+
+
+def _all_nullable(field: pa.Field) -> pa.Field:
+    kind = field.type
+    if pa.types.is_struct(kind):
+        kind = pa.struct([_all_nullable(child) for child in kind])
+    elif pa.types.is_list(kind):
+        kind = pa.list_(_all_nullable(kind.value_field))
+    return pa.field(field.name, kind)

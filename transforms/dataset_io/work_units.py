@@ -1,0 +1,147 @@
+"""Work units: the targets that a worker takes at a time, and the grain of a checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from itertools import groupby, islice
+from typing import Any
+
+from hlmat.transforms.core.errors import DataError
+from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
+
+WorkItem = TargetRef | Reject
+"""A target to roll out, or one that the reader already had to reject."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkUnit:
+    """Targets that are worked on together; an image's targets are never in two units.
+
+    Attributes:
+        unit_id: hex digest of the run's fingerprint and the items.
+        index: position in the run, from 0.
+        items: never empty.
+    """
+
+    unit_id: str
+    index: int
+    items: tuple[WorkItem, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetShard:
+    """One of `count` parts of a data set, for several machines without a cluster.
+
+    Attributes:
+        index: from 1 to `count`.
+        count: number of parts.
+    """
+
+    index: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.count:
+            raise ValueError(f"a shard is i/n with 1 <= i <= n, got {self.index}/{self.count}")
+
+    def holds(self, ref: TargetRef) -> bool:
+        """Tell whether a target belongs to this part; decided by its image."""
+        # File names that are no valid Unicode have no plain UTF-8 form.
+        name = ref.image_path.encode("utf-8", "surrogatepass")
+        return zlib.crc32(name) % self.count == self.index - 1
+
+
+def select_items(
+    items: Iterable[WorkItem], *, shard: DatasetShard | None = None, limit: int | None = None
+) -> Iterator[WorkItem]:
+    """Keep the items of a shard, then the first `limit` of them."""
+    kept = (item for item in items if shard is None or shard.holds(ref_of(item)))
+    return islice(kept, limit)
+
+
+def ref_of(item: WorkItem) -> TargetRef:
+    """Return the target that an item is about."""
+    return item.ref if isinstance(item, Reject) else item
+
+
+def plan_units(
+    items: Iterable[WorkItem], *, unit_size: int, fingerprint: str
+) -> Iterator[WorkUnit]:
+    """Cut items into units of at least `unit_size` (the last may be smaller), image by image.
+
+    Args:
+        items: the targets of one image stand one after another.
+        unit_size: a unit closes with the image that brings it to this many items.
+        fingerprint: of the run, so that units of different runs never share an id.
+    """
+    index = 0
+    pending: list[WorkItem] = []
+    for _, of_image in groupby(items, key=lambda item: ref_of(item).image_path):
+        pending.extend(of_image)
+        if len(pending) >= unit_size:
+            yield _make_unit(pending, index=index, fingerprint=fingerprint)
+            index += 1
+            pending = []
+    if pending:
+        yield _make_unit(pending, index=index, fingerprint=fingerprint)
+
+
+def unit_to_json(unit: WorkUnit) -> str:
+    """Return a unit as one line of JSON."""
+    return _canonical_json(
+        {
+            "unit_id": unit.unit_id,
+            "index": unit.index,
+            "items": [_item_to_dict(item) for item in unit.items],
+        }
+    )
+
+
+def unit_from_json(line: str) -> WorkUnit:
+    """Return the unit that `unit_to_json` wrote.
+
+    Raises:
+        DataError: the line is something else.
+    """
+    try:
+        data = json.loads(line)
+        return WorkUnit(
+            unit_id=data["unit_id"],
+            index=data["index"],
+            items=tuple(_item_from_dict(item) for item in data["items"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"a line of the plan is not a work unit ({type(error).__name__}: {error}): "
+            f"{line[:80]!r}; run again with --overwrite"
+        ) from error
+
+
+def _make_unit(items: list[WorkItem], *, index: int, fingerprint: str) -> WorkUnit:
+    text = fingerprint + _canonical_json([_item_to_dict(item) for item in items])
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return WorkUnit(unit_id=digest[:32], index=index, items=tuple(items))
+
+
+def _item_to_dict(item: WorkItem) -> dict[str, Any]:
+    data = dataclasses.asdict(ref_of(item))
+    if isinstance(item, Reject):
+        data["reject"] = {"reason": item.reason, "message": item.message}
+    return data
+
+
+def _item_from_dict(data: dict[str, Any]) -> WorkItem:
+    reject = data.pop("reject", None)
+    ref = TargetRef(**{**data, "expressions": tuple(data["expressions"])})
+    if reject is None:
+        return ref
+    return Reject(ref=ref, reason=RejectReason(reject["reason"]), message=reject["message"])
+
+
+def _canonical_json(value: Any) -> str:
+    # ASCII: names that are not valid Unicode and line separators inside texts come through.
+    return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))

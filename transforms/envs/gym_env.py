@@ -1,0 +1,296 @@
+"""The environment: an agent clicks, a segmenter answers, the gain in IoU is the reward.
+
+Importing this module registers it: ``gymnasium.make("hlmat/MaskAnnotation-v0", targets=...,
+segmenter=...)``. The rules are those of `hlmat.transforms.rollout.loop` without its stop at a
+click that gains nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hlmat.transforms.core.errors import ConfigError, DataError, TargetError
+from hlmat.transforms.core.protocols import Question, Segmenter
+from hlmat.transforms.core.records import Click, Finish, InvalidAction, Reject, StopReason
+from hlmat.transforms.envs.settings import EnvironmentSettings
+from hlmat.transforms.envs.state import (
+    AnnotationState,
+    LoadedTarget,
+    TargetSource,
+    click_all,
+    first_state,
+    load_target,
+)
+from hlmat.transforms.segmenters.registry import SegmenterOptions, load_segmenter
+
+try:
+    import gymnasium
+    from gymnasium import spaces
+    from gymnasium.error import ResetNeeded
+except ModuleNotFoundError as error:
+    raise ConfigError(
+        [f"the environment needs gymnasium ({error}); install it with: pip install 'hlmat[rl]'"]
+    ) from error
+
+ENVIRONMENT_ID = "hlmat/MaskAnnotation-v0"
+
+Observation = dict[str, Any]
+"""uint8 arrays: `image` (H, W, 3), `mask` (H, W) and `clicks` (H, W, 2); see `ObservationView`."""
+
+
+class MaskAnnotationEnv(gymnasium.Env[Observation, Any]):
+    """One target per episode; each step is one click, a finish, or an action that is invalid.
+
+    The reward of a click is the IoU after it minus the IoU before it, minus `click_cost`. A finish
+    pays nothing. An episode is terminated by a finish, by an invalid action (if `ends_on_invalid`)
+    and by a click that reaches `target_iou`; it is truncated after `max_clicks` turns.
+
+    Every `info` holds `target_id`, `expression` (the target's first), `iou`, `clicks` (how many),
+    `is_invalid`, `problem` (why an action is invalid, else "") and `stop_reason` (a `StopReason`
+    as text, "" while the episode goes on).
+
+    Args:
+        targets: what is to be annotated; `list_targets` lists a reader's.
+        segmenter: the tool, or what it is built from. Options are small and picklable, so they are
+            the form for factories of vectorised environments. One that holds a single picture is
+            given it again before each click, so environments may share it.
+        render_mode: "rgb_array" draws mask and clicks on the picture at the observation's size.
+        settings: the fields of `EnvironmentSettings` by name.
+
+    Attributes:
+        rejects: targets that were drawn and could not be read, in order.
+
+    Raises:
+        ConfigError: with every problem at once; or whatever building the segmenter finds missing.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 2}  # noqa: RUF012
+
+    def __init__(
+        self,
+        targets: Iterable[TargetSource],
+        segmenter: Segmenter | SegmenterOptions,
+        *,
+        render_mode: str | None = None,
+        **settings: Any,
+    ) -> None:
+        self._targets = tuple(targets)
+        problems = [
+            *_target_problems(self._targets),
+            *_segmenter_problems(segmenter),
+            *_unknown_settings(settings),
+        ]
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            problems.append(f'render_mode {render_mode!r} is unknown; choose "rgb_array" or None')
+        known = {n: v for n, v in settings.items() if n in EnvironmentSettings.__dataclass_fields__}
+        try:
+            self.settings = EnvironmentSettings(**known)
+        except ConfigError as error:
+            problems += error.problems
+        if problems:
+            raise ConfigError(problems)
+        self.render_mode = render_mode
+        self.rejects: list[Reject] = []
+        self._segmenter = (
+            load_segmenter(segmenter) if isinstance(segmenter, SegmenterOptions) else segmenter
+        )
+        self._view = self.settings.view
+        self._actions = self.settings.actions
+        self._unusable: set[int] = set()
+        self._state: AnnotationState | None = None
+        self._turns = 0
+        self._stop_reason: StopReason | None = None
+        size_hw = self._view.size_hw
+        self.action_space = self._actions.space()
+        self.observation_space = spaces.Dict(
+            {
+                "image": spaces.Box(0, 255, (*size_hw, 3), np.uint8),
+                "mask": spaces.Box(0, 255, size_hw, np.uint8),
+                "clicks": spaces.Box(0, 255, (*size_hw, 2), np.uint8),
+            }
+        )
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin an episode on a target drawn at random, or on ``options={"target": index}``.
+
+        A drawn target that cannot be read becomes a reject and another one is drawn.
+
+        Raises:
+            ValueError: another option, or no target of that index.
+            TargetError: the target that was asked for cannot be read.
+            DataError: no target is left that can be read.
+            SegmenterError: the segmenter cannot encode the picture.
+        """
+        super().reset(seed=seed)
+        index = _chosen_index(options or {}, count=len(self._targets))
+        target = self._draw() if index is None else self._load(index)
+        self._state = first_state(target)
+        self._turns = 0
+        self._stop_reason = None
+        return self._view.observe(self._state), self._info()
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Take one action.
+
+        Raises:
+            ValueError: an action outside the action space; any string is within it.
+            ResetNeeded: no episode has begun, or it has ended.
+            SegmenterError: the segmenter failed or broke its protocol.
+        """
+        if self._state is None or self._stop_reason is not None:
+            raise ResetNeeded(
+                "the episode has not begun or has ended; call reset() before the next step()"
+            )
+        before = self._state
+        reading = self._actions.read(action, size_hw=before.target.size_hw)
+        problem = None
+        match reading:
+            case Click():
+                self._state = click_all([(before, reading)], segmenter=self._segmenter)[0]
+                reward = self._state.iou - before.iou - self.settings.click_cost
+                if self.settings.target_iou is not None:
+                    reached = self._state.iou >= self.settings.target_iou
+                    self._stop_reason = StopReason.REACHED_IOU if reached else None
+            case Finish(reason):
+                reward = 0.0
+                self._stop_reason = reason
+            case InvalidAction(problem=problem):
+                reward = self.settings.invalid_reward
+                if self.settings.ends_on_invalid:
+                    self._stop_reason = StopReason.INVALID_ACTION
+        self._turns += 1
+        terminated = self._stop_reason is not None
+        truncated = not terminated and self._turns >= self.settings.max_clicks
+        if truncated:
+            self._stop_reason = StopReason.MAX_CLICKS
+        observation = self._view.observe(self._state)
+        return observation, float(reward), terminated, truncated, self._info(problem)
+
+    def render(self) -> NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the picture under mask and clicks, None without a render mode.
+
+        Returns:
+            uint8 RGB of the observation's size. Shape: (H, W, 3).
+
+        Raises:
+            ResetNeeded: no episode has begun.
+        """
+        return None if self.render_mode is None else self._view.draw(self._begun())
+
+    def question(self) -> Question:
+        """Return what a model is asked about the present state, as in training data.
+
+        Raises:
+            ResetNeeded: no episode has begun.
+        """
+        state = self._begun()
+        conversation = self.settings.conversation
+        return Question(
+            target_id=state.target.ref.target_id,
+            turn=self._turns,
+            image=conversation.view.draw(state.target.image, state.mask),
+            text=conversation.dialogue.question(state.target.ref.expressions[0]),
+        )
+
+    @property
+    def state(self) -> AnnotationState:
+        """The present state at the picture's own size, with the truth: for oracles and figures.
+
+        Raises:
+            ResetNeeded: no episode has begun.
+        """
+        return self._begun()
+
+    def _begun(self) -> AnnotationState:
+        if self._state is None:
+            raise ResetNeeded("no episode has begun; call reset() first")
+        return self._state
+
+    def _info(self, problem: str | None = None) -> dict[str, Any]:
+        state = self._begun()
+        return {
+            "target_id": state.target.ref.target_id,
+            "expression": state.target.ref.expressions[0],
+            "iou": state.iou,
+            "clicks": len(state.clicks),
+            "is_invalid": problem is not None,
+            "problem": problem or "",
+            "stop_reason": "" if self._stop_reason is None else self._stop_reason.value,
+        }
+
+    def _load(self, index: int) -> LoadedTarget:
+        return load_target(self._targets[index], self._segmenter)
+
+    def _draw(self) -> LoadedTarget:
+        while len(self._unusable) < len(self._targets):
+            index = int(self.np_random.integers(len(self._targets)))
+            # Passed over, not left out of the draw: a seed gives the same targets in every run.
+            if index in self._unusable:
+                continue
+            try:
+                return self._load(index)
+            except TargetError as error:
+                self._unusable.add(index)
+                self.rejects.append(Reject(self._targets[index].ref, error.reason, error.message))
+        raise DataError(
+            f"none of the {len(self._targets)} targets can be read; the last one: "
+            f"{self.rejects[-1].ref.target_id}: {self.rejects[-1].message}"
+        )
+
+
+def _target_problems(targets: tuple[Any, ...]) -> list[str]:
+    if not targets:
+        return ["there are no targets; list_targets(reader) lists those of a data set"]
+    wrong = next((target for target in targets if not isinstance(target, TargetSource)), None)
+    if wrong is None:
+        return []
+    return [
+        f"targets must be TargetSource(reader, ref), got {type(wrong).__name__}; "
+        "list_targets(reader) makes them"
+    ]
+
+
+def _segmenter_problems(segmenter: Any) -> list[str]:
+    is_class = isinstance(segmenter, type)
+    if isinstance(segmenter, (Segmenter, SegmenterOptions)) and not is_class:
+        return []
+    seen = f"the class {segmenter.__name__}" if is_class else type(segmenter).__name__
+    return [
+        f"segmenter must be a Segmenter or SegmenterOptions, got {seen}; "
+        'SegmenterOptions("embedded") needs nothing else'
+    ]
+
+
+def _unknown_settings(settings: dict[str, Any]) -> list[str]:
+    known = EnvironmentSettings.__dataclass_fields__
+    return [
+        f"setting {name!r} is unknown; choose from {', '.join(known)}"
+        for name in settings
+        if name not in known
+    ]
+
+
+def _chosen_index(options: dict[str, Any], *, count: int) -> int | None:
+    if unknown := [name for name in options if name != "target"]:
+        raise ValueError(f'reset() knows the option "target" alone, got {", ".join(unknown)}')
+    index = options.get("target")
+    if index is None:
+        return None
+    is_index = isinstance(index, (int, np.integer)) and not isinstance(index, bool)
+    if not is_index or not 0 <= index < count:
+        raise ValueError(
+            f'the option "target" must be an index from 0 to {count - 1}, got {index!r}'
+        )
+    return int(index)
+
+
+if ENVIRONMENT_ID not in gymnasium.registry:
+    gymnasium.register(
+        ENVIRONMENT_ID, entry_point="hlmat.transforms.envs.gym_env:MaskAnnotationEnv"
+    )

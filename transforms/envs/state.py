@@ -1,0 +1,158 @@
+"""Targets with their pixels, and where the annotation of each stands: mask, clicks, IoU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hlmat.transforms.core.errors import SegmenterError
+from hlmat.transforms.core.protocols import (
+    DatasetReader,
+    Image,
+    ManyImagesSegmenter,
+    Mask,
+    Request,
+    Segmenter,
+)
+from hlmat.transforms.core.records import Click, Reject, TargetRef
+from hlmat.transforms.masks.rle import mask_iou
+from hlmat.transforms.rollout.segmenter_batching import SegmenterSession, encode_all
+
+
+@dataclass(frozen=True)
+class TargetSource:
+    """A target by reference with the reader that opens it: small and picklable."""
+
+    reader: DatasetReader
+    ref: TargetRef
+
+
+def list_targets(
+    reader: DatasetReader, *, limit: int | None = None
+) -> tuple[list[TargetSource], list[Reject]]:
+    """List a reader's targets, and what it cannot use.
+
+    Args:
+        reader: the data set.
+        limit: stop after so many targets; None lists all.
+    """
+    targets: list[TargetSource] = []
+    rejects: list[Reject] = []
+    for item in reader.read_targets():
+        if limit is not None and len(targets) >= limit:
+            break
+        if isinstance(item, Reject):
+            rejects.append(item)
+        else:
+            targets.append(TargetSource(reader, item))
+    return targets, rejects
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedTarget:
+    """A target with its pixels.
+
+    Attributes:
+        ref: identity and expressions.
+        image: uint8 RGB. Shape: (H, W, 3).
+        truth: bool. Shape: (H, W).
+        ignore: pixels that belong to no error, or None. Shape: (H, W).
+        encoded: what the segmenter, a `ManyImagesSegmenter`, worked out of the image; else None.
+    """
+
+    ref: TargetRef
+    image: Image
+    truth: Mask
+    ignore: Mask | None
+    encoded: Any | None = None
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.truth.shape[0], self.truth.shape[1]
+
+
+def load_target(source: TargetSource, segmenter: Segmenter) -> LoadedTarget:
+    """Read a target's masks and picture, and encode the picture where the segmenter does that.
+
+    Raises:
+        TargetError: the target cannot be read.
+        SegmenterError: the picture cannot be encoded.
+    """
+    masks = source.reader.load_truth(source.ref)
+    size_hw = (masks.truth.shape[0], masks.truth.shape[1])
+    image = source.reader.load_image(source.ref.image_path, size_hw=size_hw)
+    encoded = None
+    if isinstance(segmenter, ManyImagesSegmenter):
+        encoded = encode_all(segmenter, [image])[0]
+        if isinstance(encoded, SegmenterError):
+            raise encoded
+    return LoadedTarget(source.ref, image, masks.truth, masks.ignore, encoded)
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotationState:
+    """Where the annotation of a target stands.
+
+    Attributes:
+        target: the target.
+        mask: the current mask. Shape: (H, W).
+        clicks: every click so far, oldest first.
+        feedback: what the segmenter wants back with the next click.
+        iou: of the mask with the truth, ignored pixels left out.
+    """
+
+    target: LoadedTarget
+    mask: Mask
+    clicks: tuple[Click, ...]
+    feedback: Any
+    iou: float
+
+
+def first_state(target: LoadedTarget) -> AnnotationState:
+    """Return the state before any click: an empty mask."""
+    mask = np.zeros(target.size_hw, dtype=np.bool_)
+    iou = mask_iou(mask, target.truth, ignore=target.ignore)
+    return AnnotationState(target, mask, (), None, iou)
+
+
+def click_all(
+    clicks: Sequence[tuple[AnnotationState, Click]], *, segmenter: Segmenter
+) -> list[AnnotationState]:
+    """Make one click in each state; return the states after, in order.
+
+    Every call gives a segmenter that holds one picture that picture again, so several users can
+    share it. One that encodes pictures ahead (`ManyImagesSegmenter`) is asked about all states
+    with the same number of clicks in one call.
+
+    Raises:
+        SegmenterError: the segmenter failed or broke its protocol.
+    """
+    targets = list({id(state.target): state.target for state, _ in clicks}.values())
+    index_of = {id(target): index for index, target in enumerate(targets)}
+    encoded = [target.encoded for target in targets]
+    session = SegmenterSession(
+        segmenter,
+        [target.image for target in targets],
+        encoded=encoded if isinstance(segmenter, ManyImagesSegmenter) else None,
+    )
+    after: dict[int, AnnotationState] = {}
+    for count in sorted({len(state.clicks) for state, _ in clicks}):
+        positions = [i for i, (state, _) in enumerate(clicks) if len(state.clicks) == count]
+        requests = [
+            (
+                index_of[id(clicks[i][0].target)],
+                Request((*clicks[i][0].clicks, clicks[i][1]), feedback=clicks[i][0].feedback),
+            )
+            for i in positions
+        ]
+        for i, (_, request), answer in zip(positions, requests, session.ask(requests), strict=True):
+            if isinstance(answer, SegmenterError):
+                raise answer
+            target = clicks[i][0].target
+            iou = mask_iou(answer.mask, target.truth, ignore=target.ignore)
+            after[i] = AnnotationState(target, answer.mask, request.clicks, answer.feedback, iou)
+    return [after[i] for i in range(len(clicks))]

@@ -1,0 +1,120 @@
+"""A state as the columns of a data set row, for rewards: plain texts that any table keeps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from hlmat.transforms.core.errors import DataError
+from hlmat.transforms.core.protocols import Mask
+from hlmat.transforms.core.records import Box, Click, Rle, Trajectory
+from hlmat.transforms.masks.rle import MAX_PIXELS, decode_rle
+from hlmat.transforms.masks.run_lengths import rle_problem
+
+COLUMNS = ("target_id", "expression", "clicks", "mask")
+"""What `state_columns` gives for each question of a trajectory."""
+
+
+def state_columns(trajectory: Trajectory) -> list[dict[str, str]]:
+    """Return one row for each click that a policy chose: the state before it.
+
+    Every value is text: `target_id`, `expression` (the first), `clicks` and `mask`, the last two
+    as `write_clicks` and `write_mask` make them.
+
+    Raises:
+        DataError: the trajectory begins with a box, which no click leads to.
+    """
+    target_id = trajectory.target.ref.target_id
+    rows: list[dict[str, str]] = []
+    clicks: list[Click] = []
+    for index, step in enumerate(trajectory.steps):
+        if isinstance(step.action, Box):
+            raise DataError(
+                f"{target_id} begins with {step.action}, and rewards start from an empty mask; "
+                "make trajectories with --initial-action none"
+            )
+        if not step.is_initial:
+            rows.append(
+                {
+                    "target_id": target_id,
+                    "expression": trajectory.target.ref.expressions[0],
+                    "clicks": write_clicks(clicks),
+                    "mask": write_mask(trajectory.mask_before(index)),
+                }
+            )
+        clicks.append(step.action)
+    return rows
+
+
+def write_clicks(clicks: Sequence[Click]) -> str:
+    """Write clicks, oldest first, as JSON.
+
+    >>> write_clicks([Click(3, 5, True)])
+    '[[3, 5, true]]'
+    """
+    return json.dumps([[click.x, click.y, click.is_positive] for click in clicks])
+
+
+def read_clicks(text: Any) -> tuple[Click, ...]:
+    """Read what `write_clicks` wrote; None and "" are no clicks.
+
+    Raises:
+        DataError: anything else.
+    """
+    if text is None or text == "":
+        return ()
+    clicks = _parsed(text)
+    is_list = isinstance(clicks, list)
+    if not is_list or not all(_is_click(click) for click in clicks):
+        raise DataError(
+            f"clicks must be JSON such as [[x, y, true], ...], oldest first, got {text!r}"
+        )
+    return tuple(Click(x, y, is_positive) for x, y, is_positive in clicks)
+
+
+def write_mask(rle: Rle | None) -> str:
+    """Write a mask as JSON in COCO's form, "" for an empty one that has no run lengths.
+
+    >>> write_mask(Rle("0d1", (4, 13)))
+    '{"size": [4, 13], "counts": "0d1"}'
+    """
+    return "" if rle is None else json.dumps({"size": list(rle.size_hw), "counts": rle.counts})
+
+
+def read_mask(text: Any) -> Mask | None:
+    """Read what `write_mask` wrote; None for an empty mask without run lengths.
+
+    Returns:
+        bool. Shape: (H, W) as the text says.
+
+    Raises:
+        DataError: anything else, or run lengths that are no mask of that size.
+    """
+    if text is None or text == "":
+        return None
+    match _parsed(text):
+        case {"size": [int(height), int(width)], "counts": str(counts)} if (
+            height > 0 and width > 0 and height * width <= MAX_PIXELS
+        ):
+            problem = rle_problem(counts, (height, width))
+            if problem is not None:
+                raise DataError(f"a mask column cannot be read: {problem}")
+            return decode_rle(Rle(counts, (height, width)))
+    raise DataError(
+        f'a mask must be JSON such as {{"size": [height, width], "counts": "..."}}, got {text!r}'
+    )
+
+
+def _parsed(text: Any) -> Any:
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError):
+        return None
+
+
+def _is_click(value: Any) -> bool:
+    match value:
+        case [int(x), int(y), bool()]:
+            return not isinstance(x, bool) and not isinstance(y, bool) and x >= 0 and y >= 0
+    return False

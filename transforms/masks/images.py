@@ -1,0 +1,219 @@
+"""Pictures and mask pictures from bytes, whatever form their files have."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PilImage
+from PIL import ImageOps
+
+from hlmat.transforms.core.errors import TargetError
+from hlmat.transforms.core.protocols import Image, TruthMasks
+from hlmat.transforms.core.records import RejectReason
+from hlmat.transforms.masks.rle import MAX_PIXELS
+
+_EXIF_ORIENTATION = 0x0112
+# Pillow hands other formats (EPS, for one) to outside programs.
+_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+_NAMED_VALUES = 5
+_TRIMAP_OBJECT = 255
+_TRIMAP_IGNORE = 128
+
+
+class MaskRule(StrEnum):
+    """How a mask picture says which pixels are the object."""
+
+    FOREGROUND = "foreground"
+    """Bright pixels; what is bright is decided by the file's own maximum."""
+    PALETTE_INDEX = "palette_index"
+    """Any palette index above 0."""
+    TRIMAP = "trimap"
+    """255 is the object, 128 is ignored, 0 is background."""
+    OBJECT_ID = "object_id"
+    """Any value above 0: object ids are told apart by no data set that is read here."""
+
+
+def decode_image(
+    data: bytes,
+    *,
+    name: str,
+    size_hw: tuple[int, int] | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Image:
+    """Decode a picture as uint8 RGB. Shape: (H, W, 3).
+
+    16-bit greys are scaled to 8 bit; transparency is dropped.
+
+    Args:
+        data: the file's content.
+        name: of the file, for messages.
+        size_hw: the size that the picture must have. It is turned by its EXIF tag only if that
+            is what gives it this size. None takes the picture as it is stored.
+        max_pixels: larger pictures are rejected.
+
+    Raises:
+        TargetError: UNREADABLE_IMAGE, TOO_LARGE or SIZE_MISMATCH.
+    """
+    picture = _decode(data, name=name, max_pixels=max_pixels, reason=RejectReason.UNREADABLE_IMAGE)
+    stored_hw = (picture.height, picture.width)
+    if size_hw is not None and stored_hw != size_hw:
+        turned = _turned_by_exif(picture)
+        if (turned.height, turned.width) != size_hw:
+            raise TargetError(
+                RejectReason.SIZE_MISMATCH,
+                f"{name} has {picture.width} x {picture.height} pixels, its mask "
+                f"{size_hw[1]} x {size_hw[0]}, and its EXIF tag does not explain the difference",
+            )
+        picture = turned
+    return _to_rgb(picture)
+
+
+def image_size_hw(data: bytes, *, name: str) -> tuple[int, int]:
+    """Return (height, width) as stored, without decoding the pixels.
+
+    Raises:
+        TargetError: UNREADABLE_IMAGE.
+    """
+    picture = _open(data, name=name, reason=RejectReason.UNREADABLE_IMAGE)
+    return picture.height, picture.width
+
+
+def decode_mask_image(
+    data: bytes, *, name: str, rule: MaskRule, max_pixels: int = MAX_PIXELS
+) -> TruthMasks:
+    """Decode a mask picture.
+
+    Args:
+        data: the file's content.
+        name: of the file, for messages.
+        rule: how its values are read.
+        max_pixels: larger pictures are rejected.
+
+    Raises:
+        TargetError: UNREADABLE_MASK, TOO_LARGE or EMPTY_MASK.
+    """
+    picture = _decode(data, name=name, max_pixels=max_pixels, reason=RejectReason.UNREADABLE_MASK)
+    values = _mask_values(picture, keep_indices=rule is MaskRule.PALETTE_INDEX)
+    ignore = None
+    match rule:
+        case MaskRule.FOREGROUND:
+            truth = _foreground(values)
+        case MaskRule.PALETTE_INDEX | MaskRule.OBJECT_ID:
+            truth = values > 0
+        case MaskRule.TRIMAP:
+            truth = values == _TRIMAP_OBJECT
+            ignore = values == _TRIMAP_IGNORE
+            unknown = np.unique(values[~(truth | ignore | (values == 0))])
+            if unknown.size:
+                found = ", ".join(str(value) for value in unknown[:_NAMED_VALUES])
+                more = f" and {unknown.size - _NAMED_VALUES} more" * (unknown.size > _NAMED_VALUES)
+                raise TargetError(
+                    RejectReason.UNREADABLE_MASK,
+                    f"{name} is no trimap: expected the values 0, {_TRIMAP_IGNORE} and "
+                    f"{_TRIMAP_OBJECT}, found {found}{more} as well",
+                )
+    if not truth.any():
+        raise TargetError(RejectReason.EMPTY_MASK, f"{name} has no object pixel")
+    return TruthMasks(truth=truth, ignore=ignore)
+
+
+def _open(data: bytes, *, name: str, reason: RejectReason) -> PilImage.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return PilImage.open(io.BytesIO(data), formats=_FORMATS)
+    except PilImage.DecompressionBombError as error:
+        raise TargetError(
+            RejectReason.TOO_LARGE,
+            f"{name} has more than the {MAX_PIXELS:,} pixels that are read; reduce it first "
+            f"({error})",
+        ) from error
+    # Pillow's plugins raise whatever the bytes of a broken file provoke.
+    except Exception as error:
+        raise _unreadable(name, reason, error) from error
+
+
+def _decode(data: bytes, *, name: str, max_pixels: int, reason: RejectReason) -> PilImage.Image:
+    picture = _open(data, name=name, reason=reason)
+    if picture.width * picture.height > max_pixels:
+        raise TargetError(
+            RejectReason.TOO_LARGE,
+            f"{name} has {picture.width} x {picture.height} pixels, more than the "
+            f"{max_pixels:,} that are read; reduce it first",
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture.load()
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _unreadable(name, reason, error) from error
+    return picture
+
+
+def _unreadable(name: str, reason: RejectReason, error: Exception) -> TargetError:
+    cause = " ".join(str(error).split()) or type(error).__name__
+    cause = cause.replace("<_io.BytesIO object", "<data")
+    return TargetError(reason, f"{name} cannot be read as a picture: {cause}")
+
+
+def _turned_by_exif(picture: PilImage.Image) -> PilImage.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if picture.getexif().get(_EXIF_ORIENTATION, 1) == 1:
+                return picture
+            return ImageOps.exif_transpose(picture)
+    # A broken EXIF block explains nothing, and the picture's own size stands.
+    except Exception:
+        return picture
+
+
+def _to_rgb(picture: PilImage.Image) -> Image:
+    if picture.mode.startswith("I") or picture.mode == "F":
+        grey = _scaled_to_8_bit(np.asarray(picture))
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return np.array(picture.convert("RGB"), dtype=np.uint8)
+
+
+def _scaled_to_8_bit(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Scale greys of 16 bit (or more, or floats in [0, 1]) to 8 bit."""
+    numbers = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    top = 65535.0 if np.issubdtype(values.dtype, np.integer) else max(1.0, float(numbers.max()))
+    return np.clip(np.rint(numbers * (255.0 / top)), 0, 255).astype(np.uint8)
+
+
+def _mask_values(picture: PilImage.Image, *, keep_indices: bool) -> NDArray[np.int64]:
+    """Return one value per pixel: the palette's indices, or the brightest colour channel."""
+    mode = picture.mode
+    if mode == "P" and keep_indices:
+        return np.asarray(picture).astype(np.int64)
+    if mode == "F":
+        finite = np.nan_to_num(np.asarray(picture), posinf=0.0, neginf=0.0)
+        return np.clip(np.rint(finite), 0, 65535).astype(np.int64)
+    if mode == "1" or mode == "L" or mode.startswith("I"):
+        return np.asarray(picture).astype(np.int64)
+    values = _to_rgb(picture).max(axis=2)
+    # A cut-out whose shape is in its transparency alone has one colour throughout.
+    if mode in ("LA", "PA", "RGBA") and values.min() == values.max():
+        alpha = np.asarray(picture.getchannel("A"))
+        values = alpha if alpha.min() < alpha.max() else values
+    return values.astype(np.int64)
+
+
+def _foreground(values: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Threshold at half of the range that the file uses: {0, 1}, 8 bit or 16 bit."""
+    top = int(values.max())
+    if top <= 1:
+        return values > 0
+    if top <= 255:
+        # Object ids and dim masks never come near the middle of the range.
+        return values > 127 if top > 127 else values > 0
+    return values > 32767 if top > 32767 else values > 0

@@ -1,0 +1,116 @@
+"""What the SegAgent reference's scorer makes of predictions, to tell where our figures differ.
+
+Restated from its public evaluation code: it reads the score that a text states up to the next
+comma, takes the mask *before* the best-scored text (so the last mask never wins by its score),
+skips what has no mask, and adds 1e-5 to every union.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hlmat.transforms.core.errors import DataError
+from hlmat.transforms.core.records import Rle
+from hlmat.transforms.masks.rle import decode_rle
+from hlmat.transforms.metrics.target_scores import RolledOut, StepChoice
+
+MOST_EXPRESSIONS = 5000
+"""Its evaluator, which writes the predictions, stops after so many."""
+
+_EPSILON = 1e-5
+_MARK = "Current IOU: "
+
+
+@dataclass(frozen=True)
+class ReferenceFigures:
+    """What the reference would print.
+
+    Attributes:
+        ciou: its `class_iou`.
+        giou: its `global_iou`.
+        scored: expressions that enter the figures.
+        skipped: expressions without any mask, which it leaves out.
+    """
+
+    ciou: float
+    giou: float
+    scored: int
+    skipped: int
+
+
+def reference_figures(
+    rollouts: Sequence[tuple[RolledOut, Sequence[str | None]]], *, step: StepChoice
+) -> ReferenceFigures:
+    """Score rollouts, each with the texts of its steps, as the reference does.
+
+    Args:
+        step: "best-scored" is its default; K its ``--click_id K - 1``; for "last", which it has
+            not, each rollout's last mask.
+
+    Raises:
+        DataError: it would stop with an error, since a rollout is shorter than K.
+    """
+    totals = np.zeros(2)
+    ious: list[float] = []
+    skipped = 0
+    for rollout, texts in rollouts:
+        index = _chosen(rollout, texts, step=step)
+        if index is None:
+            skipped += 1
+            continue
+        both, either = _overlap(rollout.masks[index], rollout.truth)
+        totals += both, either
+        ious.append(1.0 if either == 0 else both / (either + _EPSILON))
+    if not ious:
+        return ReferenceFigures(0.0, 0.0, 0, skipped)
+    return ReferenceFigures(
+        ciou=float(totals[0] / (totals[1] + _EPSILON)),
+        giou=float(np.mean(ious)),
+        scored=len(ious),
+        skipped=skipped,
+    )
+
+
+def _chosen(rollout: RolledOut, texts: Sequence[str | None], *, step: StepChoice) -> int | None:
+    count = len(rollout.masks)
+    if isinstance(step, int):
+        if step > count:
+            raise DataError(
+                f"target {rollout.target_id!r} has {count} masks, so the reference's scorer would "
+                f"stop at --click_id {step - 1}"
+            )
+        return step - 1
+    if count == 0:
+        return None
+    if step == "last":
+        return count - 1
+    best = int(np.argmax(_stated(texts)))
+    return max(best - 1, 0)
+
+
+def _stated(texts: Sequence[str | None]) -> list[float]:
+    """Return the scores that texts state; all 0 where a single one cannot be read."""
+    for read in (_up_to_comma, _up_to_label):
+        try:
+            return [0.0 if text is None else float(read(text)) for text in texts]
+        except ValueError:
+            continue
+    return [0.0] * len(texts)
+
+
+def _up_to_comma(text: str) -> str:
+    return text.split(_MARK)[-1].split(",")[0]
+
+
+def _up_to_label(text: str) -> str:
+    return text.split(_MARK)[-1].split("P")[0].split("N")[0]
+
+
+def _overlap(mask: Rle, truth: Rle) -> tuple[int, int]:
+    a: NDArray[np.bool_] = decode_rle(mask)
+    b: NDArray[np.bool_] = decode_rle(truth)
+    return int((a & b).sum()), int((a | b).sum())

@@ -1,0 +1,96 @@
+"""The oracle's click: where somebody who knows the true mask would click next.
+
+The definition is that of RITM (Sofiiuk et al. 2021), which SimpleClick and the field share. Two
+differences are deliberate. Without an error there is no click. And depths are compared exactly, as
+OpenCV's own distance transform does, wherever they stay below 2048 pixels; with Intel's library in
+its place (small pictures, or a single thread) OpenCV rounds equal depths apart in the last bit by
+where the buffer lies in memory, so that ties would fall differently from run to run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hlmat.transforms.core.protocols import Mask
+from hlmat.transforms.core.records import Click
+from hlmat.transforms.oracle.distance import DepthSearch
+
+
+def error_regions(
+    prediction: Mask, truth: Mask, *, ignore: Mask | None = None
+) -> tuple[Mask, Mask]:
+    """Return the false negatives and the false positives, ignored pixels in neither.
+
+    Args:
+        prediction: bool. Shape: (H, W).
+        truth: bool. Shape: (H, W).
+        ignore: bool, or None. Shape: (H, W).
+
+    Raises:
+        ValueError: the masks differ in shape or are not bool.
+    """
+    for name, mask in (("prediction", prediction), ("ignore", ignore)):
+        if mask is not None and (mask.shape != truth.shape or mask.dtype != np.bool_):
+            raise ValueError(
+                f"{name} must be bool of the truth's shape {truth.shape}, "
+                f"got {mask.dtype} {mask.shape}"
+            )
+    if truth.dtype != np.bool_ or truth.ndim != 2:
+        raise ValueError(f"truth must be bool of shape (H, W), got {truth.dtype} {truth.shape}")
+    # On bool arrays a > b is a & ~b in one pass.
+    false_negative = np.greater(truth, prediction)
+    false_positive = np.greater(prediction, truth)
+    if ignore is not None:
+        np.greater(false_negative, ignore, out=false_negative)
+        np.greater(false_positive, ignore, out=false_positive)
+    return false_negative, false_positive
+
+
+def oracle_click(
+    prediction: Mask,
+    truth: Mask,
+    *,
+    ignore: Mask | None = None,
+    clicked: Sequence[Click] = (),
+) -> Click | None:
+    """Click the deepest pixel of the deeper error region.
+
+    Depth is the exact Euclidean distance to the nearest pixel outside the region, the picture's
+    surroundings included. The click is positive only if the false negatives are strictly deeper;
+    of equally deep pixels the first in row-major order is clicked.
+
+    Args:
+        prediction: bool. Shape: (H, W).
+        truth: bool. Shape: (H, W).
+        ignore: pixels that are no error, bool or None. Shape: (H, W).
+        clicked: clicks already made; their pixels are not clicked again.
+
+    Returns:
+        None if no error is left, apart from pixels already clicked.
+
+    Raises:
+        ValueError: the masks differ in shape or are not bool.
+
+    >>> truth = np.zeros((5, 7), dtype=np.bool_)
+    >>> truth[1:4, 3:6] = True
+    >>> oracle_click(np.zeros_like(truth), truth)
+    Click(x=4, y=2, is_positive=True)
+    """
+    false_negative, false_positive = error_regions(prediction, truth, ignore=ignore)
+    excluded = [(click.x, click.y) for click in clicked]
+    negatives, positives = DepthSearch(false_negative), DepthSearch(false_positive)
+    # The region that seems deeper goes first: the other is then mostly settled by its bound.
+    # A tie goes to the false positives, so they need only match, and false negatives must exceed.
+    if negatives.bound > positives.bound:
+        missed = negatives.deepest(excluded=excluded)
+        wrong = positives.deepest(excluded=excluded, at_least=missed.squared_depth if missed else 1)
+        found, is_positive = (missed, True) if wrong is None else (wrong, False)
+    else:
+        wrong = positives.deepest(excluded=excluded)
+        missed = negatives.deepest(
+            excluded=excluded, at_least=wrong.squared_depth + 1 if wrong else 1
+        )
+        found, is_positive = (wrong, False) if missed is None else (missed, True)
+    return None if found is None else Click(found.x, found.y, is_positive)

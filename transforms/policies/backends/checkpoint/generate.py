@@ -1,0 +1,282 @@
+"""A multimodal model in this process: answers questions with a checkpoint of transformers."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from hlmat.transforms.core.errors import AnswerError, ConfigError, is_out_of_memory
+from hlmat.transforms.core.protocols import Question
+from hlmat.transforms.core.rng import target_rng
+from hlmat.transforms.policies.backends.checkpoint.files import CheckpointFiles, find_checkpoint
+from hlmat.transforms.policies.backends.checkpoint.loading import LoadedCheckpoint, load_checkpoint
+from hlmat.transforms.policies.backends.checkpoint.processor import render_question
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+DTYPES: tuple[Dtype, ...] = ("auto", "float32", "bfloat16", "float16")
+
+_IMAGE_MARK = "<image>"
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?")
+
+
+@dataclass(frozen=True)
+class CheckpointOptions:
+    """Which checkpoint answers, and how.
+
+    Attributes:
+        model: a folder, or an id `org/name` in the Hugging Face cache; the folder of a LoRA
+            adaptor stands for the adaptor on its base.
+        adapter: a LoRA adaptor for `model`.
+        device: "auto" for CUDA where there is one, "cpu", "cuda", "cuda:N" or "mps".
+        dtype: "auto" for the checkpoint's own.
+        batch_size: questions answered at once; halved for good where memory runs out. Answers
+            depend on it through rounding alone.
+        max_new_tokens: where an answer is cut off.
+        temperature: 0 takes the likeliest token each time; above, tokens are drawn.
+        seed: of the draws.
+
+    Raises:
+        ConfigError: a value out of its range.
+    """
+
+    model: str
+    adapter: str | None = None
+    device: str = "auto"
+    dtype: Dtype = "auto"
+    batch_size: int = 16
+    max_new_tokens: int = 32
+    temperature: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not self.model:
+            problems.append("no model was given; give the folder of a checkpoint")
+        if self.adapter == "":
+            problems.append("the adaptor is empty; give the folder of one or leave it out")
+        if not _DEVICE.fullmatch(self.device):
+            problems.append(f"device is {self.device!r}, expected auto, cpu, cuda, cuda:N or mps")
+        if self.dtype not in DTYPES:
+            problems.append(f"dtype is {self.dtype!r}, expected one of {', '.join(DTYPES)}")
+        if self.batch_size < 1:
+            problems.append(f"batch_size is {self.batch_size}, expected at least 1")
+        if self.max_new_tokens < 1:
+            problems.append(f"max_new_tokens is {self.max_new_tokens}, expected at least 1")
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            problems.append(f"temperature is {self.temperature}, expected 0 or a positive number")
+        if self.seed < 0:
+            problems.append(f"seed is {self.seed}, expected 0 or more")
+        if problems:
+            raise ConfigError(problems)
+
+
+def load_checkpoint_answerer(options: CheckpointOptions) -> CheckpointAnswerer:
+    """Load the checkpoint; needs torch, transformers and peft.
+
+    Raises:
+        ConfigError: the checkpoint is missing, damaged, not safe to load or of another kind, its
+            adaptor does not fit it, or a package or the device is not there.
+    """
+    files = find_checkpoint(options.model, adapter=options.adapter)
+    checkpoint = load_checkpoint(files, device=options.device, dtype=options.dtype)
+    return CheckpointAnswerer(options, files=files, checkpoint=checkpoint)
+
+
+def describe_checkpoint(
+    options: CheckpointOptions, *, files: CheckpointFiles | None = None
+) -> Mapping[str, str | int | float | bool | None]:
+    """Return what determines a checkpoint's answers, reading its files and loading nothing.
+
+    Args:
+        options: which checkpoint answers, and how.
+        files: what `find_checkpoint` found, if it was called already.
+
+    Raises:
+        ConfigError: the files are missing, damaged or not safe to load.
+    """
+    files = files or find_checkpoint(options.model, adapter=options.adapter)
+    is_greedy = options.temperature == 0
+    return {
+        "model_type": files.model_type,
+        "has_adapter": files.adapter is not None,
+        "checkpoint_sha256": files.sha256(),
+        "dtype": options.dtype,
+        "max_new_tokens": options.max_new_tokens,
+        "temperature": float(options.temperature),
+        "seed": None if is_greedy else options.seed,
+    }
+
+
+class CheckpointAnswerer:
+    """Answers with a loaded checkpoint. Made by `load_checkpoint_answerer`.
+
+    A question becomes one user message in the checkpoint's own chat template, the picture where
+    its mark stands. The picture goes to the processor as it is; what resizing the processor does
+    is its own. Sampling settings that a checkpoint brings with it, such as a repetition penalty,
+    are not used.
+
+    With a temperature, the draws belong to the question: its target, its turn and the seed
+    decide them, not its place in a batch. What is left to chance is rounding: on another device,
+    dtype or batch size, scores differ in their last digits and may tip a draw, or a tie between
+    the two likeliest tokens.
+    """
+
+    def __init__(
+        self, options: CheckpointOptions, *, files: CheckpointFiles, checkpoint: LoadedCheckpoint
+    ) -> None:
+        from transformers import GenerationConfig
+
+        self._options = options
+        self._files = files
+        self._checkpoint = checkpoint
+        self._batch_size = options.batch_size
+        self._description: Mapping[str, str | int | float | bool | None] | None = None
+        # What the call of `generate` leaves open is taken from here.
+        checkpoint.model.generation_config = GenerationConfig(
+            do_sample=False,
+            max_new_tokens=options.max_new_tokens,
+            eos_token_id=list(checkpoint.stop_ids),
+            pad_token_id=checkpoint.pad_id,
+        )
+
+    def describe(self) -> Mapping[str, str | int | float | bool | None]:
+        """Return the same as `describe_checkpoint`; the first call reads all files."""
+        if self._description is None:
+            self._description = describe_checkpoint(self._options, files=self._files)
+        return dict(self._description)
+
+    def answer(self, questions: Sequence[Question]) -> list[str]:
+        """Return the model's texts, special tokens left out, nothing else stripped.
+
+        Raises:
+            AnswerError: memory runs out at a single question, a question has not exactly one
+                mark for the picture, or the processor or the model fails.
+        """
+        for question in questions:
+            self._check(question)
+        answers: list[str] = []
+        while len(answers) < len(questions):
+            batch = questions[len(answers) : len(answers) + self._batch_size]
+            texts = self._answer_batch(batch)
+            if texts is None:
+                self._batch_size = max(1, len(batch) // 2)
+                self._free_memory()
+            else:
+                answers += texts
+        return answers
+
+    def _check(self, question: Question) -> None:
+        """Raise AnswerError if the text would show the model another number of pictures."""
+        marks = question.text.count(_IMAGE_MARK)
+        image_token = getattr(self._checkpoint.processor, "image_token", None)
+        rest = question.text.replace(_IMAGE_MARK, "", 1)
+        if marks != 1 or (image_token is not None and image_token in rest):
+            raise AnswerError(
+                f"{_name(question)} has {marks} marks {_IMAGE_MARK} for one picture, or the "
+                f"model's own mark {image_token} in its text; take the marks out of the expression"
+            )
+
+    def _answer_batch(self, questions: Sequence[Question]) -> list[str] | None:
+        """Return the answers, or None where memory ran out and fewer questions may go."""
+        try:
+            return self._generate(questions)
+        except Exception as error:  # model code can fail in any way; it is told, not hidden
+            if is_out_of_memory(error):
+                if len(questions) > 1:
+                    return None
+                problem = "memory ran out at a batch of one; use a smaller picture, dtype or model"
+            else:
+                problem = f"{type(error).__name__}: {error}"
+            raise AnswerError(
+                f"the model {self._files.name} cannot answer {_name(questions[0])}"
+                f"{f' and {len(questions) - 1} more' if len(questions) > 1 else ''}: {problem}"
+            ) from error
+
+    def _generate(self, questions: Sequence[Question]) -> list[str]:
+        import torch
+
+        model = self._checkpoint.model
+        inputs = self._encode(questions).to(model.device, dtype=model.dtype)
+        temperatures = [self._temperature(question) for question in questions]
+        processors = [self._sampler(questions, temperatures)] if any(temperatures) else []
+        with torch.inference_mode():
+            tokens = model.generate(**inputs, logits_processor=processors)
+        return self._checkpoint.processor.tokenizer.batch_decode(
+            tokens[:, inputs["input_ids"].shape[1] :],
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=False,
+        )
+
+    def _encode(self, questions: Sequence[Question]) -> Any:
+        """Return the tensors of a batch, texts padded on the left."""
+        from PIL import Image
+
+        processor = self._checkpoint.processor
+        prompts = [
+            render_question(processor, self._checkpoint.chat_template, _parts(question.text))
+            for question in questions
+        ]
+        bos = processor.tokenizer.bos_token
+        return processor(
+            text=prompts,
+            images=[[Image.fromarray(question.image)] for question in questions],
+            padding=True,
+            # A template that writes the first token itself must not get it twice.
+            add_special_tokens=not (bos and prompts[0].startswith(bos)),
+            return_tensors="pt",
+        )
+
+    def _temperature(self, question: Question) -> float:
+        return question.temperature if question.draw else self._options.temperature
+
+    def _sampler(self, questions: Sequence[Question], temperatures: Sequence[float]) -> _Sampler:
+        # A first answer keeps the draws that it had before there were further ones.
+        rngs = [
+            target_rng(
+                self._options.seed, q.target_id, "answer", q.turn, *([q.draw] if q.draw else [])
+            )
+            for q in questions
+        ]
+        return _Sampler(rngs, temperatures=temperatures)
+
+    def _free_memory(self) -> None:
+        import torch
+
+        if self._checkpoint.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+class _Sampler:
+    """Makes the likeliest token a draw from softmax(scores / temperature).
+
+    Adding Gumbel noise and taking the maximum is such a draw; so every row can have a generator
+    of its own, which the sampling of transformers has not.
+    """
+
+    def __init__(
+        self, rngs: Sequence[np.random.Generator], *, temperatures: Sequence[float]
+    ) -> None:
+        self._rngs = rngs
+        self._temperatures = np.array(temperatures)[:, None]
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        import torch
+
+        noise = np.stack([rng.gumbel(size=scores.shape[1]) for rng in self._rngs])
+        return scores + torch.from_numpy(self._temperatures * noise).to(scores.device, scores.dtype)
+
+
+def _parts(text: str) -> list[dict[str, str]]:
+    """Split a question into the parts of a message, nothing added or stripped."""
+    before, after = text.split(_IMAGE_MARK)
+    texts = [{"type": "text", "text": part} if part else None for part in (before, after)]
+    return [part for part in (texts[0], {"type": "image"}, texts[1]) if part]
+
+
+def _name(question: Question) -> str:
+    return f"question {question.turn} of target {question.target_id!r}"

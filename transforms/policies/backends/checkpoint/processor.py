@@ -1,0 +1,83 @@
+"""The processor of a checkpoint: pictures and text to tensors, by its own chat template."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.torch_support.transformers import first_line
+
+_PROBE = "Where is it?"
+
+
+def load_processor(folder: Path) -> Any:
+    from transformers import AutoProcessor
+
+    try:
+        processor = AutoProcessor.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # whatever a file of the folder makes a library raise
+        raise ConfigError(
+            [
+                f"the processor in {folder} cannot be loaded: {first_line(error)}; the folder "
+                "needs the tokenizer's and the processor's files beside the weights"
+            ]
+        ) from error
+    if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
+        raise ConfigError(
+            [
+                f"{folder} holds a {type(processor).__name__} and no processor of pictures and "
+                "text; copy preprocessor_config.json and the tokenizer's files of the model there"
+            ]
+        )
+    return processor
+
+
+def find_chat_template(processor: Any, *, folder: Path) -> str:
+    """Return the template after trying it: one picture and one text must come out of it."""
+    template = processor.chat_template or processor.tokenizer.chat_template
+    if isinstance(template, dict):
+        template = template.get("default")
+    if not template:
+        raise ConfigError(
+            [
+                f"{folder} has no chat template, so a question cannot be put the way the model "
+                "learnt it; copy the chat_template.jinja (or chat_template.json) of the model's "
+                "instruction-tuned release there"
+            ]
+        )
+    parts = [{"type": "image"}, {"type": "text", "text": _PROBE}]
+    try:
+        rendered = render_question(processor, template, parts)
+    except Exception as error:  # a template is a program, and not ours
+        raise ConfigError(
+            [f"the chat template in {folder} cannot be rendered: {first_line(error)}"]
+        ) from error
+    image_token = getattr(processor, "image_token", None)
+    pictures = 1 if image_token is None else rendered.count(image_token)
+    if pictures != 1 or rendered.count(_PROBE) != 1:
+        raise ConfigError(
+            [
+                f"the chat template in {folder} does not put one picture and one text into the "
+                f"prompt, it gives {rendered!r}; it may be that of a model for text alone"
+            ]
+        )
+    return template
+
+
+def render_question(processor: Any, chat_template: str, parts: list[dict[str, str]]) -> str:
+    """Return the prompt of one user message, up to where the model goes on.
+
+    Args:
+        processor: of transformers.
+        chat_template: Jinja text.
+        parts: the message's content, texts and pictures in order.
+    """
+    return processor.apply_chat_template(
+        [{"role": "user", "content": parts}],
+        chat_template=chat_template,
+        add_generation_prompt=True,
+        tokenize=False,
+    )

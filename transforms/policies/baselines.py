@@ -1,0 +1,56 @@
+"""Policies that know nothing of the target: what a model must beat to have learnt anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hlmat.transforms.core.protocols import PolicyAction, State
+from hlmat.transforms.core.records import Click, Finish
+from hlmat.transforms.core.rng import target_rng
+
+
+class CentrePolicy:
+    """Clicks the image's centre once, then finishes."""
+
+    name = "centre"
+
+    def initial_clicks(self, state: State) -> tuple[Click, ...]:
+        """Return no set-up clicks."""
+        return ()
+
+    def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
+        """Return the centre for states without a click, a finish for the others."""
+        return [Finish() if state.clicks else _centre_of(state) for state in states]
+
+
+class RandomPolicy:
+    """Clicks random pixels of the image, positive ones first, then of either label.
+
+    Args:
+        seed: the run's seed.
+    """
+
+    name = "random"
+
+    def __init__(self, *, seed: int) -> None:
+        self._seed = seed
+
+    def initial_clicks(self, state: State) -> tuple[Click, ...]:
+        """Return no set-up clicks."""
+        return ()
+
+    def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
+        """Return a random click for each state; the same for the same target and click count."""
+        return [self._next_action(state) for state in states]
+
+    def _next_action(self, state: State) -> Click:
+        height, width = state.mask.shape
+        turn = len(state.clicks)
+        rng = target_rng(self._seed, state.target.ref.target_id, self.name, turn)
+        x, y, label = int(rng.integers(width)), int(rng.integers(height)), int(rng.integers(2))
+        return Click(x, y, is_positive=turn == 0 or bool(label))
+
+
+def _centre_of(state: State) -> Click:
+    height, width = state.mask.shape
+    return Click(width // 2, height // 2, is_positive=True)

@@ -1,0 +1,94 @@
+"""The policies that ask a model, and where their answers come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hlmat.transforms.core.protocols import Answerer
+from hlmat.transforms.policies.backends.checkpoint.generate import (
+    CheckpointOptions,
+    load_checkpoint_answerer,
+)
+from hlmat.transforms.policies.backends.openai_server import ServerOptions, connect
+from hlmat.transforms.policies.backends.replay import load_replay
+from hlmat.transforms.policies.dialogue_policy import Conversation, DialoguePolicy
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """Recorded answers.
+
+    Attributes:
+        path: of the file that holds them.
+    """
+
+    path: str
+
+
+AnswererOptions = CheckpointOptions | ServerOptions | ReplayOptions
+
+MODEL_POLICIES: Mapping[str, str] = {
+    "mllm": "a transformers checkpoint in this process",
+    "openai": "a model behind an OpenAI-compatible server",
+    "replay": "recorded answers, read again",
+}
+"""What each is, by name."""
+
+
+@dataclass(frozen=True)
+class ModelPolicyOptions:
+    """What a model's policy is built from; calling it loads the model or reaches the server.
+
+    Attributes:
+        name: a key of `MODEL_POLICIES`.
+        conversation: how states become questions and texts become actions.
+        answerer: where the answers come from.
+        draws_boxes: whether every trajectory begins with a box of the model's.
+    """
+
+    name: str
+    conversation: Conversation
+    answerer: AnswererOptions
+    draws_boxes: bool = False
+
+    def __call__(self) -> DialoguePolicy:
+        """Load the model, reach the server, or read the record.
+
+        Raises:
+            ConfigError: whatever is missing or does not fit.
+            DataError: a damaged record.
+        """
+        return DialoguePolicy(
+            name=self.name,
+            conversation=self.conversation,
+            answerer=load_answerer(self.answerer),
+            draws_boxes=self.draws_boxes,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """Return what determines the answers, as plain JSON values; loads the model to find out."""
+        conversation = self.conversation
+        dialogue = conversation.dialogue
+        return {
+            "answers": dict(load_answerer(self.answerer).describe()),
+            "codec": dialogue.codec.identity,
+            "resize": repr(dialogue.codec.resize) if dialogue.codec.name == "pixels" else None,
+            "prompt": dialogue.prompt.text,
+            "box_prompt": conversation.box_prompt.text if self.draws_boxes else None,
+            "with_score": dialogue.with_score,
+            "with_finish": dialogue.with_finish,
+            "view": asdict(conversation.view),
+        }
+
+
+def load_answerer(options: AnswererOptions) -> Answerer:
+    """Load a model, reach a server, or read recorded answers."""
+    match options:
+        case CheckpointOptions():
+            return load_checkpoint_answerer(options)
+        case ServerOptions():
+            return connect(options)
+        case ReplayOptions(path):
+            return load_replay(path)

@@ -1,0 +1,125 @@
+"""Set-up clicks at random or on a grid, after which another policy goes on mending."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from hlmat.transforms.core.protocols import ClickPolicy, Mask, PolicyAction, State
+from hlmat.transforms.core.records import Box, Click
+from hlmat.transforms.core.rng import target_rng
+from hlmat.transforms.masks.boxes import truth_box
+
+_BOX_SCALE = 1.5
+
+
+class RandomPointsPolicy:
+    """Sets up random points: half inside the object, half around it.
+
+    Points around the object lie in its box enlarged by 1.5 about its centre. Inside and around
+    take turns, inside first; where there are too few pixels there are fewer points.
+
+    Args:
+        seed: the run's seed.
+        num_points: how many set-up clicks.
+        then: the policy that goes on after them.
+    """
+
+    name = "random"
+
+    def __init__(self, *, seed: int, num_points: int, then: ClickPolicy) -> None:
+        self._seed = seed
+        self._num_points = num_points
+        self._then = then
+
+    def initial_clicks(self, state: State) -> tuple[Click, ...]:
+        """Return the random set-up clicks; the same for the same target."""
+        free = _free_pixels(state)
+        around = np.zeros_like(free)
+        box = _enlarged(truth_box(state.truth), size_hw=state.truth.shape)
+        around[box.y0 : box.y1, box.x0 : box.x1] = True
+        rng = target_rng(self._seed, state.target.ref.target_id, self.name)
+        num_inside = (self._num_points + 1) // 2
+        inside_points = _sample(free & state.truth, num_inside, rng=rng)
+        around_points = _sample(
+            free & around & ~state.truth, self._num_points - num_inside, rng=rng
+        )
+        clicks = []
+        for turn in range(num_inside):
+            for points, is_positive in ((inside_points, True), (around_points, False)):
+                if turn < len(points):
+                    clicks.append(Click(*points[turn], is_positive))
+        return tuple(clicks)
+
+    def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
+        """Return what the policy that goes on does."""
+        return self._then.next_actions(states)
+
+
+class GridPolicy:
+    """Sets up the centres of a square grid over the truth's box, in row-major order.
+
+    Each point is labelled by the truth there; ignored pixels and repeated points are left out.
+
+    Args:
+        points_per_side: rows and columns of the grid.
+        then: the policy that goes on after them.
+    """
+
+    name = "grid"
+
+    def __init__(self, *, points_per_side: int, then: ClickPolicy) -> None:
+        self._points_per_side = points_per_side
+        self._then = then
+
+    def initial_clicks(self, state: State) -> tuple[Click, ...]:
+        """Return the set-up clicks on the grid."""
+        box = truth_box(state.truth)
+        free = _free_pixels(state)
+        points = (
+            (x, y)
+            for y in _centres(box.y0, box.y1, count=self._points_per_side)
+            for x in _centres(box.x0, box.x1, count=self._points_per_side)
+        )
+        return tuple(Click(x, y, bool(state.truth[y, x])) for x, y in points if free[y, x])
+
+    def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
+        """Return what the policy that goes on does."""
+        return self._then.next_actions(states)
+
+
+def grid_side(num_points: int) -> int:
+    """Return the side of the largest square grid of at most `num_points` points."""
+    return math.isqrt(num_points)
+
+
+def _free_pixels(state: State) -> Mask:
+    free = np.ones_like(state.truth) if state.ignore is None else ~state.ignore
+    for click in state.clicks:
+        free[click.y, click.x] = False
+    return free
+
+
+def _enlarged(box: Box, *, size_hw: tuple[int, ...]) -> Box:
+    extra_x = math.ceil((box.x1 - box.x0) * (_BOX_SCALE - 1) / 2)
+    extra_y = math.ceil((box.y1 - box.y0) * (_BOX_SCALE - 1) / 2)
+    return Box(
+        max(box.x0 - extra_x, 0),
+        max(box.y0 - extra_y, 0),
+        min(box.x1 + extra_x, size_hw[1]),
+        min(box.y1 + extra_y, size_hw[0]),
+    )
+
+
+def _sample(region: Mask, count: int, *, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Draw (x, y) of distinct pixels, as many as there are if there are too few."""
+    pixels = np.flatnonzero(region)
+    drawn = rng.choice(pixels, size=min(count, pixels.size), replace=False)
+    return [(int(i) % region.shape[1], int(i) // region.shape[1]) for i in drawn]
+
+
+def _centres(low: int, high: int, *, count: int) -> list[int]:
+    """Return the distinct centres of `count` equal parts of a half-open range."""
+    return sorted({low + (2 * i + 1) * (high - low) // (2 * count) for i in range(count)})

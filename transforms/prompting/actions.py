@@ -1,0 +1,148 @@
+"""Actions as the text a model writes, and back: strict, so that nothing is guessed.
+
+``Positive point: (a, b)``, ``Negative point: (a, b)``, ``Box: (a, b), (c, d)`` or ``Finish``,
+with ``Current IOU: 85.2, `` before it where the model scores the mask it is shown.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from hlmat.transforms.core.records import Action, Answer, Box, Click, Finish, InvalidAction
+from hlmat.transforms.prompting.coordinates import CoordinateCodec
+from hlmat.transforms.prompting.templates import PromptTemplate, next_click_prompt
+
+_FINISH = "Finish"
+_SCORE = re.compile(r"Current IOU: ([0-9]{1,3}(?:\.[0-9]{1,9})?), ")
+_POINT = re.compile(r"(Positive|Negative) point: (\([^()]*\))")
+_BOX = re.compile(r"Box: (\([^()]*\)), (\([^()]*\))")
+
+
+def render_action(
+    action: Action, *, size_hw: tuple[int, int], codec: CoordinateCodec, iou: float | None = None
+) -> str:
+    """Write an action, after the IoU of the mask before it if one is given.
+
+    Args:
+        action: what to write.
+        size_hw: (height, width) of the image.
+        codec: how coordinates are written.
+        iou: in [0, 1]; written in percent with one decimal.
+
+    Raises:
+        ValueError: a point outside the image, or an IoU outside [0, 1].
+
+    >>> from hlmat.transforms.prompting.coordinates import make_codec
+    >>> codec = make_codec("thousandths")
+    >>> render_action(Click(320, 120, True), size_hw=(480, 640), codec=codec, iou=0.852)
+    'Current IOU: 85.2, Positive point: (500, 251)'
+    """
+    score = ""
+    if iou is not None:
+        if not 0 <= iou <= 1:
+            raise ValueError(f"an IoU must be in [0, 1], got {iou}")
+        score = f"Current IOU: {100 * iou:.1f}, "
+    match action:
+        case Click(x, y, is_positive):
+            label = "Positive" if is_positive else "Negative"
+            return f"{score}{label} point: {codec.render(x, y, size_hw=size_hw)}"
+        case Box(x0, y0, x1, y1):
+            # The corners written are the first and the last pixel inside.
+            first = codec.render(x0, y0, size_hw=size_hw)
+            last = codec.render(x1 - 1, y1 - 1, size_hw=size_hw)
+            return f"{score}Box: {first}, {last}"
+        case Finish():
+            return score + _FINISH
+
+
+def parse_action(text: str, *, size_hw: tuple[int, int], codec: CoordinateCodec) -> Answer:
+    """Read an answer; never raises.
+
+    White space around the answer is allowed, nothing else. Whatever is not exactly one action is
+    an `InvalidAction` that keeps the text.
+
+    >>> from hlmat.transforms.prompting.coordinates import make_codec
+    >>> parse_action("I am done.", size_hw=(480, 640), codec=make_codec("thousandths")).action
+    InvalidAction(text='I am done.', problem='not an action: expected a point, a box or Finish')
+    """
+    rest = text.strip()
+    predicted_iou = None
+    if (score := _SCORE.match(rest)) is not None:
+        percent = float(score[1])
+        if percent > 100:
+            problem = f"the IoU is {score[1]}, expected 0 to 100 percent"
+            return Answer(text, InvalidAction(text, problem))
+        predicted_iou = percent / 100
+        rest = rest[score.end() :]
+    try:
+        action = _read_action(rest, size_hw=size_hw, codec=codec)
+    except ValueError as error:
+        return Answer(text, InvalidAction(text, str(error)), predicted_iou)
+    return Answer(text, action, predicted_iou)
+
+
+def _read_action(text: str, *, size_hw: tuple[int, int], codec: CoordinateCodec) -> Action:
+    if text == _FINISH:
+        return Finish()
+    if (point := _POINT.fullmatch(text)) is not None:
+        x, y = codec.parse(point[2], size_hw=size_hw)
+        return Click(x, y, is_positive=point[1] == "Positive")
+    if (box := _BOX.fullmatch(text)) is not None:
+        x0, y0 = codec.parse(box[1], size_hw=size_hw)
+        x1, y1 = codec.parse(box[2], size_hw=size_hw)
+        return Box(x0, y0, x1 + 1, y1 + 1)
+    raise ValueError("not an action: expected a point, a box or Finish")
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """One way of talking with a model: what it is asked and how it answers.
+
+    Attributes:
+        codec: how coordinates are written.
+        prompt: the template of the question.
+        colour: the colour of the mask in the pictures, as the prompt names it.
+        with_score: the answer begins with the IoU of the mask shown.
+        with_finish: `Finish` is among the actions.
+    """
+
+    codec: CoordinateCodec
+    prompt: PromptTemplate = field(default_factory=next_click_prompt)
+    colour: str = "green"
+    with_score: bool = False
+    with_finish: bool = False
+
+    def question(self, expression: str) -> str:
+        """Return what the model is asked about an expression."""
+        return self.prompt.render(
+            expression=expression, colour=self.colour, coordinates=self.codec.description
+        )
+
+    def answer(self, action: Action, *, size_hw: tuple[int, int], iou: float | None = None) -> str:
+        """Return what the model ought to write.
+
+        Args:
+            action: what to do.
+            size_hw: (height, width) of the image.
+            iou: IoU of the mask shown, in [0, 1]; written only where answers carry a score.
+
+        Raises:
+            ValueError: a finish that is not among the actions, a score that is missing, or
+                whatever `render_action` finds wrong.
+        """
+        if isinstance(action, Finish) and not self.with_finish:
+            raise ValueError(f"{_FINISH} is not among the actions of this dialogue")
+        if self.with_score and iou is None:
+            raise ValueError("this dialogue scores the mask shown, so its answers need the IoU")
+        return render_action(
+            action, size_hw=size_hw, codec=self.codec, iou=iou if self.with_score else None
+        )
+
+    def read(self, text: str, *, size_hw: tuple[int, int]) -> Answer:
+        """Read an answer; never raises. A finish that is not among the actions is invalid."""
+        parsed = parse_action(text, size_hw=size_hw, codec=self.codec)
+        if isinstance(parsed.action, Finish) and not self.with_finish:
+            problem = f"{_FINISH} is not among the actions of this dialogue"
+            return Answer(text, InvalidAction(text, problem), parsed.predicted_iou)
+        return parsed

@@ -1,0 +1,311 @@
+"""Pixels as the numbers a model writes, and back: one registry of codecs with exact inverses.
+
+Everything is integer arithmetic. For every codec, encoding a decoded pair gives the same pair
+again; where the codec is at least as fine as the image, decoding an encoded pixel gives the same
+pixel again. A decoded pixel always lies in the image.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from hlmat.transforms.core.errors import ConfigError
+
+Order = Literal["xy", "row_column"]
+Resize = Callable[[tuple[int, int]], tuple[int, int]]
+"""Gives the (height, width) to which a processor resizes a picture of (height, width)."""
+
+_PAIR = re.compile(r"\(([^(),]+), ?([^(),]+)\)")
+_INTEGER = re.compile(r"-?[0-9]{1,9}")
+_DECIMAL = re.compile(r"(-?)([0-9]{1,9})(?:\.([0-9]{1,18}))?")
+
+
+@dataclass(frozen=True)
+class SmartResize:
+    """The resize of the Qwen2-VL family's processors; call it with (height, width).
+
+    Both sides become multiples of `factor` and the area stays within bounds, with the aspect kept
+    as nearly as that allows. Qwen2-VL and Qwen2.5-VL have a factor of 28, Qwen3-VL of 32.
+
+    Attributes:
+        factor: what both sides are multiples of.
+        min_pixels: pictures with a smaller area are enlarged.
+        max_pixels: pictures with a larger area are reduced.
+
+    >>> SmartResize()((480, 640))
+    (476, 644)
+    """
+
+    factor: int = 28
+    min_pixels: int = 56 * 56
+    max_pixels: int = 28 * 28 * 1280
+
+    def __call__(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """Return the resized (height, width). Raises ValueError beyond an aspect of 200."""
+        height, width = size_hw
+        aspect = max(size_hw) / min(size_hw)
+        if aspect > 200:
+            raise ValueError(
+                f"a picture of {width} x {height} pixels has an aspect ratio of {aspect:.0f}; the "
+                "processor takes 200 at most, so leave it out or crop it"
+            )
+        # Python rounds halves to even here, as the processor does.
+        near = [round(side / self.factor) * self.factor for side in size_hw]
+        if near[0] * near[1] > self.max_pixels:
+            shrink = math.sqrt(height * width / self.max_pixels)
+            near = [
+                max(self.factor, math.floor(side / shrink / self.factor) * self.factor)
+                for side in size_hw
+            ]
+        elif near[0] * near[1] < self.min_pixels:
+            grow = math.sqrt(self.min_pixels / (height * width))
+            near = [math.ceil(side * grow / self.factor) * self.factor for side in size_hw]
+        return near[0], near[1]
+
+
+def same_size(size_hw: tuple[int, int]) -> tuple[int, int]:
+    """Return the size unchanged: the model sees the picture's own pixels."""
+    return size_hw
+
+
+class _Scale(ABC):
+    """How one axis is numbered. Sizes and pixels are in pixels, `value` is what is written."""
+
+    description: str
+
+    @abstractmethod
+    def encode(self, pixel: int, *, length: int, resized: int) -> int:
+        """Return the value of a pixel."""
+
+    @abstractmethod
+    def decode(self, value: int, *, length: int, resized: int) -> int:
+        """Return a pixel of the value."""
+
+    @abstractmethod
+    def end(self, *, resized: int) -> int:
+        """Return the first value that is too great."""
+
+    def render(self, value: int) -> str:
+        return str(value)
+
+    def parse(self, text: str) -> int:
+        if not _INTEGER.fullmatch(text):
+            raise ValueError(f"{text!r} is not a whole number")
+        return int(text)
+
+
+@dataclass(frozen=True)
+class _Bins(_Scale):
+    """Cuts an axis into equal bins: a pixel is the bin of its centre, a bin the pixel of its own.
+
+    Attributes:
+        count: number of bins; None takes one for each pixel of the resized picture.
+    """
+
+    count: int | None
+    description: str
+
+    def encode(self, pixel: int, *, length: int, resized: int) -> int:
+        return (2 * pixel + 1) * self.end(resized=resized) // (2 * length)
+
+    def decode(self, value: int, *, length: int, resized: int) -> int:
+        return (2 * value + 1) * length // (2 * self.end(resized=resized))
+
+    def end(self, *, resized: int) -> int:
+        return resized if self.count is None else self.count
+
+
+@dataclass(frozen=True)
+class _DecimalBins(_Bins):
+    """Bins written as decimal fractions of the axis.
+
+    Attributes:
+        digits: decimals written; there are 10 ** digits bins.
+    """
+
+    digits: int
+
+    def render(self, value: int) -> str:
+        return f"0.{value:0{self.digits}d}"
+
+    def parse(self, text: str) -> int:
+        match = _DECIMAL.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r} is not a decimal number")
+        sign, whole, fraction = match[1], match[2], match[3] or ""
+        digits = (fraction + "0" * self.digits)[: self.digits]
+        value = int(whole + digits)
+        # "-0.0004" must not pass for zero.
+        return -max(value, 1) if sign else value
+
+
+@dataclass(frozen=True)
+class _Inclusive(_Scale):
+    """Numbers an axis from 0 at its first pixel to `last` at its last one.
+
+    Attributes:
+        last: the number of the last pixel.
+    """
+
+    last: int
+    description: str
+
+    def encode(self, pixel: int, *, length: int, resized: int) -> int:
+        gaps = max(length - 1, 1)
+        return (2 * pixel * self.last + gaps) // (2 * gaps)
+
+    def decode(self, value: int, *, length: int, resized: int) -> int:
+        return (2 * value * (length - 1) + self.last) // (2 * self.last)
+
+    def end(self, *, resized: int) -> int:
+        return self.last + 1
+
+
+@dataclass(frozen=True)
+class CoordinateCodec:
+    """Pixels of an image as pairs of numbers. Made by `make_codec`.
+
+    Attributes:
+        name: a key of `CODECS`.
+        order: whether x or the row is written first.
+        resize: what the model's processor does to the picture; it matters to `pixels` alone.
+    """
+
+    name: str
+    order: Order
+    resize: Resize
+    _scale: _Scale
+
+    @property
+    def identity(self) -> str:
+        """What determines how pixels are written, apart from the resize."""
+        return f"{self.name} {self.order} {self._scale!r}"
+
+    @property
+    def description(self) -> str:
+        """What a pair means, in words for a prompt."""
+        pair = "(x, y)" if self.order == "xy" else "(row, column)"
+        return f"{pair} {self._scale.description}"
+
+    def render(self, x: int, y: int, *, size_hw: tuple[int, int]) -> str:
+        """Write a pixel as a pair in round brackets.
+
+        Raises:
+            ValueError: the pixel lies outside the image.
+
+        >>> make_codec("decimal").render(320, 0, size_hw=(480, 640))
+        '(0.500, 0.001)'
+        """
+        height, width = size_hw
+        if not (0 <= x < width and 0 <= y < height):
+            raise ValueError(f"({x}, {y}) lies outside the image of {width} x {height} pixels")
+        resized_hw = self.resize(size_hw)
+        column = self._scale.encode(x, length=width, resized=resized_hw[1])
+        row = self._scale.encode(y, length=height, resized=resized_hw[0])
+        pair = (column, row) if self.order == "xy" else (row, column)
+        return f"({self._scale.render(pair[0])}, {self._scale.render(pair[1])})"
+
+    def parse(self, text: str, *, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """Read a pair and return the pixel (x, y), always inside the image.
+
+        Raises:
+            ValueError: not a pair of numbers of this codec, or out of its range.
+
+        >>> make_codec("decimal").parse("(0.500, 0.001)", size_hw=(480, 640))
+        (320, 0)
+        """
+        match = _PAIR.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r} is not a pair of numbers in round brackets")
+        names = ("x", "y") if self.order == "xy" else ("column", "row")
+        texts = {"xy": (match[1], match[2]), "row_column": (match[2], match[1])}[self.order]
+        lengths = (size_hw[1], size_hw[0])
+        resized_hw = self.resize(size_hw)
+        pixels = []
+        for name, number, length, resized in zip(
+            names, texts, lengths, (resized_hw[1], resized_hw[0]), strict=True
+        ):
+            value = self._scale.parse(number)
+            end = self._scale.end(resized=resized)
+            if not 0 <= value < end:
+                raise ValueError(
+                    f"{name} is {number}, expected {self._scale.render(0)} to "
+                    f"{self._scale.render(end - 1)}"
+                )
+            pixels.append(self._scale.decode(value, length=length, resized=resized))
+        return pixels[0], pixels[1]
+
+
+@dataclass(frozen=True)
+class CodecEntry:
+    """A codec that goes by name.
+
+    Attributes:
+        summary: one line for the help.
+        build: makes the scale from the number of decimals.
+    """
+
+    summary: str
+    build: Callable[[int], _Scale]
+
+
+def _decimal(digits: int) -> _Scale:
+    return _DecimalBins(10**digits, "as fractions of the image's width and height", digits)
+
+
+def _thousandths(digits: int) -> _Scale:
+    return _Bins(1000, "as whole thousandths of the image's width and height")
+
+
+def _thousandths_inclusive(digits: int) -> _Scale:
+    return _Inclusive(999, "from 0 to 999 across the image's width and height")
+
+
+def _pixels(digits: int) -> _Scale:
+    return _Bins(None, "in pixels")
+
+
+CODECS: Mapping[str, CodecEntry] = {
+    "decimal": CodecEntry("fractions in [0, 1), three decimals by default", _decimal),
+    "thousandths": CodecEntry("whole numbers in [0, 1000), each a thousandth", _thousandths),
+    "thousandths_inclusive": CodecEntry(
+        "whole numbers from 0 (first pixel) to 999 (last pixel)", _thousandths_inclusive
+    ),
+    "pixels": CodecEntry("pixels of the picture as the model's processor resizes it", _pixels),
+}
+
+
+def make_codec(
+    name: str, *, order: Order = "xy", digits: int = 3, resize: Resize = same_size
+) -> CoordinateCodec:
+    """Build a codec.
+
+    Args:
+        name: a key of `CODECS`.
+        order: "xy" or "row_column".
+        digits: decimals of the codec `decimal`, 1 to 9.
+        resize: the processor's resize, for the codec `pixels`; see `SmartResize`.
+
+    Raises:
+        ConfigError: unknown name or order, or digits out of range.
+    """
+    problems = []
+    if name not in CODECS:
+        close = difflib.get_close_matches(name, CODECS, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        problems.append(
+            f"coordinate codec {name!r} is unknown; {hint}choose from {', '.join(CODECS)}"
+        )
+    if order not in ("xy", "row_column"):
+        problems.append(f"coordinate order {order!r} is unknown; choose from xy, row_column")
+    if not 1 <= digits <= 9:
+        problems.append(f"coordinates need 1 to 9 decimals, got {digits}")
+    if problems:
+        raise ConfigError(problems)
+    return CoordinateCodec(name, order, resize, CODECS[name].build(digits))

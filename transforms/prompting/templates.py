@@ -1,0 +1,128 @@
+"""Prompt templates: plain text with an image mark and placeholders, which a user can replace."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.storage import LocalStorage, Storage
+
+IMAGE_MARK = "<image>"
+
+PLACEHOLDERS = ("expression", "colour", "coordinates")
+"""What a template may name: the target's text, the mask's colour, what a pair of numbers means."""
+
+NEXT_CLICK_TEXT = """\
+<image>
+Segment this object: {expression}. The present mask is shown in half-transparent {colour}. \
+Give the next click that improves it: a positive point on a part of the object that the mask \
+misses, or a negative point on a part of the mask that is not the object. \
+Points are {coordinates}."""
+
+FIRST_BOX_TEXT = """\
+<image>
+Give the box of this object: {expression}. \
+Its corners, the top left and the bottom right one, are {coordinates}."""
+
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# Training frameworks replace these by pictures, clips and sounds wherever they stand in a text.
+_MEDIA_MARK = re.compile(r"<(image|video|audio)>")
+# These, and what tokenizers of the model families read as more than text: <|im_end|>, </s>, ...
+_MARK = re.compile(r"<(image|video|audio|\|[^<>|]{1,40}\||/?s|pad|unk)>")
+
+
+@dataclass(frozen=True)
+class PromptTemplate:
+    """What a model is asked, with placeholders such as ``{expression}``.
+
+    Braces around anything but a name are plain text. There must be one ``<image>``.
+
+    Attributes:
+        text: the template.
+        source: where it comes from, for messages.
+
+    Raises:
+        ConfigError: an unknown placeholder, no expression, or not exactly one image mark.
+    """
+
+    text: str
+    source: str = "the prompt template"
+
+    def __post_init__(self) -> None:
+        known = ", ".join("{" + name + "}" for name in PLACEHOLDERS)
+        names = list(dict.fromkeys(_PLACEHOLDER.findall(self.text)))
+        problems = []
+        for name in names:
+            if name not in PLACEHOLDERS:
+                close = difflib.get_close_matches(name, PLACEHOLDERS, n=1)
+                hint = f"did you mean {{{close[0]}}}? " if close else ""
+                problems.append(
+                    f"{self.source}: unknown placeholder {{{name}}}; {hint}known are {known}"
+                )
+        if "expression" not in names:
+            problems.append(
+                f"{self.source}: {{expression}} is missing, so the model could not know the object"
+            )
+        marks = _MEDIA_MARK.findall(self.text)
+        if marks != ["image"]:
+            seen = ", ".join(f"<{mark}>" for mark in marks) or "none"
+            problems.append(
+                f"{self.source}: expected {IMAGE_MARK} once and no other mark, found {seen}"
+            )
+        if problems:
+            raise ConfigError(problems)
+
+    def render(self, *, expression: str, colour: str, coordinates: str) -> str:
+        """Fill the placeholders; what is filled in is never read as a placeholder or a mark."""
+        values = {"expression": expression, "colour": colour, "coordinates": coordinates}
+        # An even part is text, an odd one a placeholder's name.
+        parts = _PLACEHOLDER.split(self.text)
+        filled = [neutralise_marks(values[part]) if i % 2 else part for i, part in enumerate(parts)]
+        text = "".join(filled)
+        if len(_MEDIA_MARK.findall(text)) != 1:
+            # Template and value made a mark together; no mark holds a space.
+            text = "".join(f" {part} " if i % 2 else part for i, part in enumerate(filled))
+        return text
+
+
+def neutralise_marks(text: str) -> str:
+    """Set spaces into the marks that a training framework or a tokenizer would not read as text.
+
+    >>> neutralise_marks("a sign that says <image> and <|im_end|>")
+    'a sign that says < image > and < |im_end| >'
+    """
+    return _MARK.sub(r"< \1 >", text)
+
+
+def next_click_prompt() -> PromptTemplate:
+    """Return the question for the next click that ships with the project."""
+    return PromptTemplate(NEXT_CLICK_TEXT, source="the built-in prompt")
+
+
+def first_box_prompt() -> PromptTemplate:
+    """Return the question for a first box that ships with the project."""
+    return PromptTemplate(FIRST_BOX_TEXT, source="the built-in prompt for boxes")
+
+
+def load_prompt(path: str, *, storage: Storage | None = None) -> PromptTemplate:
+    """Read a template from a UTF-8 text file; a final line break is not part of it.
+
+    Raises:
+        ConfigError: the file cannot be read, or what it holds is no template.
+    """
+    try:
+        data = (storage or LocalStorage()).read_bytes(path)
+    except OSError as error:
+        raise ConfigError(
+            [f"prompt file {path!r} cannot be read: {type(error).__name__}: {error}"]
+        ) from error
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            [f"prompt file {path!r} is not UTF-8 text ({error}); save it as UTF-8"]
+        ) from error
+    text = text.replace("\r\n", "\n").removesuffix("\n")
+    return PromptTemplate(text, source=f"prompt file {path!r}")

@@ -1,0 +1,78 @@
+"""A data set's pictures and mask pictures, read from its storage."""
+
+from __future__ import annotations
+
+from hlmat.transforms.core.errors import TargetError
+from hlmat.transforms.core.protocols import Image, TruthMasks
+from hlmat.transforms.core.records import RejectReason
+from hlmat.transforms.core.storage import Storage, join_under
+from hlmat.transforms.masks.images import MaskRule, decode_image, decode_mask_image
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def load_image_file(
+    storage: Storage, root: str, image_path: str, *, size_hw: tuple[int, int]
+) -> Image:
+    """Read a picture below a root as uint8 RGB; see `hlmat.transforms.masks.images.decode_image`.
+
+    Raises:
+        TargetError: MISSING_IMAGE, UNREADABLE_IMAGE, SIZE_MISMATCH, TOO_LARGE or PATH_ESCAPES_ROOT.
+    """
+    data = read_below(
+        storage,
+        root,
+        image_path,
+        missing=RejectReason.MISSING_IMAGE,
+        unreadable=RejectReason.UNREADABLE_IMAGE,
+    )
+    return decode_image(data, name=image_path, size_hw=size_hw)
+
+
+def load_mask_file(storage: Storage, root: str, mask_path: str, *, rule: MaskRule) -> TruthMasks:
+    """Read a mask picture below a root; see `hlmat.transforms.masks.images.decode_mask_image`.
+
+    Raises:
+        TargetError: MISSING_MASK, UNREADABLE_MASK, EMPTY_MASK, TOO_LARGE or PATH_ESCAPES_ROOT.
+    """
+    data = read_below(
+        storage,
+        root,
+        mask_path,
+        missing=RejectReason.MISSING_MASK,
+        unreadable=RejectReason.UNREADABLE_MASK,
+    )
+    return decode_mask_image(data, name=mask_path, rule=rule)
+
+
+def read_below(
+    storage: Storage,
+    root: str,
+    path: str,
+    *,
+    missing: RejectReason,
+    unreadable: RejectReason,
+) -> bytes:
+    """Read a file below a root, its absence and every other failure told apart.
+
+    Raises:
+        TargetError: with `missing`, `unreadable` or PATH_ESCAPES_ROOT.
+    """
+    full_path = join_under(root, path)
+    try:
+        return storage.read_bytes(full_path)
+    except (FileNotFoundError, UnicodeEncodeError) as error:
+        # A name that no file system can hold names no file.
+        raise TargetError(missing, f"{full_path} does not exist") from error
+    except OSError as error:
+        raise TargetError(unreadable, f"{full_path} cannot be read: {error}") from error
+
+
+def split_suffix(name: str) -> tuple[str, str]:
+    """Return stem and lower-case suffix of a file name; dots inside the stem stay.
+
+    >>> split_suffix("a.b.JPG")
+    ('a.b', '.jpg')
+    """
+    stem, dot, suffix = name.rpartition(".")
+    return (stem, f".{suffix.lower()}") if dot and stem else (name, "")

@@ -1,0 +1,216 @@
+"""Data sets of image files and mask files that share their stems."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from hlmat.transforms.core.errors import DataError
+from hlmat.transforms.core.protocols import Image, TruthMasks
+from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
+from hlmat.transforms.core.storage import Storage
+from hlmat.transforms.masks.images import MaskRule
+from hlmat.transforms.readers.files.images import (
+    IMAGE_SUFFIXES,
+    load_image_file,
+    load_mask_file,
+    split_suffix,
+)
+
+OWN_TERMS = "see the data set's own terms"
+"""The licence of data sets that come without a licence file known here."""
+
+TextOfStem = Callable[[str], str]
+# Lossless first: where a mask lies there twice, the JPEG is a preview.
+_MASK_PREFERENCE = (".png", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class PairedFolders:
+    """A folder of images and a folder of masks, which may be the same one.
+
+    Attributes:
+        dataset: the `--dataset` name of the part they belong to.
+        split: the part's own name of the split.
+        images: folder relative to the data root.
+        masks: folder relative to the data root; if it is `images`, masks are the ``.png`` files.
+        rule: how mask pictures are read.
+        text: gives the expression for a stem (with `group` in front of it).
+        licence: the part's terms.
+        listing: a text file with one mask name per line that says what belongs to the split.
+        group: put before each stem, with a slash, in ids and for `text`.
+    """
+
+    dataset: str
+    split: str
+    images: str
+    masks: str
+    rule: MaskRule
+    text: TextOfStem
+    licence: str
+    listing: str | None = None
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class PairedFilesReader:
+    """Lists the pairs of some folders, each target being the one object of its image.
+
+    Attributes:
+        name: the `--dataset` name.
+        split: of the data set.
+        root: the data root as the user gave it.
+        storage: reaches `root`.
+        folders: in the order in which they are listed.
+        layout: what was recognised, for people.
+    """
+
+    name: str
+    split: str
+    root: str
+    storage: Storage
+    folders: tuple[PairedFolders, ...]
+    layout: str
+
+    def describe_layout(self) -> str:
+        """Return one line on which layout was recognised, and where."""
+        return self.layout
+
+    def read_targets(self) -> Iterator[TargetRef | Reject]:
+        """List every pair, folder by folder and sorted by stem; a half without its other half
+        comes as a `Reject`.
+
+        Raises:
+            DataError: a listing cannot be read.
+        """
+        for folders in self.folders:
+            yield from self._read_folders(folders)
+
+    def load_truth(self, ref: TargetRef) -> TruthMasks:
+        """Read a target's mask. Raises TargetError."""
+        reference = json.loads(ref.truth_ref)
+        return load_mask_file(
+            self.storage, self.root, reference["mask"], rule=MaskRule(reference["rule"])
+        )
+
+    def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
+        """Read a picture as uint8 RGB. Raises TargetError."""
+        return load_image_file(self.storage, self.root, image_path, size_hw=size_hw)
+
+    def _read_folders(self, folders: PairedFolders) -> Iterator[TargetRef | Reject]:
+        images, masks = self._list_stems(folders)
+        wanted = self._listed_stems(folders)
+        stems = sorted((images.keys() | masks.keys()) if wanted is None else wanted)
+        for stem in stems:
+            of_stem = images.get(stem, [])
+            masks_of_stem = masks.get(stem, [])
+            image = of_stem[0] if of_stem else f"{stem}.jpg"
+            mask = masks_of_stem[0] if masks_of_stem else f"{stem}.png"
+            ref = _make_ref(folders, stem, image=image, mask=mask)
+            if not of_stem:
+                reason = RejectReason.MISSING_IMAGE
+                yield Reject(ref, reason, f"{folders.images} holds no image of the stem {stem!r}")
+            elif not masks_of_stem:
+                reason = RejectReason.MISSING_MASK
+                yield Reject(ref, reason, f"{folders.masks} holds no mask of the stem {stem!r}")
+            else:
+                yield ref
+            for other in of_stem[1:]:
+                yield Reject(
+                    _make_ref(folders, stem, image=other, mask=mask),
+                    RejectReason.DUPLICATE_ID,
+                    f"{other} has the stem of {image}, which was taken; keep one of the two images",
+                )
+            for other in masks_of_stem[1:]:
+                yield Reject(
+                    _make_ref(folders, stem, image=image, mask=other),
+                    RejectReason.DUPLICATE_ID,
+                    f"{other} has the stem of {mask}, which was taken; keep one of the two masks",
+                )
+
+    def _list_stems(
+        self, folders: PairedFolders
+    ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        """Return the image files and the mask files by stem, the one to take first."""
+        images: dict[str, list[str]] = {}
+        masks: dict[str, list[str]] = {}
+        is_flat = folders.images == folders.masks
+        for name in self.storage.list_dir(self._path(folders.images)):
+            stem, suffix = split_suffix(name)
+            if suffix not in IMAGE_SUFFIXES:
+                continue
+            if is_flat and suffix == ".png":
+                masks.setdefault(stem, []).append(name)
+            else:
+                images.setdefault(stem, []).append(name)
+        if not is_flat:
+            for name in self.storage.list_dir(self._path(folders.masks)):
+                stem, suffix = split_suffix(name)
+                if suffix in IMAGE_SUFFIXES:
+                    masks.setdefault(stem, []).append(name)
+        for names in masks.values():
+            names.sort(key=lambda name: (_MASK_PREFERENCE.index(split_suffix(name)[1]), name))
+        return images, masks
+
+    def _listed_stems(self, folders: PairedFolders) -> set[str] | None:
+        if folders.listing is None:
+            return None
+        path = self._path(folders.listing)
+        try:
+            text = self.storage.read_bytes(path).decode("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"{path} cannot be read as a list of mask names ({error}); expected UTF-8 text "
+                "with one name per line"
+            ) from error
+        names = (posixpath.basename(line.strip()) for line in text.splitlines())
+        return {_without_picture_suffix(name) for name in names if name}
+
+    def _path(self, relative: str) -> str:
+        return posixpath.join(self.root, relative) if relative else self.root
+
+
+def _without_picture_suffix(name: str) -> str:
+    stem, suffix = split_suffix(name)
+    return stem if suffix in IMAGE_SUFFIXES else name
+
+
+def _make_ref(folders: PairedFolders, stem: str, *, image: str, mask: str) -> TargetRef:
+    grouped = f"{folders.group}/{stem}" if folders.group else stem
+    reference = {"mask": posixpath.join(folders.masks, mask), "rule": str(folders.rule)}
+    return TargetRef(
+        target_id=f"{folders.dataset}/{folders.split}/{grouped}",
+        dataset=folders.dataset,
+        split=folders.split,
+        image_path=posixpath.join(folders.images, image),
+        image_name=image,
+        image_id=None,
+        object_id=0,
+        expressions=(folders.text(grouped),),
+        truth_ref=json.dumps(reference),
+        licence=folders.licence,
+    )
+
+
+def has_pairs(storage: Storage, root: str, *, images: str, masks: str) -> bool:
+    """Tell whether two folders below a root hold pictures, or one folder both kinds."""
+    suffixes = [_suffixes(storage, posixpath.join(root, folder)) for folder in (images, masks)]
+    if images == masks:
+        return ".png" in suffixes[0] and bool(suffixes[0] - {".png"})
+    return all(suffixes)
+
+
+def _suffixes(storage: Storage, folder: str) -> set[str]:
+    found = {split_suffix(name)[1] for name in storage.list_dir(folder)}
+    return found & set(IMAGE_SUFFIXES)
+
+
+def shown_entries(storage: Storage, folder: str) -> str:
+    """Return what is in a folder, for messages."""
+    names = storage.list_dir(folder)
+    if not names:
+        return "nothing" if storage.is_dir(folder) else "no such folder"
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(names[:8]) + more

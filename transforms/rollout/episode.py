@@ -1,0 +1,281 @@
+"""An episode under way: the states a trajectory passes through, and the rules that end it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hlmat.transforms.core.errors import SegmenterError
+from hlmat.transforms.core.protocols import Image, Mask, PolicyAction, Prediction, Request, State
+from hlmat.transforms.core.records import (
+    Action,
+    Answer,
+    Box,
+    Click,
+    Finish,
+    InvalidAction,
+    Provenance,
+    Step,
+    StopReason,
+    Target,
+    Trajectory,
+)
+from hlmat.transforms.masks.rle import encode_mask, mask_iou
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a trajectory ends, apart from what the policy decides.
+
+    Attributes:
+        max_clicks: clicks that the policy may make, from 0; set-up actions do not count.
+        target_iou: end once a recorded mask reaches this IoU; None never ends for it.
+        stop_on_no_gain: end at the first click whose IoU is not strictly above the best so far,
+            and do not record that click.
+        stop_at_score: end once a model scores the mask it is shown as high, in (0, 1]; None never
+            ends for it. The first mask that this can be said of is the initial one, else that of
+            a step.
+        score_last: ask a model about the last mask of a rollout that ran out of clicks, for its
+            score alone. Without any clicks that is the mask it began with.
+    """
+
+    max_clicks: int = 5
+    target_iou: float | None = 0.98
+    stop_on_no_gain: bool = True
+    stop_at_score: float | None = None
+    score_last: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_clicks < 0:
+            raise ValueError(f"max_clicks must be at least 0, got {self.max_clicks}")
+        for name in ("target_iou", "stop_at_score"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 1:
+                raise ValueError(f"{name} must be in (0, 1], got {value}")
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A target with its pixels, ready to be rolled out.
+
+    Attributes:
+        target: the target.
+        truth: bool. Shape: (H, W).
+        ignore: bool or None. Shape: (H, W).
+        initial_box: a box that the segmenter is given before the first click, or None.
+        initial_mask: the mask that the trajectory begins with; None, or one without a pixel, for
+            an empty mask. Shape: (H, W).
+    """
+
+    target: Target
+    truth: Mask
+    ignore: Mask | None = None
+    initial_box: Box | None = None
+    initial_mask: Mask | None = None
+
+
+@dataclass
+class CallCounts:
+    """What an episode cost.
+
+    Attributes:
+        model: questions that a model answered.
+        decoder: requests that the segmenter answered.
+    """
+
+    model: int = 0
+    decoder: int = 0
+
+
+@dataclass
+class EpisodeRun:
+    """An episode under way: what was done so far, and why it ended if it did.
+
+    Attributes:
+        picture: index of the image among those that are worked on together.
+        image: uint8 RGB. Shape: (H, W, 3).
+        box: what the segmenter is given beside the clicks.
+        hint: the initial mask's box, given in place of `box` to a segmenter that takes no mask.
+        initial_mask: what the episode begins with; None for an empty mask. Shape: (H, W).
+        initial_iou: of that mask.
+        answer: a model's answer that no step holds yet.
+        calls: what the episode cost so far, shared by all that branch off one another.
+    """
+
+    episode: Episode
+    picture: int
+    image: Image
+    limits: Limits
+    box: Box | None = None
+    hint: Box | None = None
+    mask: Mask = field(init=False)
+    initial_mask: Mask | None = field(init=False, default=None)
+    initial_iou: float = field(init=False, default=0.0)
+    clicks: tuple[Click, ...] = ()
+    feedback: Any = None
+    steps: tuple[Step, ...] = ()
+    iou: float = 0.0
+    best_iou: float = 0.0
+    stop_reason: StopReason | None = None
+    stop_detail: str | None = None
+    error: SegmenterError | None = None
+    answer: Answer | None = None
+    calls: CallCounts = field(default_factory=CallCounts)
+
+    def __post_init__(self) -> None:
+        self.mask = np.zeros(self.episode.truth.shape, dtype=np.bool_)
+        self.box = self.episode.initial_box
+        given = self.episode.initial_mask
+        if given is not None and given.any():
+            self.mask = self.initial_mask = given
+            iou = mask_iou(given, self.episode.truth, ignore=self.episode.ignore)
+            self.initial_iou = self.iou = self.best_iou = iou
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it goes on."""
+        return self.stop_reason is None and self.error is None
+
+    def branch(self) -> EpisodeRun:
+        """Return a run that goes on from here by itself."""
+        return copy.copy(self)
+
+    def state(self) -> State:
+        """Return what a policy sees."""
+        return State(
+            target=self.episode.target,
+            image=self.image,
+            mask=self.mask,
+            clicks=self.clicks,
+            truth=self.episode.truth,
+            ignore=self.episode.ignore,
+        )
+
+    def admit_box(self, answer: Answer) -> None:
+        """Take the box that a policy drew, or note why the trajectory ends here."""
+        self.answer = answer
+        match answer.action:
+            case Box(x0, y0, x1, y1) as box if self._holds(x0, y0) and self._holds(x1 - 1, y1 - 1):
+                self.box = box
+            case InvalidAction(problem=problem):
+                self._end_as_invalid(problem)
+            case other:
+                self._end_as_invalid(f"{other} is no box within the image")
+
+    def admit(self, action: PolicyAction) -> Click | None:
+        """Return the click to be made, or note why the trajectory ends here."""
+        self.answer = None
+        if isinstance(action, Answer):
+            self.answer = action
+            action = _as_click(action.action)
+        match action:
+            case Finish(reason):
+                self.stop_reason = reason
+            case InvalidAction(text, problem):
+                self.answer = self.answer or Answer(text, action)
+                self._end_as_invalid(problem)
+            case Click(x, y) if not self._holds(x, y):
+                self._end_as_invalid(f"{action} lies outside the image")
+            case Click() if self._is_scored_well():
+                self.stop_reason = StopReason.REACHED_SCORE
+            case Click():
+                return action
+        return None
+
+    def request(self, action: Click | Box) -> Request:
+        """Return what the segmenter is asked if the action is taken."""
+        clicks = (*self.clicks, action) if isinstance(action, Click) else self.clicks
+        box = self.hint if self.box is None else self.box
+        return Request(clicks=clicks, box=box, feedback=self.feedback)
+
+    def record(self, action: Click | Box, prediction: Prediction, *, is_initial: bool) -> None:
+        """Take the segmenter's answer to an action as a step, unless it gains nothing."""
+        iou = mask_iou(prediction.mask, self.episode.truth, ignore=self.episode.ignore)
+        if not is_initial and self.limits.stop_on_no_gain and iou <= self.best_iou:
+            self.stop_reason = StopReason.NO_GAIN
+            return
+        step = Step(
+            action=action,
+            mask=encode_mask(prediction.mask),
+            iou=iou,
+            gain=iou - self.iou,
+            score=prediction.score,
+            is_initial=is_initial,
+            answer=None if self.answer is None else self.answer.text,
+            predicted_iou=None if self.answer is None else self.answer.predicted_iou,
+        )
+        self.steps = (*self.steps, step)
+        self.answer = None
+        if isinstance(action, Click):
+            self.clicks = (*self.clicks, action)
+        self.mask = prediction.mask
+        self.feedback = prediction.feedback
+        self.iou = iou
+        self.best_iou = max(self.best_iou, iou)
+        if not is_initial:
+            self.stop_if_done()
+
+    def stop_if_done(self) -> None:
+        """End if the last mask is good enough, or no click is left."""
+        target_iou = self.limits.target_iou
+        if self._has_mask() and target_iou is not None and self.iou >= target_iou:
+            self.stop_reason = StopReason.REACHED_IOU
+        elif self._policy_clicks() >= self.limits.max_clicks:
+            self.stop_reason = StopReason.MAX_CLICKS
+
+    def outcome(self, provenance: Provenance) -> Trajectory | SegmenterError:
+        """Return the trajectory of a run that ended, or why there is none."""
+        if self.error is not None:
+            return self.error
+        if self.stop_reason is None:
+            raise AssertionError("a run ended without a reason")
+        return Trajectory(
+            target=self.episode.target,
+            steps=self.steps,
+            stop_reason=self.stop_reason,
+            provenance=provenance,
+            stop_detail=self.stop_detail,
+            last_answer=None if self.answer is None else self.answer.text,
+            last_predicted_iou=None if self.answer is None else self.answer.predicted_iou,
+            model_calls=self.calls.model,
+            decoder_calls=self.calls.decoder,
+            initial_mask=None if self.initial_mask is None else encode_mask(self.initial_mask),
+            initial_iou=self.initial_iou,
+        )
+
+    def _end_as_invalid(self, problem: str) -> None:
+        self.stop_reason = StopReason.INVALID_ACTION
+        self.stop_detail = problem
+
+    def _is_scored_well(self) -> bool:
+        score = None if self.answer is None else self.answer.predicted_iou
+        threshold = self.limits.stop_at_score
+        if score is None or threshold is None:
+            return False
+        return self._has_mask() and score >= threshold
+
+    def _has_mask(self) -> bool:
+        """Whether the episode has a mask to judge: every step leaves one, even an empty one."""
+        return bool(self.steps) or self.initial_mask is not None
+
+    def _holds(self, x: int, y: int) -> bool:
+        height, width = self.mask.shape
+        return 0 <= x < width and 0 <= y < height
+
+    def _policy_clicks(self) -> int:
+        return sum(not step.is_initial for step in self.steps)
+
+
+def live_runs(runs: Iterable[EpisodeRun]) -> list[EpisodeRun]:
+    """Return the runs that go on."""
+    return [run for run in runs if run.is_live]
+
+
+def _as_click(action: Action | InvalidAction) -> Click | Finish | InvalidAction:
+    if isinstance(action, Box):
+        return InvalidAction(str(action), "a box where a click was asked for")
+    return action

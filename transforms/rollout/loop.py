@@ -1,0 +1,209 @@
+"""The one loop: a policy acts, a segmenter answers, until a stop rule ends the trajectory.
+
+Making trajectories with an oracle and evaluating a model are this same loop with another policy.
+Targets run in lockstep: policy and segmenter are asked about all of them at once, of however many
+images, as far as they can answer so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hlmat.transforms.core.errors import SegmenterError
+from hlmat.transforms.core.protocols import (
+    BoxPolicy,
+    ClickPolicy,
+    Image,
+    PolicyAction,
+    Segmenter,
+    StatewisePolicy,
+)
+from hlmat.transforms.core.records import Answer, Box, Click, Provenance, StopReason, Trajectory
+from hlmat.transforms.core.threads import Threads
+from hlmat.transforms.rollout.episode import Episode, EpisodeRun, Limits, live_runs
+from hlmat.transforms.rollout.segmenter_batching import SegmenterSession
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image and the episodes on it.
+
+    Attributes:
+        image: uint8 RGB. Shape: (H, W, 3).
+        episodes: one per target.
+        encoded: what the segmenter, a `ManyImagesSegmenter`, worked out of the image earlier, or
+            why it could not; None to have it done when it is needed.
+    """
+
+    image: Image
+    episodes: Sequence[Episode]
+    encoded: Any | SegmenterError | None = None
+
+
+def roll_out(
+    episode: Episode,
+    *,
+    image: Image,
+    segmenter: Segmenter,
+    policy: ClickPolicy,
+    limits: Limits,
+    provenance: Provenance,
+) -> Trajectory:
+    """Roll one target out.
+
+    Raises:
+        SegmenterError: the segmenter failed or broke its protocol.
+    """
+    outcome = roll_out_all(
+        [Picture(image, [episode])],
+        segmenter=segmenter,
+        policy=policy,
+        limits=limits,
+        provenance=provenance,
+    )[0][0]
+    if isinstance(outcome, SegmenterError):
+        raise outcome
+    return outcome
+
+
+def roll_out_all(
+    pictures: Sequence[Picture],
+    *,
+    segmenter: Segmenter,
+    policy: ClickPolicy,
+    limits: Limits,
+    provenance: Provenance,
+    policy_draws_boxes: bool = False,
+    threads: Threads | None = None,
+) -> list[list[Trajectory | SegmenterError]]:
+    """Roll out the targets of several images in lockstep; a failure is a value in its place.
+
+    Args:
+        pictures: all of them encoded, or none.
+        policy_draws_boxes: ask the policy, a `BoxPolicy`, for the box each trajectory begins with.
+        threads: compare and encode masks, and ask a `StatewisePolicy`; None uses this one alone.
+
+    Returns:
+        One list per picture, one outcome per episode.
+
+    Raises:
+        TypeError: boxes are wanted of a policy that draws none.
+    """
+    by_picture = start_runs(pictures, limits=limits)
+    runs = [run for group in by_picture for run in group]
+    loop = RolloutLoop(policy, open_session(segmenter, pictures), threads or Threads())
+    loop.set_up(runs, policy_draws_boxes=policy_draws_boxes)
+    while live := live_runs(runs):
+        admitted = [
+            (run, run.admit(action)) for run, action in zip(live, loop.act(live), strict=True)
+        ]
+        loop.take_step([(r, click) for r, click in admitted if click is not None], is_initial=False)
+    if limits.score_last:
+        loop.score([run for run in runs if run.stop_reason is StopReason.MAX_CLICKS])
+    return [[run.outcome(provenance) for run in group] for group in by_picture]
+
+
+def start_runs(pictures: Sequence[Picture], *, limits: Limits) -> list[list[EpisodeRun]]:
+    """Return the runs of each picture's episodes, nothing done yet."""
+    return [
+        [
+            EpisodeRun(episode, picture=index, image=picture.image, limits=limits)
+            for episode in picture.episodes
+        ]
+        for index, picture in enumerate(pictures)
+    ]
+
+
+def open_session(segmenter: Segmenter, pictures: Sequence[Picture]) -> SegmenterSession:
+    """Return a session about the pictures, with what was encoded of them earlier."""
+    images = [picture.image for picture in pictures]
+    encoded = [picture.encoded for picture in pictures]
+    known = all(found is not None for found in encoded)
+    return SegmenterSession(segmenter, images, encoded=encoded if known else None)
+
+
+@dataclass(frozen=True)
+class RolloutLoop:
+    """Policy and segmenter, asked about all runs at once as far as they can be."""
+
+    policy: ClickPolicy
+    session: SegmenterSession
+    threads: Threads
+
+    def set_up(self, runs: Sequence[EpisodeRun], *, policy_draws_boxes: bool) -> None:
+        """Make the first state: a given mask, then the actions for boxes and set-up clicks.
+
+        Raises:
+            TypeError: boxes are wanted of a policy that draws none.
+        """
+        self._show_initial_masks(runs)
+        if policy_draws_boxes:
+            self._ask_for_boxes(runs)
+        boxed = [(run, run.box) for run in live_runs(runs) if run.box is not None]
+        self.take_step(boxed, is_initial=True)
+        set_up = {id(run): list(self.policy.initial_clicks(run.state())) for run in live_runs(runs)}
+        while waiting := [run for run in live_runs(runs) if set_up[id(run)]]:
+            self.take_step([(run, set_up[id(run)].pop(0)) for run in waiting], is_initial=True)
+        for run in live_runs(runs):
+            run.stop_if_done()
+
+    def act(self, runs: Sequence[EpisodeRun]) -> list[PolicyAction]:
+        """Ask the policy about each run's state."""
+        states = [run.state() for run in runs]
+        if isinstance(self.policy, StatewisePolicy):
+            return self.threads.map(self.policy.next_action, states)
+        return self.counted(self.policy.next_actions(states), runs)
+
+    def counted(self, actions: Sequence[Any], runs: Sequence[EpisodeRun]) -> list[Any]:
+        """Hold the number of a policy's answers against the runs, and count those of a model."""
+        if len(actions) != len(runs):
+            raise ValueError(
+                f"policy {self.policy.name!r} gave {len(actions)} actions for {len(runs)} states"
+            )
+        for run, action in zip(runs, actions, strict=True):
+            run.calls.model += isinstance(action, Answer)
+        return list(actions)
+
+    def score(self, runs: Sequence[EpisodeRun]) -> None:
+        """Ask a model about masks that no action follows, and keep what it says of them."""
+        for run, action in zip(runs, self.act(runs) if runs else [], strict=True):
+            run.answer = action if isinstance(action, Answer) else None
+
+    def take_step(
+        self, actions: Sequence[tuple[EpisodeRun, Click | Box]], *, is_initial: bool
+    ) -> None:
+        """Ask the segmenter about each run's action and record the answers."""
+        answers = self.session.ask([(run.picture, run.request(action)) for run, action in actions])
+        for run, _ in actions:
+            run.calls.decoder += 1
+
+        def record(index: int) -> None:
+            run, action = actions[index]
+            answer = answers[index]
+            if isinstance(answer, SegmenterError):
+                run.error = answer
+            else:
+                run.record(action, answer, is_initial=is_initial)
+
+        self.threads.map(record, range(len(actions)))
+
+    def _show_initial_masks(self, runs: Sequence[EpisodeRun]) -> None:
+        """Tell the segmenter what is there already, as a mask if it takes one, else as a box."""
+        for run in runs:
+            if run.initial_mask is None:
+                continue
+            start = self.session.start_from(run.initial_mask)
+            if isinstance(start, SegmenterError):
+                run.error = start
+            else:
+                run.feedback = start.feedback
+                run.hint = start.box
+
+    def _ask_for_boxes(self, runs: Sequence[EpisodeRun]) -> None:
+        if not isinstance(self.policy, BoxPolicy):
+            raise TypeError(f"policy {self.policy.name!r} draws no boxes")
+        answers = self.policy.initial_boxes([run.state() for run in runs])
+        for run, answer in zip(runs, self.counted(answers, runs), strict=True):
+            run.admit_box(answer)

@@ -1,0 +1,188 @@
+"""Tree search: candidate clicks in a state, each segmented, the best-scored masks gone on with.
+
+After SegAgent (arXiv 2503.08625): a model draws K actions, the segmenter answers each, and the
+model's own score of the resulting masks, its process reward, chooses. The first candidate is
+always the model's likeliest answer, so that one candidate gives the greedy rollout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hlmat.transforms.core.errors import SegmenterError
+from hlmat.transforms.core.protocols import ClickPolicy, PolicyAction, SamplingPolicy, Segmenter
+from hlmat.transforms.core.records import Answer, Click, Provenance, StopReason, Trajectory
+from hlmat.transforms.core.threads import Threads
+from hlmat.transforms.rollout.episode import EpisodeRun, Limits
+from hlmat.transforms.rollout.loop import Picture, RolloutLoop, open_session, start_runs
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How wide a search goes.
+
+    Attributes:
+        candidates: actions tried in each state: the likeliest one and draws.
+        beam: states that are gone on with at each depth.
+        temperature: of the draws, above 0.
+
+    Raises:
+        ValueError: a value makes no sense.
+    """
+
+    candidates: int = 3
+    beam: int = 1
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("candidates", "beam"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be above 0, got {self.temperature}")
+
+
+@dataclass
+class _Node:
+    """A run with what the model says in its state.
+
+    Attributes:
+        said: the model's likeliest answer there; None for a run that ended.
+        score: its score of the run's mask, in [0, 1]; -1 where it gave none.
+    """
+
+    run: EpisodeRun
+    said: PolicyAction | None = None
+    score: float = -1.0
+
+
+def search_all(
+    pictures: Sequence[Picture],
+    *,
+    segmenter: Segmenter,
+    policy: ClickPolicy,
+    limits: Limits,
+    provenance: Provenance,
+    options: SearchOptions,
+    policy_draws_boxes: bool = False,
+    threads: Threads | None = None,
+) -> list[list[Trajectory | SegmenterError]]:
+    """Search each target's best trajectory, the targets of several images in lockstep.
+
+    Candidates of a state that mean the same action are tried once. Of the new states of a target
+    the best-scored go on; equals go by their place: a better parent first, then the likeliest
+    answer, then draws in order. A candidate that ends the trajectory competes with the score of
+    the mask it leaves. Draws that cannot be read are left out where another candidate is left.
+
+    Arguments, result and errors are those of `roll_out_all`; see there. The calls that a
+    trajectory counts are those of the whole search.
+
+    Raises:
+        TypeError: the policy cannot draw several answers.
+    """
+    if not isinstance(policy, SamplingPolicy):
+        raise TypeError(f"policy {policy.name!r} gives one answer to a state; it cannot search")
+    by_picture = start_runs(pictures, limits=limits)
+    runs = [run for group in by_picture for run in group]
+    loop = RolloutLoop(policy, open_session(segmenter, pictures), threads or Threads())
+    loop.set_up(runs, policy_draws_boxes=policy_draws_boxes)
+    search = _Search(loop, policy, options, limits)
+    best = search.run(runs)
+    ends = iter(best)
+    return [[next(ends).outcome(provenance) for _ in group] for group in by_picture]
+
+
+@dataclass(frozen=True)
+class _Search:
+    loop: RolloutLoop
+    policy: SamplingPolicy
+    options: SearchOptions
+    limits: Limits
+
+    def run(self, roots: Sequence[EpisodeRun]) -> list[EpisodeRun]:
+        """Return the best end of each root."""
+        beams = [[_Node(root)] for root in roots]
+        nodes = [node for beam in beams for node in beam]
+        self._ask([node for node in nodes if node.run.is_live or self._is_to_be_scored(node)])
+        while any(node.run.is_live for beam in beams for node in beam):
+            families = self._expand(beams)
+            beams = [self._best(children) for children in families]
+        return [beam[0].run for beam in beams]
+
+    def _expand(self, beams: Sequence[Sequence[_Node]]) -> list[list[_Node]]:
+        """Return the children of each target's nodes; nodes that ended come along as they are."""
+        live = [node for beam in beams for node in beam if node.run.is_live]
+        draws = self._draw(live)
+        families: list[list[_Node]] = []
+        clicks: list[tuple[EpisodeRun, Click]] = []
+        for beam in beams:
+            children: list[_Node] = []
+            for node in beam:
+                if node.run.is_live:
+                    children += self._children(node, draws[id(node)], clicks)
+                else:
+                    children.append(node)
+            families.append(children)
+        self.loop.take_step(clicks, is_initial=False)
+        moved = {id(run) for run, _ in clicks}
+        new = [child for children in families for child in children if id(child.run) in moved]
+        self._ask([child for child in new if child.run.is_live or self._is_to_be_scored(child)])
+        return families
+
+    def _draw(self, nodes: Sequence[_Node]) -> dict[int, list[PolicyAction]]:
+        """Draw the candidates beside the likeliest one, for all nodes at once."""
+        count = self.options.candidates - 1
+        if count == 0:
+            return {id(node): [] for node in nodes}
+        states = [node.run.state() for node in nodes]
+        drawn = self.policy.sample_actions(
+            states, count=count, temperature=self.options.temperature
+        )
+        for node in nodes:
+            node.run.calls.model += count
+        return {id(node): list(actions) for node, actions in zip(nodes, drawn, strict=True)}
+
+    def _children(
+        self, node: _Node, drawn: Sequence[PolicyAction], clicks: list[tuple[EpisodeRun, Click]]
+    ) -> list[_Node]:
+        """Return a node's children, and add the clicks that the segmenter is to answer."""
+        assert node.said is not None
+        children: list[_Node] = []
+        seen: list[object] = []
+        for action in (node.said, *drawn):
+            meant = action.action if isinstance(action, Answer) else action
+            if meant in seen:
+                continue
+            seen.append(meant)
+            run = node.run.branch()
+            click = run.admit(action)
+            if click is not None:
+                clicks.append((run, click))
+            children.append(_Node(run, score=node.score))
+        readable = [c for c in children if c.run.stop_reason is not StopReason.INVALID_ACTION]
+        return readable or children[:1]
+
+    def _is_to_be_scored(self, child: _Node) -> bool:
+        """Whether a run out of clicks needs the score of its last mask."""
+        competes = self.options.candidates > 1 or self.options.beam > 1
+        return child.run.stop_reason is StopReason.MAX_CLICKS and (
+            competes or self.limits.score_last
+        )
+
+    def _ask(self, nodes: Sequence[_Node]) -> None:
+        """Ask what to do in each node's state; the answer holds the score of its mask."""
+        answers = self.loop.act([node.run for node in nodes]) if nodes else []
+        for node, answer in zip(nodes, answers, strict=True):
+            score = answer.predicted_iou if isinstance(answer, Answer) else None
+            node.score = -1.0 if score is None else score
+            if node.run.is_live:
+                node.said = answer
+            elif isinstance(answer, Answer):
+                node.run.answer = answer
+
+    def _best(self, children: Sequence[_Node]) -> list[_Node]:
+        """Return the best-scored children; a segmenter's failure counts only where all failed."""
+        usable = [child for child in children if child.run.error is None] or children[:1]
+        ranked = sorted(usable, key=lambda child: -child.score)
+        return ranked[: self.options.beam]

@@ -1,0 +1,374 @@
+"""From a work unit to its trajectories and rejects: read, filter, roll out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import partial
+from itertools import chain, groupby
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from hlmat.transforms.core.errors import SegmenterError, TargetError, is_out_of_memory
+from hlmat.transforms.core.protocols import (
+    ClickPolicy,
+    DatasetReader,
+    Image,
+    ManyImagesSegmenter,
+    Mask,
+    Segmenter,
+    TruthMasks,
+)
+from hlmat.transforms.core.records import (
+    Box,
+    Provenance,
+    Reject,
+    RejectReason,
+    Target,
+    TargetRef,
+    Trajectory,
+)
+from hlmat.transforms.core.rng import target_rng
+from hlmat.transforms.core.threads import Threads, available_cores
+from hlmat.transforms.dataset_io.work_units import WorkItem, WorkUnit, ref_of
+from hlmat.transforms.masks.boxes import jittered_box, truth_box
+from hlmat.transforms.masks.rle import encode_mask
+from hlmat.transforms.rollout.initial_mask import FirstMask
+from hlmat.transforms.rollout.loop import Episode, Limits, Picture, roll_out_all
+from hlmat.transforms.rollout.segmenter_batching import encode_all
+from hlmat.transforms.rollout.tree_search import SearchOptions, search_all
+from hlmat.transforms.segmenters.registry import SegmenterOptions, load_segmenter
+
+_IMAGES_AT_ONCE = 32
+"""For a segmenter that takes many: enough to fill a device, few enough for its next batch to be
+encoded meanwhile."""
+_MAX_PIXELS_AT_ONCE = 400_000_000
+"""Of all masks that are worked on together: some gigabytes with what belongs to them."""
+
+
+class _Loaded(NamedTuple):
+    """A target with its masks.
+
+    Attributes:
+        position: in the unit.
+        first: what the rollout begins with; None for an empty mask.
+    """
+
+    position: int
+    ref: TargetRef
+    masks: TruthMasks
+    first: Mask | None = None
+
+
+class InitialAction(StrEnum):
+    """What the segmenter is given before the first click."""
+
+    NONE = "none"
+    BOX = "box"
+    JITTERED_BOX = "jittered-box"
+    POLICY_BOX = "policy-box"
+
+
+@dataclass(frozen=True)
+class AreaFilter:
+    """Which truth masks are wanted, by their area in pixels, both bounds included."""
+
+    min_area: int | None = None
+    max_area: int | None = None
+
+    def problem(self, area: int) -> str | None:
+        """Return why a mask is left out, None if it is wanted."""
+        if self.min_area is not None and area < self.min_area:
+            return f"the mask has {area} pixels, fewer than the minimum of {self.min_area}"
+        if self.max_area is not None and area > self.max_area:
+            return f"the mask has {area} pixels, more than the maximum of {self.max_area}"
+        return None
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Everything that turns targets into trajectories.
+
+    Attributes:
+        initial_action: what the segmenter is given before the first click.
+        seed: of everything random.
+        images_at_once: how many images' targets the policy is asked about together, at least.
+        threads: read images, search clicks and encode masks.
+        search: how several candidate clicks are tried in each state; None takes the policy's one.
+        first_mask: what rollouts begin with; None for an empty mask.
+    """
+
+    reader: DatasetReader
+    segmenter: Segmenter
+    policy: ClickPolicy
+    limits: Limits
+    provenance: Provenance
+    initial_action: InitialAction = InitialAction.NONE
+    area_filter: AreaFilter = AreaFilter()
+    seed: int = 0
+    images_at_once: int = 1
+    threads: Threads = field(default_factory=Threads)
+    search: SearchOptions | None = None
+    first_mask: FirstMask | None = None
+
+
+@dataclass(frozen=True)
+class SimulationRecipe:
+    """What a worker makes its `Simulation` from: small, picklable, no weights.
+
+    Calling it loads the segmenter and whatever the policy needs.
+
+    Attributes:
+        make_policy: makes the policy on the worker; picklable, holds no weights.
+        num_threads: for one worker; None takes all cores of the machine it runs on.
+        search: as in `Simulation`.
+        first_mask: as in `Simulation`.
+    """
+
+    reader: DatasetReader
+    segmenter: SegmenterOptions
+    make_policy: Callable[[], ClickPolicy]
+    initial_action: InitialAction
+    limits: Limits
+    area_filter: AreaFilter
+    seed: int
+    provenance: Provenance
+    num_threads: int | None = None
+    images_at_once: int = 1
+    search: SearchOptions | None = None
+    first_mask: FirstMask | None = None
+
+    def __call__(self) -> Simulation:
+        """Load the segmenter and put everything together.
+
+        Raises:
+            ConfigError: whatever the segmenter or the policy finds missing.
+        """
+        threads = Threads(self.num_threads or available_cores())
+        cv2.setNumThreads(threads.count)
+        return Simulation(
+            reader=self.reader,
+            segmenter=load_segmenter(self.segmenter, threads=threads),
+            policy=self.make_policy(),
+            limits=self.limits,
+            provenance=self.provenance,
+            initial_action=self.initial_action,
+            area_filter=self.area_filter,
+            seed=self.seed,
+            images_at_once=self.images_at_once,
+            threads=threads,
+            search=self.search,
+            first_mask=self.first_mask,
+        )
+
+
+def simulate_unit(unit: WorkUnit, simulation: Simulation) -> list[Trajectory | Reject]:
+    """Roll out every target of a unit; each item gives one trajectory or one reject, in order.
+
+    The targets of an image are rolled out together. Images are read ahead on threads, and encoded
+    ahead where the segmenter has a device of its own.
+
+    Raises:
+        AnswerError: the policy's model cannot answer; the unit can be worked on again.
+    """
+    threads = simulation.threads
+    by_image = [
+        list(group) for _, group in groupby(enumerate(unit.items), key=lambda e: _path_of(e[1]))
+    ]
+    read = threads.map_ahead(
+        lambda entries: _read(entries, simulation),
+        by_image,
+        ahead=2 * threads.count if threads.count > 1 else 0,
+    )
+    outcomes: dict[int, Trajectory | Reject] = {}
+    batches = _batched(chain.from_iterable(read), outcomes, max_scenes=_images_at_once(simulation))
+    for batch in _encoded_ahead(batches, simulation):
+        outcomes.update(_roll_out(batch, simulation))
+    return [outcomes[position] for position in range(len(unit.items))]
+
+
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """An image with those of its targets that have masks of one size.
+
+    Attributes:
+        targets: with the position of each in its unit.
+        encoded: what the segmenter worked out of the image ahead, or None.
+    """
+
+    image: Image
+    targets: Sequence[_Loaded]
+    encoded: Any | SegmenterError | None = None
+
+    @property
+    def num_pixels(self) -> int:
+        """Of all targets' masks together."""
+        return self.image.shape[0] * self.image.shape[1] * len(self.targets)
+
+
+def _path_of(item: WorkItem) -> str:
+    return ref_of(item).image_path
+
+
+def _read(
+    entries: Sequence[tuple[int, WorkItem]], simulation: Simulation
+) -> list[_Scene | tuple[int, Reject]]:
+    """Load an image's targets and the image itself; what cannot be loaded is a reject."""
+    found: list[_Scene | tuple[int, Reject]] = []
+    loaded: list[_Loaded] = []
+    for position, item in entries:
+        read = item if isinstance(item, Reject) else _load(position, item, simulation)
+        if isinstance(read, Reject):
+            found.append((position, read))
+        else:
+            loaded.append(read)
+    for _, group in groupby(loaded, key=_size_of):
+        targets = list(group)
+        image = _load_image(targets[0], simulation.reader)
+        if isinstance(image, tuple):
+            found += [(target.position, Reject(target.ref, *image)) for target in targets]
+        else:
+            found.append(_Scene(image, targets))
+    return found
+
+
+def _batched(
+    found: Iterable[_Scene | tuple[int, Reject]],
+    outcomes: dict[int, Trajectory | Reject],
+    *,
+    max_scenes: int,
+) -> Iterator[list[_Scene]]:
+    """Gather scenes that are rolled out together, as far as memory allows; note the rejects."""
+    batch: list[_Scene] = []
+    for item in found:
+        if isinstance(item, tuple):
+            outcomes[item[0]] = item[1]
+            continue
+        pixels = sum(scene.num_pixels for scene in batch) + item.num_pixels
+        if batch and (len(batch) == max_scenes or pixels > _MAX_PIXELS_AT_ONCE):
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
+
+
+def _encoded_ahead(
+    batches: Iterator[list[_Scene]], simulation: Simulation
+) -> Iterator[list[_Scene]]:
+    """Encode the next batch's images while this one is rolled out, if that runs elsewhere."""
+    segmenter = simulation.segmenter
+    if not isinstance(segmenter, ManyImagesSegmenter) or not segmenter.leaves_cpu_free:
+        return batches
+
+    def encode(batch: list[_Scene]) -> list[_Scene]:
+        encoded = encode_all(segmenter, [scene.image for scene in batch])
+        return [replace(s, encoded=e) for s, e in zip(batch, encoded, strict=True)]
+
+    return Threads().map_ahead(encode, batches, ahead=1)
+
+
+def _images_at_once(simulation: Simulation) -> int:
+    if isinstance(simulation.segmenter, ManyImagesSegmenter):
+        return max(simulation.images_at_once, _IMAGES_AT_ONCE)
+    return simulation.images_at_once
+
+
+def _load(position: int, ref: TargetRef, simulation: Simulation) -> _Loaded | Reject:
+    first: Mask | None = None
+    try:
+        masks = simulation.reader.load_truth(ref)
+        if simulation.first_mask is not None:
+            seed, target_id = simulation.seed, ref.target_id
+            first = simulation.first_mask.of(masks, seed=seed, target_id=target_id)
+    except TargetError as error:
+        return Reject(ref=ref, reason=error.reason, message=error.message)
+    except MemoryError as error:
+        return Reject(ref, RejectReason.OUT_OF_MEMORY, f"reading the mask: {error}")
+    problem = simulation.area_filter.problem(int(np.count_nonzero(masks.truth)))
+    if problem is not None:
+        return Reject(ref=ref, reason=RejectReason.OUTSIDE_AREA_FILTER, message=problem)
+    return _Loaded(position, ref, masks, first)
+
+
+def _roll_out(scenes: Sequence[_Scene], simulation: Simulation) -> dict[int, Trajectory | Reject]:
+    """Roll out the targets of several images; return what became of them by position."""
+    pictures = [
+        Picture(scene.image, list(_episodes(scene.targets, simulation)), encoded=scene.encoded)
+        for scene in scenes
+    ]
+    roll_out = (
+        roll_out_all
+        if simulation.search is None
+        else partial(search_all, options=simulation.search)
+    )
+    results = roll_out(
+        pictures,
+        segmenter=simulation.segmenter,
+        policy=simulation.policy,
+        limits=simulation.limits,
+        provenance=simulation.provenance,
+        policy_draws_boxes=simulation.initial_action is InitialAction.POLICY_BOX,
+        threads=simulation.threads,
+    )
+    outcomes: dict[int, Trajectory | Reject] = {}
+    for scene, of_scene in zip(scenes, results, strict=True):
+        for target, outcome in zip(scene.targets, of_scene, strict=True):
+            outcomes[target.position] = (
+                Reject(target.ref, _failure_reason(outcome), str(outcome))
+                if isinstance(outcome, SegmenterError)
+                else outcome
+            )
+    return outcomes
+
+
+def _load_image(entry: _Loaded, reader: DatasetReader) -> Image | tuple[RejectReason, str]:
+    """Load the picture of a target, or say why its targets are rejected."""
+    try:
+        return reader.load_image(entry.ref.image_path, size_hw=_size_of(entry))
+    except TargetError as error:
+        return error.reason, error.message
+    except MemoryError as error:
+        return RejectReason.OUT_OF_MEMORY, f"reading the image: {error}"
+
+
+def _size_of(entry: _Loaded) -> tuple[int, int]:
+    height, width = entry.masks.truth.shape
+    return height, width
+
+
+def _failure_reason(error: SegmenterError) -> RejectReason:
+    cause = error.__cause__
+    if cause is not None and is_out_of_memory(cause):
+        return RejectReason.OUT_OF_MEMORY
+    return RejectReason.SEGMENTER_FAILED
+
+
+def _episodes(targets: Sequence[_Loaded], simulation: Simulation) -> Iterator[Episode]:
+    for _, ref, masks, first in targets:
+        ignore = masks.ignore if masks.ignore is not None and masks.ignore.any() else None
+        yield Episode(
+            target=Target(
+                ref=ref,
+                truth=encode_mask(masks.truth),
+                ignore=None if ignore is None else encode_mask(ignore),
+            ),
+            truth=masks.truth,
+            ignore=ignore,
+            initial_box=_initial_box(ref, masks, simulation),
+            initial_mask=first,
+        )
+
+
+def _initial_box(ref: TargetRef, masks: TruthMasks, simulation: Simulation) -> Box | None:
+    match simulation.initial_action:
+        case InitialAction.NONE | InitialAction.POLICY_BOX:
+            return None
+        case InitialAction.BOX:
+            return truth_box(masks.truth)
+        case InitialAction.JITTERED_BOX:
+            rng = target_rng(simulation.seed, ref.target_id, "jittered-box")
+            return jittered_box(masks.truth, rng=rng)

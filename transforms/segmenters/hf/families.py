@@ -1,0 +1,229 @@
+"""How the SAM models of transformers are asked: one way to encode and decode for each family.
+
+Every target takes a row of its own in the batch dimension, and so does its image. The dimension
+that transformers means for several prompts of one image (`point_batch_size`) cannot carry a
+previous mask for each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hlmat.transforms.segmenters.hf.sam_hq_decoder import decode_hq_masks, fuse_hq_features
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompts of N targets, in the pixels of the encoder's input.
+
+    Attributes:
+        points: (x, y), float32, or None. Shape: (N, 1, t, 2).
+        labels: 1 positive, 0 negative, int64, or None. Shape: (N, 1, t).
+        boxes: x0, y0, x1, y1, float32, or None. Shape: (N, 1, 4).
+        masks: feedback of the previous predictions, float32, or None. Shape: (N, 1, s, s).
+    """
+
+    points: torch.Tensor | None
+    labels: torch.Tensor | None
+    boxes: torch.Tensor | None
+    masks: torch.Tensor | None
+
+
+class PromptedModel(Protocol):
+    """A model of one family, behind one interface."""
+
+    def encode(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return what is worked out once per image; each of shape (B, ...).
+
+        Args:
+            pixel_values: what the model's image processor gives. Shape: (B, 3, S, S).
+        """
+        ...
+
+    def decode(
+        self, encoded: tuple[torch.Tensor, ...], prompts: Prompts
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits of three masks per target (N, 3, s, s) and their predicted IoU (N, 3).
+
+        Args:
+            encoded: what `encode` gave of the N targets' images; each of shape (N, ...).
+            prompts: of the N targets.
+        """
+        ...
+
+    def to_feedback(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the kept masks as the model takes them back. Shape: (N, 1, s, s)."""
+        ...
+
+
+class SamAdapter:
+    """SAM (Kirillov et al. 2023)."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def encode(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (self._model.get_image_embeddings(pixel_values),)
+
+    def decode(
+        self, encoded: tuple[torch.Tensor, ...], prompts: Prompts
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        (embedding,) = encoded
+        return _ask(self._model, prompts, image_embeddings=embedding)
+
+    def to_feedback(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits
+
+
+class SamHqAdapter:
+    """SAM-HQ (Ke et al. 2023): the best of SAM's three masks plus the mask of the HQ token.
+
+    So does the authors' predictor with `multimask_output=True, hq_token_only=False`, its defaults.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def encode(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        embedding, intermediate = self._model.get_image_embeddings(pixel_values)
+        features = fuse_hq_features(
+            self._model.mask_decoder, embedding=embedding, early_layer=intermediate[0]
+        )
+        return embedding, features
+
+    def decode(
+        self, encoded: tuple[torch.Tensor, ...], prompts: Prompts
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        embedding, features = encoded
+        sparse, dense = self._model.get_prompt_embeddings(
+            input_points=prompts.points,
+            input_labels=prompts.labels,
+            input_boxes=prompts.boxes,
+            input_masks=prompts.masks,
+        )
+        return decode_hq_masks(
+            self._model.mask_decoder,
+            embedding=embedding,
+            hq_features=features,
+            position=self._model.get_image_wide_positional_embeddings(),
+            sparse=sparse,
+            dense=dense,
+        )
+
+    def to_feedback(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits
+
+
+class Sam2Adapter:
+    """SAM 2 (Ravi et al. 2024) on still images, and models with its decoder.
+
+    As in the authors' predictor, what goes back is cut to `FEEDBACK_LIMIT`.
+    """
+
+    FEEDBACK_LIMIT = 32.0
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def encode(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(self._model.get_image_embeddings(pixel_values))
+
+    def decode(
+        self, encoded: tuple[torch.Tensor, ...], prompts: Prompts
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return _ask(self._model, prompts, image_embeddings=list(encoded))
+
+    def to_feedback(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits.clamp(-self.FEEDBACK_LIMIT, self.FEEDBACK_LIMIT)
+
+
+@dataclass(frozen=True)
+class Family:
+    """What a family's models are made of.
+
+    Attributes:
+        config_class: name in transformers; so are the next two.
+        model_class: takes points and boxes on still images.
+        processor_class: scales and normalises pictures.
+        keeps_aspect: whether pictures are scaled by their longer side and padded, not stretched.
+        wrap: puts the model behind `PromptedModel`.
+        parts: the model types that nested configurations must have, by dotted name.
+        section: the key under which the configuration holds the model's, if it is another's part.
+    """
+
+    config_class: str
+    model_class: str
+    processor_class: str
+    keeps_aspect: bool
+    wrap: Callable[[Any], PromptedModel]
+    parts: Mapping[str, str]
+    section: str | None = None
+
+
+_SAM2 = Family(
+    "Sam2Config",
+    "Sam2Model",
+    "Sam2ImageProcessorFast",
+    keeps_aspect=False,
+    wrap=Sam2Adapter,
+    parts={
+        "vision_config": "sam2_vision_model",
+        "vision_config.backbone_config": "sam2_hiera_det_model",
+    },
+)
+
+_SAM3 = Family(
+    "Sam3TrackerConfig",
+    "Sam3TrackerModel",
+    "Sam3ImageProcessorFast",
+    keeps_aspect=False,
+    wrap=Sam2Adapter,
+    parts={
+        "vision_config": "sam3_vision_model",
+        "vision_config.backbone_config": "sam3_vit_model",
+    },
+)
+
+FAMILIES: Mapping[str, Family] = {
+    "sam": Family(
+        "SamConfig",
+        "SamModel",
+        "SamImageProcessorFast",
+        keeps_aspect=True,
+        wrap=SamAdapter,
+        parts={},
+    ),
+    "sam_hq": Family(
+        "SamHQConfig",
+        "SamHQModel",
+        "SamImageProcessorFast",
+        keeps_aspect=True,
+        wrap=SamHqAdapter,
+        parts={},
+    ),
+    "sam2": _SAM2,
+    # The published SAM 2 checkpoints: the model for stills is a part of that for video.
+    "sam2_video": _SAM2,
+    "sam3_tracker": _SAM3,
+    "sam3_tracker_video": _SAM3,
+    "sam3_video": replace(_SAM3, section="tracker_config"),
+}
+"""By the `model_type` of a checkpoint's config.json."""
+
+
+def _ask(model: Any, prompts: Prompts, *, image_embeddings: Any) -> tuple[Any, Any]:
+    output = model(
+        image_embeddings=image_embeddings,
+        input_points=prompts.points,
+        input_labels=prompts.labels,
+        input_boxes=prompts.boxes,
+        input_masks=prompts.masks,
+        multimask_output=True,
+        return_dict=True,
+    )
+    return output.pred_masks[:, 0], output.iou_scores[:, 0]

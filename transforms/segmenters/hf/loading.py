@@ -1,0 +1,230 @@
+"""Loads a SAM model of transformers with its image processor: all of it or not at all, offline.
+
+transformers goes on with random weights where a file does not fit the model and says so in a
+warning; here that is an error. torch and transformers are imported when first needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.segmenters.hf.families import FAMILIES, Family, PromptedModel
+from hlmat.transforms.segmenters.hf.files import CheckpointFolder
+from hlmat.transforms.torch_support.device import resolve_device
+from hlmat.transforms.torch_support.transformers import first_line, list_keys, quiet_transformers
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is ready to be asked.
+
+    Attributes:
+        model: in float32, on `device`, without gradients.
+        processor: image processor of transformers, on the CPU.
+        device: of the model.
+        side: of the square that the model sees, in pixels.
+        mask_side: of the logits that it takes as a previous mask.
+        keeps_aspect: whether pictures are scaled by their longer side and padded, not stretched.
+    """
+
+    model: PromptedModel
+    processor: Any
+    device: torch.device
+    side: int
+    mask_side: int
+    keeps_aspect: bool
+
+
+def load_model(folder: CheckpointFolder, *, device: str) -> LoadedModel:
+    """Load a checkpoint onto a device.
+
+    Args:
+        folder: what `read_checkpoint_folder` found.
+        device: a torch device, or "auto" for CUDA where there is one.
+
+    Raises:
+        ConfigError: packages missing, no such device, a model type that takes no clicks, or a
+            configuration, weights or a processor that do not fit together.
+    """
+    family = _find_family(folder)
+    _import_packages()
+    torch_device = resolve_device(device)
+    with quiet_transformers():
+        model = _load_weights(folder, family=family)
+        side = _side(model, folder=folder)
+        processor = _load_processor(folder, family=family, side=side)
+    model = model.to(torch_device).eval().requires_grad_(False)
+    return LoadedModel(
+        model=family.wrap(model),
+        processor=processor,
+        device=torch_device,
+        side=side,
+        mask_side=4 * side // model.config.prompt_encoder_config.patch_size,
+        keeps_aspect=family.keeps_aspect,
+    )
+
+
+def preprocess(processor: Any, image: np.ndarray) -> Any:
+    """Return `pixel_values` (1, 3, S, S) and, of some families, `reshaped_input_sizes`.
+
+    Args:
+        processor: image processor of transformers.
+        image: uint8 RGB. Shape: (H, W, 3).
+    """
+    # The layout is told: a picture of one or three rows is taken for channels first otherwise.
+    # The copy is one that torch may write to.
+    return processor(
+        images=np.array(image, order="C"), input_data_format="channels_last", return_tensors="pt"
+    )
+
+
+def _find_family(folder: CheckpointFolder) -> Family:
+    family = FAMILIES.get(folder.model_type)
+    if family is None:
+        raise ConfigError(
+            [
+                f"{folder.path} is of model_type {folder.model_type!r}; the segmenter 'hf' takes "
+                f"{', '.join(FAMILIES)}"
+            ]
+        )
+    problems = []
+    for name, expected in family.parts.items():
+        part: Any = _settings(folder, family=family)
+        for key in name.split("."):
+            part = part.get(key) if isinstance(part, Mapping) else None
+        seen = part.get("model_type") if isinstance(part, Mapping) else None
+        # Where none is named, transformers takes the expected one.
+        if seen not in (None, expected):
+            problems.append(
+                f"{name} in the config.json of {folder.path} is of model_type {seen!r}, expected "
+                f"{expected!r}; other encoders are not supported"
+            )
+    if problems:
+        raise ConfigError(problems)
+    return family
+
+
+def _settings(folder: CheckpointFolder, *, family: Family) -> dict[str, Any]:
+    """Return what the configuration says about the model itself."""
+    section = folder.config if family.section is None else folder.config.get(family.section)
+    settings = section if isinstance(section, Mapping) else {}
+    return {key: value for key, value in settings.items() if key != "model_type"}
+
+
+def _import_packages() -> None:
+    try:
+        import torch  # noqa: F401
+
+        from hlmat.transforms.torch_support.torchvision import ensure_importable
+
+        ensure_importable()
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            [
+                f"the segmenter 'hf' needs the package {error.name!r}, which is not installed; "
+                "pip install 'hlmat[hf]'"
+            ]
+        ) from error
+
+
+def _load_weights(folder: CheckpointFolder, *, family: Family) -> Any:
+    import torch
+    import transformers
+
+    settings = _settings(folder, family=family)
+    try:
+        config = getattr(transformers, family.config_class).from_dict(settings)
+        loaded: Any = getattr(transformers, family.model_class).from_pretrained(
+            folder.path,
+            config=config,
+            dtype=torch.float32,
+            attn_implementation="sdpa",
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    except Exception as error:  # whatever a file of the folder makes a library raise
+        raise ConfigError(
+            [
+                f"the model in {folder.path} cannot be loaded: {first_line(error)}; fetch the "
+                "folder again"
+            ]
+        ) from error
+    model, report = loaded
+    mismatched = [
+        f"{name} is {tuple(found)}, expected {tuple(expected)}"
+        for name, found, expected in report["mismatched_keys"]
+    ]
+    problems = [
+        *list_keys(report["missing_keys"], what="missing"),
+        *list_keys(report["unexpected_keys"], what="not part of the model"),
+        *list_keys(mismatched, what="of another shape"),
+    ]
+    if problems:
+        raise ConfigError(
+            [
+                f"the weights in {folder.path} do not fit {family.model_class}: "
+                f"{'; '.join(problems)}; they belong to another config.json or model"
+            ]
+        )
+    return model
+
+
+def _side(model: Any, *, folder: CheckpointFolder) -> int:
+    """Return the side of the square that the model sees, in pixels."""
+    sides = {
+        side
+        for part in (model.config.prompt_encoder_config, model.config.vision_config)
+        if isinstance(side := getattr(part, "image_size", None), int)
+    }
+    if len(sides) != 1:
+        raise ConfigError(
+            [
+                f"the config.json of {folder.path} names different image sizes: {sorted(sides)}; "
+                "encoder and prompts must have one"
+            ]
+        )
+    return sides.pop()
+
+
+def _load_processor(folder: CheckpointFolder, *, family: Family, side: int) -> Any:
+    """Return the image processor with the folder's settings, or made for the model's side."""
+    import transformers
+
+    settings = folder.processor_config
+    if settings is None:
+        square = {"height": side, "width": side}
+        settings = (
+            {"size": {"longest_edge": side}, "pad_size": square}
+            if family.keeps_aspect
+            else {"size": square}
+        )
+    try:
+        processor = getattr(transformers, family.processor_class).from_dict(dict(settings))
+        seen = tuple(preprocess(processor, np.zeros((2, 4, 3), np.uint8))["pixel_values"].shape)
+    except Exception as error:  # whatever the folder's settings make a library raise
+        raise ConfigError(
+            [
+                f"the image processor of {folder.path} does not work: {first_line(error)}; its "
+                f"settings are those of another model than {folder.model_type}"
+            ]
+        ) from error
+    if seen != (1, 3, side, side):
+        raise ConfigError(
+            [
+                f"the image processor of {folder.path} makes pictures of shape {seen}, the model "
+                f"takes {(1, 3, side, side)}; its settings are those of another model"
+            ]
+        )
+    return processor

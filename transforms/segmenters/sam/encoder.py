@@ -1,0 +1,144 @@
+"""SAM's image encoder in batches of one size, in the precision that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from PIL import Image as PillowImage
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hlmat.transforms.core.errors import is_out_of_memory
+from hlmat.transforms.core.protocols import Image
+from hlmat.transforms.core.threads import Threads
+from hlmat.transforms.segmenters.mask_prompts import padded_size
+from hlmat.transforms.segmenters.sam.attention import fuse_encoder_attention
+from hlmat.transforms.segmenters.sam.decoder import EncodedImage
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import Sam
+
+
+class SamEncoder:
+    """Turns pictures into embeddings.
+
+    Every batch has the same size, the last one filled up: an embedding does not depend on how
+    many pictures come together, and a compiled encoder meets one shape alone. Batches of one
+    picture are spread over the threads.
+
+    Args:
+        model: SAM of segment-anything's classes, on its device, in evaluation mode; its encoder
+            is rebuilt for speed.
+        bf16: compute the blocks of the transformer in bfloat16.
+        half_embeddings: return float16.
+        batch_size: pictures per call; halved for good where memory does not suffice.
+        compile_mode: of `torch.compile`, None to leave it out.
+        threads: resize pictures, and encode them where each is a batch of its own.
+    """
+
+    def __init__(
+        self,
+        model: Sam,
+        *,
+        bf16: bool = False,
+        half_embeddings: bool = False,
+        batch_size: int = 1,
+        compile_mode: str | None = None,
+        threads: Threads | None = None,
+    ) -> None:
+        encoder: Any = model.image_encoder
+        fuse_encoder_attention(encoder)
+        if bf16:
+            encoder.to(torch.bfloat16)
+            encoder.neck = _InFloat32(encoder.neck)
+        self._encoder = (
+            encoder if compile_mode is None else torch.compile(encoder, mode=compile_mode)
+        )
+        self._input_type = torch.bfloat16 if bf16 else torch.float32
+        self._output_type = torch.float16 if half_embeddings else torch.float32
+        self._batch_size = batch_size
+        self._threads = threads or Threads()
+        self._mean = cast("Tensor", model.pixel_mean)
+        self._std = cast("Tensor", model.pixel_std)
+        self._own_stream = torch.cuda.Stream(self._mean.device) if self._mean.is_cuda else None
+        self.size: int = encoder.img_size
+
+    def encode(self, images: Sequence[Image]) -> list[EncodedImage]:
+        """Encode pictures of any sizes.
+
+        Raises:
+            RuntimeError: memory does not suffice for a single picture, among others.
+        """
+        if self._batch_size == 1:
+            return self._threads.map(self._encode_one, images)
+        resized = self._threads.map(self._resize, images)
+        embeddings: list[Tensor] = []
+        while len(embeddings) < len(images):
+            batch = resized[len(embeddings) : len(embeddings) + self._batch_size]
+            try:
+                embeddings += self._encode_batch(batch)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or self._batch_size == 1:
+                    raise
+                self._batch_size //= 2
+        return [self.describe(i, e) for i, e in zip(images, embeddings, strict=True)]
+
+    def _encode_one(self, image: Image) -> EncodedImage:
+        return self.describe(image, self._encode_batch([self._resize(image)])[0])
+
+    def describe(self, image: Image, embedding: Tensor) -> EncodedImage:
+        """Put an embedding together with the sizes of the picture it was made of."""
+        height, width = image.shape[:2]
+        return EncodedImage(
+            embedding, size_hw=(height, width), resized_hw=self.resized_hw(height, width)
+        )
+
+    def resized_hw(self, height: int, width: int) -> tuple[int, int]:
+        """Scale the longer side to the encoder's, as segment-anything's predictor does."""
+        return padded_size(height, width, longest=self.size)
+
+    def _resize(self, image: Image) -> Image:
+        height, width = self.resized_hw(image.shape[0], image.shape[1])
+        resized = PillowImage.fromarray(image).resize(
+            (width, height), PillowImage.Resampling.BILINEAR
+        )
+        return np.array(resized)
+
+    def _encode_batch(self, pictures: Sequence[Image]) -> list[Tensor]:
+        with torch.inference_mode(), self._stream():
+            squares = [self._normalise(picture) for picture in pictures]
+            missing = self._batch_size - len(squares)
+            batch = torch.stack(squares + squares[-1:] * missing).to(self._input_type)
+            embeddings = self._encoder(batch)[: len(pictures)]
+            # A copy each: kept embeddings must not keep the batch, nor a graph's own memory.
+            copies = [e.to(self._output_type, copy=True) for e in embeddings.unbind(0)]
+        if self._own_stream is not None:
+            self._own_stream.synchronize()
+        return copies
+
+    def _stream(self) -> AbstractContextManager[Any]:
+        """Encode beside what the decoder does on the same device."""
+        return nullcontext() if self._own_stream is None else torch.cuda.stream(self._own_stream)
+
+    def _normalise(self, picture: Image) -> Tensor:
+        """Return the picture on the device, normalised and padded. Shape: (3, size, size)."""
+        pixels = torch.from_numpy(picture).to(self._mean.device)
+        normal = (pixels.permute(2, 0, 1).float() - self._mean) / self._std
+        return functional.pad(
+            normal, (0, self.size - normal.shape[2], 0, self.size - normal.shape[1])
+        )
+
+
+class _InFloat32(nn.Module):
+    """Runs a module in float32, whatever comes in."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self._module = module.float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast("Tensor", self._module(x.float()))

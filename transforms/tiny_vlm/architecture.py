@@ -1,0 +1,199 @@
+"""The parts of the small model: configuration, weights, tokenizer and processor of Qwen3-VL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.readers.shapes.expressions import Region, RelationName, Side, Size
+from hlmat.transforms.readers.shapes.kinds import KINDS
+from hlmat.transforms.readers.shapes.scene import COLOURS, Pattern
+from hlmat.transforms.tiny_vlm.tokenizer import make_tokenizer
+
+END, PADDING = "<|im_end|>", "<|endoftext|>"
+MARKS = (
+    PADDING,
+    "<|im_start|>",
+    END,
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+CHAT_TEMPLATE = """\
+{% for message in messages %}<|im_start|>{{ message['role'] }}
+{% if message['content'] is string %}{{ message['content'] }}{% else %}\
+{% for part in message['content'] %}{% if part['type'] == 'image' or 'image_url' in part %}\
+<|vision_start|><|image_pad|><|vision_end|>{% elif 'text' in part %}{{ part['text'] }}\
+{% endif %}{% endfor %}{% endif %}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+"""Question and answer as LLaMA-Factory's template `qwen3_vl_nothink` writes them."""
+
+
+@dataclass(frozen=True)
+class MiniArchitecture:
+    """How large the small model is.
+
+    Attributes:
+        picture: side of the square pictures that it is made for, in pixels.
+        patch: side of a patch in pixels; each is one token.
+        vision_width: width of the vision tower.
+        vision_depth: layers of the vision tower.
+        width: width of the language model.
+        depth: layers of the language model.
+        heads: attention heads of both.
+
+    Raises:
+        ConfigError: sizes that do not fit each other; all of them at once.
+    """
+
+    picture: int = 128
+    patch: int = 16
+    vision_width: int = 128
+    vision_depth: int = 4
+    width: int = 128
+    depth: int = 4
+    heads: int = 4
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"the mini model's {name} is {value}; choose a whole number of at least {least}"
+            for name, value, least in (
+                ("picture", self.picture, 32),
+                ("patch", self.patch, 4),
+                ("vision_width", self.vision_width, 8),
+                ("vision_depth", self.vision_depth, 1),
+                ("width", self.width, 24),
+                ("depth", self.depth, 1),
+                ("heads", self.heads, 1),
+            )
+            if value < least
+        ]
+        if self.patch > 0 and self.picture % self.patch:
+            problems.append(
+                f"the mini model's picture, {self.picture} pixels, is no multiple of its patch, "
+                f"{self.patch}"
+            )
+        each_head = 4 * max(1, self.heads)
+        if self.width % each_head or self.vision_width % each_head:
+            problems.append(
+                f"the mini model's widths, {self.width} and {self.vision_width}, must be "
+                f"multiples of 4 for each of its {self.heads} heads"
+            )
+        if problems:
+            raise ConfigError(problems)
+
+    @property
+    def grid(self) -> int:
+        """Tokens of a picture along one side."""
+        return self.picture // self.patch
+
+
+def make_mini_tokenizer() -> Any:
+    """Return a tokenizer that has one token for each word of the generated data set."""
+    return make_tokenizer(
+        _sentences(),
+        vocabulary=600,
+        marks=MARKS,
+        end=END,
+        padding=PADDING,
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def make_mini_model(architecture: MiniArchitecture, tokenizer: Any) -> Any:
+    """Return a `Qwen3VLForConditionalGeneration` with random weights, by torch's generator."""
+    from transformers import GenerationConfig, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    a = architecture
+    ids = tokenizer.convert_tokens_to_ids
+    head = a.width // a.heads
+    # Time has the rest: there are no videos, but the sections must add up to half a head.
+    axis = head // 6
+    config = Qwen3VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": a.width,
+            "intermediate_size": 3 * a.width,
+            "num_hidden_layers": a.depth,
+            "num_attention_heads": a.heads,
+            "num_key_value_heads": a.heads,
+            "head_dim": head,
+            "max_position_embeddings": 4096,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10000.0,
+                "mrope_section": [head // 2 - 2 * axis, axis, axis],
+                "mrope_interleaved": True,
+            },
+            "bos_token_id": None,
+            "eos_token_id": ids(END),
+            "pad_token_id": ids(PADDING),
+        },
+        vision_config={
+            "depth": a.vision_depth,
+            "hidden_size": a.vision_width,
+            "intermediate_size": 3 * a.vision_width,
+            "num_heads": a.heads,
+            "out_hidden_size": a.width,
+            "patch_size": a.patch,
+            "spatial_merge_size": 1,
+            "temporal_patch_size": 2,
+            "num_position_embeddings": a.grid**2,
+            "deepstack_visual_indexes": [],
+        },
+        image_token_id=ids("<|image_pad|>"),
+        video_token_id=ids("<|video_pad|>"),
+        vision_start_token_id=ids("<|vision_start|>"),
+        vision_end_token_id=ids("<|vision_end|>"),
+        tie_word_embeddings=False,
+    )
+    model = Qwen3VLForConditionalGeneration(config)
+    model.generation_config = GenerationConfig(
+        eos_token_id=[ids(END), ids(PADDING)], pad_token_id=ids(PADDING), do_sample=False
+    )
+    return model
+
+
+def make_mini_processor(architecture: MiniArchitecture, tokenizer: Any) -> Any:
+    """Return a `Qwen3VLProcessor` that keeps pictures of the model's size as they are."""
+    from transformers import Qwen2VLImageProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
+
+    a = architecture
+    sizes: dict[str, Any] = {
+        "patch_size": a.patch,
+        "merge_size": 1,
+        "temporal_patch_size": 2,
+        "size": {"shortest_edge": a.patch**2, "longest_edge": a.picture**2},
+    }
+    return Qwen3VLProcessor(
+        image_processor=Qwen2VLImageProcessor(**sizes),
+        tokenizer=tokenizer,
+        video_processor=Qwen3VLVideoProcessor(**sizes),
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def _sentences() -> Iterator[str]:
+    """List every word of the data set often enough to become a token of its own."""
+    words = [
+        *(word for kind in KINDS for word in kind.split()),
+        *COLOURS,
+        *get_args(Pattern),
+        *get_args(Side),
+        *get_args(Size),
+        *(word for place in (*get_args(Region), *get_args(RelationName)) for word in place.split()),
+        *("leftmost", "rightmost", "topmost", "lowest", "object", "from", "at", "in", "the"),
+        *("first", "second", "third", "fourth", "fifth"),
+    ]
+    for word in dict.fromkeys(words):
+        yield from [f"the {word}"] * 50
+    for label in ("Positive", "Negative"):
+        yield from [f"{label} point: (0.12, 0.34)"] * 50
+    yield from ["Finish"] * 50
+    yield from ["Current IOU: 85.2, "] * 50
+    yield from ["Box: (0.12, 0.34), (0.56, 0.78)"] * 50
+    yield from ["system\nuser\nassistant\n"] * 50

@@ -1,0 +1,191 @@
+"""Localisation pre-training of the small model's vision tower, on generated scenes.
+
+Each token of the tower learns to name the object under it, in the language model's own word
+embeddings, and to tell the digits of the click that an oracle would make on it. What is left to
+learn from trajectories is which token an expression is about, and to write its digits down.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.tiny_vlm.localization import ATTRIBUTES, DIGITS, UNKNOWN, LabelledPicture
+
+_CLIP_NORM = 1.0
+_REPORT_EVERY = 100
+
+
+@dataclass(frozen=True)
+class PretrainingOptions:
+    """How long and how fast to train.
+
+    Attributes:
+        steps: updates; 0 leaves the weights random.
+        batch: pictures in one update.
+        learning_rate: the highest, after a warm-up; it falls to 0 along a cosine.
+        warm_up: updates until then.
+        seed: of weights and order.
+
+    Raises:
+        ConfigError: values out of range; all of them at once.
+    """
+
+    steps: int = 2500
+    batch: int = 32
+    learning_rate: float = 2e-3
+    warm_up: int = 100
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"pre-training: {name} is {value}; choose at least {least}"
+            for name, value, least in (
+                ("steps", self.steps, 0),
+                ("batch", self.batch, 1),
+                ("warm_up", self.warm_up, 1),
+                ("seed", self.seed, 0),
+            )
+            if value < least
+        ]
+        if not 0 < self.learning_rate < 1:
+            problems.append(
+                f"pre-training: learning_rate is {self.learning_rate}; choose one between 0 and 1"
+            )
+        if problems:
+            raise ConfigError(problems)
+
+
+@dataclass(frozen=True)
+class PretrainingReport:
+    """How the tower does on pictures that it has not seen, over cells with an object.
+
+    Attributes:
+        step: updates made.
+        accuracy: share of right classes for colour, kind, pattern and the four digits.
+    """
+
+    step: int
+    accuracy: tuple[float, ...]
+
+
+def pretrain_vision_tower(
+    model: Any,
+    processor: Any,
+    training: Sequence[LabelledPicture],
+    held_out: Sequence[LabelledPicture],
+    options: PretrainingOptions,
+    *,
+    report: Callable[[PretrainingReport], None],
+) -> None:
+    """Train vision tower and word embeddings in place, on the model's own device.
+
+    Args:
+        model: a `Qwen3VLForConditionalGeneration`.
+        processor: its processor; pictures of one size, which it leaves as they are.
+        training: pictures to learn from.
+        held_out: pictures to report on.
+        options: how long and how fast.
+        report: called every hundred steps and at the end.
+    """
+    import torch
+
+    tower, embedding = model.model.visual, model.model.language_model.embed_tokens
+    device = embedding.weight.device
+    heads = _make_heads(embedding, processor.tokenizer).to(device)
+    pixels, grids = _to_pixels(training, processor), _grid_of(training, processor)
+    test_pixels = _to_pixels(held_out, processor)
+    classes = torch.from_numpy(np.stack([p.classes for p in training]))
+    test_classes = torch.from_numpy(np.stack([p.classes for p in held_out]))
+    parameters = [*tower.parameters(), *heads.parameters(), embedding.weight]
+    optimiser = torch.optim.AdamW(parameters, weight_decay=0.05)
+    order = np.random.default_rng(options.seed)
+
+    def logits_of(batch_pixels: Any) -> list[Any]:
+        count = batch_pixels.shape[0]
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            out = tower(
+                batch_pixels.flatten(0, 1).to(device), grid_thw=grids.expand(count, 3).to(device)
+            )
+        return heads(out.pooler_output.float())
+
+    model.train()
+    for step in range(options.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = _learning_rate(step, options)
+        chosen = torch.from_numpy(order.integers(len(training), size=options.batch))
+        wanted = classes[chosen].flatten(0, 1).to(device)
+        losses = [
+            torch.nn.functional.cross_entropy(logits, wanted[:, k], ignore_index=UNKNOWN)
+            for k, logits in enumerate(logits_of(pixels[chosen]))
+        ]
+        optimiser.zero_grad()
+        torch.stack(losses).sum().backward()
+        torch.nn.utils.clip_grad_norm_(parameters, _CLIP_NORM)
+        optimiser.step()
+        if (step + 1) % _REPORT_EVERY == 0 or step + 1 == options.steps:
+            with torch.inference_mode():
+                accuracy = _accuracy(logits_of(test_pixels), test_classes.flatten(0, 1))
+            report(PretrainingReport(step + 1, accuracy))
+    model.eval()
+
+
+def _make_heads(embedding: Any, tokenizer: Any) -> Any:
+    """Return a module from tokens to logits: words by their embeddings, digits by a linear map."""
+    import torch
+
+    word_ids = [[_token_of(word, tokenizer) for word in words] for words in ATTRIBUTES]
+    width = embedding.weight.shape[1]
+
+    class Heads(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = torch.nn.LayerNorm(width, elementwise_affine=False)
+            self.no_object = torch.nn.Parameter(0.02 * torch.randn(len(ATTRIBUTES), width))
+            self.scale = torch.nn.Parameter(torch.tensor(2.0))
+            self.digits = torch.nn.Linear(width, 10 * DIGITS)
+
+        def forward(self, tokens: torch.Tensor) -> list[torch.Tensor]:
+            tokens = self.norm(tokens)
+            named = []
+            for k, ids in enumerate(word_ids):
+                words = torch.cat([self.no_object[k : k + 1], embedding.weight[ids]])
+                named.append(self.scale * tokens @ torch.nn.functional.normalize(words, dim=1).T)
+            return [*named, *self.digits(tokens).split(10, dim=1)]
+
+    return Heads()
+
+
+def _token_of(word: str, tokenizer: Any) -> int:
+    """Return the token of a word within a sentence; of its last part, where it has several."""
+    return tokenizer(" " + word.split()[-1])["input_ids"][-1]
+
+
+def _to_pixels(pictures: Sequence[LabelledPicture], processor: Any) -> Any:
+    """Return what the processor makes of each picture. Shape: (N, tokens, values)."""
+    import torch
+
+    images = [p.image for p in pictures]
+    values = processor.image_processor(images=images, return_tensors="pt")["pixel_values"]
+    return torch.as_tensor(values).reshape(len(images), -1, values.shape[-1])
+
+
+def _grid_of(pictures: Sequence[LabelledPicture], processor: Any) -> Any:
+    first = [pictures[0].image]
+    return processor.image_processor(images=first, return_tensors="pt")["image_grid_thw"]
+
+
+def _accuracy(logits: Sequence[Any], wanted: Any) -> tuple[float, ...]:
+    has_object = wanted[:, 0] > 0
+    right = [(found.argmax(1).cpu() == wanted[:, k])[has_object] for k, found in enumerate(logits)]
+    return tuple(round(float(r.double().mean()), 4) for r in right)
+
+
+def _learning_rate(step: int, options: PretrainingOptions) -> float:
+    rise = min(1.0, (step + 1) / options.warm_up)
+    return options.learning_rate * rise * (0.5 + 0.5 * math.cos(math.pi * step / options.steps))

@@ -1,0 +1,38 @@
+"""Which device a torch tool runs on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hlmat.transforms.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def resolve_device(device: str) -> torch.device:
+    """Return the device of a `--device` value.
+
+    Args:
+        device: "cpu", "cuda", "cuda:N", or "auto" for CUDA where there is one.
+
+    Raises:
+        ConfigError: no such device, here or anywhere.
+    """
+    import torch
+
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        resolved = None
+    if resolved is None or resolved.type not in ("cpu", "cuda"):
+        raise ConfigError([f"{device!r} is no device for this tool; use auto, cpu, cuda or cuda:N"])
+    count = (
+        torch.cuda.device_count() if resolved.type == "cuda" and torch.cuda.is_available() else 0
+    )
+    if resolved.type == "cuda" and (resolved.index or 0) >= count:
+        seen = f"{count} CUDA devices" if count else "no CUDA device"
+        raise ConfigError([f"device {device!r} was asked for, but this torch sees {seen}; use cpu"])
+    return resolved
