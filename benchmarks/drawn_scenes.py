@@ -1,4 +1,4 @@
-"""Pictures of any size with several objects, as JPEG files, for timing the whole worker."""
+"""Images of any size with several objects, as JPEG files, for timing the whole worker."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from hlmat.transforms.masks.images import decode_image
 
 @dataclass(frozen=True)
 class DrawnScenes:
-    """A data set reader over pictures that `draw` wrote.
+    """A data set reader over images that `draw` wrote.
 
     Attributes:
         folder: holds the JPEG files.
-        size_hw: of each picture.
+        size_hw: of each image.
         images: how many there are.
         targets: how many there are in all, spread evenly over the images.
     """
@@ -33,19 +33,19 @@ class DrawnScenes:
     split: str = "all"
 
     def draw(self) -> None:
-        """Write the pictures: coloured objects on a textured ground."""
+        """Write the images: coloured objects on a textured ground."""
         for index in range(self.images):
             rng = np.random.default_rng(index)
             height, width = self.size_hw
             coarse = rng.integers(40, 216, (height // 40 + 2, width // 40 + 2, 3), dtype=np.uint8)
-            picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+            image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
             for number in range(self._targets_of(index)):
-                picture[self._mask(index, number)] = rng.integers(0, 256, 3)
+                image[self._mask(index, number)] = rng.integers(0, 256, 3)
             grain = rng.integers(0, 24, (height, width, 1), dtype=np.uint8)
-            cv2.imwrite(str(self.folder / f"{index}.jpg"), cv2.add(picture, np.tile(grain, 3)))
+            cv2.imwrite(str(self.folder / f"{index}.jpg"), cv2.add(image, np.tile(grain, 3)))
 
     def describe_layout(self) -> str:
-        return f"{self.images} drawn pictures"
+        return f"{self.images} drawn images"
 
     def read_targets(self) -> Iterator[TargetRef | Reject]:
         for index in range(self.images):
@@ -60,7 +60,7 @@ class DrawnScenes:
                     object_id=number,
                     expressions=("the object",),
                     truth_ref=f"{index} {number}",
-                    licence="drawn",
+                    license="drawn",
                 )
 
     def load_truth(self, ref: TargetRef) -> TruthMasks:

@@ -1,6 +1,6 @@
 """One object and one click at a time: the loop as published evaluations of SAM write it.
 
-Written from its definition, for comparison: every object's picture is read and encoded, every
+Written from its definition, for comparison: every object's image is read and encoded, every
 click goes through `SamPredictor`, all masks are made in full resolution, errors are searched by a
 distance transform of every pixel, and masks are compared and run-length encoded as whole arrays.
 """
@@ -30,7 +30,7 @@ class PlainLoop:
         model: SAM of segment-anything's classes.
         reader: the data set.
         max_clicks: clicks per object.
-        share_images: encode a picture once for those of its objects that follow one another.
+        share_images: encode an image once for those of its objects that follow one another.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ MODELS = ("tiny", "vit_b", "vit_l", "vit_h")
 
 
 def random_sam(name: str, *, seed: int = 0) -> Sam:
-    """Build a model; `tiny` sees pictures of 256 pixels, the others are the official ones."""
+    """Build a model; `tiny` sees images of 256 pixels, the others are the official ones."""
     ensure_importable()
     from segment_anything import sam_model_registry
 
@@ -31,7 +31,7 @@ def random_sam(name: str, *, seed: int = 0) -> Sam:
 
 
 def encoder_flops(model: Sam) -> int:
-    """Count the floating-point operations of encoding one picture."""
+    """Count the floating-point operations of encoding one image."""
     from torch.utils.flop_counter import FlopCounterMode
 
     encoder: Any = model.image_encoder

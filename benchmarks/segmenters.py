@@ -44,7 +44,7 @@ _ROOTS = {"grabcut": "iseg", "davis": "iseg", "coco_mval": "iseg", "ecssd": "hqs
 
 @dataclass(frozen=True)
 class Photograph:
-    """A picture with its true mask."""
+    """An image with its true mask."""
 
     name: str
     image: Image
@@ -60,7 +60,7 @@ class Session:
         ious: IoU after each click.
         click_s: seconds that each click took by the clock.
         cpu_s: seconds of processor time that each click took.
-        image_s: seconds that taking the picture took by the clock.
+        image_s: seconds that taking the image took by the clock.
     """
 
     ious: list[float]
@@ -271,8 +271,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--sets", default="grabcut,ecssd,coco_mval")
-    parser.add_argument("--every", type=int, default=1, help="take every n-th picture")
-    parser.add_argument("--megapixels", type=float, help="resize the pictures to this size")
+    parser.add_argument("--every", type=int, default=1, help="take every n-th image")
+    parser.add_argument("--megapixels", type=float, help="resize the images to this size")
     parser.add_argument("--jitter", action="store_true", help="also click off the deepest pixel")
     parser.add_argument("--baseline", action="store_true", help="also run OpenCV's grabCut")
     parser.add_argument("--profile", action="store_true", help="also say where the time goes")

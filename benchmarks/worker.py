@@ -1,12 +1,12 @@
 """Time the SAM worker against a plain loop: same targets, same weights, same device, one process.
 
-    python -m benchmarks.worker --model tiny --pictures ecssd --images 100
-    python -m benchmarks.worker --model vit_b --pictures 640x480 --images 4 --targets 10 \\
+    python -m benchmarks.worker --model tiny --images ecssd --images 100
+    python -m benchmarks.worker --model vit_b --images 640x480 --images 4 --targets 10 \\
         --segmenter-arg precision=bf16
     python -m benchmarks.worker --memory --images 4000 --targets 10000
 
 Weights are random, so masks are noise: every target is clicked to the last click, and stop rules
-that look at the IoU are off for both. The plain loop encodes the picture for every object anew;
+that look at the IoU are off for both. The plain loop encodes the image for every object anew;
 its second figure is that of a loop which shares it. Trajectories agree where every click is the
 same; where rounding flips a pixel of a mask made of noise, later clicks may part.
 """
@@ -63,10 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", choices=MODELS, default="tiny")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--pictures", default="400x300", help="WIDTHxHEIGHT drawn, or ecssd")
+    parser.add_argument("--images", default="400x300", help="WIDTHxHEIGHT drawn, or ecssd")
     parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
     parser.add_argument("--images", type=int, default=40)
-    parser.add_argument("--targets", type=int, help="of drawn pictures (one an image)")
+    parser.add_argument("--targets", type=int, help="of drawn images (one an image)")
     parser.add_argument("--plain-targets", type=int, help="time the plain loop on the first N")
     parser.add_argument("--max-clicks", type=int, default=5)
     parser.add_argument("--segmenter-arg", action="append", default=[], metavar="KEY=VALUE")
@@ -75,11 +75,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _reader(arguments: argparse.Namespace, folder: Path) -> DatasetReader:
-    if arguments.pictures == "ecssd":
+    if arguments.images == "ecssd":
         return open_reader("ecssd", ReaderOptions(data_root=str(arguments.shared / "hqseg44k")))
-    size = re.fullmatch(r"(\d+)x(\d+)", arguments.pictures)
+    size = re.fullmatch(r"(\d+)x(\d+)", arguments.images)
     if size is None:
-        raise SystemExit(f"--pictures {arguments.pictures!r}: expected WIDTHxHEIGHT or ecssd")
+        raise SystemExit(f"--images {arguments.images!r}: expected WIDTHxHEIGHT or ecssd")
     scenes = DrawnScenes(
         folder,
         size_hw=(int(size[2]), int(size[1])),
@@ -158,7 +158,7 @@ def _compare(arguments: argparse.Namespace, reader: DatasetReader) -> None:
     sharing_s, _ = _time_plain(sharing, plain_refs)
 
     ours = [outcome for outcome in made if isinstance(outcome, Trajectory)]
-    print(f"{arguments.model} on {arguments.device}, {arguments.pictures}, {len(refs)} targets")
+    print(f"{arguments.model} on {arguments.device}, {arguments.images}, {len(refs)} targets")
     print(f"plain loop           {1 / plain_s:10.2f} trajectories/s  (first {len(plain_refs)})")
     print(f"plain, image shared  {1 / sharing_s:10.2f} trajectories/s")
     print(f"worker               {1 / worker_s:10.2f} trajectories/s  (of {len(ours)})")

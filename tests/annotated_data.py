@@ -21,8 +21,8 @@ def disc(x: int, y: int, radius: int = 9) -> np.ndarray:
     return canvas
 
 
-def picture(*masks: np.ndarray) -> np.ndarray:
-    """Return a grey picture with bright discs."""
+def make_image(*masks: np.ndarray) -> np.ndarray:
+    """Return a grey image with bright discs."""
     image = np.full((*SIZE_HW, 3), 80, np.uint8)
     for mask in masks:
         image[mask > 0] = 220
@@ -35,7 +35,7 @@ def write_folder(
     """Write a folder data set of one disc for each name; return the masks by name."""
     masks = {name: disc(12 + 12 * k, 20 + 4 * k) for k, name in enumerate(names)}
     for name, mask in masks.items():
-        for folder, pixels in (("images", picture(mask)), ("masks", mask)):
+        for folder, pixels in (("images", make_image(mask)), ("masks", mask)):
             path = root / folder / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), pixels)
@@ -49,7 +49,7 @@ def outline(mask: np.ndarray) -> list[list[float]]:
 
 
 def write_coco(root: Path) -> dict[str, Any]:
-    """Write a COCO data set with a crowd, a broken mask and a picture without any; return it."""
+    """Write a COCO data set with a crowd, a broken mask and an image without any; return it."""
     discs = {11: disc(14, 20), 12: disc(44, 22), 31: disc(30, 26)}
     content: dict[str, Any] = {
         "info": {"description": "mine"},
@@ -86,11 +86,11 @@ def write_coco(root: Path) -> dict[str, Any]:
             },
         ],
     }
-    pictures = {"x": (discs[11], discs[12]), "y": (discs[31],), "z": ()}
-    for name, masks in pictures.items():
+    images = {"x": (discs[11], discs[12]), "y": (discs[31],), "z": ()}
+    for name, masks in images.items():
         path = root / "val2017" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), picture(*masks))
+        cv2.imwrite(str(path), make_image(*masks))
     (root / "annotations").mkdir()
     (root / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
     return content
@@ -102,7 +102,7 @@ def read_coco(path: Path) -> Any:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Return the pixels of a picture that holds a mask as 0 and 255. Shape: (H, W), bool."""
+    """Return the pixels of an image that holds a mask as 0 and 255. Shape: (H, W), bool."""
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     assert pixels is not None, path
     assert set(np.unique(pixels)) <= {0, 255}

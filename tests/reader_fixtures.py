@@ -19,12 +19,12 @@ SIZE_HW = (6, 8)
 SQUARE = [1, 1, 5, 1, 5, 4, 1, 4]
 
 
-def picture(size_hw: tuple[int, int] = SIZE_HW, kind: str = "JPEG") -> bytes:
-    """Return the file of a grey picture."""
+def image(size_hw: tuple[int, int] = SIZE_HW, kind: str = "JPEG") -> bytes:
+    """Return the file of a grey image."""
     return _file(np.full((*size_hw, 3), 90, np.uint8), kind)
 
 
-def mask_picture(size_hw: tuple[int, int] = SIZE_HW, kind: str = "PNG") -> bytes:
+def mask_image(size_hw: tuple[int, int] = SIZE_HW, kind: str = "PNG") -> bytes:
     """Return the file of a mask with a rectangle of 255."""
     values = np.zeros(size_hw, np.uint8)
     values[1:4, 2:6] = 255
@@ -50,7 +50,7 @@ def split_items(reader: DatasetReader) -> tuple[list[TargetRef], list[Reject]]:
     rejects = [item for item in items if isinstance(item, Reject)]
     assert max(Counter(ref.target_id for ref in refs).values(), default=1) == 1
     assert all(ref.expressions and all(ref.expressions) for ref in refs)
-    assert all(ref.licence and ref.split and not ref.image_path.startswith("/") for ref in refs)
+    assert all(ref.license and ref.split and not ref.image_path.startswith("/") for ref in refs)
     assert all(reject.message for reject in rejects)
     assert reader.describe_layout()
     return refs, rejects

@@ -1,4 +1,4 @@
-"""A reader for tests: grey pictures with one bright rectangle per target, and chosen faults."""
+"""A reader for tests: grey images with one bright rectangle per target, and chosen faults."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SIZE_HW = (40, 50)
 
 @dataclass(frozen=True)
 class SceneReader:
-    """`images` pictures of three targets each.
+    """`images` images of three targets each.
 
     Attributes:
-        bad_images: pictures that cannot be read.
+        bad_images: images that cannot be read.
         bad_masks: target ids whose mask cannot be read.
         listed_rejects: target ids that are rejected while listing.
     """
@@ -52,7 +52,7 @@ class SceneReader:
                     object_id=number,
                     expressions=(f"rectangle {number}",),
                     truth_ref=str(number),
-                    licence="none",
+                    license="none",
                 )
                 if ref.target_id in self.listed_rejects:
                     yield Reject(ref, RejectReason.MISSING_MASK, "no mask beside it")

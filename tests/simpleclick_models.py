@@ -62,7 +62,7 @@ def golden_network() -> Any:
 
 
 def random_network(architecture: Architecture = SMALL, *, seed: int = 2) -> Any:
-    """Return a network whose answers depend on picture, previous mask and clicks."""
+    """Return a network whose answers depend on image, previous mask and clicks."""
     import torch
 
     from hlmat.transforms.segmenters.simpleclick.network import SimpleClickNetwork

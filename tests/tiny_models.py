@@ -121,7 +121,7 @@ def _make_qwen(family: Family) -> tuple[Any, Any]:
         vision_end_token_id=ids("<|vision_end|>"),
     )
     side = 2 * patch
-    pictures = {
+    images = {
         "patch_size": patch,
         "merge_size": 2,
         "temporal_patch_size": 2,
@@ -129,9 +129,9 @@ def _make_qwen(family: Family) -> tuple[Any, Any]:
     }
     videos = "Qwen3VLVideoProcessor" if family == "qwen3_vl" else "Qwen2VLVideoProcessor"
     processor = getattr(transformers, f"{name}Processor")(
-        image_processor=transformers.Qwen2VLImageProcessor(**pictures),
+        image_processor=transformers.Qwen2VLImageProcessor(**images),
         tokenizer=tokenizer,
-        video_processor=getattr(transformers, videos)(**pictures),
+        video_processor=getattr(transformers, videos)(**images),
         chat_template=CHAT_TEMPLATE,
     )
     return getattr(transformers, f"{name}ForConditionalGeneration")(config), processor

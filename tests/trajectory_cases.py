@@ -1,4 +1,4 @@
-"""Trajectories of one small picture, for tests of what is made from trajectories."""
+"""Trajectories of one small image, for tests of what is made from trajectories."""
 
 from __future__ import annotations
 

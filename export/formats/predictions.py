@@ -209,7 +209,7 @@ def _stop_reason(entry: dict[str, Any], place: str) -> StopReason | None:
 def _mask(segmentation: Any, size_hw: tuple[int, int], name: str) -> Rle:
     if size_hw[0] * size_hw[1] > MAX_PIXELS:
         raise DataError(
-            f"{name}: the picture is said to have {size_hw[1]} x {size_hw[0]} pixels, more than "
+            f"{name}: the image is said to have {size_hw[1]} x {size_hw[0]} pixels, more than "
             f"the {MAX_PIXELS:,} that are read"
         )
     empty = encode_mask(np.zeros(size_hw, np.bool_))
@@ -221,7 +221,7 @@ def _mask(segmentation: Any, size_hw: tuple[int, int], name: str) -> Rle:
         if error.reason is RejectReason.EMPTY_MASK:
             return empty
         raise DataError(
-            f"{error.message}; the file says that the picture is {size_hw[1]} x {size_hw[0]} pixels"
+            f"{error.message}; the file says that the image is {size_hw[1]} x {size_hw[0]} pixels"
         ) from error
 
 

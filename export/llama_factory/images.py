@@ -1,4 +1,4 @@
-"""Pictures of states as files: each written once, the image alone once for all its targets."""
+"""Images of states as files: each written once, the image alone once for all its targets."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from hlmat.transforms.masks.rle import decode_rle
 
 
 class ImageLoader(Protocol):
-    """Loads a target's picture, as `DatasetReader.load_image` does."""
+    """Loads a target's image, as `DatasetReader.load_image` does."""
 
     def __call__(self, image_path: str, *, size_hw: tuple[int, int]) -> Image: ...
 
 
-class PictureFiles:
-    """Writes pictures of states below a folder.
+class ImageFiles:
+    """Writes images of states below a folder.
 
     Args:
         folder: of the data set.
@@ -41,9 +41,9 @@ class PictureFiles:
         self._options = options
         self._image: tuple[tuple[str, str, tuple[int, int]], Image] | None = None
 
-    def picture(self, target: Target, shown: Shown) -> str:
-        """Write the picture of a state if it is not there; return its name below the folder."""
-        name = _picture_name(target, shown, suffix=self._options.image_format)
+    def write(self, target: Target, shown: Shown) -> str:
+        """Write the image of a state if it is not there; return its name below the folder."""
+        name = _image_name(target, shown, suffix=self._options.image_format)
         path = os.path.join(self._folder, name)
         if os.path.exists(path):
             return name
@@ -74,7 +74,7 @@ class PictureFiles:
         return encoded.tobytes()
 
 
-def _picture_name(target: Target, shown: Shown, *, suffix: str) -> str:
+def _image_name(target: Target, shown: Shown, *, suffix: str) -> str:
     """Return a name that any file system takes, the same in every export."""
     ref = target.ref
     owner = [ref.image_path, *target.size_hw] if shown.mask is None else [ref.target_id]

@@ -1,4 +1,4 @@
-"""How a LLaMA-Factory data set is made: the conversation, the pictures, what a task asks for."""
+"""How a LLaMA-Factory data set is made: the conversation, the images, what a task asks for."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class LlamaFactoryOptions:
         dialogue: question and answer: prompt, codec, mask colour, whether answers carry the score
             of the mask shown, whether `Finish` is among the actions. With `Finish`, a trajectory
             that ended because nothing better was to be had gives a last sample that says so.
-        view: how states are drawn. Where it reduces pictures, relative coordinates stay what they
-            are; the codec `pixels` counts those of the reduced picture.
+        view: how states are drawn. Where it reduces images, relative coordinates stay what they
+            are; the codec `pixels` counts those of the reduced image.
         box_prompt: the question for a target's box, asked of the image alone; None teaches none.
         score_prompt: the question for the IoU of the mask shown and nothing else.
         candidates: masks to be scored per target, each of another tenth of the IoU range.
@@ -60,7 +60,7 @@ class LlamaFactoryOptions:
         problems = []
         if self.dialogue.colour != self.view.colour:
             problems.append(
-                f"the question names a {self.dialogue.colour} mask, the pictures show a "
+                f"the question names a {self.dialogue.colour} mask, the images show a "
                 f"{self.view.colour} one; give both the same colour"
             )
         if not 1 <= self.candidates <= MAX_CANDIDATES:
@@ -95,5 +95,5 @@ class LlamaFactoryOptions:
 
     @property
     def seen_dialogue(self) -> Dialogue:
-        """The dialogue with the coordinates of the pictures that the model sees."""
+        """The dialogue with the coordinates of the images that the model sees."""
         return replace(self.dialogue, codec=self.view.seen_through(self.dialogue.codec))

@@ -42,11 +42,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a picture shows: the image under a mask, or alone.
+    """What an image shows: the image under a mask, or alone.
 
     Attributes:
         mask: laid over the image; None for the image alone, which all its targets share.
-        label: tells apart the masks of one target; part of the picture's name.
+        label: tells apart the masks of one target; part of the image's name.
     """
 
     mask: Rle | None
@@ -55,11 +55,11 @@ class Shown:
 
 @dataclass(frozen=True)
 class Turn:
-    """A question about a picture and its answer.
+    """A question about an image and its answer.
 
     Attributes:
-        shown: what the picture shows.
-        dialogue: asks the question; None shows the picture without repeating a question.
+        shown: what the image shows.
+        dialogue: asks the question; None shows the image without repeating a question.
         answer: the text to learn; None where further columns of the sample hold the answers.
     """
 

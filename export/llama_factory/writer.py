@@ -1,4 +1,4 @@
-"""A LLaMA-Factory data set as a folder: the rows of a task, the pictures, dataset_info.json."""
+"""A LLaMA-Factory data set as a folder: the rows of a task, the images, dataset_info.json."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from hlmat.export.llama_factory.images import ImageLoader, PictureFiles
+from hlmat.export.llama_factory.images import ImageFiles, ImageLoader
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.export.llama_factory.samples import Case, Sample, cases_of
 from hlmat.export.llama_factory.tasks.registry import DEFAULT_TASK, TASKS, TrainingTask
@@ -28,14 +28,14 @@ class ExportCounts:
 
     Attributes:
         samples: rows of the JSON file.
-        pictures: files under images/.
+        images: files under images/.
         targets: trajectories with a sample.
         targets_without_samples: trajectories in which nothing can be learnt.
         kinds: rows by what the task tells apart, in alphabetic order; none where it does not.
     """
 
     samples: int
-    pictures: int
+    images: int
     targets: int
     targets_without_samples: int
     kinds: Mapping[str, int] = field(default_factory=dict)
@@ -80,7 +80,7 @@ def export_task(
 
     Raises:
         OutputError: the folder is not empty or cannot be written, or there is no sample at all.
-        TargetError: a picture cannot be loaded.
+        TargetError: an image cannot be loaded.
     """
     options = options or LlamaFactoryOptions()
     out = os.path.abspath(out_dir)
@@ -124,7 +124,7 @@ class _Writer:
         self._task = task
         self._folder = folder
         self._options = options
-        self._pictures = PictureFiles(folder, load_image, options)
+        self._images = ImageFiles(folder, load_image, options)
         self._kinds: Counter[str] = Counter()
 
     def write(self, cases: Iterable[Case]) -> ExportCounts:
@@ -143,7 +143,7 @@ class _Writer:
             f.write("\n")
             _sync(f)
         kinds = dict(sorted(self._kinds.items()))
-        return ExportCounts(samples, self._pictures.written, targets, without, kinds)
+        return ExportCounts(samples, self._images.written, targets, without, kinds)
 
     def _write_target(self, f: TextIO, case: Case, *, is_first: bool) -> int:
         count = 0
@@ -152,11 +152,11 @@ class _Writer:
         if self._options.expressions == "first":
             expressions = expressions[:1]
         for sample in self._task.samples(case, self._options):
-            pictures = [self._pictures.picture(target, turn.shown) for turn in sample.turns]
+            images = [self._images.write(target, turn.shown) for turn in sample.turns]
             for expression in expressions:
                 row = {
                     "messages": _messages(sample, expression),
-                    "images": pictures,
+                    "images": images,
                     "target_id": target.ref.target_id,
                     **sample.columns,
                 }

@@ -20,14 +20,14 @@ _SETTINGS = {
 
 
 def render_data_card(
-    *, config: Mapping[str, Any], counts: Mapping[str, Any], licences: Mapping[str, str]
+    *, config: Mapping[str, Any], counts: Mapping[str, Any], licenses: Mapping[str, str]
 ) -> str:
     """Return the card as Markdown; the same arguments give the same text.
 
     Args:
         config: the run's configuration, as in its manifest.
         counts: as in its manifest.
-        licences: the terms by name of the data set that a row belongs to.
+        licenses: the terms by name of the data set that a row belongs to.
     """
     segmenter = config["segmenter"]
     lines = [
@@ -35,7 +35,7 @@ def render_data_card(
         "",
         "Simulated annotation: at each step a click, the mask with which an interactive",
         "segmentation tool answers, and its IoU with the ground truth. Clicks and masks are made",
-        "by software; expressions and ground truth come from the data sets below. No picture is",
+        "by software; expressions and ground truth come from the data sets below. No image is",
         "included.",
         "",
         "| | |",
@@ -51,7 +51,7 @@ def render_data_card(
         if config.get(key) is not None
     ]
     lines += ["", "## Terms", "", "| data set | terms |", "|---|---|"]
-    lines += [f"| {_cell(name)} | {_cell(terms)} |" for name, terms in sorted(licences.items())]
+    lines += [f"| {_cell(name)} | {_cell(terms)} |" for name, terms in sorted(licenses.items())]
     lines += ["", "Whoever passes the data on keeps to the terms of every data set listed.", ""]
     return "\n".join(lines)
 

@@ -43,7 +43,7 @@ class Manifest:
         files: by path relative to the output folder.
         config: the configuration that the run was started with.
         counts: how many targets went in, came out, were rejected.
-        source: where the data set lay (`data_root`) and the terms by data set (`licences`).
+        source: where the data set lay (`data_root`) and the terms by data set (`licenses`).
     """
 
     files: Mapping[str, FileEntry]

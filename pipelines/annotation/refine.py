@@ -136,7 +136,7 @@ def _write(
     storage.write_bytes(f"{out}/{METRICS}", render_metrics_json(figures))
     return {
         "refined": f"{out}/refined.json",
-        "pictures": f"{out}/{MASKS}/*.png",
+        "images": f"{out}/{MASKS}/*.png",
         "table": f"{out}/refinements.csv",
         "figures": f"{out}/{METRICS}",
     }

@@ -99,11 +99,11 @@ class AnnotationReport:
 def roll_out_annotations(config: AnnotationConfig, *, quiet: bool) -> AnnotationRun:
     """Roll out from the data set's masks, or what is left to do of it.
 
-    Where the masks are corrupted, the result is a measurement, so that pictures that the model was
+    Where the masks are corrupted, the result is a measurement, so that images that the model was
     trained on are refused as in an evaluation.
 
     Raises:
-        ConfigError: something that was asked for is missing, or training pictures would be
+        ConfigError: something that was asked for is missing, or training images would be
             measured on.
         DataError: the data set cannot be listed, or has no usable mask.
         OutputError: the output folder cannot be written or holds another run.

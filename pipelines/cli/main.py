@@ -227,7 +227,7 @@ def _make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
     )
     add(
         "inspect",
-        "print one trajectory and write its picture strip",
+        "print one trajectory and write its image strip",
         examples=command_examples.INSPECT_EXAMPLES,
         declare=inspection.add_arguments,
         run=_run_inspect,

@@ -37,7 +37,7 @@ from hlmat.transforms.metrics.target_scores import (
     rolled_out,
     score_rollout,
 )
-from hlmat.transforms.prompting.strips import picture_strip
+from hlmat.transforms.prompting.strips import image_strip
 from hlmat.transforms.readers.registry import open_reader
 
 PREDICTIONS = "predictions.json"
@@ -69,7 +69,7 @@ def evaluate(config: EvaluationConfig, *, quiet: bool = False) -> EvaluationRepo
     """Roll the policy out, or what is left to do of it, and write the report.
 
     Raises:
-        ConfigError: something that was asked for is missing, or training pictures would be
+        ConfigError: something that was asked for is missing, or training images would be
             evaluated on.
         DataError: the data set cannot be listed, or has no targets.
         OutputError: the output folder cannot be written or holds another run.
@@ -147,7 +147,7 @@ def _write_report(
         **_reliability(figures),
         **_strips(scores, trajectories, manifest=manifest, config=config),
         # The last one: whoever finds it has a whole report.
-        REPORT: (text + _picture_lines(figures)).encode(),
+        REPORT: (text + _image_lines(figures)).encode(),
     }
     for name, content in contents.items():
         storage.write_bytes(f"{out}/{name}", content)
@@ -155,7 +155,7 @@ def _write_report(
         "report": f"{out}/{REPORT}",
         "figures": f"{out}/{METRICS}",
         "predictions": f"{out}/{PREDICTIONS}, {out}/trajectories/*.parquet",
-        "pictures": f"{out}/charts, {out}/strips",
+        "images": f"{out}/charts, {out}/strips",
     }
     return EvaluationReport(figures, text, files, remarks)
 
@@ -180,8 +180,8 @@ def _strips(
                     trajectory.target.ref.image_path, size_hw=trajectory.target.size_hw
                 )
             except TargetError as error:
-                raise DataError(f"a picture cannot be read any more: {error}") from error
-            strip = cv2.cvtColor(picture_strip(image, trajectory), cv2.COLOR_RGB2BGR)
+                raise DataError(f"an image cannot be read any more: {error}") from error
+            strip = cv2.cvtColor(image_strip(image, trajectory), cv2.COLOR_RGB2BGR)
             strips[f"strips/{label}_{place:02d}.png"] = cv2.imencode(".png", strip)[1].tobytes()
     return strips
 
@@ -192,7 +192,7 @@ def _reliability(figures: Mapping[str, Any]) -> dict[str, bytes]:
     return {RELIABILITY: reliability_chart(figures["score_calibration"]["bins"])}
 
 
-def _picture_lines(figures: Mapping[str, Any]) -> str:
+def _image_lines(figures: Mapping[str, Any]) -> str:
     scores = f"![Scores]({RELIABILITY})\n" if "score_calibration" in figures else ""
     return (
         f"\n![IoU by step](charts/iou_by_step.png)\n![NoC](charts/noc.png)\n{scores}\n"

@@ -1,4 +1,4 @@
-"""The job `hlmat inspect`: one trajectory as text and as a picture strip."""
+"""The job `hlmat inspect`: one trajectory as text and as an image strip."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hlmat.pipelines.run.finished import open_manifest, open_source
 from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import ConfigError, OutputError, TargetError
 from hlmat.transforms.core.records import Click, Trajectory
-from hlmat.transforms.prompting.strips import picture_strip
+from hlmat.transforms.prompting.strips import image_strip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--target", metavar="ID", help="target id (default: the first)")
     which.add_argument("--index", metavar="N", help="position in the run, from 0")
-    parser.add_argument("--strip", metavar="FILE", help="write the picture strip (.png or .jpg)")
+    parser.add_argument("--strip", metavar="FILE", help="write the image strip (.png or .jpg)")
     parser.add_argument("--data-root", metavar="DIR", help="where the data set lies now")
 
 
@@ -34,7 +34,7 @@ def inspect_run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     Raises:
         ConfigError: no such target.
-        DataError: no finished run, or its picture cannot be read.
+        DataError: no finished run, or its image cannot be read.
         OutputError: the strip cannot be written.
     """
     if arguments.strip and not arguments.strip.lower().endswith((".png", ".jpg", ".jpeg")):
@@ -65,7 +65,7 @@ def format_view(view: Mapping[str, Any]) -> str:
         f"made by        {view['segmenter']}, clicks by {view['policy']}, seed {view['seed']}"
     )
     if "strip" in view:
-        lines.append(f"picture strip  {view['strip']}")
+        lines.append(f"image strip  {view['strip']}")
     return "\n".join(lines)
 
 
@@ -121,12 +121,12 @@ def _write_strip(trajectory: Trajectory, arguments: argparse.Namespace) -> None:
     try:
         image = reader.load_image(target.ref.image_path, size_hw=target.size_hw)
     except TargetError as error:
-        raise ConfigError([f"{error}; say with --data-root where the pictures lie now"]) from error
-    strip = picture_strip(image, trajectory)
+        raise ConfigError([f"{error}; say with --data-root where the images lie now"]) from error
+    strip = image_strip(image, trajectory)
     os.makedirs(os.path.dirname(arguments.strip) or ".", exist_ok=True)
     encoded, data = cv2.imencode(
         os.path.splitext(arguments.strip)[1], cv2.cvtColor(strip, cv2.COLOR_RGB2BGR)
     )
     if not encoded:
-        raise OutputError(f"{arguments.strip}: the picture strip cannot be encoded")
+        raise OutputError(f"{arguments.strip}: the image strip cannot be encoded")
     storage_for(arguments.strip).write_bytes(arguments.strip, data.tobytes())

@@ -85,7 +85,7 @@ def _reference(
         )
     pngs = sum(p.image.lower().endswith(".png") for p in predicted)
     if pngs:
-        differences.append(f"its evaluator passes over .png pictures, {pngs} of those here")
+        differences.append(f"its evaluator passes over .png images, {pngs} of those here")
     if any(p.rollout.ignore is not None for p in predicted):
         differences.append("it counts ignored pixels as background")
     groups = sum(k == 0 or p.image != predicted[k - 1].image for k, p in enumerate(predicted))

@@ -108,7 +108,7 @@ def export_run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     Raises:
         ConfigError: with every problem of the command line.
-        DataError: no finished run, or a picture that cannot be read.
+        DataError: no finished run, or an image that cannot be read.
         OutputError: the output cannot be written.
     """
     check = Check()
@@ -173,7 +173,7 @@ def _export_llama_factory(
         )
     except TargetError as error:
         raise DataError(
-            f"a picture of the run cannot be read: {error}; say with --data-root where the data "
+            f"an image of the run cannot be read: {error}; say with --data-root where the data "
             "set lies now"
         ) from error
     return {
@@ -181,7 +181,7 @@ def _export_llama_factory(
         "data set": options.name,
         "samples": counts.samples,
         **({"of which": dict(counts.kinds)} if counts.kinds else {}),
-        "pictures": counts.pictures,
+        "images": counts.images,
         "targets": counts.targets,
         "without samples": counts.targets_without_samples,
     }

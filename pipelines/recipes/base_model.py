@@ -66,7 +66,7 @@ def find_base_model(name: str, *, given: str | None) -> CheckpointFiles:
 
 
 def with_processor(model: Path, changes: Mapping[str, Any], *, folder: Path) -> Path:
-    """Make a folder with the model's files, the settings of its picture processor changed.
+    """Make a folder with the model's files, the settings of its image processor changed.
 
     The files are linked to, not copied.
 
@@ -76,7 +76,7 @@ def with_processor(model: Path, changes: Mapping[str, Any], *, folder: Path) -> 
         folder: made anew.
 
     Raises:
-        ConfigError: the model has no settings of a picture processor.
+        ConfigError: the model has no settings of an image processor.
         OutputError: the folder cannot be written.
     """
     name, content, section = _read_processor(model)
@@ -96,7 +96,7 @@ def with_processor(model: Path, changes: Mapping[str, Any], *, folder: Path) -> 
 
 
 def _read_processor(model: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Return the file with the picture processor's settings, its content, and their place in it."""
+    """Return the file with the image processor's settings, its content, and their place in it."""
     for name in (_NESTED, _PLAIN):
         try:
             content = json.loads((model / name).read_text(encoding="utf-8"))
@@ -108,7 +108,7 @@ def _read_processor(model: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
         if isinstance(section, dict):
             return name, content, section
     raise ConfigError(
-        [f"{model} has no settings of a picture processor ({_PLAIN}); is it a multimodal model?"]
+        [f"{model} has no settings of an image processor ({_PLAIN}); is it a multimodal model?"]
     )
 
 

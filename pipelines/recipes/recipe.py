@@ -42,7 +42,7 @@ class Recipe:
         train: LLaMA-Factory's settings, places of data and output left open.
         evaluate: arguments of `hlmat evaluate`, those on the conversation taken from `export`.
         base: arguments of `hlmat mini-base` where the recipe builds its base model, else None.
-        processor: settings that replace those of the base model's picture processor.
+        processor: settings that replace those of the base model's image processor.
     """
 
     name: str

@@ -21,7 +21,7 @@ def open_manifest(out: str) -> Manifest:
 
 
 def open_source(manifest: Manifest, *, data_root: str | None) -> DatasetReader:
-    """Open the data set that a run was made from, for its pictures.
+    """Open the data set that a run was made from, for its images.
 
     Args:
         data_root: where the data set lies now; None takes the place that the manifest names.

@@ -1,4 +1,4 @@
-"""The leak guard: no picture that a model was trained on may be evaluated on unawares."""
+"""The leak guard: no image that a model was trained on may be evaluated on unawares."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def refuse_leaks(
             return []
         return [
             f"leak guard: {model} holds no {TRAINING_RECORD} and --trained-on is not given, so "
-            "shared pictures cannot be found"
+            "shared images cannot be found"
         ]
     problems = []
     for source in sources:
@@ -76,9 +76,9 @@ def refuse_leaks(
         if leaks:
             shown = ", ".join(leaks[:_SHOWN]) + (", ..." if len(leaks) > _SHOWN else "")
             problems.append(
-                f"leak guard: {len(leaks)} of the {len(evaluated)} pictures to be evaluated on "
+                f"leak guard: {len(leaks)} of the {len(evaluated)} images to be evaluated on "
                 f"are among those of {source}, which the model was trained on: {shown}; evaluate "
-                "on another split, leave these pictures out of the training, or pass --allow-leak"
+                "on another split, leave these images out of the training, or pass --allow-leak"
             )
     if problems and not allow_leak:
         raise ConfigError(problems)

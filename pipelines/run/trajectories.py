@@ -228,22 +228,22 @@ def _finish(job: Job, *, folder: RunFolder, settings: Mapping[str, Any]) -> None
             f"{layout.units}; run the same command again to take up the rest"
         )
     files: dict[str, FileEntry] = {}
-    licences: dict[str, str] = {}
+    licenses: dict[str, str] = {}
     for name in names:
         data = storage.read_bytes(f"{layout.out}/{name}")
-        columns = pq.read_table(pa.BufferReader(data), columns=["dataset", "licence"])
+        columns = pq.read_table(pa.BufferReader(data), columns=["dataset", "license"])
         files[name] = FileEntry.of(data, rows=columns.num_rows)
-        licences.update((row["dataset"], row["licence"]) for row in columns.to_pylist())
+        licenses.update((row["dataset"], row["license"]) for row in columns.to_pylist())
     counts = {
         "targets": job.plan.num_targets,
         "trajectories": sum(files[name].rows for name in names[:count]),
         "rejects": sum(files[name].rows for name in names[count:]),
         "units": job.shards.num_units,
     }
-    card = render_data_card(config=settings, counts=counts, licences=licences).encode()
+    card = render_data_card(config=settings, counts=counts, licenses=licenses).encode()
     storage.write_bytes(layout.data_card, card)
     files[posixpath.basename(layout.data_card)] = FileEntry.of(card, rows=0)
-    source = {"data_root": _absolute(job.config.reader.data_root), "licences": licences}
+    source = {"data_root": _absolute(job.config.reader.data_root), "licenses": licenses}
     manifest = build_manifest(files, settings, counts, source=source)
     folder.finish(manifest)
 

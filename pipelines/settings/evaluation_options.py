@@ -43,7 +43,7 @@ class EvaluationConfig:
         step: which mask of a rollout is its prediction.
         model: folder of the model, where one is asked in this process.
         trained_on: folders that say what the model was trained on, beside the model's own record.
-        allow_leak: warn where training and evaluation share pictures instead of refusing.
+        allow_leak: warn where training and evaluation share images instead of refusing.
     """
 
     run: RunConfig
@@ -126,7 +126,7 @@ def add_guard_arguments(parser: argparse.ArgumentParser) -> None:
         help="a run or export that the model was trained on; repeatable",
     )
     guard.add_argument(
-        "--allow-leak", action="store_true", help="warn of shared pictures, do not refuse"
+        "--allow-leak", action="store_true", help="warn of shared images, do not refuse"
     )
 
 
@@ -164,7 +164,7 @@ def add_policy_arguments(
         "--retries", metavar="N", default="3", help="openai: of a failed request (3)"
     )
     policy.add_argument(
-        "--sent-as", metavar="F", default="png", help="openai: pictures as png or jpeg (png)"
+        "--sent-as", metavar="F", default="png", help="openai: images as png or jpeg (png)"
     )
     policy.add_argument(
         "--api-key-variable", metavar="VAR", help="openai: environment variable with the key"
@@ -190,7 +190,7 @@ def evaluation_config(
     draws_boxes = arguments.initial_action == InitialAction.POLICY_BOX
     if draws_boxes and not is_model:
         check.note(f"--initial-action policy-box: the policy {arguments.policy} draws no boxes")
-    policy: PolicyOptions | ModelPolicyOptions = PolicyOptions("oracle", seed, is_yardstick=True)
+    policy: PolicyOptions | ModelPolicyOptions = PolicyOptions("oracle", seed, is_baseline=True)
     problem = check_policy_name(arguments.policy, among=POLICY_NAMES)
     check.maybe(problem)
     if is_model:
@@ -199,7 +199,7 @@ def evaluation_config(
         if answerer is not None:
             policy = ModelPolicyOptions(arguments.policy, conversation, answerer, draws_boxes)
     elif problem is None:
-        policy = PolicyOptions(arguments.policy, seed, is_yardstick=True)
+        policy = PolicyOptions(arguments.policy, seed, is_baseline=True)
     # Every process would load the model.
     arguments.workers = arguments.workers or ("1" if is_model else None)
     # A rollout with a model ends when the model says so, not when the truth would.

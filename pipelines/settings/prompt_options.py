@@ -18,7 +18,7 @@ PROCESSORS = {
     "qwen2-vl": SmartResize(factor=28),
     "qwen3-vl": SmartResize(factor=32),
 }
-"""What the model's processor does to a picture, for the codec "pixels"."""
+"""What the model's processor does to an image, for the codec "pixels"."""
 
 
 def add_conversation_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +41,7 @@ def add_conversation_arguments(parser: argparse.ArgumentParser) -> None:
         "--mask-colour", metavar="C", default="green", help=f"{', '.join(COLOURS)} (green)"
     )
     talk.add_argument("--opacity", metavar="X", default="0.5", help="of the mask (0.5)")
-    talk.add_argument("--max-side", metavar="PX", help="reduce larger pictures to this side")
+    talk.add_argument("--max-side", metavar="PX", help="reduce larger images to this side")
     talk.add_argument(
         "--prompt", metavar="FILE", help="a template of your own, see docs/formats.md"
     )

@@ -168,13 +168,11 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--shard", metavar="I/N", help="only part I of N, cut by image; I from 1")
     data.add_argument("--min-area", metavar="PX", help="leave out masks of fewer pixels")
     data.add_argument("--max-area", metavar="PX", help="leave out masks of more pixels")
+    data.add_argument("--shapes-images", metavar="N", help="shapes: number of images (default: 32)")
     data.add_argument(
-        "--shapes-images", metavar="N", help="shapes: number of pictures (default: 32)"
+        "--shapes-objects", metavar="MIN-MAX", help="shapes: objects per image (default: 2-5)"
     )
-    data.add_argument(
-        "--shapes-objects", metavar="MIN-MAX", help="shapes: objects per picture (default: 2-5)"
-    )
-    data.add_argument("--shapes-seed", metavar="K", help="shapes: of the pictures (as --seed)")
+    data.add_argument("--shapes-seed", metavar="K", help="shapes: of the images (as --seed)")
     data.add_argument("--shapes-size", metavar="HxW", help="shapes: size (default: 240x320)")
     data.add_argument(
         "--shapes-difficulty", metavar="D", help=f"shapes: {', '.join(DIFFICULTIES)} (mixed)"
@@ -266,7 +264,7 @@ def describe_choices() -> str:
             f"[{split}]" if split == entry.default_split else split
             for split in entry.splits or (entry.default_split,)
         )
-        lines.append(f"  {name:<13} {entry.summary} ({splits}; {entry.licence})")
+        lines.append(f"  {name:<13} {entry.summary} ({splits}; {entry.license})")
     for title, entries in (("segmenters", SEGMENTERS), ("policies", POLICIES)):
         lines += ["", f"{title}:"]
         lines += [f"  {name:<13} {entry.summary}" for name, entry in entries.items()]

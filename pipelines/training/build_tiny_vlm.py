@@ -30,10 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `hlmat mini-base`."""
     parser.add_argument("--out", metavar="DIR", help="folder of the model, on the local disk")
     parser.add_argument("--overwrite", action="store_true", help="remove an earlier model first")
-    parser.add_argument("--seed", metavar="K", default="0", help="of weights and pictures (0)")
+    parser.add_argument("--seed", metavar="K", default="0", help="of weights and images (0)")
     parser.add_argument("--device", metavar="DEV", default="auto", help="cpu, cuda, cuda:N (auto)")
     size = parser.add_argument_group("size")
-    size.add_argument("--picture", metavar="PX", default="128", help="side of a picture (128)")
+    size.add_argument("--image", metavar="PX", default="128", help="side of an image (128)")
     size.add_argument("--patch", metavar="PX", default="16", help="side of a patch (16)")
     size.add_argument("--vision-width", metavar="N", default="128", help="(128)")
     size.add_argument("--vision-depth", metavar="N", default="4", help="(4)")
@@ -42,10 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     size.add_argument("--heads", metavar="N", default="4", help="attention heads (4)")
     training = parser.add_argument_group("localisation pre-training")
     training.add_argument("--steps", metavar="N", default="2500", help="0 for none (2500)")
-    training.add_argument("--batch", metavar="N", default="32", help="pictures a step (32)")
+    training.add_argument("--batch", metavar="N", default="32", help="images a step (32)")
     training.add_argument("--learning-rate", metavar="X", default="0.003", help="(0.003)")
-    training.add_argument("--shapes-images", metavar="N", help="pictures to learn from (32)")
-    training.add_argument("--shapes-objects", metavar="MIN-MAX", help="per picture (2-5)")
+    training.add_argument("--shapes-images", metavar="N", help="images to learn from (32)")
+    training.add_argument("--shapes-objects", metavar="MIN-MAX", help="per image (2-5)")
     training.add_argument("--shapes-difficulty", metavar="D", help="simple, thin, mixed (mixed)")
 
 
@@ -65,7 +65,7 @@ def make_mini_base(
     check = Check()
     architecture = check.built(lambda: _architecture(arguments, check))
     options = check.built(lambda: _pretraining(arguments, check))
-    pictures = _pictures(arguments, check)
+    images = _images(arguments, check)
     if not arguments.out or "://" in arguments.out:
         check.note("--out is missing or a URL: name a folder on the local disk")
     check.done()
@@ -74,7 +74,7 @@ def make_mini_base(
     settings = {
         "architecture": asdict(architecture),
         "pretraining": asdict(options),
-        "pictures": asdict(pictures),
+        "images": asdict(images),
     }
     found = _find(arguments.out, settings, overwrite=arguments.overwrite)
     if found is not None:
@@ -84,7 +84,7 @@ def make_mini_base(
     def report(progress: PretrainingReport) -> None:
         names = ("colour", "kind", "pattern", "x0", "x1", "y0", "y1")
         seen = "  ".join(f"{n} {a:.2f}" for n, a in zip(names, progress.accuracy, strict=True))
-        note(f"step {progress.step}/{options.steps}  right on held-out pictures: {seen}")
+        note(f"step {progress.step}/{options.steps}  right on held-out images: {seen}")
 
     try:
         os.makedirs(temporary)
@@ -92,8 +92,8 @@ def make_mini_base(
             temporary,
             architecture,
             options,
-            pictures=pictures,
-            held_out=replace(pictures, count=_HELD_OUT_PICTURES),
+            images=images,
+            held_out=replace(images, count=_HELD_OUT_PICTURES),
             device=arguments.device,
             report=report,
         )
@@ -153,7 +153,7 @@ def _architecture(arguments: argparse.Namespace, check: Check) -> MiniArchitectu
         return check.integer(flag, getattr(arguments, name), at_least=1) or 1
 
     return MiniArchitecture(
-        picture=size("picture"),
+        image=size("image"),
         patch=size("patch"),
         vision_width=size("vision_width"),
         vision_depth=size("vision_depth"),
@@ -172,7 +172,7 @@ def _pretraining(arguments: argparse.Namespace, check: Check) -> PretrainingOpti
     )
 
 
-def _pictures(arguments: argparse.Namespace, check: Check) -> ShapesOptions:
+def _images(arguments: argparse.Namespace, check: Check) -> ShapesOptions:
     arguments.dataset, arguments.shapes_seed = "shapes", None
-    arguments.shapes_size = f"{arguments.picture}x{arguments.picture}"
+    arguments.shapes_size = f"{arguments.image}x{arguments.image}"
     return shapes_options(arguments, check)

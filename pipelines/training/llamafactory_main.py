@@ -58,7 +58,7 @@ def main(argument: str) -> None:
 def make_importable() -> None:
     """Put right what keeps LLaMA-Factory from being imported where nothing of it is needed.
 
-    torchvision beside a CPU-only torch, and torchaudio, of which pictures need no function.
+    torchvision beside a CPU-only torch, and torchaudio, of which images need no function.
     """
     ensure_importable()
     try:

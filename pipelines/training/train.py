@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     talk = parser.add_argument_group("conversation, instead of the recipe's")
     talk.add_argument("--codec", metavar="C", help="how coordinates are written")
-    talk.add_argument("--mask-colour", metavar="C", help="of the mask in the pictures")
+    talk.add_argument("--mask-colour", metavar="C", help="of the mask in the images")
     training = parser.add_argument_group("training, instead of the recipe's")
     training.add_argument("--model", metavar="PATH", help="the base model, a folder or a hub id")
     training.add_argument(

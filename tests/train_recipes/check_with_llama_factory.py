@@ -77,7 +77,7 @@ def parsed_values(arguments: tuple[Any, ...], settings: dict[str, Any]) -> dict[
 
 
 def seen_size(plugin: Any, processor: Any, size_wh: list[int]) -> list[int] | None:
-    """Return the (height, width) that a Qwen model sees of a picture; None for other models."""
+    """Return the (height, width) that a Qwen model sees of an image; None for other models."""
     from PIL import Image
 
     inputs = plugin._get_mm_inputs([Image.new("RGB", (size_wh[0], size_wh[1]))], [], [], processor)
@@ -88,13 +88,13 @@ def seen_size(plugin: Any, processor: Any, size_wh: list[int]) -> list[int] | No
 
 
 def edges(plugin: Any, processor: Any) -> list[bool] | None:
-    """Tell whether the left and the right edge of a wide picture are seen; None for Qwen."""
+    """Tell whether the left and the right edge of a wide image are seen; None for Qwen."""
     from PIL import Image
 
-    picture = Image.new("RGB", (400, 200))
-    picture.paste((255, 255, 255), (0, 0, 20, 200))
-    picture.paste((255, 255, 255), (380, 0, 400, 200))
-    inputs = plugin._get_mm_inputs([picture], [], [], processor)
+    image = Image.new("RGB", (400, 200))
+    image.paste((255, 255, 255), (0, 0, 20, 200))
+    image.paste((255, 255, 255), (380, 0, 400, 200))
+    inputs = plugin._get_mm_inputs([image], [], [], processor)
     if "image_grid_thw" in inputs:
         return None
     pixels = inputs["pixel_values"][0]

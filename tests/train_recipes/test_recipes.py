@@ -189,7 +189,7 @@ def on_this_machine(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def sizes_written(job: TrainingJob) -> list[tuple[int, int]]:
-    """Return (width, height) of the pictures that an export writes for pictures of `SIZES_WH`."""
+    """Return (width, height) of the images that an export writes for images of `SIZES_WH`."""
     max_side = int(job.export.max_side) if job.export.max_side else None
     sizes = [reduced_size((h, w), max_side=max_side) for w, h in SIZES_WH]
     return [(w, h) for h, w in sizes]
@@ -225,7 +225,7 @@ def test_llama_factory_reads_the_rows_and_their_answers(
 
 
 @every_recipe
-def test_a_picture_has_as_many_tokens_as_the_vision_tower_gives(
+def test_an_image_has_as_many_tokens_as_the_vision_tower_gives(
     name: str, findings: dict[str, dict[str, Any]]
 ) -> None:
     for row in findings[name]["rows"]:
@@ -260,16 +260,16 @@ def test_pixels_in_answers_are_those_that_the_model_sees(
 
 
 @every_recipe
-def test_no_picture_is_larger_than_llama_factory_lets_through(
+def test_no_image_is_larger_than_llama_factory_lets_through(
     name: str, jobs: dict[str, TrainingJob]
 ) -> None:
-    # A second resize moves pixels; fractions of the picture stay what they are.
+    # A second resize moves pixels; fractions of the image stay what they are.
     job = jobs[name]
     if job.export.codec == "pixels":
         assert int(job.export.max_side) ** 2 <= job.settings["image_max_pixels"]
 
 
-def test_llava_sees_the_whole_picture(findings: dict[str, dict[str, Any]]) -> None:
+def test_llava_sees_the_whole_image(findings: dict[str, dict[str, Any]]) -> None:
     assert findings["llava_1_5_7b_full"]["edges"] == [True, True]
 
 

@@ -166,7 +166,7 @@ class Question:
         target_id: of the target.
         turn: how many questions the target has had before this one.
         image: what the model is shown: the image under the current mask. uint8 RGB, (H, W, 3).
-        text: the question, with one ``<image>`` where the picture belongs.
+        text: the question, with one ``<image>`` where the image belongs.
         draw: 0 for the answer that the answerer's own settings give; 1, 2, ... for further draws.
         temperature: of a further draw.
     """
@@ -299,7 +299,7 @@ class DatasetReader(Protocol):
         ...
 
     def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
-        """Read a picture as uint8 RGB, turned by its EXIF tag only if `size_hw` needs it.
+        """Read an image as uint8 RGB, turned by its EXIF tag only if `size_hw` needs it.
 
         Args:
             image_path: `TargetRef.image_path`.

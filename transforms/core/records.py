@@ -122,7 +122,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class TargetRef:
-    """A target by reference: what a reader lists on the driver, without opening any picture.
+    """A target by reference: what a reader lists on the driver, without opening any image.
 
     Attributes:
         target_id: unique within data set and split, the same in every run.
@@ -134,7 +134,7 @@ class TargetRef:
         object_id: index of the object within its image.
         expressions: texts that name the object; at least one.
         truth_ref: JSON text that the reader's `load_truth` understands.
-        licence: the terms of the data set.
+        license: the terms of the data set.
     """
 
     target_id: str
@@ -146,7 +146,7 @@ class TargetRef:
     object_id: int
     expressions: tuple[str, ...]
     truth_ref: str
-    licence: str
+    license: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def row_to_target_ref(row: Mapping[str, Any]) -> TargetRef:
         object_id=row["object_id"],
         expressions=tuple(row["expressions"]),
         truth_ref=row["truth_ref"],
-        licence=row["licence"],
+        license=row["license"],
     )
 
 

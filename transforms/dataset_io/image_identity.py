@@ -1,4 +1,4 @@
-"""Which real picture a target shows, so that data sets can be held against each other."""
+"""Which real image a target shows, so that data sets can be held against each other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from hlmat.transforms.core.records import TargetRef
 
 _COCO_SETS = frozenset({"refcoco", "refcoco+", "refcocog", "coco", "coco_mval"})
-"""Their pictures are COCO's; an id is the same picture in train2014, train2017 and val."""
+"""Their images are COCO's; an id is the same image in train2014, train2017 and val."""
 
 _NUMBERED_BY_FOLDER = frozenset({"fss1000", "folder"})
 """Whose numbers start anew in every folder; elsewhere the folder's name depends on the layout."""
@@ -21,11 +21,11 @@ _COCO_STEM = re.compile(r"(?:^|_)([0-9]{12})$")
 
 
 def image_key(ref: TargetRef, *, shapes: Mapping[str, Any] | None) -> str:
-    """Return a text that is equal for two targets exactly when they show the same picture.
+    """Return a text that is equal for two targets exactly when they show the same image.
 
-    Pictures of COCO are known by their id, in whatever data set they lie. Generated ones are the
+    Images of COCO are known by their id, in whatever data set they lie. Generated ones are the
     same only with the same options. All others are known by data set and stem, so that another
-    encoding of a file is the same picture; a data set's parts go by their own names in unions.
+    encoding of a file is the same image; a data set's parts go by their own names in unions.
 
     Args:
         shapes: the options of the generated data set, where the target comes from it.
@@ -37,7 +37,7 @@ def image_key(ref: TargetRef, *, shapes: Mapping[str, Any] | None) -> str:
     """
     stem = posixpath.splitext(posixpath.basename(ref.image_path))[0]
     if ref.dataset == "shapes":
-        # How many pictures there are changes none of them.
+        # How many images there are changes none of them.
         drawn = {key: value for key, value in (shapes or {}).items() if key != "count"}
         options = json.dumps(drawn, sort_keys=True)
         digest = hashlib.sha256(options.encode()).hexdigest()[:12]

@@ -30,7 +30,7 @@ _REF_COLUMNS = [
     _column("image_id", pa.int64(), "the COCO image id, null where there is none", nullable=True),
     _column("object_id", pa.int32(), "index of the object within its image"),
     _column("expressions", pa.list_(_TEXT), "texts that name the object"),
-    _column("licence", _TEXT, "the terms of the data set"),
+    _column("license", _TEXT, "the terms of the data set"),
     _column("truth_ref", _TEXT, "JSON text with which the reader finds the mask again"),
 ]
 _FINGERPRINT_COLUMN = _column(

@@ -29,7 +29,7 @@ class TextActions:
     """Texts, read by the dialogue that models are trained with.
 
     Attributes:
-        conversation: how texts are read and which picture the model is shown.
+        conversation: how texts are read and which image the model is shown.
     """
 
     conversation: Conversation
@@ -45,7 +45,7 @@ class TextActions:
 
         Args:
             action: a string.
-            size_hw: (height, width) of the picture.
+            size_hw: (height, width) of the image.
 
         Raises:
             ValueError: not a string.
@@ -60,7 +60,7 @@ class TextActions:
 
 @dataclass(frozen=True)
 class ClickActions:
-    """Three numbers: the kind (see `KINDS`), the column and the row of a grid over the picture.
+    """Three numbers: the kind (see `KINDS`), the column and the row of a grid over the image.
 
     Attributes:
         grid_hw: (rows, columns); a click goes to the pixel under the centre of its cell.
@@ -79,7 +79,7 @@ class ClickActions:
 
         Args:
             action: whole numbers. Shape: (3,).
-            size_hw: (height, width) of the picture.
+            size_hw: (height, width) of the image.
 
         Raises:
             ValueError: not three whole numbers, or one of them out of range.
@@ -101,7 +101,7 @@ class ClickActions:
 
 
 def read_text(text: str, *, conversation: Conversation, size_hw: tuple[int, int]) -> Reading:
-    """Read a model's text about a picture of (height, width); never raises."""
+    """Read a model's text about an image of (height, width); never raises."""
     codec = conversation.view.seen_through(conversation.dialogue.codec)
     action = replace(conversation.dialogue, codec=codec).read(text, size_hw=size_hw).action
     if isinstance(action, Box):

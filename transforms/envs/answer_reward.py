@@ -44,23 +44,23 @@ class Sample:
     text: str
 
     def check(self, size_hw: tuple[int, int]) -> None:
-        """Hold the state against the picture's size.
+        """Hold the state against the image's size.
 
         Raises:
-            DataError: a click outside the picture, or a mask of another size.
+            DataError: a click outside the image, or a mask of another size.
         """
         height, width = size_hw
         target_id = self.source.ref.target_id
         for click in self.clicks:
             if click.x >= width or click.y >= height:
                 raise DataError(
-                    f"{target_id}: {click} lies outside the picture of {width} x {height} pixels; "
-                    "clicks are in the picture's own pixels"
+                    f"{target_id}: {click} lies outside the image of {width} x {height} pixels; "
+                    "clicks are in the image's own pixels"
                 )
         if self.mask is not None and self.mask.shape != size_hw:
             raise DataError(
                 f"{target_id}: the mask is {self.mask.shape[1]} x {self.mask.shape[0]} pixels and "
-                f"the picture {width} x {height}; masks are in the picture's own pixels"
+                f"the image {width} x {height}; masks are in the image's own pixels"
             )
 
 
@@ -173,7 +173,7 @@ class AnswerReward(ABC):
             return self._scores([sample])[0]
 
     def read(self, sample: Sample, *, size_hw: tuple[int, int]) -> Reading:
-        """Return what a sample's text means on a picture of (height, width)."""
+        """Return what a sample's text means on an image of (height, width)."""
         return read_text(sample.text, conversation=self._conversation, size_hw=size_hw)
 
     @abstractmethod

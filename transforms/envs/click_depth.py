@@ -25,7 +25,7 @@ def relative_depth(
     A positive click claims the false negatives, a negative one the false positives.
 
     Args:
-        click: within the picture.
+        click: within the image.
         mask: the mask before the click. Shape: (H, W).
         truth: the true mask. Shape: (H, W).
         ignore: pixels that are no error, or None. Shape: (H, W).
@@ -51,7 +51,7 @@ def relative_depth(
 def squared_depth(region: Mask, *, x: int, y: int) -> int:
     """Return the squared distance of a pixel to the nearest one outside a region; 0 outside it.
 
-    What lies beyond the picture is outside. Exact, in square pixels.
+    What lies beyond the image is outside. Exact, in square pixels.
 
     Args:
         region: bool. Shape: (H, W).

@@ -56,9 +56,9 @@ class MaskAnnotationEnv(gymnasium.Env[Observation, Any]):
     Args:
         targets: what is to be annotated; `list_targets` lists a reader's.
         segmenter: the tool, or what it is built from. Options are small and picklable, so they are
-            the form for factories of vectorised environments. One that holds a single picture is
+            the form for factories of vectorised environments. One that holds a single image is
             given it again before each click, so environments may share it.
-        render_mode: "rgb_array" draws mask and clicks on the picture at the observation's size.
+        render_mode: "rgb_array" draws mask and clicks on the image at the observation's size.
         settings: the fields of `EnvironmentSettings` by name.
 
     Attributes:
@@ -125,7 +125,7 @@ class MaskAnnotationEnv(gymnasium.Env[Observation, Any]):
             ValueError: another option, or no target of that index.
             TargetError: the target that was asked for cannot be read.
             DataError: no target is left that can be read.
-            SegmenterError: the segmenter cannot encode the picture.
+            SegmenterError: the segmenter cannot encode the image.
         """
         super().reset(seed=seed)
         index = _chosen_index(options or {}, count=len(self._targets))
@@ -173,7 +173,7 @@ class MaskAnnotationEnv(gymnasium.Env[Observation, Any]):
         return observation, float(reward), terminated, truncated, self._info(problem)
 
     def render(self) -> NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return the picture under mask and clicks, None without a render mode.
+        """Return the image under mask and clicks, None without a render mode.
 
         Returns:
             uint8 RGB of the observation's size. Shape: (H, W, 3).
@@ -200,7 +200,7 @@ class MaskAnnotationEnv(gymnasium.Env[Observation, Any]):
 
     @property
     def state(self) -> AnnotationState:
-        """The present state at the picture's own size, with the truth: for oracles and figures.
+        """The present state at the image's own size, with the truth: for oracles and figures.
 
         Raises:
             ResetNeeded: no episode has begun.

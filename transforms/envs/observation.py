@@ -1,4 +1,4 @@
-"""What an agent sees of a state: picture, mask and clicks as arrays of one size for all targets."""
+"""What an agent sees of a state: image, mask and clicks as arrays of one size for all targets."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ObservationView:
         }
 
     def draw(self, state: AnnotationState) -> Image:
-        """Return the picture under mask and clicks; resized after drawing, so thin parts fade."""
+        """Return the image under mask and clicks; resized after drawing, so thin parts fade."""
         return self.resized(draw_clicks(draw_mask(state.target.image, state.mask), state.clicks))
 
     def mask_plane(self, mask: Mask) -> Plane:
@@ -50,8 +50,8 @@ class ObservationView:
         """Return discs of 255: the positive clicks in channel 0, the negative ones in channel 1.
 
         Args:
-            clicks: in pixels of the picture.
-            size_hw: (height, width) of the picture.
+            clicks: in pixels of the image.
+            size_hw: (height, width) of the image.
         """
         planes = np.zeros((2, *self.size_hw), dtype=np.uint8)
         for click in clicks:

@@ -76,11 +76,11 @@ class LoadedTarget:
 
 
 def load_target(source: TargetSource, segmenter: Segmenter) -> LoadedTarget:
-    """Read a target's masks and picture, and encode the picture where the segmenter does that.
+    """Read a target's masks and image, and encode the image where the segmenter does that.
 
     Raises:
         TargetError: the target cannot be read.
-        SegmenterError: the picture cannot be encoded.
+        SegmenterError: the image cannot be encoded.
     """
     masks = source.reader.load_truth(source.ref)
     size_hw = (masks.truth.shape[0], masks.truth.shape[1])
@@ -124,8 +124,8 @@ def click_all(
 ) -> list[AnnotationState]:
     """Make one click in each state; return the states after, in order.
 
-    Every call gives a segmenter that holds one picture that picture again, so several users can
-    share it. One that encodes pictures ahead (`ManyImagesSegmenter`) is asked about all states
+    Every call gives a segmenter that holds one image that image again, so several users can
+    share it. One that encodes images ahead (`ManyImagesSegmenter`) is asked about all states
     with the same number of clicks in one call.
 
     Raises:

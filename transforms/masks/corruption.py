@@ -159,7 +159,7 @@ def _nearest(
 
 
 def _shrunk(truth: Mask, rng: np.random.Generator) -> _Ladder:
-    """Take away what lies within k pixels of the edge, the picture's edge included."""
+    """Take away what lies within k pixels of the edge, the image's edge included."""
     depth = _whole_distance(np.pad(truth, 1))[1:-1, 1:-1]
     return _Ladder(int(depth.max()) - 1, lambda k: depth > k)
 

@@ -1,4 +1,4 @@
-"""Pictures and mask pictures from bytes, whatever form their files have."""
+"""Images and mask images from bytes, whatever form their files have."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TRIMAP_IGNORE = 128
 
 
 class MaskRule(StrEnum):
-    """How a mask picture says which pixels are the object."""
+    """How a mask image says which pixels are the object."""
 
     FOREGROUND = "foreground"
     """Bright pixels; what is bright is decided by the file's own maximum."""
@@ -44,32 +44,32 @@ def decode_image(
     size_hw: tuple[int, int] | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Image:
-    """Decode a picture as uint8 RGB. Shape: (H, W, 3).
+    """Decode an image as uint8 RGB. Shape: (H, W, 3).
 
     16-bit greys are scaled to 8 bit; transparency is dropped.
 
     Args:
         data: the file's content.
         name: of the file, for messages.
-        size_hw: the size that the picture must have. It is turned by its EXIF tag only if that
-            is what gives it this size. None takes the picture as it is stored.
-        max_pixels: larger pictures are rejected.
+        size_hw: the size that the image must have. It is turned by its EXIF tag only if that
+            is what gives it this size. None takes the image as it is stored.
+        max_pixels: larger images are rejected.
 
     Raises:
         TargetError: UNREADABLE_IMAGE, TOO_LARGE or SIZE_MISMATCH.
     """
-    picture = _decode(data, name=name, max_pixels=max_pixels, reason=RejectReason.UNREADABLE_IMAGE)
-    stored_hw = (picture.height, picture.width)
+    image = _decode(data, name=name, max_pixels=max_pixels, reason=RejectReason.UNREADABLE_IMAGE)
+    stored_hw = (image.height, image.width)
     if size_hw is not None and stored_hw != size_hw:
-        turned = _turned_by_exif(picture)
+        turned = _turned_by_exif(image)
         if (turned.height, turned.width) != size_hw:
             raise TargetError(
                 RejectReason.SIZE_MISMATCH,
-                f"{name} has {picture.width} x {picture.height} pixels, its mask "
+                f"{name} has {image.width} x {image.height} pixels, its mask "
                 f"{size_hw[1]} x {size_hw[0]}, and its EXIF tag does not explain the difference",
             )
-        picture = turned
-    return _to_rgb(picture)
+        image = turned
+    return _to_rgb(image)
 
 
 def image_size_hw(data: bytes, *, name: str) -> tuple[int, int]:
@@ -78,26 +78,26 @@ def image_size_hw(data: bytes, *, name: str) -> tuple[int, int]:
     Raises:
         TargetError: UNREADABLE_IMAGE.
     """
-    picture = _open(data, name=name, reason=RejectReason.UNREADABLE_IMAGE)
-    return picture.height, picture.width
+    image = _open(data, name=name, reason=RejectReason.UNREADABLE_IMAGE)
+    return image.height, image.width
 
 
 def decode_mask_image(
     data: bytes, *, name: str, rule: MaskRule, max_pixels: int = MAX_PIXELS
 ) -> TruthMasks:
-    """Decode a mask picture.
+    """Decode a mask image.
 
     Args:
         data: the file's content.
         name: of the file, for messages.
         rule: how its values are read.
-        max_pixels: larger pictures are rejected.
+        max_pixels: larger images are rejected.
 
     Raises:
         TargetError: UNREADABLE_MASK, TOO_LARGE or EMPTY_MASK.
     """
-    picture = _decode(data, name=name, max_pixels=max_pixels, reason=RejectReason.UNREADABLE_MASK)
-    values = _mask_values(picture, keep_indices=rule is MaskRule.PALETTE_INDEX)
+    image = _decode(data, name=name, max_pixels=max_pixels, reason=RejectReason.UNREADABLE_MASK)
+    values = _mask_values(image, keep_indices=rule is MaskRule.PALETTE_INDEX)
     ignore = None
     match rule:
         case MaskRule.FOREGROUND:
@@ -138,49 +138,49 @@ def _open(data: bytes, *, name: str, reason: RejectReason) -> PilImage.Image:
 
 
 def _decode(data: bytes, *, name: str, max_pixels: int, reason: RejectReason) -> PilImage.Image:
-    picture = _open(data, name=name, reason=reason)
-    if picture.width * picture.height > max_pixels:
+    image = _open(data, name=name, reason=reason)
+    if image.width * image.height > max_pixels:
         raise TargetError(
             RejectReason.TOO_LARGE,
-            f"{name} has {picture.width} x {picture.height} pixels, more than the "
+            f"{name} has {image.width} x {image.height} pixels, more than the "
             f"{max_pixels:,} that are read; reduce it first",
         )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            picture.load()
+            image.load()
     except MemoryError:
         raise
     except Exception as error:
         raise _unreadable(name, reason, error) from error
-    return picture
+    return image
 
 
 def _unreadable(name: str, reason: RejectReason, error: Exception) -> TargetError:
     cause = " ".join(str(error).split()) or type(error).__name__
     cause = cause.replace("<_io.BytesIO object", "<data")
-    return TargetError(reason, f"{name} cannot be read as a picture: {cause}")
+    return TargetError(reason, f"{name} cannot be read as an image: {cause}")
 
 
-def _turned_by_exif(picture: PilImage.Image) -> PilImage.Image:
+def _turned_by_exif(image: PilImage.Image) -> PilImage.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if picture.getexif().get(_EXIF_ORIENTATION, 1) == 1:
-                return picture
-            return ImageOps.exif_transpose(picture)
-    # A broken EXIF block explains nothing, and the picture's own size stands.
+            if image.getexif().get(_EXIF_ORIENTATION, 1) == 1:
+                return image
+            return ImageOps.exif_transpose(image)
+    # A broken EXIF block explains nothing, and the image's own size stands.
     except Exception:
-        return picture
+        return image
 
 
-def _to_rgb(picture: PilImage.Image) -> Image:
-    if picture.mode.startswith("I") or picture.mode == "F":
-        grey = _scaled_to_8_bit(np.asarray(picture))
+def _to_rgb(image: PilImage.Image) -> Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        grey = _scaled_to_8_bit(np.asarray(image))
         return np.repeat(grey[:, :, None], 3, axis=2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return np.array(picture.convert("RGB"), dtype=np.uint8)
+        return np.array(image.convert("RGB"), dtype=np.uint8)
 
 
 def _scaled_to_8_bit(values: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -190,20 +190,20 @@ def _scaled_to_8_bit(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     return np.clip(np.rint(numbers * (255.0 / top)), 0, 255).astype(np.uint8)
 
 
-def _mask_values(picture: PilImage.Image, *, keep_indices: bool) -> NDArray[np.int64]:
+def _mask_values(image: PilImage.Image, *, keep_indices: bool) -> NDArray[np.int64]:
     """Return one value per pixel: the palette's indices, or the brightest colour channel."""
-    mode = picture.mode
+    mode = image.mode
     if mode == "P" and keep_indices:
-        return np.asarray(picture).astype(np.int64)
+        return np.asarray(image).astype(np.int64)
     if mode == "F":
-        finite = np.nan_to_num(np.asarray(picture), posinf=0.0, neginf=0.0)
+        finite = np.nan_to_num(np.asarray(image), posinf=0.0, neginf=0.0)
         return np.clip(np.rint(finite), 0, 65535).astype(np.int64)
     if mode == "1" or mode == "L" or mode.startswith("I"):
-        return np.asarray(picture).astype(np.int64)
-    values = _to_rgb(picture).max(axis=2)
+        return np.asarray(image).astype(np.int64)
+    values = _to_rgb(image).max(axis=2)
     # A cut-out whose shape is in its transparency alone has one colour throughout.
     if mode in ("LA", "PA", "RGBA") and values.min() == values.max():
-        alpha = np.asarray(picture.getchannel("A"))
+        alpha = np.asarray(image.getchannel("A"))
         values = alpha if alpha.min() < alpha.max() else values
     return values.astype(np.int64)
 

@@ -12,7 +12,7 @@ from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import Box, Rle
 
 MAX_PIXELS = 120_000_000
-"""Larger pictures and masks are rejected before they are made."""
+"""Larger images and masks are rejected before they are made."""
 
 
 def encode_mask(mask: Mask) -> Rle:

@@ -1,8 +1,8 @@
-"""Low-resolution mask logits to a mask of the picture, only where the logits change sign.
+"""Low-resolution mask logits to a mask of the image, only where the logits change sign.
 
-An encoder of SAM's kind sees the picture resized and padded to a square, and its decoder answers
+An encoder of SAM's kind sees the image resized and padded to a square, and its decoder answers
 with logits on a coarser grid of that square. The mask is where the logits, resized bilinearly to
-the square, cut to the picture and resized bilinearly to its own size, exceed a threshold. Both
+the square, cut to the image and resized bilinearly to its own size, exceed a threshold. Both
 resizings together weigh at most three neighbouring logits along each axis, so where all nine lie
 on one side of the threshold nothing has to be computed.
 """
@@ -35,7 +35,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Upsampling:
-    """The way from one picture's logits to its mask.
+    """The way from one image's logits to its mask.
 
     Attributes:
         y: rows.
@@ -59,15 +59,15 @@ class Upsampling:
         Args:
             logits_size: side of the square of logits.
             square_size: side of the square that the encoder sees.
-            resized_hw: the picture's height and width within that square.
-            size_hw: the picture's own height and width.
+            resized_hw: the image's height and width within that square.
+            size_hw: the image's own height and width.
 
         Raises:
             ValueError: the logits are not coarser than the square.
         """
         if logits_size > square_size:
             raise ValueError(
-                f"logits must be no finer than the encoder's picture of {square_size}, "
+                f"logits must be no finer than the encoder's image of {square_size}, "
                 f"got {logits_size}"
             )
         y, x = (

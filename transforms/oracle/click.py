@@ -3,7 +3,7 @@
 The definition is that of RITM (Sofiiuk et al. 2021), which SimpleClick and the field share. Two
 differences are deliberate. Without an error there is no click. And depths are compared exactly, as
 OpenCV's own distance transform does, wherever they stay below 2048 pixels; with Intel's library in
-its place (small pictures, or a single thread) OpenCV rounds equal depths apart in the last bit by
+its place (small images, or a single thread) OpenCV rounds equal depths apart in the last bit by
 where the buffer lies in memory, so that ties would fall differently from run to run.
 """
 
@@ -57,7 +57,7 @@ def oracle_click(
 ) -> Click | None:
     """Click the deepest pixel of the deeper error region.
 
-    Depth is the exact Euclidean distance to the nearest pixel outside the region, the picture's
+    Depth is the exact Euclidean distance to the nearest pixel outside the region, the image's
     surroundings included. The click is positive only if the false negatives are strictly deeper;
     of equally deep pixels the first in row-major order is clicked.
 

@@ -1,8 +1,8 @@
 """The deepest pixel of a region, found without the distance of every pixel.
 
 The depth of a pixel is its exact Euclidean distance to the nearest pixel outside the region;
-everything beyond the picture's edge is outside. Distances are compared as squared integers, so
-nothing is rounded. The picture is cut into square tiles, and a distance transform of the small
+everything beyond the image's edge is outside. Distances are compared as squared integers, so
+nothing is rounded. The image is cut into square tiles, and a distance transform of the small
 grid of wholly covered tiles bounds the depth within each. Tiles are then taken from the greatest
 bound down, and only pixels that can still win are measured.
 """
@@ -98,7 +98,7 @@ def _bound_tiles(tiles: NDArray[np.uint8]) -> NDArray[np.int64]:
 def _classify_tiles(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Mark each tile as empty, mixed or full, with a ring of empty tiles around the grid.
 
-    A tile that reaches beyond the picture is never full.
+    A tile that reaches beyond the image is never full.
     """
     height, width = pixels.shape
     rows = (height + _TILE - 1) // _TILE

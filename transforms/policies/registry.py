@@ -21,11 +21,11 @@ class PolicyOptions:
     """What a policy is built from; calling it builds the policy.
 
     Attributes:
-        name: a key of `POLICIES`, or of `YARDSTICKS` where a yardstick is wanted.
+        name: a key of `POLICIES`, or of `YARDSTICKS` where a baseline is wanted.
         seed: the run's seed.
         num_initial: how many set-up clicks, for `random` and `grid` among `POLICIES`; the grid is
             the largest square one that needs no more.
-        is_yardstick: whether the name is one of `YARDSTICKS`.
+        is_baseline: whether the name is one of `YARDSTICKS`.
 
     Raises:
         ConfigError: unknown name, or fewer than one set-up click.
@@ -34,7 +34,7 @@ class PolicyOptions:
     name: str
     seed: int
     num_initial: int = DEFAULT_NUM_INITIAL
-    is_yardstick: bool = False
+    is_baseline: bool = False
 
     def __post_init__(self) -> None:
         problems = []
@@ -57,7 +57,7 @@ class PolicyOptions:
 
     @property
     def _entries(self) -> Mapping[str, PolicyEntry]:
-        return YARDSTICKS if self.is_yardstick else POLICIES
+        return YARDSTICKS if self.is_baseline else POLICIES
 
 
 @dataclass(frozen=True)

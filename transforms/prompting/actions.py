@@ -102,7 +102,7 @@ class Dialogue:
     Attributes:
         codec: how coordinates are written.
         prompt: the template of the question.
-        colour: the colour of the mask in the pictures, as the prompt names it.
+        colour: the colour of the mask in the images, as the prompt names it.
         with_score: the answer begins with the IoU of the mask shown.
         with_finish: `Finish` is among the actions.
     """

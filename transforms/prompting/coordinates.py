@@ -19,7 +19,7 @@ from hlmat.transforms.core.errors import ConfigError
 
 Order = Literal["xy", "row_column"]
 Resize = Callable[[tuple[int, int]], tuple[int, int]]
-"""Gives the (height, width) to which a processor resizes a picture of (height, width)."""
+"""Gives the (height, width) to which a processor resizes an image of (height, width)."""
 
 _PAIR = re.compile(r"\(([^(),]+), ?([^(),]+)\)")
 _INTEGER = re.compile(r"-?[0-9]{1,9}")
@@ -35,8 +35,8 @@ class SmartResize:
 
     Attributes:
         factor: what both sides are multiples of.
-        min_pixels: pictures with a smaller area are enlarged.
-        max_pixels: pictures with a larger area are reduced.
+        min_pixels: images with a smaller area are enlarged.
+        max_pixels: images with a larger area are reduced.
 
     >>> SmartResize()((480, 640))
     (476, 644)
@@ -52,7 +52,7 @@ class SmartResize:
         aspect = max(size_hw) / min(size_hw)
         if aspect > 200:
             raise ValueError(
-                f"a picture of {width} x {height} pixels has an aspect ratio of {aspect:.0f}; the "
+                f"an image of {width} x {height} pixels has an aspect ratio of {aspect:.0f}; the "
                 "processor takes 200 at most, so leave it out or crop it"
             )
         # Python rounds halves to even here, as the processor does.
@@ -70,7 +70,7 @@ class SmartResize:
 
 
 def same_size(size_hw: tuple[int, int]) -> tuple[int, int]:
-    """Return the size unchanged: the model sees the picture's own pixels."""
+    """Return the size unchanged: the model sees the image's own pixels."""
     return size_hw
 
 
@@ -105,7 +105,7 @@ class _Bins(_Scale):
     """Cuts an axis into equal bins: a pixel is the bin of its centre, a bin the pixel of its own.
 
     Attributes:
-        count: number of bins; None takes one for each pixel of the resized picture.
+        count: number of bins; None takes one for each pixel of the resized image.
     """
 
     count: int | None
@@ -174,7 +174,7 @@ class CoordinateCodec:
     Attributes:
         name: a key of `CODECS`.
         order: whether x or the row is written first.
-        resize: what the model's processor does to the picture; it matters to `pixels` alone.
+        resize: what the model's processor does to the image; it matters to `pixels` alone.
     """
 
     name: str
@@ -277,7 +277,7 @@ CODECS: Mapping[str, CodecEntry] = {
     "thousandths_inclusive": CodecEntry(
         "whole numbers from 0 (first pixel) to 999 (last pixel)", _thousandths_inclusive
     ),
-    "pixels": CodecEntry("pixels of the picture as the model's processor resizes it", _pixels),
+    "pixels": CodecEntry("pixels of the image as the model's processor resizes it", _pixels),
 }
 
 

@@ -1,4 +1,4 @@
-"""Drawing on pictures: a half-transparent mask, clicks, boxes and outlines."""
+"""Drawing on images: a half-transparent mask, clicks, boxes and outlines."""
 
 from __future__ import annotations
 
@@ -117,5 +117,5 @@ def colour_rgb(name: str) -> tuple[int, int, int]:
 
 
 def scaled_radius(image: Image) -> int:
-    """Return the radius of a click's disc that shows well on a picture of this size."""
+    """Return the radius of a click's disc that shows well on an image of this size."""
     return max(3, round(0.012 * max(image.shape[:2])))

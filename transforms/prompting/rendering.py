@@ -14,11 +14,11 @@ from hlmat.transforms.prompting.overlay import COLOURS, draw_mask
 
 @dataclass(frozen=True)
 class ReducedSize:
-    """The resize of a picture whose longer side may not exceed a bound, before another resize.
+    """The resize of an image whose longer side may not exceed a bound, before another resize.
 
     Attributes:
         max_side: in pixels; None for no bound.
-        then: what the model's processor does to the reduced picture.
+        then: what the model's processor does to the reduced image.
     """
 
     max_side: int | None
@@ -36,7 +36,7 @@ class StateView:
     Attributes:
         colour: of the mask.
         opacity: of the mask, 0 to 1.
-        max_side: longer pictures are reduced to this many pixels; None keeps every size.
+        max_side: longer images are reduced to this many pixels; None keeps every size.
 
     Raises:
         ConfigError: with every problem at once.
@@ -78,7 +78,7 @@ class StateView:
 
 
 def reduced_size(size_hw: tuple[int, int], *, max_side: int | None) -> tuple[int, int]:
-    """Return the (height, width) of a picture after its reduction, rounded to whole pixels."""
+    """Return the (height, width) of an image after its reduction, rounded to whole pixels."""
     longer = max(size_hw)
     if max_side is None or longer <= max_side:
         return size_hw

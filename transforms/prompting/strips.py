@@ -1,4 +1,4 @@
-"""Picture strips: a trajectory's states side by side, each with its mask and its action."""
+"""Image strips: a trajectory's states side by side, each with its mask and its action."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _FONT_SCALE = 0.42
 
 
-def picture_strip(
+def image_strip(
     image: Image,
     trajectory: Trajectory,
     *,
@@ -32,7 +32,7 @@ def picture_strip(
     Args:
         image: the target's image, uint8 RGB. Shape: (H, W, 3).
         trajectory: its steps become the panels.
-        panel_height: pixels of one picture, without its caption.
+        panel_height: pixels of one image, without its caption.
         columns: panels in a row.
         colour: of the mask; the truth's outline is green.
         opacity: of the mask, 0 to 1.
@@ -78,21 +78,21 @@ def picture_strip(
     return _grid(panels, columns=columns)
 
 
-def _with_action(picture: Image, step: Step, scale: float) -> Image:
+def _with_action(image: Image, step: Step, scale: float) -> Image:
     action = step.action
     if isinstance(action, Click):
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         there = Click(
             x=min(int((action.x + 0.5) * scale), width - 1),
             y=min(int((action.y + 0.5) * scale), height - 1),
             is_positive=action.is_positive,
         )
-        return draw_clicks(picture, [there], radius=5)
+        return draw_clicks(image, [there], radius=5)
     x0, y0 = int(action.x0 * scale), int(action.y0 * scale)
     scaled = type(action)(
         x0, y0, max(x0 + 1, round(action.x1 * scale)), max(y0 + 1, round(action.y1 * scale))
     )
-    return draw_box(picture, scaled, thickness=1)
+    return draw_box(image, scaled, thickness=1)
 
 
 def _action_text(step: Step) -> str:
@@ -111,24 +111,24 @@ def _resized(image: Image, size_wh: tuple[int, int]) -> Image:
 
 
 def _touched(rle: Rle, size_wh: tuple[int, int]) -> Mask:
-    """Return the pixels of the smaller picture of which a mask covers a quarter or more."""
+    """Return the pixels of the smaller image of which a mask covers a quarter or more."""
     covered = decode_rle(rle).view(np.uint8) * np.uint8(255)
     how = cv2.INTER_AREA if size_wh[1] < covered.shape[0] else cv2.INTER_NEAREST
     return np.asarray(cv2.resize(covered, size_wh, interpolation=how)) > 63
 
 
-def _captioned(picture: Image, lines: list[str]) -> Image:
-    """Put two lines of text under a picture, centred on a white panel of its own.
+def _captioned(image: Image, lines: list[str]) -> Image:
+    """Put two lines of text under an image, centred on a white panel of its own.
 
     The font knows ASCII alone; other characters become "?", and what is too long ends in "...".
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     lines = [_shortened(line.encode("ascii", "replace").decode()) for line in lines]
     text_width = max(cv2.getTextSize(line, _FONT, _FONT_SCALE, 1)[0][0] for line in lines)
     panel_width = max(width, _MIN_WIDTH, text_width + 4)
     panel = np.full((height + _CAPTION_ROWS, panel_width, 3), 255, dtype=np.uint8)
     left = (panel_width - width) // 2
-    panel[:height, left : left + width] = picture
+    panel[:height, left : left + width] = image
     for row, line in enumerate(lines):
         foot = height + 15 + 17 * row
         cv2.putText(panel, line, (2, foot), _FONT, _FONT_SCALE, (20, 20, 20), 1, cv2.LINE_AA)

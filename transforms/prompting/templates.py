@@ -27,7 +27,7 @@ Give the box of this object: {expression}. \
 Its corners, the top left and the bottom right one, are {coordinates}."""
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-# Training frameworks replace these by pictures, clips and sounds wherever they stand in a text.
+# Training frameworks replace these by images, clips and sounds wherever they stand in a text.
 _MEDIA_MARK = re.compile(r"<(image|video|audio)>")
 # These, and what tokenizers of the model families read as more than text: <|im_end|>, </s>, ...
 _MARK = re.compile(r"<(image|video|audio|\|[^<>|]{1,40}\||/?s|pad|unk)>")

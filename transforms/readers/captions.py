@@ -59,7 +59,7 @@ def fss1000_text(stem: str) -> str:
 
 
 def coift_text(stem: str) -> str:
-    """Return the slug before the picture's number.
+    """Return the slug before the image's number.
 
     >>> coift_text("blue-heron-734828_640"), coift_text("butterfly-747772_640_42")
     ('blue heron', 'butterfly')

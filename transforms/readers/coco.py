@@ -24,7 +24,7 @@ from hlmat.transforms.readers.files.json import need_list, read_json
 from hlmat.transforms.readers.mask_folders import shown_entries
 from hlmat.transforms.readers.options import ReaderOptions
 
-LICENCE = "COCO annotations CC BY 4.0, others as their file says; pictures: their own terms"
+LICENCE = "COCO annotations CC BY 4.0, others as their file says; images: their own terms"
 
 _PROBED_PICTURES = 20
 
@@ -35,7 +35,7 @@ class CocoReader:
 
     Attributes:
         name: the `--dataset` name.
-        split: names the default annotation file and the picture folder.
+        split: names the default annotation file and the image folder.
         root: the data root as the user gave it.
         storage: reaches `root`.
         annotations: the JSON file, relative to `root`.
@@ -90,11 +90,11 @@ class CocoReader:
         return load_segmentation(ref)
 
     def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
-        """Read a picture as uint8 RGB. Raises TargetError."""
+        """Read an image as uint8 RGB. Raises TargetError."""
         return load_image_file(self.storage, self.root, image_path, size_hw=size_hw)
 
     def _images_folder(self, images: Mapping[int, dict[str, Any]]) -> str:
-        """Find the folder that holds the first pictures with a proper name."""
+        """Find the folder that holds the first images with a proper name."""
         candidates = [self.split, f"images/{self.split}", "images", "", "train2017", "val2017"]
         for image in islice(images.values(), _PROBED_PICTURES):
             name = _file_name(image)
@@ -122,7 +122,7 @@ class CocoReader:
             object_id=0,
             expressions=(),
             truth_ref="{}",
-            licence=LICENCE,
+            license=LICENCE,
         )
 
 
@@ -144,7 +144,7 @@ def open_coco(name: str, options: ReaderOptions) -> CocoReader:
 
 
 def _file_name(image: Mapping[str, Any]) -> str:
-    """Return a picture's name; LVIS has none, but an address that ends in folder and name."""
+    """Return an image's name; LVIS has none, but an address that ends in folder and name."""
     name = image.get("file_name")
     if isinstance(name, str) and name:
         return name

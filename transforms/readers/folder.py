@@ -93,7 +93,7 @@ class FolderReader:
         return self.pairs.load_truth(ref)
 
     def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
-        """Read a picture as uint8 RGB. Raises TargetError."""
+        """Read an image as uint8 RGB. Raises TargetError."""
         return self.pairs.load_image(image_path, size_hw=size_hw)
 
     def _read_captions(self) -> _Captions:
@@ -135,7 +135,7 @@ def open_folder(name: str, options: ReaderOptions) -> FolderReader:
             masks=posixpath.join(MASKS, group) if group else MASKS,
             rule=MaskRule.FOREGROUND,
             text=the_object,
-            licence=LICENCE,
+            license=LICENCE,
             group=group,
         )
         for group in groups

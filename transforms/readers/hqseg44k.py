@@ -40,7 +40,7 @@ class Layout:
         tree: whose tree it is, for people.
         folder: from the root of that tree. A data root may also be any folder on the way, down to
             this one.
-        images: below `folder`; empty if the pictures lie in it.
+        images: below `folder`; empty if the images lie in it.
         masks: below `folder`; equal to `images` if both lie together.
         listing: below `folder`: which masks belong to the split.
         by_class: `folder` holds one folder per class, with images and masks together.
@@ -61,12 +61,12 @@ class Part:
     """A data set that HQSeg-44K is made of.
 
     Attributes:
-        licence: its terms.
+        license: its terms.
         text: derives the expression from a stem.
         layouts: by split, those to look for in this order.
     """
 
-    licence: str
+    license: str
     text: TextOfStem
     layouts: Mapping[str, Sequence[Layout]]
 
@@ -269,7 +269,7 @@ def _folders_at(
         masks=below(layout.masks),
         rule=layout.rule,
         text=PARTS[part].text,
-        licence=PARTS[part].licence,
+        license=PARTS[part].license,
         listing=below(layout.listing) if layout.listing else None,
     )
     if layout.by_class:

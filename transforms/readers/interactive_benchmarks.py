@@ -30,7 +30,7 @@ class Benchmark:
     masks: str
     rule: MaskRule
     text: TextOfStem
-    licence: str
+    license: str
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
@@ -57,7 +57,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "gt",
         MaskRule.FOREGROUND,
         coco_mval_text,
-        "COCO annotations CC BY 4.0; pictures: their own terms",
+        "COCO annotations CC BY 4.0; images: their own terms",
     ),
 }
 
@@ -81,7 +81,7 @@ def open_interactive(name: str, options: ReaderOptions) -> PairedFilesReader:
             masks=masks,
             rule=benchmark.rule,
             text=benchmark.text,
-            licence=benchmark.licence,
+            license=benchmark.license,
         )
         layout = f"{name} in the usual layout at {base or root}"
         return PairedFilesReader(name, "test", root, storage, (folders,), layout)

@@ -20,7 +20,7 @@ from hlmat.transforms.readers.files.images import (
 )
 
 OWN_TERMS = "see the data set's own terms"
-"""The licence of data sets that come without a licence file known here."""
+"""The license of data sets that come without a license file known here."""
 
 TextOfStem = Callable[[str], str]
 # Lossless first: where a mask lies there twice, the JPEG is a preview.
@@ -36,9 +36,9 @@ class PairedFolders:
         split: the part's own name of the split.
         images: folder relative to the data root.
         masks: folder relative to the data root; if it is `images`, masks are the ``.png`` files.
-        rule: how mask pictures are read.
+        rule: how mask images are read.
         text: gives the expression for a stem (with `group` in front of it).
-        licence: the part's terms.
+        license: the part's terms.
         listing: a text file with one mask name per line that says what belongs to the split.
         group: put before each stem, with a slash, in ids and for `text`.
     """
@@ -49,7 +49,7 @@ class PairedFolders:
     masks: str
     rule: MaskRule
     text: TextOfStem
-    licence: str
+    license: str
     listing: str | None = None
     group: str = ""
 
@@ -96,7 +96,7 @@ class PairedFilesReader:
         )
 
     def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
-        """Read a picture as uint8 RGB. Raises TargetError."""
+        """Read an image as uint8 RGB. Raises TargetError."""
         return load_image_file(self.storage, self.root, image_path, size_hw=size_hw)
 
     def _read_folders(self, folders: PairedFolders) -> Iterator[TargetRef | Reject]:
@@ -166,13 +166,13 @@ class PairedFilesReader:
                 "with one name per line"
             ) from error
         names = (posixpath.basename(line.strip()) for line in text.splitlines())
-        return {_without_picture_suffix(name) for name in names if name}
+        return {_without_image_suffix(name) for name in names if name}
 
     def _path(self, relative: str) -> str:
         return posixpath.join(self.root, relative) if relative else self.root
 
 
-def _without_picture_suffix(name: str) -> str:
+def _without_image_suffix(name: str) -> str:
     stem, suffix = split_suffix(name)
     return stem if suffix in IMAGE_SUFFIXES else name
 
@@ -190,12 +190,12 @@ def _make_ref(folders: PairedFolders, stem: str, *, image: str, mask: str) -> Ta
         object_id=0,
         expressions=(folders.text(grouped),),
         truth_ref=json.dumps(reference),
-        licence=folders.licence,
+        license=folders.license,
     )
 
 
 def has_pairs(storage: Storage, root: str, *, images: str, masks: str) -> bool:
-    """Tell whether two folders below a root hold pictures, or one folder both kinds."""
+    """Tell whether two folders below a root hold images, or one folder both kinds."""
     suffixes = [_suffixes(storage, posixpath.join(root, folder)) for folder in (images, masks)]
     if images == masks:
         return ".png" in suffixes[0] and bool(suffixes[0] - {".png"})

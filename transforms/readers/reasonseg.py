@@ -1,4 +1,4 @@
-"""ReasonSeg: a picture and a JSON of polygons beside it, with a sentence that takes reasoning."""
+"""ReasonSeg: an image and a JSON of polygons beside it, with a sentence that takes reasoning."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ LICENCE = OWN_TERMS
 
 @dataclass(frozen=True)
 class ReasonSegReader:
-    """One target per picture: the union of its shapes labelled ``target``.
+    """One target per image: the union of its shapes labelled ``target``.
 
     Attributes:
         name: the `--dataset` name.
         split: train, val or test.
         root: the data root as the user gave it.
         storage: reaches `root`.
-        folder: of pictures and JSON files, relative to `root`.
+        folder: of images and JSON files, relative to `root`.
     """
 
     name: str
@@ -49,7 +49,7 @@ class ReasonSegReader:
         return f"ReasonSeg in {posixpath.join(self.root, self.folder)}"
 
     def read_targets(self) -> Iterator[TargetRef | Reject]:
-        """List the pictures, sorted by name; the JSON beside each is read for its texts."""
+        """List the images, sorted by name; the JSON beside each is read for its texts."""
         folder = posixpath.join(self.root, self.folder)
         files: dict[str, set[str]] = {}
         for name in self.storage.list_dir(folder):
@@ -62,14 +62,14 @@ class ReasonSegReader:
             try:
                 if image is None:
                     raise TargetError(
-                        RejectReason.MISSING_IMAGE, f"{folder} holds no picture {stem}.jpg"
+                        RejectReason.MISSING_IMAGE, f"{folder} holds no image {stem}.jpg"
                     )
                 yield replace(ref, expressions=_texts(self._read(f"{stem}.json"), stem))
             except TargetError as error:
                 yield Reject(ref, error.reason, error.message)
 
     def load_truth(self, ref: TargetRef) -> TruthMasks:
-        """Rasterise a target's shapes at the picture's size. Raises TargetError."""
+        """Rasterise a target's shapes at the image's size. Raises TargetError."""
         stem = json.loads(ref.truth_ref)["stem"]
         data = read_below(
             self.storage,
@@ -93,7 +93,7 @@ class ReasonSegReader:
         return TruthMasks(truth, None if ignore is None else ignore & ~truth)
 
     def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
-        """Read a picture as uint8 RGB. Raises TargetError."""
+        """Read an image as uint8 RGB. Raises TargetError."""
         return load_image_file(self.storage, self.root, image_path, size_hw=size_hw)
 
     def _read(self, name: str) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class ReasonSegReader:
             object_id=0,
             expressions=(),
             truth_ref=json.dumps({"stem": stem}),
-            licence=LICENCE,
+            license=LICENCE,
         )
 
 

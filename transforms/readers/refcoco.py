@@ -32,7 +32,7 @@ SPLIT_BY: Mapping[str, tuple[str, ...]] = {
 }
 """Who made the splits; the first is the default."""
 
-LICENCE = "COCO annotations CC BY 4.0; expressions and pictures: their own terms"
+LICENCE = "COCO annotations CC BY 4.0; expressions and images: their own terms"
 
 _BASES = ("", "refer_seg")
 _COCO_FOLDERS = ("images/mscoco/images/train2014", "images/train2014", "train2014")
@@ -49,7 +49,7 @@ class ReferReader:
         root: the data root as the user gave it.
         storage: reaches `root`.
         folder: of refs and instances, relative to `root`.
-        images: folder of the pictures, relative to `root`.
+        images: folder of the images, relative to `root`.
     """
 
     name: str
@@ -67,7 +67,7 @@ class ReferReader:
             if (self.name, self.split_by) == ("refcocog", "google")
             else ""
         )
-        return f"{self.folder}/refs({self.split_by}).p, pictures in {self.images}{remark}"
+        return f"{self.folder}/refs({self.split_by}).p, images in {self.images}{remark}"
 
     def read_targets(self) -> Iterator[TargetRef | Reject]:
         """List the refs of the split, sorted by image and ref id.
@@ -104,7 +104,7 @@ class ReferReader:
         return load_segmentation(ref)
 
     def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
-        """Read a picture as uint8 RGB. Raises TargetError."""
+        """Read an image as uint8 RGB. Raises TargetError."""
         return load_image_file(self.storage, self.root, image_path, size_hw=size_hw)
 
     @property
@@ -158,7 +158,7 @@ class ReferReader:
             object_id=object_id,
             expressions=_sentences(fields.get("sentences")),
             truth_ref="{}",
-            licence=LICENCE,
+            license=LICENCE,
         )
 
 
@@ -190,7 +190,7 @@ def open_refer(name: str, options: ReaderOptions) -> ReferReader:
 
 def _images_folder(name: str, base: str, *, root: str, storage: Storage) -> str:
     folders = ("images/saiapr_tc-12",) if name == "refclef" else _COCO_FOLDERS
-    # Many keep the pictures of COCO once, beside refer_seg/ instead of in it.
+    # Many keep the images of COCO once, beside refer_seg/ instead of in it.
     places = dict.fromkeys((base, ""))
     candidates = [posixpath.join(place, folder) for place in places for folder in folders]
     there = (f for f in candidates if storage.is_dir(posixpath.join(root, f)))

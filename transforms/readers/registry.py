@@ -34,7 +34,7 @@ class DatasetEntry:
         summary: one line for the help.
         splits: the names of its splits; None if they are the user's own.
         default_split: taken where none is given.
-        licence: its terms.
+        license: its terms.
         needs_data_root: False for generated data.
         build: opens it; the options carry the resolved split.
     """
@@ -42,7 +42,7 @@ class DatasetEntry:
     summary: str
     splits: tuple[str, ...] | None
     default_split: str
-    licence: str
+    license: str
     needs_data_root: bool
     build: Callable[[str, ReaderOptions], DatasetReader]
 
@@ -57,13 +57,13 @@ def _refer(summary: str, splits: tuple[str, ...]) -> DatasetEntry:
 
 def _part(name: str, summary: str) -> DatasetEntry:
     splits = splits_of(name)
-    licence = PARTS[name].licence if name in PARTS else "by part, see the rows"
-    return DatasetEntry(summary, splits, splits[0], licence, True, open_hqseg)
+    license = PARTS[name].license if name in PARTS else "by part, see the rows"
+    return DatasetEntry(summary, splits, splits[0], license, True, open_hqseg)
 
 
 def _benchmark(name: str, summary: str) -> DatasetEntry:
     return DatasetEntry(
-        summary, ("test",), "test", BENCHMARKS[name].licence, True, open_interactive
+        summary, ("test",), "test", BENCHMARKS[name].license, True, open_interactive
     )
 
 

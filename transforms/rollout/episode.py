@@ -96,7 +96,7 @@ class EpisodeRun:
     """An episode under way: what was done so far, and why it ended if it did.
 
     Attributes:
-        picture: index of the image among those that are worked on together.
+        image: index of the image among those that are worked on together.
         image: uint8 RGB. Shape: (H, W, 3).
         box: what the segmenter is given beside the clicks.
         hint: the initial mask's box, given in place of `box` to a segmenter that takes no mask.
@@ -107,7 +107,7 @@ class EpisodeRun:
     """
 
     episode: Episode
-    picture: int
+    image_index: int
     image: Image
     limits: Limits
     box: Box | None = None

@@ -27,7 +27,7 @@ from hlmat.transforms.rollout.segmenter_batching import SegmenterSession
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageEpisodes:
     """An image and the episodes on it.
 
     Attributes:
@@ -57,7 +57,7 @@ def roll_out(
         SegmenterError: the segmenter failed or broke its protocol.
     """
     outcome = roll_out_all(
-        [Picture(image, [episode])],
+        [ImageEpisodes(image, [episode])],
         segmenter=segmenter,
         policy=policy,
         limits=limits,
@@ -69,7 +69,7 @@ def roll_out(
 
 
 def roll_out_all(
-    pictures: Sequence[Picture],
+    groups: Sequence[ImageEpisodes],
     *,
     segmenter: Segmenter,
     policy: ClickPolicy,
@@ -81,19 +81,19 @@ def roll_out_all(
     """Roll out the targets of several images in lockstep; a failure is a value in its place.
 
     Args:
-        pictures: all of them encoded, or none.
+        images: all of them encoded, or none.
         policy_draws_boxes: ask the policy, a `BoxPolicy`, for the box each trajectory begins with.
         threads: compare and encode masks, and ask a `StatewisePolicy`; None uses this one alone.
 
     Returns:
-        One list per picture, one outcome per episode.
+        One list per image, one outcome per episode.
 
     Raises:
         TypeError: boxes are wanted of a policy that draws none.
     """
-    by_picture = start_runs(pictures, limits=limits)
-    runs = [run for group in by_picture for run in group]
-    loop = RolloutLoop(policy, open_session(segmenter, pictures), threads or Threads())
+    by_image = start_runs(groups, limits=limits)
+    runs = [run for group in by_image for run in group]
+    loop = RolloutLoop(policy, open_session(segmenter, groups), threads or Threads())
     loop.set_up(runs, policy_draws_boxes=policy_draws_boxes)
     while live := live_runs(runs):
         admitted = [
@@ -102,24 +102,24 @@ def roll_out_all(
         loop.take_step([(r, click) for r, click in admitted if click is not None], is_initial=False)
     if limits.score_last:
         loop.score([run for run in runs if run.stop_reason is StopReason.MAX_CLICKS])
-    return [[run.outcome(provenance) for run in group] for group in by_picture]
+    return [[run.outcome(provenance) for run in group] for group in by_image]
 
 
-def start_runs(pictures: Sequence[Picture], *, limits: Limits) -> list[list[EpisodeRun]]:
-    """Return the runs of each picture's episodes, nothing done yet."""
+def start_runs(groups: Sequence[ImageEpisodes], *, limits: Limits) -> list[list[EpisodeRun]]:
+    """Return the runs of each image's episodes, nothing done yet."""
     return [
         [
-            EpisodeRun(episode, picture=index, image=picture.image, limits=limits)
-            for episode in picture.episodes
+            EpisodeRun(episode, group=index, image=group.image, limits=limits)
+            for episode in group.episodes
         ]
-        for index, picture in enumerate(pictures)
+        for index, group in enumerate(groups)
     ]
 
 
-def open_session(segmenter: Segmenter, pictures: Sequence[Picture]) -> SegmenterSession:
-    """Return a session about the pictures, with what was encoded of them earlier."""
-    images = [picture.image for picture in pictures]
-    encoded = [picture.encoded for picture in pictures]
+def open_session(segmenter: Segmenter, groups: Sequence[ImageEpisodes]) -> SegmenterSession:
+    """Return a session about the images, with what was encoded of them earlier."""
+    images = [group.image for group in groups]
+    encoded = [group.encoded for group in groups]
     known = all(found is not None for found in encoded)
     return SegmenterSession(segmenter, images, encoded=encoded if known else None)
 
@@ -175,7 +175,7 @@ class RolloutLoop:
         self, actions: Sequence[tuple[EpisodeRun, Click | Box]], *, is_initial: bool
     ) -> None:
         """Ask the segmenter about each run's action and record the answers."""
-        answers = self.session.ask([(run.picture, run.request(action)) for run, action in actions])
+        answers = self.session.ask([(run.group, run.request(action)) for run, action in actions])
         for run, _ in actions:
             run.calls.decoder += 1
 

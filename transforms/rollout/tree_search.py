@@ -15,7 +15,7 @@ from hlmat.transforms.core.protocols import ClickPolicy, PolicyAction, SamplingP
 from hlmat.transforms.core.records import Answer, Click, Provenance, StopReason, Trajectory
 from hlmat.transforms.core.threads import Threads
 from hlmat.transforms.rollout.episode import EpisodeRun, Limits
-from hlmat.transforms.rollout.loop import Picture, RolloutLoop, open_session, start_runs
+from hlmat.transforms.rollout.loop import ImageEpisodes, RolloutLoop, open_session, start_runs
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class _Node:
 
 
 def search_all(
-    pictures: Sequence[Picture],
+    images: Sequence[ImageEpisodes],
     *,
     segmenter: Segmenter,
     policy: ClickPolicy,
@@ -83,14 +83,14 @@ def search_all(
     """
     if not isinstance(policy, SamplingPolicy):
         raise TypeError(f"policy {policy.name!r} gives one answer to a state; it cannot search")
-    by_picture = start_runs(pictures, limits=limits)
-    runs = [run for group in by_picture for run in group]
-    loop = RolloutLoop(policy, open_session(segmenter, pictures), threads or Threads())
+    by_image = start_runs(images, limits=limits)
+    runs = [run for group in by_image for run in group]
+    loop = RolloutLoop(policy, open_session(segmenter, images), threads or Threads())
     loop.set_up(runs, policy_draws_boxes=policy_draws_boxes)
     search = _Search(loop, policy, options, limits)
     best = search.run(runs)
     ends = iter(best)
-    return [[next(ends).outcome(provenance) for _ in group] for group in by_picture]
+    return [[next(ends).outcome(provenance) for _ in group] for group in by_image]
 
 
 @dataclass(frozen=True)

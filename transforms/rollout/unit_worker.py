@@ -37,7 +37,7 @@ from hlmat.transforms.dataset_io.work_units import WorkItem, WorkUnit, ref_of
 from hlmat.transforms.masks.boxes import jittered_box, truth_box
 from hlmat.transforms.masks.rle import encode_mask
 from hlmat.transforms.rollout.initial_mask import FirstMask
-from hlmat.transforms.rollout.loop import Episode, Limits, Picture, roll_out_all
+from hlmat.transforms.rollout.loop import Episode, ImageEpisodes, Limits, roll_out_all
 from hlmat.transforms.rollout.segmenter_batching import encode_all
 from hlmat.transforms.rollout.tree_search import SearchOptions, search_all
 from hlmat.transforms.segmenters.registry import SegmenterOptions, load_segmenter
@@ -296,8 +296,10 @@ def _load(position: int, ref: TargetRef, simulation: Simulation) -> _Loaded | Re
 
 def _roll_out(scenes: Sequence[_Scene], simulation: Simulation) -> dict[int, Trajectory | Reject]:
     """Roll out the targets of several images; return what became of them by position."""
-    pictures = [
-        Picture(scene.image, list(_episodes(scene.targets, simulation)), encoded=scene.encoded)
+    images = [
+        ImageEpisodes(
+            scene.image, list(_episodes(scene.targets, simulation)), encoded=scene.encoded
+        )
         for scene in scenes
     ]
     roll_out = (
@@ -306,7 +308,7 @@ def _roll_out(scenes: Sequence[_Scene], simulation: Simulation) -> dict[int, Tra
         else partial(search_all, options=simulation.search)
     )
     results = roll_out(
-        pictures,
+        images,
         segmenter=simulation.segmenter,
         policy=simulation.policy,
         limits=simulation.limits,
@@ -326,7 +328,7 @@ def _roll_out(scenes: Sequence[_Scene], simulation: Simulation) -> dict[int, Tra
 
 
 def _load_image(entry: _Loaded, reader: DatasetReader) -> Image | tuple[RejectReason, str]:
-    """Load the picture of a target, or say why its targets are rejected."""
+    """Load the image of a target, or say why its targets are rejected."""
     try:
         return reader.load_image(entry.ref.image_path, size_hw=_size_of(entry))
     except TargetError as error:

@@ -16,7 +16,7 @@ from hlmat.transforms.core.records import Box, Click
 
 
 class DiscSegmenter:
-    """Segments without looking at the picture.
+    """Segments without looking at the image.
 
     Args:
         radius: of the discs in pixels.
@@ -27,7 +27,7 @@ class DiscSegmenter:
         self._shape = (0, 0)
 
     def set_image(self, image: Image) -> None:
-        """Remember the picture's size."""
+        """Remember the image's size."""
         self._shape = image.shape[:2]
 
     def predict(

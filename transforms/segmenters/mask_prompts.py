@@ -19,13 +19,13 @@ def mask_logits(
 ) -> NDArray[np.float32]:
     """Return the logits that a decoder might have given for a mask.
 
-    The mask is laid into the encoder's square as the picture is, then reduced by areas. A cell's
+    The mask is laid into the encoder's square as the image is, then reduced by areas. A cell's
     logit is that of its share of the mask, cut to 0.999, so that it lies within 6.9 of 0, the
     range of SAM's own logits; the padding lies outside.
 
     Args:
         mask: bool. Shape: (H, W).
-        resized_hw: height and width of the picture within the encoder's square.
+        resized_hw: height and width of the image within the encoder's square.
         square_size: side of that square.
         logits_size: side of the decoder's logits; a part of the square's.
 
@@ -40,7 +40,7 @@ def mask_logits(
 
 
 def padded_size(height: int, width: int, *, longest: int) -> tuple[int, int]:
-    """Return a picture's size once its longer side is scaled to `longest`, as SAM does it."""
+    """Return an image's size once its longer side is scaled to `longest`, as SAM does it."""
     scale = longest / max(height, width)
     return max(int(height * scale + 0.5), 1), max(int(width * scale + 0.5), 1)
 

@@ -38,7 +38,7 @@ class MiniArchitecture:
     """How large the small model is.
 
     Attributes:
-        picture: side of the square pictures that it is made for, in pixels.
+        image: side of the square images that it is made for, in pixels.
         patch: side of a patch in pixels; each is one token.
         vision_width: width of the vision tower.
         vision_depth: layers of the vision tower.
@@ -50,7 +50,7 @@ class MiniArchitecture:
         ConfigError: sizes that do not fit each other; all of them at once.
     """
 
-    picture: int = 128
+    image: int = 128
     patch: int = 16
     vision_width: int = 128
     vision_depth: int = 4
@@ -62,7 +62,7 @@ class MiniArchitecture:
         problems = [
             f"the mini model's {name} is {value}; choose a whole number of at least {least}"
             for name, value, least in (
-                ("picture", self.picture, 32),
+                ("image", self.image, 32),
                 ("patch", self.patch, 4),
                 ("vision_width", self.vision_width, 8),
                 ("vision_depth", self.vision_depth, 1),
@@ -72,9 +72,9 @@ class MiniArchitecture:
             )
             if value < least
         ]
-        if self.patch > 0 and self.picture % self.patch:
+        if self.patch > 0 and self.image % self.patch:
             problems.append(
-                f"the mini model's picture, {self.picture} pixels, is no multiple of its patch, "
+                f"the mini model's image, {self.image} pixels, is no multiple of its patch, "
                 f"{self.patch}"
             )
         each_head = 4 * max(1, self.heads)
@@ -88,8 +88,8 @@ class MiniArchitecture:
 
     @property
     def grid(self) -> int:
-        """Tokens of a picture along one side."""
-        return self.picture // self.patch
+        """Tokens of an image along one side."""
+        return self.image // self.patch
 
 
 def make_mini_tokenizer() -> Any:
@@ -159,7 +159,7 @@ def make_mini_model(architecture: MiniArchitecture, tokenizer: Any) -> Any:
 
 
 def make_mini_processor(architecture: MiniArchitecture, tokenizer: Any) -> Any:
-    """Return a `Qwen3VLProcessor` that keeps pictures of the model's size as they are."""
+    """Return a `Qwen3VLProcessor` that keeps images of the model's size as they are."""
     from transformers import Qwen2VLImageProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
 
     a = architecture
@@ -167,7 +167,7 @@ def make_mini_processor(architecture: MiniArchitecture, tokenizer: Any) -> Any:
         "patch_size": a.patch,
         "merge_size": 1,
         "temporal_patch_size": 2,
-        "size": {"shortest_edge": a.patch**2, "longest_edge": a.picture**2},
+        "size": {"shortest_edge": a.patch**2, "longest_edge": a.image**2},
     }
     return Qwen3VLProcessor(
         image_processor=Qwen2VLImageProcessor(**sizes),

@@ -13,7 +13,7 @@ from hlmat.transforms.tiny_vlm.architecture import (
     make_mini_processor,
     make_mini_tokenizer,
 )
-from hlmat.transforms.tiny_vlm.localization import labelled_pictures
+from hlmat.transforms.tiny_vlm.localization import labelled_images
 from hlmat.transforms.tiny_vlm.pretraining import (
     PretrainingOptions,
     PretrainingReport,
@@ -30,7 +30,7 @@ def build_mini_base(
     architecture: MiniArchitecture,
     options: PretrainingOptions,
     *,
-    pictures: ShapesOptions,
+    images: ShapesOptions,
     held_out: ShapesOptions,
     device: str,
     report: Callable[[PretrainingReport], None],
@@ -38,7 +38,7 @@ def build_mini_base(
     """Write model, tokenizer and processor into a folder that exists.
 
     Args:
-        pictures: of the split "train", to learn from.
+        images: of the split "train", to learn from.
         held_out: of the split "val", to report on.
         device: "cpu", "cuda", "cuda:N", or "auto" for a GPU if there is one.
         report: takes each report on the pre-training.
@@ -77,8 +77,8 @@ def build_mini_base(
         pretrain_vision_tower(
             model,
             processor,
-            labelled_pictures(pictures, split="train", grid=grid, codec=CODEC),
-            labelled_pictures(held_out, split="val", grid=grid, codec=CODEC),
+            labelled_images(images, split="train", grid=grid, codec=CODEC),
+            labelled_images(held_out, split="val", grid=grid, codec=CODEC),
             options,
             report=note,
         )

@@ -1,4 +1,4 @@
-"""What each part of a picture ought to know: the object there, and where it would be clicked."""
+"""What each part of an image ought to know: the object there, and where it would be clicked."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _COVERED_SHARE = 0.3
 
 
 @dataclass(frozen=True)
-class LabelledPicture:
-    """A picture and what each of its cells ought to know.
+class LabelledImage:
+    """An image and what each of its cells ought to know.
 
     Attributes:
         image: uint8 RGB. Shape: (S, S, 3).
@@ -47,7 +47,7 @@ class LabelledPicture:
     classes: NDArray[np.int64]
 
 
-def label_scene(scene: Scene, *, grid: int, codec: CoordinateCodec) -> LabelledPicture:
+def label_scene(scene: Scene, *, grid: int, codec: CoordinateCodec) -> LabelledImage:
     """Paint a scene and label its cells.
 
     A cell belongs to the object that covers most of it, if that is at least 30 percent.
@@ -65,13 +65,13 @@ def label_scene(scene: Scene, *, grid: int, codec: CoordinateCodec) -> LabelledP
     owner = covered.argmax(1)
     owner[covered.max(1) < _COVERED_SHARE * cell * cell] = 0
     rows = [_no_object(), *(_object_classes(scene, k, codec=codec) for k in things)]
-    return LabelledPicture(paint_scene(scene), np.array(rows, dtype=np.int64)[owner])
+    return LabelledImage(paint_scene(scene), np.array(rows, dtype=np.int64)[owner])
 
 
-def labelled_pictures(
+def labelled_images(
     options: ShapesOptions, *, split: str, grid: int, codec: CoordinateCodec
-) -> list[LabelledPicture]:
-    """Return every picture of a generated split with its labels."""
+) -> list[LabelledImage]:
+    """Return every image of a generated split with its labels."""
     return [
         label_scene(compose_scene(options, split=split, index=i), grid=grid, codec=codec)
         for i in range(options.count)

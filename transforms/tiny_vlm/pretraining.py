@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.tiny_vlm.localization import ATTRIBUTES, DIGITS, UNKNOWN, LabelledPicture
+from hlmat.transforms.tiny_vlm.localization import ATTRIBUTES, DIGITS, UNKNOWN, LabelledImage
 
 _CLIP_NORM = 1.0
 _REPORT_EVERY = 100
@@ -27,7 +27,7 @@ class PretrainingOptions:
 
     Attributes:
         steps: updates; 0 leaves the weights random.
-        batch: pictures in one update.
+        batch: images in one update.
         learning_rate: the highest, after a warm-up; it falls to 0 along a cosine.
         warm_up: updates until then.
         seed: of weights and order.
@@ -63,7 +63,7 @@ class PretrainingOptions:
 
 @dataclass(frozen=True)
 class PretrainingReport:
-    """How the tower does on pictures that it has not seen, over cells with an object.
+    """How the tower does on images that it has not seen, over cells with an object.
 
     Attributes:
         step: updates made.
@@ -77,8 +77,8 @@ class PretrainingReport:
 def pretrain_vision_tower(
     model: Any,
     processor: Any,
-    training: Sequence[LabelledPicture],
-    held_out: Sequence[LabelledPicture],
+    training: Sequence[LabelledImage],
+    held_out: Sequence[LabelledImage],
     options: PretrainingOptions,
     *,
     report: Callable[[PretrainingReport], None],
@@ -87,9 +87,9 @@ def pretrain_vision_tower(
 
     Args:
         model: a `Qwen3VLForConditionalGeneration`.
-        processor: its processor; pictures of one size, which it leaves as they are.
-        training: pictures to learn from.
-        held_out: pictures to report on.
+        processor: its processor; images of one size, which it leaves as they are.
+        training: images to learn from.
+        held_out: images to report on.
         options: how long and how fast.
         report: called every hundred steps and at the end.
     """
@@ -166,17 +166,17 @@ def _token_of(word: str, tokenizer: Any) -> int:
     return tokenizer(" " + word.split()[-1])["input_ids"][-1]
 
 
-def _to_pixels(pictures: Sequence[LabelledPicture], processor: Any) -> Any:
-    """Return what the processor makes of each picture. Shape: (N, tokens, values)."""
+def _to_pixels(labelled: Sequence[LabelledImage], processor: Any) -> Any:
+    """Return what the processor makes of each image. Shape: (N, tokens, values)."""
     import torch
 
-    images = [p.image for p in pictures]
+    images = [p.image for p in labelled]
     values = processor.image_processor(images=images, return_tensors="pt")["pixel_values"]
     return torch.as_tensor(values).reshape(len(images), -1, values.shape[-1])
 
 
-def _grid_of(pictures: Sequence[LabelledPicture], processor: Any) -> Any:
-    first = [pictures[0].image]
+def _grid_of(labelled: Sequence[LabelledImage], processor: Any) -> Any:
+    first = [labelled[0].image]
     return processor.image_processor(images=first, return_tensors="pt")["image_grid_thw"]
 
 

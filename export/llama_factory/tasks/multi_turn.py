@@ -1,4 +1,4 @@
-"""The task `multi-turn`: a trajectory as one conversation with a picture in each turn."""
+"""The task `multi-turn`: a trajectory as one conversation with an image in each turn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks as pictures: the pixels come back, and no two masks share a name."""
+"""Masks as images: the pixels come back, and no two masks share a name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def ref_of(image_path: str, object_id: int = 0) -> TargetRef:
     return replace(ref, image_path=image_path, object_id=object_id)
 
 
-def test_a_picture_holds_the_mask_in_black_and_white() -> None:
+def test_an_image_holds_the_mask_in_black_and_white() -> None:
     mask = np.random.default_rng(0).random((37, 53)) > 0.5
     pixels = cv2.imdecode(
         np.frombuffer(mask_png(encode_mask(mask)), np.uint8), cv2.IMREAD_UNCHANGED

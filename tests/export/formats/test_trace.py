@@ -73,7 +73,7 @@ trajectories = st.builds(
             object_id=ids,
             expressions=st.lists(unicode_texts, min_size=1, max_size=3).map(tuple),
             truth_ref=unicode_texts,
-            licence=unicode_texts,
+            license=unicode_texts,
         ),
         truth=masks,
         ignore=st.none() | masks,

@@ -34,9 +34,9 @@ def main(folder: str, name: str, cache: str) -> None:
         plugin._validate_messages(row["_prompt"] + row["_response"], row["_images"], [], [])
         sizes = []
         for path in row["_images"]:
-            with Image.open(path) as picture:
-                picture.load()
-                sizes.append([picture.mode, *picture.size])
+            with Image.open(path) as image:
+                image.load()
+                sizes.append([image.mode, *image.size])
         rows.append({**row, "sizes": sizes})
     sys.stdout.write(json.dumps(rows))
 

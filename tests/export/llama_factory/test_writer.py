@@ -46,7 +46,7 @@ def answers(out: Path) -> list[str]:
 def test_each_expression_of_each_state_is_a_row(tmp_path: Path) -> None:
     out = tmp_path / "out"
     counts = export_next_click([make_trajectory()], load_image, str(out), thousandths())
-    assert counts == ExportCounts(samples=4, pictures=2, targets=1, targets_without_samples=0)
+    assert counts == ExportCounts(samples=4, images=2, targets=1, targets_without_samples=0)
     assert answers(out) == [
         "Positive point: (502, 505)",
         "Positive point: (502, 505)",
@@ -96,12 +96,12 @@ def test_further_files_come_with_the_folder(tmp_path: Path) -> None:
     assert (out / "export.json").read_bytes() == b"{}"
 
 
-def test_pictures_show_the_state_before_the_click(tmp_path: Path) -> None:
+def test_images_show_the_state_before_the_click(tmp_path: Path) -> None:
     out = tmp_path / "out"
     export_next_click([make_trajectory()], load_image, str(out), thousandths(image_format="png"))
     rows = read_rows(out)
-    pictures = [cv2.imread(str(out / rows[i]["images"][0])) for i in (0, 2)]
-    first, second = (np.asarray(p)[..., ::-1] for p in pictures)
+    images = [cv2.imread(str(out / rows[i]["images"][0])) for i in (0, 2)]
+    first, second = (np.asarray(p)[..., ::-1] for p in images)
     assert (first == 100).all()
     assert second[50, 120].tolist() == [50, 178, 50]
     assert (second[~HALF] == 100).all()
@@ -150,7 +150,7 @@ def test_the_files_are_those_of_earlier_versions(tmp_path: Path) -> None:
     }
 
 
-def test_the_bare_picture_is_rendered_once_for_all_targets_of_an_image(tmp_path: Path) -> None:
+def test_the_bare_image_is_rendered_once_for_all_targets_of_an_image(tmp_path: Path) -> None:
     loads = []
 
     def counting(image_path: str, *, size_hw: tuple[int, int]) -> Image:
@@ -159,7 +159,7 @@ def test_the_bare_picture_is_rendered_once_for_all_targets_of_an_image(tmp_path:
 
     targets = [make_trajectory("t1"), make_trajectory("t2"), make_trajectory("t3", image_path="b")]
     counts = export_next_click(targets, counting, str(tmp_path / "out"))
-    assert counts.pictures == 2 + 3
+    assert counts.images == 2 + 3
     assert loads == ["a/1#x é.jpg", "b"]
 
 
@@ -205,10 +205,10 @@ def test_finish_and_score_are_written_if_the_dialogue_has_them(tmp_path: Path) -
     ("codec", "answer"),
     [
         ("decimal", "Positive point: (0.502, 0.505)"),  # of the original, as without reduction
-        ("pixels", "Positive point: (50, 25)"),  # of the reduced picture
+        ("pixels", "Positive point: (50, 25)"),  # of the reduced image
     ],
 )
-def test_reduced_pictures_keep_relative_and_move_pixel_coordinates(
+def test_reduced_images_keep_relative_and_move_pixel_coordinates(
     codec: str, answer: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -217,9 +217,9 @@ def test_reduced_pictures_keep_relative_and_move_pixel_coordinates(
     )
     export_next_click([make_trajectory()], load_image, str(out), options)
     assert answers(out)[0] == answer
-    picture = cv2.imread(str(out / read_rows(out)[0]["images"][0]))
-    assert picture is not None
-    assert picture.shape == (50, 100, 3)
+    image = cv2.imread(str(out / read_rows(out)[0]["images"][0]))
+    assert image is not None
+    assert image.shape == (50, 100, 3)
 
 
 def test_options_say_everything_that_is_wrong() -> None:
@@ -238,7 +238,7 @@ def test_options_say_everything_that_is_wrong() -> None:
         "JPEG",
         "the",
     ]
-    assert "the question names a pink mask, the pictures show a green one" in str(caught.value)
+    assert "the question names a pink mask, the images show a green one" in str(caught.value)
 
 
 def test_a_folder_with_content_is_refused(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_nothing_to_learn_is_an_error(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_picture_ends_the_export_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_missing_image_ends_the_export_and_leaves_nothing(tmp_path: Path) -> None:
     def failing(image_path: str, *, size_hw: tuple[int, int]) -> Image:
         if image_path == "b":
             raise TargetError(RejectReason.MISSING_IMAGE, "b is not there")

@@ -35,11 +35,11 @@ CHARTS: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("chart", CHARTS)
-def test_charts_are_pictures_of_800_by_500_and_the_same_each_time(chart: str) -> None:
+def test_charts_are_images_of_800_by_500_and_the_same_each_time(chart: str) -> None:
     data = CHARTS[chart]()
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    assert picture is not None
-    assert picture.shape == (500, 800, 3)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    assert image.shape == (500, 800, 3)
     assert data == CHARTS[chart]()
     assert b"tEXt" not in data
 

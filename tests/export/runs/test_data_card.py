@@ -20,8 +20,8 @@ COUNTS = {"targets": 10, "trajectories": 9, "rejects": 1}
 
 
 def test_the_card_names_counts_weights_settings_and_terms():
-    licences = {"thinobject5k": "CC BY-NC 4.0", "dis5k": "non-commercial"}
-    card = render_data_card(config=CONFIG, counts=COUNTS, licences=licences)
+    licenses = {"thinobject5k": "CC BY-NC 4.0", "dis5k": "non-commercial"}
+    card = render_data_card(config=CONFIG, counts=COUNTS, licenses=licenses)
     assert card.startswith("# Click trajectories on hres (train)\n")
     assert "| trajectories | 9 of 10 targets |" in card
     assert f"| weights (sha256) | {'ab' * 32} |" in card
@@ -32,5 +32,5 @@ def test_the_card_names_counts_weights_settings_and_terms():
 
 def test_names_cannot_become_markup():
     config = {**CONFIG, "dataset": "a|b\n# <script>*x*"}
-    card = render_data_card(config=config, counts=COUNTS, licences={})
+    card = render_data_card(config=config, counts=COUNTS, licenses={})
     assert card.splitlines()[0] == ("# Click trajectories on a\\|b \\# \\<script\\>\\*x\\* (train)")

@@ -160,7 +160,7 @@ def test_masks_that_are_mostly_broken_are_kept_as_rejects_and_told(
 
 
 def blind_scores(request: Any, key: Any) -> Any:
-    """Answer with a score that depends on the picture alone."""
+    """Answer with a score that depends on the image alone."""
     digest = hashlib.sha256(json.dumps(request["messages"]).encode()).digest()
     return completion(score(round(100 * digest[0] / 255, 1)))
 
@@ -250,7 +250,7 @@ def test_wrong_flags_are_told(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_measurement_on_training_pictures_is_refused_a_filter_is_not(
+def test_a_measurement_on_training_images_is_refused_a_filter_is_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = [*SCENES, "64x64"]
@@ -261,5 +261,5 @@ def test_a_measurement_on_training_pictures_is_refused_a_filter_is_not(
         guard = ["--trained-on", str(trained)]
         out = tmp_path / "measured"
         assert run_filter(out, *flags, *guard, "--corrupt", "0.3-0.9") == EXIT_CONFIG
-        assert "leak guard: 6 of the 6 pictures" in capsys.readouterr().err
+        assert "leak guard: 6 of the 6 images" in capsys.readouterr().err
         assert run_filter(tmp_path / "filtered", *flags, *guard) == EXIT_OK

@@ -205,8 +205,8 @@ def test_a_coco_file_is_refined_under_its_own_ids(tmp_path: Path) -> None:
         assert annotation["category_id"] == kept["category_id"]
         assert np.array_equal(refined.annToMask(annotation), original.annToMask(kept))
     assert list(refined.imgs.values()) == [written["images"][1], written["images"][0]]
-    pictures = sorted(p.name for p in (out / "masks").iterdir())
-    assert pictures == ["val2017_x-0.png", "val2017_x-1.png", "val2017_y-0.png"]
+    images = sorted(p.name for p in (out / "masks").iterdir())
+    assert images == ["val2017_x-0.png", "val2017_x-1.png", "val2017_y-0.png"]
 
 
 def test_a_search_goes_on_from_the_given_masks(tmp_path: Path) -> None:

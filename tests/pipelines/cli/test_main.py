@@ -266,9 +266,9 @@ def test_inspecting_prints_a_trajectory_and_writes_its_strip(
     assert f"target         {first['target_id']}" in text
     assert first["expressions"][0] in text
     assert f"ended by       {first['stop_reason']}" in text
-    picture = cv2.imread(str(strip))
-    assert picture is not None
-    assert picture.shape[0] > 100
+    image = cv2.imread(str(strip))
+    assert image is not None
+    assert image.shape[0] > 100
 
     last = pq.read_table(finished / "trajectories").to_pylist()[-1]["target_id"]
     assert run("inspect", finished, "--target", last, "--json") == 0
@@ -337,9 +337,9 @@ def test_exporting_for_llama_factory(
     rows = json.loads((out / "next_click.json").read_bytes())
     assert len(rows) == report["samples"]
     assert "next_click" in json.loads((out / "dataset_info.json").read_bytes())
-    picture = cv2.imread(str(out / rows[0]["images"][0]))
-    assert picture is not None
-    assert max(picture.shape[:2]) == 64
+    image = cv2.imread(str(out / rows[0]["images"][0]))
+    assert image is not None
+    assert max(image.shape[:2]) == 64
     assert run("export", *flags) == 4
     assert "not an empty folder" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""Evaluations by the command line: yardsticks, a server that comes and goes, wrong input."""
+"""Evaluations by the command line: baselines, a server that comes and goes, wrong input."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_answerer, "_FIRST_WAIT_S", 0.001)
 
 
-def test_yardsticks_stand_in_their_order(tmp_path: Path) -> None:
+def test_baselines_stand_in_their_order(tmp_path: Path) -> None:
     scores = {}
     for name in ("oracle", "random", "centre"):
         assert evaluate(tmp_path / name, "--policy", name, "--max-clicks", "3") == EXIT_OK
@@ -96,7 +96,7 @@ def test_a_served_model_draws_the_box_and_clicks(tmp_path: Path) -> None:
 
 
 def scored_clicks(request: Any, key: Any) -> Any:
-    """Answer with a click whose place, and a score that, depend on the picture alone."""
+    """Answer with a click whose place, and a score that, depend on the image alone."""
     digest = hashlib.sha256(json.dumps(request["messages"]).encode()).digest()
     score, x, y = digest[0] / 255, digest[1] / 256, digest[2] / 256
     return completion(f"Current IOU: {100 * score:.1f}, Positive point: ({x:.3f}, {y:.3f})")

@@ -137,7 +137,7 @@ def test_what_the_reference_s_evaluator_leaves_out_is_told(
     entries = [entry([rows(1)], truth=rows(1), img_path=f"{k}.png") for k in range(3)]
     text = " ".join(scored(tmp_path, entries)["reference_scorer"]["differences"])
     assert "first 2 expressions alone, 1 fewer" in text
-    assert "passes over .png pictures, 3 of those here" in text
+    assert "passes over .png images, 3 of those here" in text
     assert reference_scorer.MOST_EXPRESSIONS == 5000
 
 

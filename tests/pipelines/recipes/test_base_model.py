@@ -77,8 +77,8 @@ def test_a_changed_processor_leaves_the_model_as_it_was(
     assert (out / "model.safetensors").resolve() == (llava / "model.safetensors").resolve()
 
 
-def test_a_model_without_pictures_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="has no settings of a picture processor"):
+def test_a_model_without_images_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has no settings of an image processor"):
         with_processor(tmp_path, {}, folder=tmp_path / "out")
     (tmp_path / "preprocessor_config.json").write_text("{")
     with pytest.raises(ConfigError, match="cannot be read"):

@@ -21,7 +21,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_training_leaves_model_curve_log_and_the_record_of_its_pictures(out: Path) -> None:
+def test_training_leaves_model_curve_log_and_the_record_of_its_images(out: Path) -> None:
     for name in ("model.safetensors", "training_loss.png", "trainer_log.jsonl"):
         assert (out / "model" / name).is_file()
     assert "Training completed" in (out / "train.log").read_text(errors="replace")
@@ -30,7 +30,7 @@ def test_training_leaves_model_curve_log_and_the_record_of_its_pictures(out: Pat
     assert all(key.startswith("shapes:") for key in record["images"])
 
 
-def test_the_evaluation_has_figures_predictions_and_pictures(out: Path) -> None:
+def test_the_evaluation_has_figures_predictions_and_images(out: Path) -> None:
     figures = json.loads((out / "test" / "metrics.json").read_text())
     assert (figures["dataset"], figures["split"], figures["policy"]) == ("shapes", "test", "mllm")
     entries = json.loads((out / "test" / "predictions.json").read_text())
@@ -66,13 +66,13 @@ def test_recorded_answers_give_the_rollouts_again_without_the_model(out: Path) -
     assert (out / "replayed" / "predictions.json").read_bytes() == Path(answers).read_bytes()
 
 
-def test_the_pictures_of_the_training_are_refused(
+def test_the_images_of_the_training_are_refused(
     out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--recipe", "mini_smoke", "--model", str(out / "model"), "--split", "train"]
     assert main(["evaluate", *flags, "--out", str(out / "leak"), "-q"]) == 2
     told = capsys.readouterr().err
-    assert "leak guard: 6 of the 6 pictures to be evaluated on are among those of" in told
+    assert "leak guard: 6 of the 6 images to be evaluated on are among those of" in told
     assert "--allow-leak" in told
     assert not (out / "leak").exists()
     flags += ["--allow-leak", "--limit", "2"]

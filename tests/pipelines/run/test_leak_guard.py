@@ -1,4 +1,4 @@
-"""The leak guard: which pictures count as shared, and what is said of it."""
+"""The leak guard: which images count as shared, and what is said of it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def record(*images: str) -> str:
     return json.dumps({"run": {}, "images": images})
 
 
-def test_shared_pictures_are_refused_with_their_number_and_names(tmp_path: Path) -> None:
+def test_shared_images_are_refused_with_their_number_and_names(tmp_path: Path) -> None:
     model = make_model(tmp_path / "m", record("coco:1", "coco:2", "coco:9"))
     evaluated = [f"coco:{k}" for k in range(1, 8)]
     with pytest.raises(ConfigError) as caught:
         refuse_leaks(evaluated, model=model, trained_on=[], allow_leak=False)
     told = str(caught.value)
-    assert "2 of the 7 pictures to be evaluated on" in told
+    assert "2 of the 7 images to be evaluated on" in told
     assert "coco:1, coco:2; evaluate on another split" in told
     (remark,) = refuse_leaks(evaluated, model=model, trained_on=[], allow_leak=True)
     assert remark == told
@@ -38,7 +38,7 @@ def test_further_sources_count_beside_the_model_s_own_record(tmp_path: Path) -> 
     export = tmp_path / "export"
     export.mkdir()
     (export / "export.json").write_text(record("coco:2"))
-    with pytest.raises(ConfigError, match=f"1 of the 1 pictures .* those of {export}"):
+    with pytest.raises(ConfigError, match=f"1 of the 1 images .* those of {export}"):
         refuse_leaks(["coco:2"], model=model, trained_on=[str(export)], allow_leak=False)
     assert refuse_leaks(["coco:3"], model=model, trained_on=[str(export)], allow_leak=False) == []
 

@@ -51,7 +51,7 @@ def test_the_embedded_segmenter_works_on_true_samples(
     trajectories = rows(out)
     assert len(trajectories) == count
     assert trajectories[0]["expressions"][0] == expression
-    assert all(row["licence"] for row in trajectories)
+    assert all(row["license"] for row in trajectories)
     # A tool that understands nothing would not come near this on any of the samples.
     assert sum(row["final_iou"] for row in trajectories) / count > 0.6
     assert run("inspect", out, "--strip", tmp_path / "strip.png") == 0
@@ -101,7 +101,7 @@ def write_faulty_folder(root: Path) -> None:
     cv2.imwrite(str(root / "masks" / "empty.png"), np.zeros_like(mask))
     cv2.imwrite(str(root / "masks" / "size.png"), mask.T)
     (root / "masks" / "no mask.png").unlink()
-    (root / "masks" / "text.png").write_text("not a picture")
+    (root / "masks" / "text.png").write_text("not an image")
     cv2.imwrite(str(root / "masks" / "no image.png"), mask)
 
 

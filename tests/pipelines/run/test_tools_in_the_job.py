@@ -1,4 +1,4 @@
-"""The whole job with each tool that has weights, and with pictures that no tool should see."""
+"""The whole job with each tool that has weights, and with images that no tool should see."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def test_the_job_runs_with_any_tool_and_gives_the_same_bytes_again(
     assert "" not in table["weights_sha256"].to_pylist()
 
 
-def write_folder(root: Path, pictures: dict[str, tuple[int, int]]) -> None:
-    """Write pictures with masks of their left half, (height, width) by name."""
+def write_folder(root: Path, images: dict[str, tuple[int, int]]) -> None:
+    """Write images with masks of their left half, (height, width) by name."""
     for part in ("images", "masks"):
         (root / part).mkdir(parents=True)
-    for name, (height, width) in pictures.items():
+    for name, (height, width) in images.items():
         PillowImage.new("1", (width, height)).save(root / "images" / f"{name}.png")
         mask = PillowImage.new("1", (width, height))
         mask.paste(1, (0, 0, max(width // 2, 1), height))
@@ -67,7 +67,7 @@ def write_folder(root: Path, pictures: dict[str, tuple[int, int]]) -> None:
     ("name", "make"),
     [("embedded", None), ("simpleclick", simpleclick_checkpoint), ("hf", sam2_folder)],
 )
-def test_a_gigantic_picture_is_rejected_and_a_pixel_is_a_picture(
+def test_a_gigantic_image_is_rejected_and_a_pixel_is_a_image(
     name: str, make: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     root = tmp_path / "data"

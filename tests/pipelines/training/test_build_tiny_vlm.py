@@ -10,7 +10,7 @@ import pytest
 from hlmat.pipelines.cli.main import EXIT_CONFIG, EXIT_OK, EXIT_OUTPUT, main
 
 SMALL = [
-    *("--picture", "64", "--patch", "16", "--vision-width", "16", "--vision-depth", "1"),
+    *("--image", "64", "--patch", "16", "--vision-width", "16", "--vision-depth", "1"),
     *("--width", "32", "--depth", "1", "--heads", "2", "--steps", "2", "--batch", "2"),
     *("--shapes-images", "4", "--shapes-objects", "1-2"),
 ]
@@ -23,7 +23,7 @@ def build(out: Path, *flags: str) -> int:
 def test_a_model_is_built_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "base"
     assert build(out) == EXIT_OK
-    assert "step 2/2  right on held-out pictures: colour" in capsys.readouterr().err
+    assert "step 2/2  right on held-out images: colour" in capsys.readouterr().err
     record = json.loads((out / "mini_base.json").read_text())
     assert record["settings"]["pretraining"]["steps"] == 2
     assert len(record["held_out_accuracy"]) == 7

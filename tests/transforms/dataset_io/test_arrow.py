@@ -65,7 +65,7 @@ refs = st.builds(
     object_id=integers32,
     expressions=st.lists(texts, min_size=1, max_size=3).map(tuple),
     truth_ref=texts,
-    licence=texts,
+    license=texts,
 )
 masks = st.integers(0, 2**15 - 1).map(
     lambda bits: encode_mask(np.array([bits >> i & 1 for i in range(15)], bool).reshape(SIZE_HW))
@@ -116,7 +116,7 @@ def make_trajectory(target_id: str = "t1") -> Trajectory:
         object_id=0,
         expressions=("left cup", "cup"),
         truth_ref="{}",
-        licence="CC BY 4.0",
+        license="CC BY 4.0",
     )
     rle = encode_mask(truth)
     return Trajectory(

@@ -26,7 +26,7 @@ def make_ref(dataset: str, image_path: str, image_id: int | None = None) -> Targ
         (make_ref("trace", "COCO_train2014_000000000042.jpg", 42), "coco:42"),
     ],
 )
-def test_pictures_of_coco_go_by_their_id(ref: TargetRef, key: str) -> None:
+def test_images_of_coco_go_by_their_id(ref: TargetRef, key: str) -> None:
     assert image_key(ref, shapes=None) == key
 
 
@@ -49,17 +49,17 @@ def test_refclef_ids_are_not_those_of_coco() -> None:
         ("reasonseg", "ReasonSeg/train/a_1.jpg", "train/a_1.jpg"),
     ],
 )
-def test_a_picture_has_one_key_in_every_layout(dataset: str, one: str, other: str) -> None:
+def test_an_image_has_one_key_in_every_layout(dataset: str, one: str, other: str) -> None:
     keys = {image_key(make_ref(dataset, path), shapes=None) for path in (one, other)}
     assert len(keys) == 1
 
 
-def test_numbered_pictures_of_two_folders_differ() -> None:
+def test_numbered_images_of_two_folders_differ() -> None:
     keys = {image_key(make_ref("folder", f"images/{group}/1.jpg"), shapes=None) for group in "ab"}
     assert len(keys) == 2
 
 
-def test_more_pictures_leave_the_first_ones_what_they_are() -> None:
+def test_more_images_leave_the_first_ones_what_they_are() -> None:
     ref = make_ref("shapes", "train/000000.png")
     few, many = (asdict(ShapesOptions(count=count)) for count in (2, 4))
     assert image_key(ref, shapes=few) == image_key(ref, shapes=many)
@@ -80,7 +80,7 @@ def test_splits_and_indices_of_generated_scenes_differ() -> None:
 
 
 @given(st.integers(0, 10**12 - 1), st.sampled_from(["train2014", "val2014"]))
-def test_id_and_name_of_a_coco_picture_agree(image_id: int, folder: str) -> None:
+def test_id_and_name_of_a_coco_image_agree(image_id: int, folder: str) -> None:
     named = make_ref("coco_mval", f"img/COCO_{folder}_{image_id:012d}.jpg")
     known = make_ref("refcoco", f"{folder}/COCO_{folder}_{image_id:012d}.jpg", image_id)
     assert image_key(named, shapes=None) == image_key(known, shapes=None)

@@ -63,7 +63,7 @@ def test_a_finish_that_is_not_among_the_actions_is_invalid():
     assert isinstance(reading, InvalidAction)
 
 
-def test_pixels_are_those_of_the_reduced_picture_that_the_model_sees():
+def test_pixels_are_those_of_the_reduced_image_that_the_model_sees():
     conversation = Conversation(Dialogue(make_codec("pixels")), StateView(max_side=25))
     text = "Positive point: (24, 19)"
     assert read_text(text, conversation=conversation, size_hw=SIZE_HW) == Click(49, 39, True)
@@ -86,7 +86,7 @@ def test_a_cell_of_the_grid_is_the_pixel_under_its_centre():
     st.tuples(st.integers(1, 90), st.integers(1, 90)),
     st.data(),
 )
-def test_every_cell_is_a_pixel_of_the_picture(
+def test_every_cell_is_a_pixel_of_the_image(
     grid_hw: tuple[int, int], size_hw: tuple[int, int], data: st.DataObject
 ):
     cell = [1, data.draw(st.integers(0, grid_hw[1] - 1)), data.draw(st.integers(0, grid_hw[0] - 1))]

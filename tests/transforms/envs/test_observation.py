@@ -41,7 +41,7 @@ def test_every_array_has_the_size_that_was_asked_for(size_hw: tuple[int, int]):
     assert view.draw(clicked_state(Click(10, 10, True))).shape == (*size_hw, 3)
 
 
-def test_at_the_pictures_own_size_nothing_is_resized():
+def test_at_the_images_own_size_nothing_is_resized():
     state = clicked_state(Click(10, 12, True), Click(40, 30, False))
     seen = ObservationView((40, 50), 0).observe(state)
     assert np.array_equal(seen["image"], state.target.image)

@@ -37,7 +37,7 @@ from scene_reader import SceneReader
 DISC = SegmenterOptions("hlmat.transforms.segmenters.disc:DiscSegmenter")
 SOURCES = list_targets(SceneReader(2))[0]
 CODEC = make_codec("decimal")
-# The centre of the target 000#0, a corner of the picture, both at 40 x 50 pixels.
+# The centre of the target 000#0, a corner of the image, both at 40 x 50 pixels.
 CENTRE, CORNER = "Positive point: (0.350, 0.350)", "Positive point: (0.990, 0.990)"
 
 
@@ -57,7 +57,7 @@ class CountingDiscs(DiscSegmenter):
 
 @dataclass(frozen=True)
 class CountingReader(SceneReader):
-    """Scenes that count how often their pictures are read."""
+    """Scenes that count how often their images are read."""
 
     loads: tuple[list[str], ...] = ([],)
 
@@ -228,12 +228,12 @@ def test_geometry_needs_the_mask_after_clicks():
 @pytest.mark.parametrize(
     ("info", "problem"),
     [
-        ({"clicks": "[[50, 0, true]]"}, "lies outside the picture of 50 x 40 pixels"),
-        ({"clicks": "[[0, 40, true]]"}, "lies outside the picture"),
+        ({"clicks": "[[50, 0, true]]"}, "lies outside the image of 50 x 40 pixels"),
+        ({"clicks": "[[0, 40, true]]"}, "lies outside the image"),
         ({"clicks": "[[0, 0]]"}, "clicks must be JSON"),
         (
             {"mask": write_mask(encode_mask(np.zeros((50, 40), dtype=np.bool_)))},
-            "the mask is 40 x 50 pixels and the picture 50 x 40",
+            "the mask is 40 x 50 pixels and the image 50 x 40",
         ),
     ],
 )

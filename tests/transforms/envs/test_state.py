@@ -166,7 +166,7 @@ def test_a_failing_segmenter_is_named():
         click_all([(state, Click(1, 1, True))], segmenter=Broken())
 
 
-def test_a_picture_that_cannot_be_encoded_is_an_error():
+def test_an_image_that_cannot_be_encoded_is_an_error():
     class Blind(ManyDiscs):
         def encode_images(self, images: Sequence[Image]) -> list[Any]:
             raise ValueError("too large")

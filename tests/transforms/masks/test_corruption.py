@@ -31,7 +31,7 @@ def ellipse(
 
 
 def masks() -> st.SearchStrategy[Mask]:
-    """Any mask with a pixel: single pixels, whole pictures, specks and holes."""
+    """Any mask with a pixel: single pixels, whole images, specks and holes."""
     shapes = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24)
     filled = shapes.map(lambda shape: np.ones(shape, np.bool_))
     return (arrays(np.bool_, shapes) | filled).filter(np.any)

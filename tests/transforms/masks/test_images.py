@@ -19,9 +19,9 @@ from hlmat.transforms.masks.images import MaskRule, decode_image, decode_mask_im
 _ORIENTATION = 0x0112
 
 
-def encode(picture: PilImage.Image, kind: str = "PNG", **options: object) -> bytes:
+def encode(image: PilImage.Image, kind: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format=kind, **options)
+    image.save(buffer, format=kind, **options)
     return buffer.getvalue()
 
 
@@ -63,9 +63,9 @@ class TestDecodeImage:
         assert (image == (10, 200, 30)).all()
 
     def test_palette_with_transparency_warns_of_nothing(self) -> None:
-        picture = PilImage.new("P", (4, 3), 1)
-        picture.putpalette([0, 0, 0, 10, 200, 30])
-        data = encode(picture, transparency=b"\x00\x80")
+        image = PilImage.new("P", (4, 3), 1)
+        image.putpalette([0, 0, 0, 10, 200, 30])
+        data = encode(image, transparency=b"\x00\x80")
         assert decode_image(data, name="a", size_hw=(3, 4)).shape == (3, 4, 3)
 
     @pytest.mark.parametrize("orientation", range(1, 9))
@@ -96,12 +96,12 @@ class TestDecodeImage:
     def test_truncated(self, kind: str) -> None:
         rng = np.random.default_rng(0)
         data = of_array(rng.integers(0, 255, (40, 40, 3), dtype=np.uint8), kind)
-        with pytest.raises(TargetError, match="é#1 cannot be read as a picture") as error:
+        with pytest.raises(TargetError, match="é#1 cannot be read as an image") as error:
             decode_image(data[: len(data) // 2], name="é#1", size_hw=(40, 40))
         assert reason_of(error) is RejectReason.UNREADABLE_IMAGE
 
-    @pytest.mark.parametrize("data", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"])
-    def test_no_picture(self, data: bytes) -> None:
+    @pytest.mark.parametrize("data", [b"", b"no image", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"])
+    def test_no_image(self, data: bytes) -> None:
         with pytest.raises(TargetError) as error:
             decode_image(data, name="a", size_hw=(1, 1))
         assert reason_of(error) is RejectReason.UNREADABLE_IMAGE
@@ -209,15 +209,15 @@ class TestForeground:
     def test_a_cut_out_of_one_colour_is_decided_by_its_transparency(
         self, colour: tuple[int, int, int]
     ) -> None:
-        picture = PilImage.new("RGBA", (4, 3), (*colour, 0))
-        picture.putpixel((2, 1), (*colour, 255))
-        masks = decode_mask_image(encode(picture), name="m", rule=MaskRule.FOREGROUND)
+        image = PilImage.new("RGBA", (4, 3), (*colour, 0))
+        image.putpixel((2, 1), (*colour, 255))
+        masks = decode_mask_image(encode(image), name="m", rule=MaskRule.FOREGROUND)
         assert np.argwhere(masks.truth).tolist() == [[1, 2]]
 
     def test_inks_are_no_brightness(self) -> None:
-        picture = PilImage.new("L", (4, 3))
-        picture.putpixel((2, 1), 255)
-        data = encode(picture.convert("RGB").convert("CMYK"), "TIFF")
+        image = PilImage.new("L", (4, 3))
+        image.putpixel((2, 1), 255)
+        data = encode(image.convert("RGB").convert("CMYK"), "TIFF")
         masks = decode_mask_image(data, name="m", rule=MaskRule.FOREGROUND)
         assert np.argwhere(masks.truth).tolist() == [[1, 2]]
 
@@ -242,10 +242,10 @@ class TestForeground:
 
 class TestOtherRules:
     def test_palette_index_not_its_colour(self) -> None:
-        picture = PilImage.fromarray(np.array([[0, 1, 2]], np.uint8), mode=None).convert("P")
-        picture.putdata([0, 1, 2])
-        picture.putpalette([255, 255, 255, 0, 0, 0, 0, 0, 0])
-        masks = decode_mask_image(encode(picture), name="m", rule=MaskRule.PALETTE_INDEX)
+        image = PilImage.fromarray(np.array([[0, 1, 2]], np.uint8), mode=None).convert("P")
+        image.putdata([0, 1, 2])
+        image.putpalette([255, 255, 255, 0, 0, 0, 0, 0, 0])
+        masks = decode_mask_image(encode(image), name="m", rule=MaskRule.PALETTE_INDEX)
         assert masks.truth.tolist() == [[False, True, True]]
 
     def test_trimap(self) -> None:
@@ -261,7 +261,7 @@ class TestOtherRules:
             decode_mask_image(data, name="m.bmp", rule=MaskRule.TRIMAP)
         assert reason_of(error) is RejectReason.UNREADABLE_MASK
 
-    def test_a_grey_picture_in_place_of_a_trimap_names_few_values(self) -> None:
+    def test_a_grey_image_in_place_of_a_trimap_names_few_values(self) -> None:
         data = of_array(np.arange(20, dtype=np.uint8)[None])
         with pytest.raises(TargetError, match=r"found 1, 2, 3, 4, 5 and 14 more as well"):
             decode_mask_image(data, name="m", rule=MaskRule.TRIMAP)

@@ -84,5 +84,5 @@ def test_it_equals_torchs_own_resizing():
 
 
 def test_logits_finer_than_the_square_are_refused():
-    with pytest.raises(ValueError, match=r"no finer than the encoder's picture of 4, got 8"):
+    with pytest.raises(ValueError, match=r"no finer than the encoder's image of 4, got 8"):
         Upsampling.of(logits_size=8, square_size=4, resized_hw=(4, 4), size_hw=(4, 4))

@@ -27,7 +27,7 @@ from hlmat.transforms.core.records import (
 from hlmat.transforms.masks.rle import encode_mask
 from hlmat.transforms.metrics.target_scores import RolledOut, choose_mask, rolled_out, score_rollout
 from hlmat.transforms.metrics.truncation import RolloutOverlaps, step_figures, truncated
-from hlmat.transforms.rollout.loop import Episode, Limits, Picture, roll_out_all
+from hlmat.transforms.rollout.loop import Episode, ImageEpisodes, Limits, roll_out_all
 
 SIZE = (2, 10)
 TRUTH = np.zeros(SIZE, np.bool_)
@@ -82,7 +82,7 @@ def rolled(seed: int, *, limits: Limits, begins: int, set_up: int) -> RolledOut:
     ref = TargetRef("t", "d", "s", "a.png", "a.png", None, 0, ("it",), "", "")
     episode = Episode(Target(ref, encode_mask(TRUTH)), TRUTH, initial_mask=first)
     outcome = roll_out_all(
-        [Picture(np.zeros((*SIZE, 3), np.uint8), [episode])],
+        [ImageEpisodes(np.zeros((*SIZE, 3), np.uint8), [episode])],
         segmenter=Columns(),
         policy=Model(seed, set_up=set_up),
         limits=limits,

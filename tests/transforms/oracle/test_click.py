@@ -23,7 +23,7 @@ from hlmat.transforms.oracle.click import error_regions, oracle_click
 def opencv_algorithm() -> Iterator[None]:
     """Keep Intel's transform from standing in for OpenCV's.
 
-    It does so on small pictures, or where there is a single thread, and rounds equal distances
+    It does so on small images, or where there is a single thread, and rounds equal distances
     apart in the last bit, differently for every place in memory.
     """
     ipp = getattr(cv2, "ipp", None)
@@ -181,7 +181,7 @@ def test_of_equally_deep_pixels_the_first_row_wins(size_hw: tuple[int, int]) -> 
     assert oracle_click(np.zeros_like(truth), truth) == Click(22, 4, True)
 
 
-def test_the_picture_s_edge_makes_nothing_deeper() -> None:
+def test_the_image_s_edge_makes_nothing_deeper() -> None:
     """Without the padding the corner would be the deepest."""
     truth = np.ones((5, 5), dtype=np.bool_)
     assert oracle_click(np.zeros_like(truth), truth) == Click(2, 2, True)

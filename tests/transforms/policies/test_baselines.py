@@ -24,19 +24,19 @@ def make_state(name: str = "t", clicks: tuple[Click, ...] = ()) -> State:
 
 
 def test_the_centre_is_clicked_once() -> None:
-    policy = PolicyOptions("centre", 0, is_yardstick=True)()
+    policy = PolicyOptions("centre", 0, is_baseline=True)()
     click = Click(25, 15, True)
     assert policy.next_actions([make_state(), make_state(clicks=(click,))]) == [click, Finish()]
 
 
 def test_random_clicks_belong_to_target_turn_and_seed() -> None:
     states = [make_state(f"t{i}") for i in range(40)]
-    policy = PolicyOptions("random", 0, is_yardstick=True)()
+    policy = PolicyOptions("random", 0, is_baseline=True)()
     clicks = policy.next_actions(states)
     assert clicks == [policy.next_actions([s])[0] for s in states]
     assert len(set(clicks)) > 30
     assert all(isinstance(c, Click) and c.is_positive and c.x < 50 and c.y < 30 for c in clicks)
-    assert clicks != PolicyOptions("random", 1, is_yardstick=True)().next_actions(states)
+    assert clicks != PolicyOptions("random", 1, is_baseline=True)().next_actions(states)
     later = policy.next_actions([replace(s, clicks=(Click(0, 0, True),)) for s in states])
     assert later != clicks
     assert len({c.is_positive for c in later if isinstance(c, Click)}) == 2
@@ -45,13 +45,13 @@ def test_random_clicks_belong_to_target_turn_and_seed() -> None:
 @pytest.mark.parametrize("name", ["centre", "random"])
 def test_the_truth_is_not_looked_at(name: str) -> None:
     state = make_state()
-    policy = PolicyOptions(name, 0, is_yardstick=True)()
+    policy = PolicyOptions(name, 0, is_baseline=True)()
     assert policy.next_actions([state]) == policy.next_actions([replace(state, truth=~state.truth)])
 
 
-def test_yardsticks_and_data_policies_are_told_apart() -> None:
+def test_baselines_and_data_policies_are_told_apart() -> None:
     assert set(YARDSTICKS) == {"centre", "random", "oracle"}
     with pytest.raises(ConfigError, match="'centre' is unknown"):
         PolicyOptions("centre", 0)
     with pytest.raises(ConfigError, match="did you mean 'centre'"):
-        PolicyOptions("center", 0, is_yardstick=True)
+        PolicyOptions("center", 0, is_baseline=True)

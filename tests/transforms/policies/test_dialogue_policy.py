@@ -88,7 +88,7 @@ def test_each_state_is_a_question_and_each_text_an_action() -> None:
     assert second.image[99, 0].tolist() == [100, 100, 100]
 
 
-def test_points_are_read_in_the_reduced_picture_that_was_shown() -> None:
+def test_points_are_read_in_the_reduced_image_that_was_shown() -> None:
     answerer = ScriptedAnswerer(["Positive point: (99, 0)"])
     (answer,) = make_policy(answerer, max_side=100).next_actions([make_state("cup")])
     assert answerer.questions[0].image.shape == (50, 100, 3)

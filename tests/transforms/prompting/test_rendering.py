@@ -33,7 +33,7 @@ def test_the_model_s_own_resize_comes_after_ours() -> None:
     assert ReducedSize(448, then=SmartResize())((1000, 2000)) == (224, 448)
 
 
-def test_the_mask_is_drawn_before_the_picture_is_reduced() -> None:
+def test_the_mask_is_drawn_before_the_image_is_reduced() -> None:
     image = np.full((40, 80, 3), 100, np.uint8)
     mask = np.zeros((40, 80), np.bool_)
     mask[::2] = True
@@ -48,7 +48,7 @@ def test_without_a_mask_the_image_is_shown_as_it_is() -> None:
     assert StateView().draw(image, None) is image
 
 
-def test_pixels_are_those_of_the_reduced_picture() -> None:
+def test_pixels_are_those_of_the_reduced_image() -> None:
     codec = StateView(max_side=50).seen_through(make_codec("pixels"))
     assert codec.render(99, 0, size_hw=(100, 100)) == "(49, 0)"
     assert make_codec("pixels").render(99, 0, size_hw=(100, 100)) == "(99, 0)"

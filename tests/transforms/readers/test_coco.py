@@ -11,7 +11,7 @@ from hlmat.transforms.core.errors import DataError, LayoutError
 from hlmat.transforms.core.protocols import DatasetReader
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.registry import open_reader
-from reader_fixtures import SQUARE, as_json, assert_all_load, memory, picture, reasons, split_items
+from reader_fixtures import SQUARE, as_json, assert_all_load, image, memory, reasons, split_items
 
 IMAGE = {"id": 1, "file_name": "a b#1.jpg", "height": 6, "width": 8}
 CATEGORIES = [{"id": 3, "name": "dining_table"}]
@@ -31,13 +31,13 @@ def open_instances(
     }
     files = {
         "annotations/instances_val2017.json": as_json(content),
-        f"{folder}/{name}".lstrip("/"): picture(),
+        f"{folder}/{name}".lstrip("/"): image(),
     }
     return open_reader("coco", ReaderOptions("data", storage=memory(files)))
 
 
 @pytest.mark.parametrize("folder", ["val2017", "images/val2017", "images", ""])
-def test_where_the_pictures_may_lie(folder: str) -> None:
+def test_where_the_images_may_lie(folder: str) -> None:
     reader = open_instances([annotation(5)], folder=folder)
     refs, rejects = split_items(reader)
     assert not rejects

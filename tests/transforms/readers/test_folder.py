@@ -8,13 +8,13 @@ from hlmat.transforms.core.errors import DataError, LayoutError
 from hlmat.transforms.core.protocols import DatasetReader
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.registry import open_reader
-from reader_fixtures import as_json, assert_all_load, mask_picture, memory, picture, split_items
+from reader_fixtures import as_json, assert_all_load, image, mask_image, memory, split_items
 
 PAIRS = {
-    "images/a #1.jpg": picture(),
-    "masks/a #1.png": mask_picture(),
-    "images/sub/é.png": picture(kind="PNG"),
-    "masks/sub/é.png": mask_picture(),
+    "images/a #1.jpg": image(),
+    "masks/a #1.png": mask_image(),
+    "images/sub/é.png": image(kind="PNG"),
+    "masks/sub/é.png": mask_image(),
 }
 
 
@@ -100,6 +100,6 @@ def test_two_kinds_of_captions() -> None:
 
 
 def test_layout() -> None:
-    storage = memory({"images/a.jpg": picture(), "labels/a.png": b""})
+    storage = memory({"images/a.jpg": image(), "labels/a.png": b""})
     with pytest.raises(LayoutError, match=r"masks/ missing.*found: images/, labels/"):
         open_reader("folder", ReaderOptions("data", storage=storage))

@@ -9,7 +9,7 @@ from hlmat.transforms.core.protocols import DatasetReader
 from hlmat.transforms.readers.hqseg44k import COLLECTIONS, PARTS
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.registry import open_reader
-from reader_fixtures import assert_all_load, mask_picture, memory, picture, reasons, split_items
+from reader_fixtures import assert_all_load, image, mask_image, memory, reasons, split_items
 
 SAM_HQ_FOLDERS = {
     ("dis5k", "train"): ("DIS5K/DIS-TR/im", "DIS5K/DIS-TR/gt", "1#A#1#StreetLamp#9_o"),
@@ -51,7 +51,7 @@ TEXTS = {
 
 
 def pair(images: str, masks: str, stem: str) -> dict[str, bytes]:
-    return {f"{images}/{stem}.jpg": picture(), f"{masks}/{stem}.png": mask_picture()}
+    return {f"{images}/{stem}.jpg": image(), f"{masks}/{stem}.png": mask_image()}
 
 
 def sam_hq_tree(prefix: str = "") -> dict[str, bytes]:
@@ -109,7 +109,7 @@ def test_every_part_of_the_sam_hq_tree(name: str, split: str) -> None:
     images, _, stem = SAM_HQ_FOLDERS[name, split]
     assert ref.image_path == f"{images}/{stem}.jpg"
     assert ref.image_name == f"{stem}.jpg"
-    assert (ref.dataset, ref.split, ref.licence) == (name, split, PARTS[name].licence)
+    assert (ref.dataset, ref.split, ref.license) == (name, split, PARTS[name].license)
     assert ref.expressions == (TEXTS.get((name, split), "the salient object"),)
     assert "sam-hq's tree" in reader.describe_layout()
     assert_all_load(reader, refs)
@@ -158,7 +158,7 @@ class TestOriginalTrees:
         assert [r.expressions[0] for r in refs] == ["abe's flyingfish", "bus"]
         assert_all_load(reader, refs)
 
-    def test_fss1000_behind_a_folder_without_pictures(self) -> None:
+    def test_fss1000_behind_a_folder_without_images(self) -> None:
         files = pair("FSS-1000/bus", "FSS-1000/bus", "1") | {"FSS-1000/.cache/x": b""}
         assert len(split_items(open_part(files, "fss1000"))[0]) == 1
 
@@ -197,9 +197,9 @@ def test_a_users_images_and_masks_are_not_taken_for_coift() -> None:
 def test_halves_are_rejected() -> None:
     folder = "cascade_psp/ecssd"
     files = pair(folder, folder, "1")
-    files |= {f"{folder}/2.jpg": picture(), f"{folder}/3.png": mask_picture()}
-    files |= {f"{folder}/1.JPEG": picture(), f"{folder}/4.BMP": picture(kind="BMP")}
-    files |= {f"{folder}/4.png": mask_picture(), f"{folder}/Thumbs.db": b""}
+    files |= {f"{folder}/2.jpg": image(), f"{folder}/3.png": mask_image()}
+    files |= {f"{folder}/1.JPEG": image(), f"{folder}/4.BMP": image(kind="BMP")}
+    files |= {f"{folder}/4.png": mask_image(), f"{folder}/Thumbs.db": b""}
     refs, rejects = split_items(open_part(files, "ecssd"))
     assert sorted(r.image_name for r in refs) == ["1.JPEG", "4.BMP"]
     assert sorted(reasons(rejects)) == ["duplicate_id", "missing_image", "missing_mask"]
@@ -214,7 +214,7 @@ def test_a_listing_that_is_no_text() -> None:
 
 def test_the_halves_name_folder_and_stem() -> None:
     files = pair("ECSSD/images", "ECSSD/ground_truth_mask", "1")
-    files |= {"ECSSD/images/2.jpg": picture(), "ECSSD/ground_truth_mask/3.png": mask_picture()}
+    files |= {"ECSSD/images/2.jpg": image(), "ECSSD/ground_truth_mask/3.png": mask_image()}
     _, rejects = split_items(open_part(files, "ecssd"))
     assert [reject.message for reject in rejects] == [
         "ECSSD/ground_truth_mask holds no mask of the stem '2'",
@@ -234,9 +234,9 @@ def test_empty_files_are_listed_without_being_opened(tmp_path: Path) -> None:
 
 def test_layout_error_says_what_was_looked_for_and_what_is_there() -> None:
     with pytest.raises(LayoutError) as error:
-        open_part({"pictures/a.jpg": b"", "notes.txt": b""}, "hqseg44k", "val")
+        open_part({"images/a.jpg": b"", "notes.txt": b""}, "hqseg44k", "val")
     text = str(error.value)
-    for part in ("DIS5K/DIS-VD", "COIFT", "masks_max255", "notes.txt, pictures/", "--data-root"):
+    for part in ("DIS5K/DIS-VD", "COIFT", "masks_max255", "notes.txt, images/", "--data-root"):
         assert part in text
     with pytest.raises(LayoutError, match="no such folder"):
         open_part({}, "ecssd")

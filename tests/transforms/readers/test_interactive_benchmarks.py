@@ -7,7 +7,7 @@ import pytest
 from hlmat.transforms.core.errors import ConfigError, LayoutError
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.registry import open_reader
-from reader_fixtures import assert_all_load, mask_picture, memory, picture, reasons, split_items
+from reader_fixtures import assert_all_load, image, mask_image, memory, reasons, split_items
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ def test_classes_are_the_texts_of_coco_mval(shared_data: Path) -> None:
 
 
 def test_berkeley() -> None:
-    files = {"Berkeley/images/1.jpg": picture(), "Berkeley/masks/1.png": mask_picture()}
-    files |= {"Berkeley/images/2.jpg": picture(), "Berkeley/masks/3.png": mask_picture()}
+    files = {"Berkeley/images/1.jpg": image(), "Berkeley/masks/1.png": mask_image()}
+    files |= {"Berkeley/images/2.jpg": image(), "Berkeley/masks/3.png": mask_image()}
     reader = open_reader("berkeley", ReaderOptions("data", storage=memory(files)))
     refs, rejects = split_items(reader)
     assert_all_load(reader, refs)
@@ -53,7 +53,7 @@ def test_berkeley() -> None:
 
 
 def test_suffixes_of_any_case() -> None:
-    files = {"data_GT/a.JPG": picture(), "boundary_GT/a.BMP": mask_picture(kind="BMP")}
+    files = {"data_GT/a.JPG": image(), "boundary_GT/a.BMP": mask_image(kind="BMP")}
     reader = open_reader("grabcut", ReaderOptions("data", storage=memory(files)))
     assert_all_load(reader, split_items(reader)[0])
 

@@ -10,8 +10,8 @@ from hlmat.transforms.readers.registry import open_reader
 from reader_fixtures import (
     as_json,
     assert_all_load,
+    image,
     memory,
-    picture,
     reasons,
     split_items,
     truth_error,
@@ -35,9 +35,9 @@ def open_val(files: dict[str, bytes], *, base: str = "ReasonSeg/") -> DatasetRea
 def test_targets(base: str) -> None:
     reader = open_val(
         {
-            "a.jpg": picture(),
+            "a.jpg": image(),
             "a.json": content(TARGET, IGNORE),
-            "b.JPG": picture(),
+            "b.JPG": image(),
             "b.json": content(TARGET, text=["one", "two"]),
         },
         base=base,
@@ -55,7 +55,7 @@ def test_targets(base: str) -> None:
 
 def test_the_old_encoding() -> None:
     data = '{"shapes": [], "text": "a café"}'.encode("cp1252")
-    refs, _ = split_items(open_val({"a.jpg": picture(), "a.json": data}))
+    refs, _ = split_items(open_val({"a.jpg": image(), "a.json": data}))
     assert refs[0].expressions == ("a café",)
 
 
@@ -63,13 +63,13 @@ def test_what_cannot_be_listed() -> None:
     refs, rejects = split_items(
         open_val(
             {
-                "a.jpg": picture(),
+                "a.jpg": image(),
                 "b.json": content(TARGET),
-                "c.jpg": picture(),
+                "c.jpg": image(),
                 "c.json": b"{",
-                "d.jpg": picture(),
+                "d.jpg": image(),
                 "d.json": b"[]",
-                "e.jpg": picture(),
+                "e.jpg": image(),
                 "e.json": content(TARGET, text=[]),
             }
         )
@@ -91,28 +91,28 @@ def test_what_cannot_be_listed() -> None:
     ],
 )
 def test_bad_shapes(shapes: list[object], reason: RejectReason) -> None:
-    reader = open_val({"a.jpg": picture(), "a.json": content(*shapes)})
+    reader = open_val({"a.jpg": image(), "a.json": content(*shapes)})
     assert truth_error(reader, split_items(reader)[0][0]).reason is reason
 
 
 def test_what_labels_mean() -> None:
     flag = {"label": "flag", "points": [[0, 0], [8, 0], [8, 6]]}
     ignored = {**IGNORE, "label": "Ignore_1"}
-    reader = open_val({"a.jpg": picture(), "a.json": content(flag, ignored, TARGET)})
-    plain = open_val({"a.jpg": picture(), "a.json": content(TARGET, IGNORE)})
+    reader = open_val({"a.jpg": image(), "a.json": content(flag, ignored, TARGET)})
+    plain = open_val({"a.jpg": image(), "a.json": content(TARGET, IGNORE)})
     masks = reader.load_truth(split_items(reader)[0][0])
     expected = plain.load_truth(split_items(plain)[0][0])
     assert (masks.truth == expected.truth).all()
     assert masks.ignore is not None
     assert (masks.ignore == expected.ignore).all()
     wrong = {**TARGET, "label": "tarjet"}
-    reader = open_val({"a.jpg": picture(), "a.json": content(wrong)})
+    reader = open_val({"a.jpg": image(), "a.json": content(wrong)})
     error = truth_error(reader, split_items(reader)[0][0])
     assert "a.json: a shape has the label 'tarjet', expected target, ignore or flag" in str(error)
 
 
-def test_the_picture_gives_the_size() -> None:
-    reader = open_val({"a.jpg": b"no picture", "a.json": content(TARGET)})
+def test_the_image_gives_the_size() -> None:
+    reader = open_val({"a.jpg": b"no image", "a.json": content(TARGET)})
     error = truth_error(reader, split_items(reader)[0][0])
     assert error.reason is RejectReason.UNREADABLE_IMAGE
 

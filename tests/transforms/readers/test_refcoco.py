@@ -18,8 +18,8 @@ from reader_fixtures import (
     SQUARE,
     as_json,
     assert_all_load,
+    image,
     memory,
-    picture,
     reasons,
     split_items,
     truth_error,
@@ -64,8 +64,8 @@ def open_refs(
         {
             f"{base}{name}/refs({by}).p": pickle.dumps(refs, 2),
             f"{base}{name}/instances.json": as_json(instances() if content is None else content),
-            f"{base}{IMAGES}/COCO_train2014_000000000001.jpg": picture(),
-            f"{base}images/saiapr_tc-12/00/images/1.jpg": picture(),
+            f"{base}{IMAGES}/COCO_train2014_000000000001.jpg": image(),
+            f"{base}images/saiapr_tc-12/00/images/1.jpg": image(),
         }
     )
     options = ReaderOptions("data", split, storage, split_by=None if by in ("unc", "umd") else by)
@@ -110,12 +110,12 @@ def test_both_roots(base: str) -> None:
 
 
 @pytest.mark.parametrize("folder", ["images/train2014", "train2014"])
-def test_pictures_beside_the_folder_of_the_refs(folder: str) -> None:
+def test_images_beside_the_folder_of_the_refs(folder: str) -> None:
     storage = memory(
         {
             "refer_seg/refcoco/refs(unc).p": pickle.dumps([a_ref(5)]),
             "refer_seg/refcoco/instances.json": as_json(instances()),
-            f"{folder}/COCO_train2014_000000000001.jpg": picture(),
+            f"{folder}/COCO_train2014_000000000001.jpg": image(),
         }
     )
     reader = open_reader("refcoco", ReaderOptions("data", storage=storage))
@@ -124,20 +124,20 @@ def test_pictures_beside_the_folder_of_the_refs(folder: str) -> None:
     assert_all_load(reader, refs)
 
 
-def test_a_missing_picture_is_found_on_loading() -> None:
+def test_a_missing_image_is_found_on_loading() -> None:
     reader = open_refs([a_ref(5)])
     with pytest.raises(TargetError, match=r"data/images/none\.jpg does not exist") as caught:
         reader.load_image("images/none.jpg", size_hw=(6, 8))
     assert caught.value.reason is RejectReason.MISSING_IMAGE
 
 
-def test_a_name_that_no_disk_can_hold_is_a_missing_picture(tmp_path: Path) -> None:
+def test_a_name_that_no_disk_can_hold_is_a_missing_image(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="does not exist") as caught:
         load_image_file(LocalStorage(), str(tmp_path), "\ud800.jpg", size_hw=(6, 8))
     assert caught.value.reason is RejectReason.MISSING_IMAGE
 
 
-def test_a_picture_turned_against_its_mask() -> None:
+def test_an_image_turned_against_its_mask() -> None:
     reader = open_refs([a_ref(5)], content=TURNED)
     refs, _ = split_items(reader)
     size_hw = reader.load_truth(refs[0]).truth.shape

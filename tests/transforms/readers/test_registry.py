@@ -47,7 +47,7 @@ def test_every_name_that_is_promised() -> None:
 def test_entries_are_whole(name: str) -> None:
     entry = DATASETS[name]
     assert entry.summary
-    assert entry.licence
+    assert entry.license
     assert entry.splits is None or entry.default_split in entry.splits
     assert entry.needs_data_root is (name != "shapes")
 

@@ -27,7 +27,7 @@ from hlmat.transforms.core.records import (
 )
 from hlmat.transforms.masks.rle import decode_rle, encode_mask
 from hlmat.transforms.policies.oracle import OraclePolicy
-from hlmat.transforms.rollout.loop import Episode, Limits, Picture, roll_out, roll_out_all
+from hlmat.transforms.rollout.loop import Episode, ImageEpisodes, Limits, roll_out, roll_out_all
 
 SIZE = (8, 10)
 IMAGE = np.zeros((*SIZE, 3), dtype=np.uint8)
@@ -35,7 +35,7 @@ PROVENANCE = Provenance("scripted", "", "scripted", 0, "f" * 64)
 
 
 def make_episode(name: str = "t", *, box: Box | None = None, ignore: Any = None) -> Episode:
-    """A target whose truth is the left half of the picture."""
+    """A target whose truth is the left half of the image."""
     truth = np.zeros(SIZE, dtype=np.bool_)
     truth[:, :5] = True
     ref = TargetRef(name, "d", "s", "a.png", "a.png", None, 0, ("left",), "{}", "none")
@@ -233,7 +233,7 @@ def test_targets_run_in_lockstep_and_a_failing_one_is_alone_in_failing():
     segmenter = FussySegmenter([columns(2), columns(4), columns(5)], MemoryError("too big"))
     episodes = [make_episode(str(i), box=Box(i, 0, 9, 8)) for i in range(4)]
     outcomes = roll_out_all(
-        [Picture(IMAGE, episodes)],
+        [ImageEpisodes(IMAGE, episodes)],
         segmenter=segmenter,
         policy=ScriptedPolicy(),
         limits=Limits(),
@@ -311,7 +311,7 @@ def roll_out_talking(
     policy: TalkingPolicy, limits: dict[str, Any] | None = None, **changes: Any
 ) -> Trajectory:
     outcome = roll_out_all(
-        [Picture(IMAGE, [make_episode()])],
+        [ImageEpisodes(IMAGE, [make_episode()])],
         segmenter=ScriptedSegmenter([columns(2), columns(3), columns(4), columns(5)]),
         policy=policy,
         limits=Limits(stop_on_no_gain=False, target_iou=None, **(limits or {})),
@@ -414,7 +414,7 @@ def test_what_is_no_box_ends_a_trajectory_that_begins_with_one(action: Any, deta
 def test_boxes_are_wanted_only_of_a_policy_that_draws_them():
     with pytest.raises(TypeError, match="'scripted' draws no boxes"):
         roll_out_all(
-            [Picture(IMAGE, [make_episode()])],
+            [ImageEpisodes(IMAGE, [make_episode()])],
             segmenter=ScriptedSegmenter([]),
             policy=ScriptedPolicy(),
             limits=Limits(),
@@ -448,7 +448,7 @@ def test_several_images_at_once_give_what_each_gives_alone():
         "provenance": PROVENANCE,
     }
     together = roll_out_all(
-        [Picture(i, e) for i, e in zip(images, episodes, strict=True)],
+        [ImageEpisodes(i, e) for i, e in zip(images, episodes, strict=True)],
         segmenter=segmenter,
         **settings,
     )
@@ -520,7 +520,7 @@ def test_a_segmenter_that_takes_no_mask_gets_its_box():
 def test_a_tool_that_fails_on_a_mask_costs_that_target_alone():
     episodes = [replace(make_episode(n), initial_mask=columns(c)) for n, c in (("a", 8), ("b", 2))]
     failed, fine = roll_out_all(
-        [Picture(IMAGE, episodes)],
+        [ImageEpisodes(IMAGE, episodes)],
         segmenter=MaskedSegmenter([columns(5)]),
         policy=ScriptedPolicy(),
         limits=Limits(),

@@ -26,7 +26,7 @@ from hlmat.transforms.core.records import (
     Trajectory,
 )
 from hlmat.transforms.masks.rle import encode_mask
-from hlmat.transforms.rollout.loop import Episode, Limits, Picture, roll_out_all
+from hlmat.transforms.rollout.loop import Episode, ImageEpisodes, Limits, roll_out_all
 from hlmat.transforms.rollout.tree_search import SearchOptions, search_all
 
 SIZE = (4, 8)
@@ -80,8 +80,8 @@ class Scripted:
         return [[*self.draws[tuple(c.x for c in state.clicks)][:count]] for state in states]
 
 
-def picture(count: int = 1, *, begins: int = 0) -> Picture:
-    """Targets of one picture; their rollouts begin with the first so many columns."""
+def image(count: int = 1, *, begins: int = 0) -> ImageEpisodes:
+    """Targets of one image; their rollouts begin with the first so many columns."""
     first = np.zeros(SIZE, dtype=np.bool_)
     first[:, :begins] = True
 
@@ -89,12 +89,12 @@ def picture(count: int = 1, *, begins: int = 0) -> Picture:
         ref = TargetRef(f"t{index}", "d", "s", "a.png", "a.png", None, index, ("it",), "", "")
         return Episode(Target(ref, encode_mask(TRUTH), None), TRUTH, initial_mask=first)
 
-    return Picture(IMAGE, [episode(index) for index in range(count)])
+    return ImageEpisodes(IMAGE, [episode(index) for index in range(count)])
 
 
 def search(policy: Any, *, limits: Limits = LIMITS, **options: Any) -> Trajectory:
     found = search_all(
-        [picture()],
+        [image()],
         segmenter=Columns(),
         policy=policy,
         limits=limits,
@@ -157,9 +157,9 @@ def test_one_candidate_is_the_greedy_rollout(
         "limits": replace(LIMITS, score_last=score_last, stop_at_score=stop_at_score, **limits),
         "provenance": PROVENANCE,
     }
-    pictures = [picture(count, begins=begins), picture(1)]
-    greedy = roll_out_all(pictures, **settings)
-    searched = search_all(pictures, options=SearchOptions(candidates=1), **settings)
+    images = [image(count, begins=begins), image(1)]
+    greedy = roll_out_all(images, **settings)
+    searched = search_all(images, options=SearchOptions(candidates=1), **settings)
     for a, b in zip(chain(*greedy), chain(*searched), strict=True):
         assert a == b or str(a) == str(b)
 
@@ -173,8 +173,8 @@ def test_a_target_s_result_does_not_depend_on_its_company(seed: int, candidates:
         "provenance": PROVENANCE,
         "options": SearchOptions(candidates=candidates, beam=beam),
     }
-    alone = search_all([picture(1)], **settings)[0][0]
-    first = search_all([picture(3)], **settings)[0][0]
+    alone = search_all([image(1)], **settings)[0][0]
+    first = search_all([image(3)], **settings)[0][0]
     assert first == alone or str(first) == str(alone)
 
 

@@ -124,9 +124,9 @@ class FailingSegmenter(DiscSegmenter):
     ("segmenter", "reason", "message"),
     [
         (
-            FailingSegmenter(on_image=RuntimeError("bad picture")),
+            FailingSegmenter(on_image=RuntimeError("bad image")),
             RejectReason.SEGMENTER_FAILED,
-            "FailingSegmenter.set_image: RuntimeError: bad picture",
+            "FailingSegmenter.set_image: RuntimeError: bad image",
         ),
         (
             FailingSegmenter(on_image=MemoryError("too large")),

@@ -33,7 +33,7 @@ class Described(Fine):
 
 class Broken(Fine):
     def __init__(self):
-        raise RuntimeError("no licence key")
+        raise RuntimeError("no license key")
 
 class NoPredict:
     def set_image(self, image): ...
@@ -89,6 +89,6 @@ def test_what_is_wrong_with_a_users_class_is_told(module: str):
     assert "module 'nowhere_at_all' cannot be imported" in problem("nowhere_at_all:X")
     assert "a_package_that_is_not_there" in problem("users_broken:X")
     assert "has no class 'Fin'; did you mean 'Fine'?" in problem(f"{module}:Fin")
-    assert "constructing it failed: RuntimeError: no licence key" in problem(f"{module}:Broken")
+    assert "constructing it failed: RuntimeError: no license key" in problem(f"{module}:Broken")
     assert "constructing it failed: TypeError" in problem(f"{module}:Fine", radius=3)
     assert "needs the methods set_image(image) and predict(" in problem(f"{module}:NoPredict")

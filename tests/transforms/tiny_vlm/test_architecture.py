@@ -22,7 +22,7 @@ from hlmat.transforms.torch_support.torchvision import ensure_importable
 
 ensure_importable()
 TOKENIZER: Any = make_mini_tokenizer()
-SMALL = MiniArchitecture(picture=64, patch=16, vision_width=32, width=32, depth=2, vision_depth=1)
+SMALL = MiniArchitecture(image=64, patch=16, vision_width=32, width=32, depth=2, vision_depth=1)
 
 
 def test_every_word_of_the_data_set_is_one_token() -> None:
@@ -43,7 +43,7 @@ def test_every_text_comes_back_from_its_tokens(text: str) -> None:
     assert TOKENIZER.decode(ids, clean_up_tokenization_spaces=False) == normal
 
 
-def test_a_picture_is_as_many_tokens_as_it_has_patches() -> None:
+def test_an_image_is_as_many_tokens_as_it_has_patches() -> None:
     processor = make_mini_processor(SMALL, TOKENIZER)
     messages = [
         {"role": "user", "content": [{"type": "text", "text": "the disc"}, {"type": "image"}]}
@@ -69,8 +69,8 @@ def test_a_picture_is_as_many_tokens_as_it_has_patches() -> None:
 
 def test_sizes_that_do_not_fit_are_all_told() -> None:
     with pytest.raises(ConfigError) as caught:
-        MiniArchitecture(picture=100, patch=16, width=100, heads=4, depth=0)
+        MiniArchitecture(image=100, patch=16, width=100, heads=4, depth=0)
     told = str(caught.value)
     assert "depth is 0; choose a whole number of at least 1" in told
-    assert "picture, 100 pixels, is no multiple of its patch, 16" in told
+    assert "image, 100 pixels, is no multiple of its patch, 16" in told
     assert "widths, 100 and 128, must be multiples of 4 for each of its 4 heads" in told

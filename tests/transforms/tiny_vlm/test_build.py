@@ -13,7 +13,7 @@ from hlmat.transforms.tiny_vlm.architecture import MiniArchitecture
 from hlmat.transforms.tiny_vlm.build import build_mini_base
 from hlmat.transforms.tiny_vlm.pretraining import PretrainingOptions, PretrainingReport
 
-SMALL = MiniArchitecture(picture=64, patch=16, vision_width=32, width=32, depth=1, vision_depth=2)
+SMALL = MiniArchitecture(image=64, patch=16, vision_width=32, width=32, depth=1, vision_depth=2)
 PICTURES = ShapesOptions(count=64, height=64, width=64, difficulty="simple", objects_max=2)
 
 
@@ -24,7 +24,7 @@ def build(folder: Path, *, steps: int, seed: int = 0) -> list[PretrainingReport]
         str(folder),
         SMALL,
         PretrainingOptions(steps=steps, batch=8, learning_rate=5e-3, warm_up=10, seed=seed),
-        pictures=PICTURES,
+        images=PICTURES,
         held_out=replace(PICTURES, count=40),
         device="cpu",
         report=reports.append,
@@ -66,7 +66,7 @@ def test_a_missing_gpu_is_told(tmp_path: Path) -> None:
             str(tmp_path),
             SMALL,
             PretrainingOptions(),
-            pictures=PICTURES,
+            images=PICTURES,
             held_out=PICTURES,
             device="cuda",
             report=lambda _: None,

@@ -1,4 +1,4 @@
-"""What the cells of a picture ought to know, against the scene it was made from."""
+"""What the cells of an image ought to know, against the scene it was made from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hlmat.transforms.tiny_vlm.localization import (
     DIGITS,
     UNKNOWN,
     label_scene,
-    labelled_pictures,
+    labelled_images,
 )
 
 OPTIONS = ShapesOptions(count=6, height=64, width=64, difficulty="simple")
@@ -25,9 +25,9 @@ def test_a_cell_knows_the_object_that_covers_it_and_its_click() -> None:
     seen = 0
     for index in range(OPTIONS.count):
         scene = compose_scene(OPTIONS, split="train", index=index)
-        picture = label_scene(scene, grid=GRID, codec=CODEC)
-        assert np.array_equal(picture.image, paint_scene(scene))
-        for cell, classes in enumerate(picture.classes.tolist()):
+        labelled = label_scene(scene, grid=GRID, codec=CODEC)
+        assert np.array_equal(labelled.image, paint_scene(scene))
+        for cell, classes in enumerate(labelled.classes.tolist()):
             row, column = divmod(cell, GRID)
             part = scene.labels[16 * row : 16 * row + 16, 16 * column : 16 * column + 16]
             counts = [int((part == k + 1).sum()) for k in range(len(scene.things))]
@@ -46,7 +46,7 @@ def test_a_cell_knows_the_object_that_covers_it_and_its_click() -> None:
     assert seen > 20
 
 
-def test_every_picture_of_a_split_is_labelled() -> None:
-    pictures = labelled_pictures(OPTIONS, split="val", grid=GRID, codec=CODEC)
-    assert len(pictures) == OPTIONS.count
-    assert all(p.classes.shape == (GRID * GRID, 3 + DIGITS) for p in pictures)
+def test_every_image_of_a_split_is_labelled() -> None:
+    images = labelled_images(OPTIONS, split="val", grid=GRID, codec=CODEC)
+    assert len(images) == OPTIONS.count
+    assert all(p.classes.shape == (GRID * GRID, 3 + DIGITS) for p in images)

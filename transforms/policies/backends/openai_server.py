@@ -85,7 +85,7 @@ class ServerOptions:
             problems.append(f"the server's timeout is {self.timeout_s} s; choose one above 0")
         if self.image_format not in get_args(ImageFormat):
             known = ", ".join(get_args(ImageFormat))
-            problems.append(f"pictures cannot be sent as {self.image_format!r}; choose of: {known}")
+            problems.append(f"images cannot be sent as {self.image_format!r}; choose of: {known}")
         problems += _key_problems(self.api_key_variable)
         if problems:
             raise ConfigError(problems)
@@ -120,7 +120,7 @@ def connect(options: ServerOptions) -> ServerAnswerer:
 
 
 class ServerAnswerer:
-    """Sends questions at once and their pictures inline, and waits for all answers.
+    """Sends questions at once and their images inline, and waits for all answers.
 
     A request that fails is made again, later each time. Once one has failed for good, everything
     that is asked afterwards fails at once, so that a dead server costs its time-outs once; only
@@ -290,12 +290,12 @@ class ServerAnswerer:
 
     def _request_body(self, question: Question) -> bytes:
         before, _, after = question.text.partition(IMAGE_MARK)
-        picture = {
+        image_part = {
             "type": "image_url",
             "image_url": {"url": data_url(question.image, image_format=self._options.image_format)},
         }
         texts = [{"type": "text", "text": text} if text else None for text in (before, after)]
-        content = [part for part in (texts[0], picture, texts[1]) if part is not None]
+        content = [part for part in (texts[0], image_part, texts[1]) if part is not None]
         request = {
             "model": self.model,
             "messages": [{"role": "user", "content": content}],
@@ -308,7 +308,7 @@ class ServerAnswerer:
 
 
 def data_url(image: Image, *, image_format: ImageFormat = "png") -> str:
-    """Return a picture as a data URL; as a PNG every pixel arrives as it is."""
+    """Return an image as a data URL; as a PNG every pixel arrives as it is."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if image_format == "jpeg" else []
     encoded = cv2.imencode(f".{image_format}", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)[1]
     return f"data:image/{image_format};base64," + base64.b64encode(encoded.tobytes()).decode()

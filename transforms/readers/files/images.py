@@ -1,4 +1,4 @@
-"""A data set's pictures and mask pictures, read from its storage."""
+"""A data set's images and mask images, read from its storage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 def load_image_file(
     storage: Storage, root: str, image_path: str, *, size_hw: tuple[int, int]
 ) -> Image:
-    """Read a picture below a root as uint8 RGB; see `hlmat.transforms.masks.images.decode_image`.
+    """Read an image below a root as uint8 RGB; see `hlmat.transforms.masks.images.decode_image`.
 
     Raises:
         TargetError: MISSING_IMAGE, UNREADABLE_IMAGE, SIZE_MISMATCH, TOO_LARGE or PATH_ESCAPES_ROOT.
@@ -30,7 +30,7 @@ def load_image_file(
 
 
 def load_mask_file(storage: Storage, root: str, mask_path: str, *, rule: MaskRule) -> TruthMasks:
-    """Read a mask picture below a root; see `hlmat.transforms.masks.images.decode_mask_image`.
+    """Read a mask image below a root; see `hlmat.transforms.masks.images.decode_mask_image`.
 
     Raises:
         TargetError: MISSING_MASK, UNREADABLE_MASK, EMPTY_MASK, TOO_LARGE or PATH_ESCAPES_ROOT.

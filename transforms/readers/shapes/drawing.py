@@ -108,7 +108,7 @@ def _paint_surface(thing: Thing, *, rows: slice, columns: slice, light_degrees: 
     """Paint the rectangle around an object with its texture, brighter towards the light."""
     ys, xs = _grid_xy(rows, columns)
     xs, ys = xs - thing.centre_xy[0], ys - thing.centre_xy[1]
-    # Wide enough that dots and checks stay dots and checks in a small picture.
+    # Wide enough that dots and checks stay dots and checks in a small image.
     period = {
         "gradient": thing.radius,
         "striped": max(7, thing.radius * 2 // 7),
@@ -164,7 +164,7 @@ def _mix(share: _Grey, colours: tuple[Colour, Colour]) -> Image:
 
 
 def _lit(image: Image, light: NDArray[np.uint16]) -> Image:
-    """Multiply a picture by light in 1/128, at most 256."""
+    """Multiply an image by light in 1/128, at most 256."""
     return np.minimum((image * light[:, :, None]) >> 7, 255).astype(np.uint8)
 
 

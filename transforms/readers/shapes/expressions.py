@@ -75,7 +75,7 @@ class Ordinal:
 
 @dataclass(frozen=True)
 class Within:
-    """In a part of the picture."""
+    """In a part of the image."""
 
     region: Region
 
@@ -155,7 +155,7 @@ class SceneFacts:
         ]
 
     def distance_inwards(self, index: int, side: Side) -> float:
-        """Return how far the visible part's centroid is from a side, as a share of the picture."""
+        """Return how far the visible part's centroid is from a side, as a share of the image."""
         if side == "left":
             return self.centre_x[index]
         if side == "right":

@@ -1,4 +1,4 @@
-"""The built-in data set of generated scenes: pictures, exact masks and texts from a seed alone."""
+"""The built-in data set of generated scenes: images, exact masks and texts from a seed alone."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class _Composed:
 class ShapesReader:
     """Generates scenes on demand; nothing is on disk.
 
-    The last few scenes are kept, so that the targets of one picture share its drawing. The copy
+    The last few scenes are kept, so that the targets of one image share its drawing. The copy
     that travels to a worker starts without them.
 
     Attributes:
         options: what to generate.
-        split: one of `SPLITS`; they share no picture.
+        split: one of `SPLITS`; they share no image.
 
     Raises:
         ConfigError: an unknown split.
@@ -94,7 +94,7 @@ class ShapesReader:
                     object_id=number,
                     expressions=tuple(d.text() for d in descriptions),
                     truth_ref=json.dumps({"image": index, "object": number}),
-                    licence=LICENCE,
+                    license=LICENCE,
                 )
 
     def load_truth(self, ref: TargetRef) -> TruthMasks:

@@ -69,7 +69,7 @@ class ShapesOptions:
         height: of an image in pixels, 64 to 8192.
         width: of an image in pixels, 64 to 8192.
         seed: another seed gives other images.
-        objects_min: fewest objects of an image, 1 to 12; a crowded picture may hold fewer.
+        objects_min: fewest objects of an image, 1 to 12; a crowded image may hold fewer.
         objects_max: most objects of an image, 1 to 12.
         difficulty: "simple" has solid shapes alone, "thin" thin ones and ones with holes,
             "mixed" all.
@@ -212,8 +212,8 @@ def rasterise(thing: Thing, *, size_hw: tuple[int, int]) -> tuple[Mask, tuple[sl
     """Draw an object without anti-aliasing.
 
     Returns:
-        its mask within the picture, the rows and columns of the picture that the mask lies on
-        (both may be empty), and how many pixels it has with those outside the picture.
+        its mask within the image, the rows and columns of the image that the mask lies on
+        (both may be empty), and how many pixels it has with those outside the image.
     """
     radius = thing.radius
     half = radius + max((_stroke_px(s.width, radius) for s in thing.outline.strokes), default=0)
@@ -304,7 +304,7 @@ def _choose_thing(
     luma = (3 * r + 6 * g + b) // 10
     away: Colour = (16, 16, 20) if luma > 105 else (250, 250, 244)
     side = min(options.height, options.width)
-    # From small to half of the picture; thin shapes not so small that they are a blot.
+    # From small to half of the image; thin shapes not so small that they are a blot.
     least = 0.13 if kind in THIN_KINDS else 0.08
     radius = max(12, round(side * least * (0.29 / least) ** rng.random()))
     pattern = _choose_pattern(rng, kind, colour_name=colour_name, radius=radius)

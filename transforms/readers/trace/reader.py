@@ -83,7 +83,7 @@ class TraceReader:
         return load_segmentation(ref)
 
     def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
-        """Read a picture as uint8 RGB. Raises TargetError."""
+        """Read an image as uint8 RGB. Raises TargetError."""
         return load_image_file(self.storage, self.root, image_path, size_hw=size_hw)
 
     def _item(self, record: dict[str, Any] | TargetError, index: int) -> TargetRef | Reject:
@@ -96,7 +96,7 @@ class TraceReader:
         )
         file_name = f"COCO_train2014_{name:012d}.jpg" if isinstance(name, int) else name
         try:
-            image_path = self._find_picture(
+            image_path = self._find_image(
                 file_name,
                 is_coco=isinstance(name, int),
                 own_path=_own_text(record, "image_path"),
@@ -106,7 +106,7 @@ class TraceReader:
             return Reject(ref, error.reason, error.message)
         return self._make_ref(record, target_id, image_path=image_path, image_name=file_name)
 
-    def _find_picture(self, file_name: str, *, is_coco: bool, own_path: str | None) -> str:
+    def _find_image(self, file_name: str, *, is_coco: bool, own_path: str | None) -> str:
         folders = _COCO_FOLDERS if is_coco else _FILE_FOLDERS
         paths = [posixpath.join(folder, file_name) for folder in folders]
         if own_path is not None:
@@ -137,7 +137,7 @@ class TraceReader:
                 size_hw=size_hw,
                 ignore=_own_text(record, "ignore_rle"),
             ),
-            licence=_own_text(record, "licence") or LICENCE,
+            license=_own_text(record, "license") or LICENCE,
         )
 
 

@@ -110,7 +110,7 @@ def record_to_trajectory(
         dataset: name of the data set.
         split: name of the split.
         provenance: what made the trace.
-        image_path: of the picture, relative to the data root; the record's `image_name` if None.
+        image_path: of the image, relative to the data root; the record's `image_name` if None.
 
     Raises:
         TargetError: MALFORMED_ENTRY, the content of `hlmat` is not as it was written.
@@ -145,7 +145,7 @@ def record_to_trajectory(
                 object_id=object_id,
                 expressions=(caption,) if isinstance(caption, str) else tuple(caption),
                 truth_ref="",
-                licence="",
+                license="",
             ),
             truth=_rle(truth["segmentation"]),
         ),

@@ -1,4 +1,4 @@
-"""The colours of a picture in coarse classes, of which kindred ones share their mass."""
+"""The colours of an image in coarse classes, of which kindred ones share their mass."""
 
 from __future__ import annotations
 

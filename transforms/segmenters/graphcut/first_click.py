@@ -12,7 +12,7 @@ import numpy as np
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.segmenters.graphcut.chamfer import depth_share
 from hlmat.transforms.segmenters.graphcut.likelihood import click_likelihood
-from hlmat.transforms.segmenters.graphcut.window import Cell, PictureWindow
+from hlmat.transforms.segmenters.graphcut.window import Cell, ImageWindow
 
 WHOLE_PICTURE_RADII = (0.05, 0.08, 0.13, 0.2, 0.3, 0.45)
 """Guesses of the object's radius, as shares of the window's longer side."""
@@ -34,7 +34,7 @@ class Candidate:
         score: comparable among the candidates for the same prompt.
     """
 
-    window: PictureWindow
+    window: ImageWindow
     labels: Mask
     score: float
 
@@ -59,7 +59,7 @@ def keep_clicked(labels: Mask, cells: Sequence[Cell], *, anchor: Mask | None = N
 
 
 def first_candidates(
-    window: PictureWindow, cells: Sequence[Cell], *, centre: Cell, radii: Sequence[float]
+    window: ImageWindow, cells: Sequence[Cell], *, centre: Cell, radii: Sequence[float]
 ) -> Iterator[Candidate]:
     """Propose objects around the first positive click, one size after another.
 
@@ -86,9 +86,9 @@ def first_candidates(
         yield Candidate(window, labels, score_first(window, labels, centre))
 
 
-def score_first(window: PictureWindow, labels: Mask, centre: Cell) -> float:
+def score_first(window: ImageWindow, labels: Mask, centre: Cell) -> float:
     """Score an object by its contour, the click's depth in it, its colours, edge and size."""
-    box, (height, width) = window.box, window.picture_hw
+    box, (height, width) = window.box, window.image_hw
     window_share = (box.x1 - box.x0) * (box.y1 - box.y0) / (height * width)
     return (
         24 * window.contrast(labels)
@@ -99,7 +99,7 @@ def score_first(window: PictureWindow, labels: Mask, centre: Cell) -> float:
     )
 
 
-def box_candidates(window: PictureWindow, inner: Mask) -> Iterator[Candidate]:
+def box_candidates(window: ImageWindow, inner: Mask) -> Iterator[Candidate]:
     """Propose objects inside a box.
 
     Args:

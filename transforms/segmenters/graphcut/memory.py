@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import Box, Click
-from hlmat.transforms.segmenters.graphcut.window import PictureWindow
+from hlmat.transforms.segmenters.graphcut.window import ImageWindow
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class PastClick:
     click: Click
     cells: PackedMask | None = None
 
-    def shrunk(self, window: PictureWindow, *, known: bool) -> Mask:
+    def shrunk(self, window: ImageWindow, *, known: bool) -> Mask:
         """Return the mask at a window's cells; `known` if `cells` belongs to this window."""
         if known and self.cells is not None:
             return self.cells.unpack()
@@ -67,10 +67,10 @@ class TargetMemory:
 
     Attributes:
         clicks: the clicks that led here.
-        box: the box that led here, clipped to the picture.
+        box: the box that led here, clipped to the image.
         mask: the answer to them.
         past: masks with the click that followed, latest last.
-        window: the part of the picture that the last click was solved in.
+        window: the part of the image that the last click was solved in.
         given: a mask of somebody else's that was there before the first click, or None.
     """
 

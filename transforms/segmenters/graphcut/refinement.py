@@ -14,7 +14,7 @@ from hlmat.transforms.segmenters.graphcut.chamfer import chamfer_depth, depth_sh
 from hlmat.transforms.segmenters.graphcut.colour_model import ColourClasses, Values
 from hlmat.transforms.segmenters.graphcut.first_click import Candidate, keep_clicked
 from hlmat.transforms.segmenters.graphcut.likelihood import PastError, click_likelihood
-from hlmat.transforms.segmenters.graphcut.window import Bump, Cell, PictureWindow
+from hlmat.transforms.segmenters.graphcut.window import Bump, Cell, ImageWindow
 
 _REACHES = (0.4, 0.8, 1.5, 3.0)
 _LOCAL_COLOUR_WEIGHTS = (0.4, 0.9)
@@ -62,7 +62,7 @@ class _OldClicks:
     outside: Values
 
     @classmethod
-    def of(cls, window: PictureWindow, cells: Sequence[Cell]) -> _OldClicks:
+    def of(cls, window: ImageWindow, cells: Sequence[Cell]) -> _OldClicks:
         samples = {side: np.zeros_like(window.colours.count) for side in (True, False)}
         pull = np.zeros(window.shape, np.float32)
         for row, column, is_positive in cells:
@@ -73,7 +73,7 @@ class _OldClicks:
         return cls(pull, samples[True], samples[False])
 
 
-def _colours_under(window: PictureWindow, bump: Bump, total: float) -> Values:
+def _colours_under(window: ImageWindow, bump: Bump, total: float) -> Values:
     """Return the mass of the colours under a bump by class, scaled to a total."""
     mass = window.colours.mass(bump.weights, bump.part)
     return total / mass.sum() * mass
@@ -96,7 +96,7 @@ class _Lesson:
     old: _OldClicks
 
     @classmethod
-    def of(cls, window: PictureWindow, cell: Cell, *, radius: float, old: _OldClicks) -> _Lesson:
+    def of(cls, window: ImageWindow, cell: Cell, *, radius: float, old: _OldClicks) -> _Lesson:
         row, column, is_positive = cell
         core = _colours_under(window, window.bump(row, column, max(0.6 * radius, 2)), 0.5)
         return cls(is_positive, window.bump(row, column, radius), core, old)
@@ -125,7 +125,7 @@ class _Lesson:
 
 
 def change_candidates(
-    window: PictureWindow,
+    window: ImageWindow,
     prior: Values,
     cells: Sequence[Cell],
     *,
@@ -172,7 +172,7 @@ def _plans(depth: float, *, side: int, order: int) -> Iterator[_Plan]:
 
 
 def _carry_out(
-    plan: _Plan, window: PictureWindow, prior: Values, cells: Sequence[Cell], old: _OldClicks
+    plan: _Plan, window: ImageWindow, prior: Values, cells: Sequence[Cell], old: _OldClicks
 ) -> Iterator[Mask]:
     """Learn colours from mask and clicks and cut, as often as planned; yield each way's labels."""
     row, column, is_positive = cells[-1]
@@ -207,7 +207,7 @@ def _connected_change(labels: Mask, before: Mask, cell: tuple[int, int]) -> Mask
 
 
 def _score_change(
-    window: PictureWindow,
+    window: ImageWindow,
     labels: Mask,
     before: Mask,
     cell: tuple[int, int],

@@ -28,7 +28,7 @@ from hlmat.transforms.segmenters.graphcut.first_click import (
 from hlmat.transforms.segmenters.graphcut.likelihood import PastError
 from hlmat.transforms.segmenters.graphcut.memory import PackedMask, PastClick, TargetMemory
 from hlmat.transforms.segmenters.graphcut.refinement import change_candidates
-from hlmat.transforms.segmenters.graphcut.window import PictureWindow
+from hlmat.transforms.segmenters.graphcut.window import ImageWindow
 
 _FIRST_SIDE = 160
 _SIDE = 256
@@ -42,13 +42,13 @@ _BOX_MARGIN = 1.5
 class EmbeddedSegmenter:
     """Answers clicks and boxes on photographs without learned weights.
 
-    The first click proposes objects of several sizes, each a minimum cut of the picture by the
+    The first click proposes objects of several sizes, each a minimum cut of the image by the
     colours near and far from the click; later clicks propose changes of the mask, from the spot
     to the whole. The proposal whose border follows contours, and which best explains why the
     clicks were made where they were, is taken. Every click is then honoured: at its pixel the mask
     is what the click says, the latest click's word where several share a pixel.
 
-    The answer depends on the picture, the box and the order of the clicks alone: without
+    The answer depends on the image, the box and the order of the clicks alone: without
     feedback, or with that of other clicks, the clicks are answered again one after another. A mask
     that was there before (`feedback_of`) is changed by the clicks as the tool's own would be.
     """
@@ -56,14 +56,14 @@ class EmbeddedSegmenter:
     def __init__(self) -> None:
         self._image: Image | None = None
         self._grey: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
-        self._windows: OrderedDict[tuple[Box, int], PictureWindow] = OrderedDict()
+        self._windows: OrderedDict[tuple[Box, int], ImageWindow] = OrderedDict()
 
     def describe(self) -> Mapping[str, str | int | float | bool | None]:
         """Return the version of the method: it rises whenever an answer may change."""
         return {"segmenter": "embedded", "version": 2}
 
     def set_image(self, image: Image) -> None:
-        """Take the picture that the next predictions are about.
+        """Take the image that the next predictions are about.
 
         Args:
             image: uint8 RGB. Shape: (H, W, 3).
@@ -73,7 +73,7 @@ class EmbeddedSegmenter:
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise SegmenterError(
-                "the embedded segmenter needs a picture of uint8 RGB of shape (H, W, 3), got "
+                "the embedded segmenter needs an image of uint8 RGB of shape (H, W, 3), got "
                 f"{image.dtype} {image.shape}; convert it first"
             )
         self._image = np.ascontiguousarray(image)
@@ -94,8 +94,8 @@ class EmbeddedSegmenter:
             feedback: what the last prediction for the same target returned, or None.
 
         Raises:
-            SegmenterError: no picture, no prompt, a prompt outside the picture, or feedback
-                that is not the embedded segmenter's own for a picture of this size.
+            SegmenterError: no image, no prompt, a prompt outside the image, or feedback
+                that is not the embedded segmenter's own for an image of this size.
         """
         size_hw = self._size_hw()
         if feedback is not None and not isinstance(feedback, TargetMemory):
@@ -105,7 +105,7 @@ class EmbeddedSegmenter:
             )
         if feedback is not None and feedback.mask.size_hw != size_hw:
             raise SegmenterError(
-                f"feedback belongs to a picture of {feedback.mask.size_hw} (H, W), the current "
+                f"feedback belongs to an image of {feedback.mask.size_hw} (H, W), the current "
                 f"one has {size_hw}; pass feedback=None on a target's first prediction"
             )
         box = _clip(box, size_hw) if box is not None else None
@@ -114,7 +114,7 @@ class EmbeddedSegmenter:
         for click in clicks:
             if not (0 <= click.y < size_hw[0] and 0 <= click.x < size_hw[1]):
                 raise SegmenterError(
-                    f"{click} lies outside the picture of {size_hw[1]} x {size_hw[0]} pixels"
+                    f"{click} lies outside the image of {size_hw[1]} x {size_hw[0]} pixels"
                 )
         memory, given = feedback, None
         if memory is not None and (
@@ -146,17 +146,17 @@ class EmbeddedSegmenter:
 
     def _size_hw(self) -> tuple[int, int]:
         if self._image is None:
-            raise SegmenterError("no picture is set: call set_image before predict")
+            raise SegmenterError("no image is set: call set_image before predict")
         return self._image.shape[0], self._image.shape[1]
 
-    def _window(self, box: Box, max_side: int) -> PictureWindow:
+    def _window(self, box: Box, max_side: int) -> ImageWindow:
         if self._image is None:
-            raise SegmenterError("no picture is set: call set_image before predict")
+            raise SegmenterError("no image is set: call set_image before predict")
         key = (box, max_side)
         if key not in self._windows:
             while len(self._windows) >= _CACHED_WINDOWS:
                 self._windows.popitem(last=False)
-            self._windows[key] = PictureWindow(self._image, self._grey, box, max_side=max_side)
+            self._windows[key] = ImageWindow(self._image, self._grey, box, max_side=max_side)
         self._windows.move_to_end(key)
         return self._windows[key]
 
@@ -271,7 +271,7 @@ def _clip(box: Box, size_hw: tuple[int, int]) -> Box:
     x0, y0 = max(0, box.x0), max(0, box.y0)
     x1, y1 = min(width, box.x1), min(height, box.y1)
     if x0 >= x1 or y0 >= y1:
-        raise SegmenterError(f"{box} lies outside the picture of {width} x {height} pixels")
+        raise SegmenterError(f"{box} lies outside the image of {width} x {height} pixels")
     return Box(x0, y0, x1, y1)
 
 

@@ -1,4 +1,4 @@
-"""A part of the picture at a bounded size: its colours, its contours, and cuts through it."""
+"""A part of the image at a bounded size: its colours, its contours, and cuts through it."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ class Bump:
     weights: Values
 
 
-class PictureWindow:
-    """A box of the picture, shrunk until its longer side is at most `max_side` cells.
+class ImageWindow:
+    """A box of the image, shrunk until its longer side is at most `max_side` cells.
 
     Attributes:
-        box: the part of the picture that it shows, in the picture's pixels.
+        box: the part of the image that it shows, in the image's pixels.
         shape: rows and columns of the window in cells.
         colours: the classes of its colours.
     """
 
     def __init__(self, image: Image, grey: NDArray[np.uint8], box: Box, *, max_side: int) -> None:
         self.box = box
-        self.picture_hw = image.shape[:2]
+        self.image_hw = image.shape[:2]
         crop = image[box.y0 : box.y1, box.x0 : box.x1]
         self._grey = grey[box.y0 : box.y1, box.x0 : box.x1]
         height, width = crop.shape[:2]
@@ -160,8 +160,8 @@ class PictureWindow:
         return strength / length if length else 0.0
 
     def rim_share(self, labels: Mask) -> float:
-        """Return the share of the window's rim that is object and the picture's edge as well."""
-        height, width = self.picture_hw
+        """Return the share of the window's rim that is object and the image's edge as well."""
+        height, width = self.image_hw
         touching = (
             labels[0].sum() * (self.box.y0 == 0)
             + labels[-1].sum() * (self.box.y1 == height)
@@ -171,7 +171,7 @@ class PictureWindow:
         return float(touching) / (2 * (self.shape[0] + self.shape[1]))
 
     def enlarge(self, labels: Mask) -> Mask:
-        """Bring labels to the picture's resolution, their border drawn to the grey edges.
+        """Bring labels to the image's resolution, their border drawn to the grey edges.
 
         He, Sun and Tang, "Guided Image Filtering", 2010; the coefficients of large windows are
         computed on a coarser grid, as in their "Fast Guided Filter", 2015.
@@ -229,7 +229,7 @@ class PartCutter:
         self._rim_unary = np.where(keep[part], HARD, -HARD)
 
     def cut(self, preference: Values, seeds: Sequence[Cell]) -> Mask:
-        """Cut; as `PictureWindow.cut`, but `preference` has the part's shape."""
+        """Cut; as `ImageWindow.cut`, but `preference` has the part's shape."""
         unary = _unary(preference, seeds, (self._part[0].start, self._part[1].start))
         np.copyto(unary, self._rim_unary, where=self._rim, casting="same_kind")
         labels = self._keep.copy()

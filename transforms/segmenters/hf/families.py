@@ -149,8 +149,8 @@ class Family:
     Attributes:
         config_class: name in transformers; so are the next two.
         model_class: takes points and boxes on still images.
-        processor_class: scales and normalises pictures.
-        keeps_aspect: whether pictures are scaled by their longer side and padded, not stretched.
+        processor_class: scales and normalises images.
+        keeps_aspect: whether images are scaled by their longer side and padded, not stretched.
         wrap: puts the model behind `PromptedModel`.
         parts: the model types that nested configurations must have, by dotted name.
         section: the key under which the configuration holds the model's, if it is another's part.

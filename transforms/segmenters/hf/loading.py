@@ -32,7 +32,7 @@ class LoadedModel:
         device: of the model.
         side: of the square that the model sees, in pixels.
         mask_side: of the logits that it takes as a previous mask.
-        keeps_aspect: whether pictures are scaled by their longer side and padded, not stretched.
+        keeps_aspect: whether images are scaled by their longer side and padded, not stretched.
     """
 
     model: PromptedModel
@@ -79,7 +79,7 @@ def preprocess(processor: Any, image: np.ndarray) -> Any:
         processor: image processor of transformers.
         image: uint8 RGB. Shape: (H, W, 3).
     """
-    # The layout is told: a picture of one or three rows is taken for channels first otherwise.
+    # The layout is told: an image of one or three rows is taken for channels first otherwise.
     # The copy is one that torch may write to.
     return processor(
         images=np.array(image, order="C"), input_data_format="channels_last", return_tensors="pt"
@@ -223,7 +223,7 @@ def _load_processor(folder: CheckpointFolder, *, family: Family, side: int) -> A
     if seen != (1, 3, side, side):
         raise ConfigError(
             [
-                f"the image processor of {folder.path} makes pictures of shape {seen}, the model "
+                f"the image processor of {folder.path} makes images of shape {seen}, the model "
                 f"takes {(1, 3, side, side)}; its settings are those of another model"
             ]
         )

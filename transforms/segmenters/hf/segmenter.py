@@ -32,12 +32,12 @@ _IMAGES_AT_ONCE = 4
 
 @dataclass(frozen=True, eq=False)
 class EncodedImage:
-    """What a picture's predictions are made from.
+    """What an image's predictions are made from.
 
     Attributes:
         maps: what the encoder gave, on the device; each of shape (1, ...).
-        size_hw: of the picture.
-        scaled_hw: of the picture in the encoder's input, before padding.
+        size_hw: of the image.
+        scaled_hw: of the image in the encoder's input, before padding.
     """
 
     maps: tuple[torch.Tensor, ...]
@@ -83,10 +83,10 @@ class HuggingFaceSegmenter:
         return self._device.type != "cpu"
 
     def set_image(self, image: Image) -> None:
-        """Encode the picture once for all predictions that follow.
+        """Encode the image once for all predictions that follow.
 
         Raises:
-            SegmenterError: the picture is so narrow that nothing of its shorter side is left.
+            SegmenterError: the image is so narrow that nothing of its shorter side is left.
         """
         self._current = None
         self._current = self.encode_images([image])[0]
@@ -109,13 +109,13 @@ class HuggingFaceSegmenter:
         return self.predict_batch([Request(clicks=tuple(clicks), box=box, feedback=feedback)])[0]
 
     def predict_batch(self, requests: Sequence[Request]) -> list[Prediction]:
-        """Segment several objects of the picture in one decoder call for each kind of prompt."""
+        """Segment several objects of the image in one decoder call for each kind of prompt."""
         if self._current is None:
-            raise SegmenterError("no picture is set: call set_image before predict")
+            raise SegmenterError("no image is set: call set_image before predict")
         return self.predict_many([(self._current, request) for request in requests])
 
     def encode_images(self, images: Sequence[Image]) -> list[EncodedImage]:
-        """Encode pictures, on a device of its own several in one call.
+        """Encode images, on a device of its own several in one call.
 
         Raises:
             SegmenterError: as `set_image`.
@@ -127,7 +127,7 @@ class HuggingFaceSegmenter:
         return encoded
 
     def predict_many(self, pairs: Sequence[tuple[EncodedImage, Request]]) -> list[Prediction]:
-        """Segment objects of many pictures in one decoder call for each kind of prompt."""
+        """Segment objects of many images in one decoder call for each kind of prompt."""
         answers: dict[int, Prediction] = {}
         requests = [request for _, request in pairs]
         for indices in batches_of_one_kind(requests, at_most=_PAIRS_AT_ONCE):
@@ -160,7 +160,7 @@ class HuggingFaceSegmenter:
             maps = self._model.encode(pixels.to(self._device))
         encoded = []
         for index, (image, given) in enumerate(zip(images, inputs, strict=True)):
-            # Only families that pad say how large the picture is within their square.
+            # Only families that pad say how large the image is within their square.
             height, width = given.get("reshaped_input_sizes", [pixels.shape[-2:]])[0]
             encoded.append(
                 EncodedImage(
@@ -176,7 +176,7 @@ class HuggingFaceSegmenter:
             return preprocess(self._processor, image)
         except (RuntimeError, ValueError) as error:
             raise SegmenterError(
-                f"a picture of {image.shape[1]} x {image.shape[0]} pixels cannot be scaled to the "
+                f"an image of {image.shape[1]} x {image.shape[0]} pixels cannot be scaled to the "
                 f"model's input: {first_line(error)}"
             ) from error
 

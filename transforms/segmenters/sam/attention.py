@@ -2,7 +2,7 @@
 
 The image encoder adds to each attention logit a row term and a column term, both products of the
 query with a table of relative positions (Li et al. 2022, "MViTv2"). The mask decoder lets every
-token of the picture attend to a handful of prompt tokens. Results equal those of
+token of the image attend to a handful of prompt tokens. Results equal those of
 segment-anything's own classes up to the order in which numbers are added.
 """
 
@@ -26,7 +26,7 @@ def fuse_encoder_attention(image_encoder: Any) -> None:
 
 
 def fuse_decoder_attention(mask_decoder: Any) -> None:
-    """Replace the attention of the picture's tokens to the prompts; the weights stay."""
+    """Replace the attention of the image's tokens to the prompts; the weights stay."""
     for layer in mask_decoder.transformer.layers:
         layer.cross_attn_image_to_token = FewKeysAttention(layer.cross_attn_image_to_token)
 

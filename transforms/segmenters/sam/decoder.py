@@ -86,7 +86,7 @@ class SamDecoder:
             return self._best_masks(embeddings, sparse=sparse, dense=dense)
 
     def _best_masks(self, embeddings: Tensor, *, sparse: Tensor, dense: Tensor) -> Decoded:
-        """Run the decoder on pairs; upscale the picture's tokens into the best mask alone.
+        """Run the decoder on pairs; upscale the image's tokens into the best mask alone.
 
         Args:
             embeddings: Shape: (N, C, h, w).
@@ -149,7 +149,7 @@ class SamDecoder:
 
 
 class _TokenUpscaling:
-    """Makes mask logits of the picture's tokens, without laying the channels out as pictures.
+    """Makes mask logits of the image's tokens, without laying the channels out as images.
 
     SAM enlarges its tokens twice by a transposed convolution of stride 2, which gives each token
     its own 2 x 2 block: a product of matrices. Only the finished logits are put in their places.

@@ -1,6 +1,6 @@
 """Image embeddings that were worked out before: on the device, in memory, on disk, each bounded.
 
-A second policy, another click limit or a search over the same pictures then encodes nothing. What
+A second policy, another click limit or a search over the same images then encodes nothing. What
 does not fit on the device moves to memory, the least recently used first; the folder is written at
 once, so that later processes find it.
 """

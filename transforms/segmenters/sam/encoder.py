@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 
 class SamEncoder:
-    """Turns pictures into embeddings.
+    """Turns images into embeddings.
 
     Every batch has the same size, the last one filled up: an embedding does not depend on how
-    many pictures come together, and a compiled encoder meets one shape alone. Batches of one
-    picture are spread over the threads.
+    many images come together, and a compiled encoder meets one shape alone. Batches of one
+    image are spread over the threads.
 
     Args:
         model: SAM of segment-anything's classes, on its device, in evaluation mode; its encoder
             is rebuilt for speed.
         bf16: compute the blocks of the transformer in bfloat16.
         half_embeddings: return float16.
-        batch_size: pictures per call; halved for good where memory does not suffice.
+        batch_size: images per call; halved for good where memory does not suffice.
         compile_mode: of `torch.compile`, None to leave it out.
-        threads: resize pictures, and encode them where each is a batch of its own.
+        threads: resize images, and encode them where each is a batch of its own.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class SamEncoder:
         self.size: int = encoder.img_size
 
     def encode(self, images: Sequence[Image]) -> list[EncodedImage]:
-        """Encode pictures of any sizes.
+        """Encode images of any sizes.
 
         Raises:
-            RuntimeError: memory does not suffice for a single picture, among others.
+            RuntimeError: memory does not suffice for a single image, among others.
         """
         if self._batch_size == 1:
             return self._threads.map(self._encode_one, images)
@@ -91,7 +91,7 @@ class SamEncoder:
         return self.describe(image, self._encode_batch([self._resize(image)])[0])
 
     def describe(self, image: Image, embedding: Tensor) -> EncodedImage:
-        """Put an embedding together with the sizes of the picture it was made of."""
+        """Put an embedding together with the sizes of the image it was made of."""
         height, width = image.shape[:2]
         return EncodedImage(
             embedding, size_hw=(height, width), resized_hw=self.resized_hw(height, width)
@@ -108,12 +108,12 @@ class SamEncoder:
         )
         return np.array(resized)
 
-    def _encode_batch(self, pictures: Sequence[Image]) -> list[Tensor]:
+    def _encode_batch(self, images: Sequence[Image]) -> list[Tensor]:
         with torch.inference_mode(), self._stream():
-            squares = [self._normalise(picture) for picture in pictures]
+            squares = [self._normalise(image) for image in images]
             missing = self._batch_size - len(squares)
             batch = torch.stack(squares + squares[-1:] * missing).to(self._input_type)
-            embeddings = self._encoder(batch)[: len(pictures)]
+            embeddings = self._encoder(batch)[: len(images)]
             # A copy each: kept embeddings must not keep the batch, nor a graph's own memory.
             copies = [e.to(self._output_type, copy=True) for e in embeddings.unbind(0)]
         if self._own_stream is not None:
@@ -124,9 +124,9 @@ class SamEncoder:
         """Encode beside what the decoder does on the same device."""
         return nullcontext() if self._own_stream is None else torch.cuda.stream(self._own_stream)
 
-    def _normalise(self, picture: Image) -> Tensor:
-        """Return the picture on the device, normalised and padded. Shape: (3, size, size)."""
-        pixels = torch.from_numpy(picture).to(self._mean.device)
+    def _normalise(self, image: Image) -> Tensor:
+        """Return the image on the device, normalised and padded. Shape: (3, size, size)."""
+        pixels = torch.from_numpy(image).to(self._mean.device)
         normal = (pixels.permute(2, 0, 1).float() - self._mean) / self._std
         return functional.pad(
             normal, (0, self.size - normal.shape[2], 0, self.size - normal.shape[1])

@@ -24,7 +24,7 @@ class SamOptions:
         embeddings: type in which embeddings are kept, "float32" or "float16".
         compile: compile the image encoder with `torch.compile`.
         cuda_graphs: compile it into CUDA graphs; CUDA only.
-        encoder_batch: pictures in one call of the encoder; None is 1 on the CPU, 4 elsewhere.
+        encoder_batch: images in one call of the encoder; None is 1 on the CPU, 4 elsewhere.
         store: folder where embeddings are kept for later runs; None keeps none on disk.
         store_gb: GiB that the folder may hold.
         memory_gb: GiB of embeddings kept in memory.

@@ -95,7 +95,7 @@ class SamSegmenter:
         return self._device.type != "cpu"
 
     def set_image(self, image: Image) -> None:
-        """Encode the picture once for all predictions that follow."""
+        """Encode the image once for all predictions that follow."""
         self._current = self.encode_images([image])[0]
 
     def predict(
@@ -115,19 +115,19 @@ class SamSegmenter:
         return self.predict_batch([Request(clicks=tuple(clicks), box=box, feedback=feedback)])[0]
 
     def predict_batch(self, requests: Sequence[Request]) -> list[Prediction]:
-        """Segment several objects of the picture in one decoder call for each kind of prompt."""
+        """Segment several objects of the image in one decoder call for each kind of prompt."""
         if self._current is None:
-            raise ValueError("SAM has no picture yet; call set_image first")
+            raise ValueError("SAM has no image yet; call set_image first")
         return self.predict_many([(self._current, request) for request in requests])
 
     def encode_images(self, images: Sequence[Image]) -> list[EncodedImage]:
-        """Encode pictures, or find them in the store."""
+        """Encode images, or find them in the store."""
         if self._store is None:
             return self._encoder.encode(images)
         return self._recall(self._store, images)
 
     def predict_many(self, pairs: Sequence[tuple[EncodedImage, Request]]) -> list[Prediction]:
-        """Segment objects of many pictures, as many as fit in one decoder call.
+        """Segment objects of many images, as many as fit in one decoder call.
 
         Requests of one call agree in the number of clicks and in whether they carry a box and
         feedback, so that no prompt has to be padded. On the CPU calls are small and spread over

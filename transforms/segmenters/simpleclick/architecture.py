@@ -19,7 +19,7 @@ MLP_RATIO = 4
 
 _MODEL_CLASS = "PlainVitModel"
 _IMAGE_SIDE = 448
-# The transformer was trained before on pictures of this side: a window is one of them.
+# The transformer was trained before on images of this side: a window is one of them.
 _WINDOW_SIDE = 224
 _MAX_SIZE, _MAX_DEPTH = 1 << 14, 1 << 8
 

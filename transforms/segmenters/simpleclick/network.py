@@ -29,7 +29,7 @@ _LayerNorm = partial(nn.LayerNorm, eps=1e-6)
 
 
 class SimpleClickNetwork(nn.Module):
-    """Maps a picture, a previous mask and clicks to the object's logits."""
+    """Maps an image, a previous mask and clicks to the object's logits."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class SimpleClickNetwork(nn.Module):
             float32. Shape: (B, 1, S, S).
 
         Raises:
-            ValueError: a picture of another size; position embeddings are not interpolated.
+            ValueError: an image of another size; position embeddings are not interpolated.
         """
         side = self.architecture.image_side
         if tuple(image.shape[1:]) != (4, side, side):
@@ -61,9 +61,9 @@ class SimpleClickNetwork(nn.Module):
                 f"{tuple(image.shape)}; resize them first"
             )
         mean, std = (image.new_tensor(v)[:, None, None] for v in (IMAGE_MEAN, IMAGE_STD))
-        picture = (image[:, :3] - mean) / std
+        normalised = (image[:, :3] - mean) / std
         prompts = torch.cat([image[:, 3:], click_disks(points, side=side)], dim=1)
-        tokens = self.backbone(picture, self.patch_embed_coords(prompts))
+        tokens = self.backbone(normalised, self.patch_embed_coords(prompts))
         grid = self.architecture.grid_side
         logits = self.head(self.neck(tokens.transpose(1, 2).unflatten(2, (grid, grid))))
         return functional.interpolate(logits, (side, side), mode="bilinear", align_corners=True)
@@ -119,10 +119,10 @@ class _Backbone(nn.Module):
         self.fc_norm = _LayerNorm(width)
         self.head = nn.Linear(width, _CLASSES)
 
-    def forward(self, picture: Tensor, prompt_tokens: Tensor) -> Tensor:
+    def forward(self, image: Tensor, prompt_tokens: Tensor) -> Tensor:
         """Map (B, 3, S, S) and (B, N, C) to tokens (B, N, C)."""
         grid, window = self._architecture.grid_side, self._architecture.window_side
-        tokens = self.patch_embed(picture) + prompt_tokens + self.pos_embed[:, 1:]
+        tokens = self.patch_embed(image) + prompt_tokens + self.pos_embed[:, 1:]
         is_split = False
         for number, block in enumerate(self.blocks, start=1):
             needs_split = number % self._architecture.global_every != 0
@@ -136,7 +136,7 @@ class _Backbone(nn.Module):
 
 
 def _split_windows(tokens: Tensor, *, grid: int, window: int) -> Tensor:
-    """Map (B, grid², C) to (B * windows, window², C); the windows of a picture row by row."""
+    """Map (B, grid², C) to (B * windows, window², C); the windows of an image row by row."""
     count = grid // window
     squares = tokens.reshape(-1, count, window, count, window, tokens.shape[2])
     return squares.transpose(2, 3).reshape(-1, window * window, tokens.shape[2])

@@ -1,7 +1,7 @@
 """SimpleClick: clicks in, mask out, zoomed in on the object (Liu et al. 2023).
 
 A reimplementation of the authors' predictor as they evaluate it: every prediction is made on the
-picture and on its mirror image, on a crop that follows the object, and is told the previous
+image and on its mirror image, on a crop that follows the object, and is told the previous
 probabilities. "SimpleClick: Interactive Image Segmentation with Simple Vision Transformers".
 """
 
@@ -17,7 +17,7 @@ from hlmat.transforms.core.errors import ConfigError, SegmenterError
 from hlmat.transforms.core.protocols import Image, Mask, Prediction, Request
 from hlmat.transforms.core.records import Box, Click
 from hlmat.transforms.core.storage import LocalStorage, Storage
-from hlmat.transforms.segmenters.simpleclick.target import TargetRequest, TargetState, check_picture
+from hlmat.transforms.segmenters.simpleclick.target import TargetRequest, TargetState, check_image
 from hlmat.transforms.segmenters.simpleclick.zoom import NETWORK_SIDE, point_rows, rows_needed
 from hlmat.transforms.torch_support.device import resolve_device
 
@@ -109,7 +109,7 @@ class SimpleClick:
         return self._device.type != "cpu"
 
     def set_image(self, image: Image) -> None:
-        """Take the picture that the next predictions are about.
+        """Take the image that the next predictions are about.
 
         Args:
             image: uint8 RGB. Shape: (H, W, 3).
@@ -120,7 +120,7 @@ class SimpleClick:
         self._current = self.encode_images([image])[0]
 
     def encode_images(self, images: Sequence[Image]) -> list[torch.Tensor]:
-        """Bring pictures to the device; there is nothing to work out before the first click.
+        """Bring images to the device; there is nothing to work out before the first click.
 
         Returns:
             uint8. Shape of each: (3, H, W).
@@ -131,7 +131,7 @@ class SimpleClick:
         import torch
 
         for image in images:
-            check_picture(image)
+            check_image(image)
         planes = [np.ascontiguousarray(image.transpose(2, 0, 1)) for image in images]
         return [torch.tensor(p, device=self._device) for p in planes]
 
@@ -147,32 +147,32 @@ class SimpleClick:
 
         Raises:
             ValueError: a box was given.
-            SegmenterError: no picture, no click, a click outside the picture, or feedback of
-                another tool or of a picture of another size.
+            SegmenterError: no image, no click, a click outside the image, or feedback of
+                another tool or of an image of another size.
         """
         return self.predict_batch([Request(clicks=tuple(clicks), box=box, feedback=feedback)])[0]
 
     def predict_batch(self, requests: Sequence[Request]) -> list[Prediction]:
-        """Segment several objects of the picture in one call of the network.
+        """Segment several objects of the image in one call of the network.
 
         Raises:
             ValueError, SegmenterError: as `predict`.
         """
         if self._current is None:
-            raise SegmenterError("no picture is set: call set_image before predict")
+            raise SegmenterError("no image is set: call set_image before predict")
         current = self._current
         return self.predict_many([(current, request) for request in requests])
 
     def predict_many(self, pairs: Sequence[tuple[torch.Tensor, Request]]) -> list[Prediction]:
-        """Segment objects of several pictures in one call of the network.
+        """Segment objects of several images in one call of the network.
 
         Args:
-            pairs: what `encode_images` returned of a picture, and what is asked about it.
+            pairs: what `encode_images` returned of an image, and what is asked about it.
 
         Raises:
             ValueError, SegmenterError: as `predict`.
         """
-        targets = [TargetRequest.of(picture, request) for picture, request in pairs]
+        targets = [TargetRequest.of(image, request) for image, request in pairs]
         answers: dict[int, Prediction] = {}
         for network, indices in self._batches(targets):
             predictions = self._answer(network, [targets[i] for i in indices])

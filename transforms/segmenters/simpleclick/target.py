@@ -26,7 +26,7 @@ class TargetState:
 
     Attributes:
         probabilities: float32 in [0, 1], not writeable, 0 outside the crop. Shape: (H, W).
-        crop: the part of the picture that the last prediction looked at.
+        crop: the part of the image that the last prediction looked at.
     """
 
     probabilities: NDArray[np.float32]
@@ -46,59 +46,59 @@ class TargetRequest:
     """A request on its way into the network and out of it.
 
     Attributes:
-        picture: uint8 RGB, on the network's device. Shape: (3, H, W).
+        image: uint8 RGB, on the network's device. Shape: (3, H, W).
         previous: probabilities of its last prediction, None before the first. Shape: (H, W).
         crop: what the network looks at.
     """
 
-    picture: torch.Tensor
+    image: torch.Tensor
     clicks: tuple[Click, ...]
     previous: NDArray[np.float32] | None
     crop: Crop
 
     @classmethod
-    def of(cls, picture: torch.Tensor, request: Request) -> TargetRequest:
+    def of(cls, image: torch.Tensor, request: Request) -> TargetRequest:
         """Check a request and choose the crop.
 
         Raises:
             ValueError, SegmenterError: as `SimpleClick.predict`.
         """
-        size_hw = (int(picture.shape[1]), int(picture.shape[2]))
+        size_hw = (int(image.shape[1]), int(image.shape[2]))
         state = _checked_state(request, size_hw=size_hw)
         previous, kept = (state.probabilities, state.crop) if state else (None, None)
         crop = next_crop(request.clicks, size_hw=size_hw, probabilities=previous, kept=kept)
-        return cls(picture, request.clicks, previous, crop)
+        return cls(image, request.clicks, previous, crop)
 
     def network_input(self) -> torch.Tensor:
         """Return the crop's colours in [0, 1] and previous probabilities. (1, 4, 448, 448)."""
         import torch
 
-        colours = self.picture[:, *self.crop.slices].to(torch.float32) / 255
+        colours = self.image[:, *self.crop.slices].to(torch.float32) / 255
         previous = torch.zeros_like(colours[:1])
         if self.previous is not None:
             previous[0] = torch.tensor(self.previous[self.crop.slices])
         return _resized(torch.cat([colours, previous])[None], (NETWORK_SIDE, NETWORK_SIDE))
 
     def prediction(self, probabilities: torch.Tensor) -> Prediction:
-        """Put the crop's probabilities (1, 1, 448, 448) back into the picture."""
-        whole = np.zeros(self.picture.shape[1:], np.float32)
+        """Put the crop's probabilities (1, 1, 448, 448) back into the image."""
+        whole = np.zeros(self.image.shape[1:], np.float32)
         part = _resized(probabilities, self.crop.size_hw)
         whole[self.crop.slices] = part[0, 0].cpu().numpy()
         whole.flags.writeable = False
         return Prediction(mask=whole > MASK_THRESHOLD, feedback=TargetState(whole, self.crop))
 
 
-def check_picture(image: Image) -> None:
-    """Raise SegmenterError unless a picture is uint8 RGB of shape (H, W, 3) and has pixels."""
+def check_image(image: Image) -> None:
+    """Raise SegmenterError unless an image is uint8 RGB of shape (H, W, 3) and has pixels."""
     is_array = isinstance(image, np.ndarray)
     if not is_array or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         seen = f"{image.dtype} {image.shape}" if is_array else f"a {type(image).__name__}"
         raise SegmenterError(
-            "SimpleClick needs a picture of uint8 RGB of shape (H, W, 3), got "
+            "SimpleClick needs an image of uint8 RGB of shape (H, W, 3), got "
             f"{seen}; convert it first"
         )
     if not image.size:
-        raise SegmenterError(f"SimpleClick needs a picture with pixels, got shape {image.shape}")
+        raise SegmenterError(f"SimpleClick needs an image with pixels, got shape {image.shape}")
 
 
 def _checked_state(request: Request, *, size_hw: tuple[int, int]) -> TargetState | None:
@@ -106,12 +106,12 @@ def _checked_state(request: Request, *, size_hw: tuple[int, int]) -> TargetState
 
     Args:
         request: what is asked.
-        size_hw: height and width of the current picture.
+        size_hw: height and width of the current image.
 
     Raises:
         ValueError: a box was given.
-        SegmenterError: no click, a click outside the picture, or feedback of another tool or of a
-            picture of another size.
+        SegmenterError: no click, a click outside the image, or feedback of another tool or of a
+            image of another size.
     """
     if request.box is not None:
         raise ValueError(
@@ -123,7 +123,7 @@ def _checked_state(request: Request, *, size_hw: tuple[int, int]) -> TargetState
     height, width = size_hw
     for click in request.clicks:
         if not (0 <= click.x < width and 0 <= click.y < height):
-            raise SegmenterError(f"{click} lies outside the picture of {width} x {height} pixels")
+            raise SegmenterError(f"{click} lies outside the image of {width} x {height} pixels")
     state = request.feedback
     if state is None:
         return None
@@ -134,8 +134,8 @@ def _checked_state(request: Request, *, size_hw: tuple[int, int]) -> TargetState
         )
     if state.probabilities.shape != size_hw:
         raise SegmenterError(
-            f"the feedback is of a picture of shape {state.probabilities.shape}, the current one "
-            f"has {size_hw}; feedback belongs to one target of one picture"
+            f"the feedback is of an image of shape {state.probabilities.shape}, the current one "
+            f"has {size_hw}; feedback belongs to one target of one image"
         )
     return state
 

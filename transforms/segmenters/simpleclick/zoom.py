@@ -1,4 +1,4 @@
-"""Zooming in on the object: which part of the picture SimpleClick looks at, and clicks in it.
+"""Zooming in on the object: which part of the image SimpleClick looks at, and clicks in it.
 
 The crop is kept from click to click until it no longer suits the object (the zoom-in of Sofiiuk et
 al. 2020, "f-BRS: Rethinking Backpropagating Refinement for Interactive Segmentation").
@@ -29,7 +29,7 @@ UNUSED_ROW: PointRow = (-1.0, -1.0, -1.0)
 
 
 class Crop(NamedTuple):
-    """A part of the picture; the last row and column belong to it."""
+    """A part of the image; the last row and column belong to it."""
 
     row_min: int
     row_max: int
@@ -38,7 +38,7 @@ class Crop(NamedTuple):
 
     @classmethod
     def whole(cls, size_hw: tuple[int, int]) -> Crop:
-        """Return all of a picture."""
+        """Return all of an image."""
         return cls(0, size_hw[0] - 1, 0, size_hw[1] - 1)
 
     @property
@@ -66,8 +66,8 @@ def next_crop(
 
     Args:
         clicks: every click so far.
-        size_hw: height and width of the picture.
-        probabilities: the previous map of the whole picture, None before the first click.
+        size_hw: height and width of the image.
+        probabilities: the previous map of the whole image, None before the first click.
             Shape: (H, W).
         kept: the crop of the previous prediction, None before the first click.
     """
@@ -83,14 +83,14 @@ def object_crop(
     size_hw: tuple[int, int],
     probabilities: NDArray[np.float32] | None,
 ) -> Crop:
-    """Return a crop around the object and its positive clicks; the whole picture without object.
+    """Return a crop around the object and its positive clicks; the whole image without object.
 
     The sides are 1.4 times the object's, at least 200 pixels before they are rounded to pixels (so
-    that they may come to 201), and cut at the picture's edges.
+    that they may come to 201), and cut at the image's edges.
 
     Args:
-        clicks: every click so far, inside the picture.
-        size_hw: height and width of the picture.
+        clicks: every click so far, inside the image.
+        size_hw: height and width of the image.
         probabilities: the object is where they exceed 0.5. Shape: (H, W).
     """
     if probabilities is None:
@@ -117,7 +117,7 @@ def point_rows(
     """Return the network's rows for a target: positive clicks, then negative ones.
 
     Coordinates are those of the resized crop, not rounded; a pixel's left edge is what is scaled,
-    although the picture itself is resized corner to corner. A negative click may lie outside.
+    although the image itself is resized corner to corner. A negative click may lie outside.
 
     Args:
         clicks: every click so far, oldest first.

@@ -63,7 +63,7 @@ def test_candidates_depend_on_seed_and_target_alone() -> None:
     assert list(samples(Case(reseeded), thousandths(candidates=10))) != candidates()
 
 
-def test_labels_tell_the_pictures_of_a_target_apart() -> None:
+def test_labels_tell_the_images_of_a_target_apart() -> None:
     labels = [s.turns[0].shown.label for s in candidates()]
     assert len(set(labels)) == len(labels) == 10
 

@@ -14,7 +14,7 @@ def conversation(trajectory: Trajectory, **dialogue: Any) -> Sample:
     return sample
 
 
-def test_a_trajectory_is_one_conversation_with_a_picture_in_each_turn() -> None:
+def test_a_trajectory_is_one_conversation_with_an_image_in_each_turn() -> None:
     trajectory = make_trajectory()
     sample = conversation(trajectory)
     assert sample.columns == {"steps": [0, 1]}

@@ -79,7 +79,7 @@ def test_several_runs_give_every_pair_once() -> None:
     ]
 
 
-def test_states_of_other_runs_have_pictures_of_their_own() -> None:
+def test_states_of_other_runs_have_images_of_their_own() -> None:
     runs = [
         clicked((A, HALF), (C, TRUTH)),
         clicked((A, HALF), (D, HALF)),
@@ -106,7 +106,7 @@ def test_clicks_that_are_written_alike_are_no_pair() -> None:
     near = Click(A.x + 1, A.y, True)
     runs = clicked((A, HALF)), clicked((near, QUARTER))
     assert len(pairs(*runs)) == 1
-    # five pixels of the image are one of the picture that the model sees
+    # five pixels of the image are one of the image that the model sees
     pixels = LlamaFactoryOptions(
         dialogue=Dialogue(make_codec("pixels")), view=StateView(max_side=40)
     )

@@ -201,7 +201,7 @@ def test_answers_carry_the_score_of_the_mask_shown() -> None:
     assert len(improved(trajectory)) == 2
 
 
-def test_rounds_share_the_bare_image_and_no_other_picture() -> None:
+def test_rounds_share_the_bare_image_and_no_other_image() -> None:
     samples = improved(make_trajectory(), make_trajectory(stop_reason=StopReason.NO_GAIN))
     shown = [sample.turns[0].shown for sample in samples]
     assert [each.label for each in shown if each.mask is None] == ["round01-00", "round02-00"]

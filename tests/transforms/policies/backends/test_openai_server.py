@@ -41,7 +41,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_answerer, "_FIRST_WAIT_S", 0.001)
 
 
-def test_a_question_goes_out_whole_and_its_picture_exactly() -> None:
+def test_a_question_goes_out_whole_and_its_image_exactly() -> None:
     with scripted_server(completion("Finish")) as server:
         assert connected(server.url, max_new_tokens=9, seed=4).answer([question("cup")]) == [
             "Finish"
@@ -49,16 +49,16 @@ def test_a_question_goes_out_whole_and_its_picture_exactly() -> None:
     (request,) = server.requests
     assert (request["model"], request["max_tokens"], request["temperature"]) == ("tiny", 9, 0.0)
     assert request["seed"] == 4
-    text, picture = request["messages"][0]["content"]
+    text, image = request["messages"][0]["content"]
     assert text == {"type": "text", "text": "the cup"}
-    head, _, data = picture["image_url"]["url"].partition(",")
+    head, _, data = image["image_url"]["url"].partition(",")
     assert head == "data:image/png;base64"
     decoded = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
     assert np.array_equal(np.asarray(decoded)[..., ::-1], IMAGE)
 
 
 @pytest.mark.parametrize("text", ["<image>", "<image>after", "before<image>", "before<image>after"])
-def test_the_picture_stands_where_its_mark_stood(text: str) -> None:
+def test_the_image_stands_where_its_mark_stood(text: str) -> None:
     with scripted_server() as server:
         connected(server.url).answer([Question("t", 0, IMAGE, text)])
     parts = server.requests[0]["messages"][0]["content"]
@@ -71,7 +71,7 @@ def test_a_text_of_any_characters_goes_out() -> None:
     assert server.requests[0]["messages"][0]["content"][0]["text"] == "the tasse à café \ud800"
 
 
-def test_a_picture_can_go_out_as_jpeg() -> None:
+def test_an_image_can_go_out_as_jpeg() -> None:
     with scripted_server() as server:
         answerer = connected(server.url, image_format="jpeg")
         plain = np.full((16, 16, 3), (200, 100, 0), np.uint8)

@@ -117,7 +117,7 @@ def test_looks_come_with_a_gradient_unsaid() -> None:
 
 
 def test_what_nothing_else_tells_apart_is_counted() -> None:
-    # Three like discs in a clump: no extreme, part of the picture, size or neighbour is clear.
+    # Three like discs in a clump: no extreme, part of the image, size or neighbour is clear.
     facts = SceneFacts(
         _scene(
             ("disc", "red", "plain", (50, 30), 2),

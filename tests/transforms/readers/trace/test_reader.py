@@ -10,7 +10,7 @@ from hlmat.transforms.core.protocols import DatasetReader
 from hlmat.transforms.masks.rle import encode_mask
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.registry import open_reader
-from reader_fixtures import as_json, assert_all_load, memory, picture, reasons, split_items
+from reader_fixtures import as_json, assert_all_load, image, memory, reasons, split_items
 
 
 def rle(rows: slice) -> dict[str, Any]:
@@ -43,7 +43,7 @@ COCO_NAME = "COCO_train2014_000000000154.jpg"
 
 @pytest.mark.parametrize("folder", ["", "train2014/", "images/mscoco/images/train2014/"])
 def test_coco_ids(folder: str) -> None:
-    reader = open_trace([record(154, 0), record(154, 1)], files={f"{folder}{COCO_NAME}": picture()})
+    reader = open_trace([record(154, 0), record(154, 1)], files={f"{folder}{COCO_NAME}": image()})
     refs, rejects = split_items(reader)
     assert not rejects
     assert [(r.image_id, r.object_id, r.image_path) for r in refs] == [
@@ -55,18 +55,18 @@ def test_coco_ids(folder: str) -> None:
 
 
 def test_file_names() -> None:
-    reader = open_trace([record("é #1.jpg")], files={"images/é #1.jpg": picture()})
+    reader = open_trace([record("é #1.jpg")], files={"images/é #1.jpg": image()})
     refs, _ = split_items(reader)
     assert refs[0].image_path == "images/é #1.jpg"
     assert_all_load(reader, refs)
 
 
 def test_what_the_project_wrote_is_found_where_it_was() -> None:
-    own = {"target_id": "davis/test/1", "image_path": "DAVIS/img/1.jpg", "licence": "CC BY"}
+    own = {"target_id": "davis/test/1", "image_path": "DAVIS/img/1.jpg", "license": "CC BY"}
     own["ignore_rle"] = rle(slice(2, 5))["counts"]
-    reader = open_trace([record("1.jpg", hlmat=own)], files={"DAVIS/img/1.jpg": picture()})
+    reader = open_trace([record("1.jpg", hlmat=own)], files={"DAVIS/img/1.jpg": image()})
     refs, _ = split_items(reader)
-    assert (refs[0].image_path, refs[0].licence) == ("DAVIS/img/1.jpg", "CC BY")
+    assert (refs[0].image_path, refs[0].license) == ("DAVIS/img/1.jpg", "CC BY")
     masks = reader.load_truth(refs[0])
     assert masks.ignore is not None
     assert np.flatnonzero(masks.ignore.any(axis=1)).tolist() == [3, 4]

@@ -31,7 +31,7 @@ def test_mass_is_the_sum_of_weights_by_class(shape: tuple[int, int], seed: int) 
 
 
 def two_halves(first: float, second: float) -> ColourClasses:
-    """Return the colours of a picture of two greys, of these lightnesses."""
+    """Return the colours of an image of two greys, of these lightnesses."""
     lab = np.zeros((4, 8, 3), np.float32)
     lab[:, :4, 0], lab[:, 4:, 0] = first, second
     return ColourClasses(lab)

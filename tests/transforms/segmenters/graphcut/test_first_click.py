@@ -12,7 +12,7 @@ from hlmat.transforms.segmenters.graphcut.first_click import (
     first_candidates,
     keep_clicked,
 )
-from hlmat.transforms.segmenters.graphcut.window import PictureWindow
+from hlmat.transforms.segmenters.graphcut.window import ImageWindow
 
 
 def test_parts_without_a_positive_click_are_dropped_unless_anchored() -> None:
@@ -28,7 +28,7 @@ def test_parts_without_a_positive_click_are_dropped_unless_anchored() -> None:
 def test_a_plain_square_is_found_by_click_and_by_box(value: int) -> None:
     image = np.full((60, 80, 3), 128, np.uint8)
     image[20:40, 30:50] = value
-    window = PictureWindow(image, image[..., 0].copy(), Box(0, 0, 80, 60), max_side=80)
+    window = ImageWindow(image, image[..., 0].copy(), Box(0, 0, 80, 60), max_side=80)
     truth = image[..., 0] == value
     click = (28, 37, True)
     found = best(list(first_candidates(window, [click], centre=click, radii=(0.1, 0.2))))

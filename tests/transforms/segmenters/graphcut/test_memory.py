@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hlmat.transforms.core.records import Box, Click
 from hlmat.transforms.segmenters.graphcut.memory import PackedMask, PastClick
-from hlmat.transforms.segmenters.graphcut.window import PictureWindow
+from hlmat.transforms.segmenters.graphcut.window import ImageWindow
 
 
 @settings(max_examples=40, deadline=None)
@@ -33,7 +33,7 @@ def test_packed_masks_give_back_every_part(
 
 def test_a_past_mask_is_shrunk_unless_it_is_known_how_it_looks() -> None:
     image = np.zeros((40, 60, 3), np.uint8)
-    window = PictureWindow(image, image[..., 0], Box(10, 0, 60, 40), max_side=25)
+    window = ImageWindow(image, image[..., 0], Box(10, 0, 60, 40), max_side=25)
     mask = np.zeros((40, 60), np.bool_)
     mask[:20, 20:30] = True
     past = PastClick(PackedMask.pack(mask), Click(25, 10, True))

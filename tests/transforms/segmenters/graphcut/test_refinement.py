@@ -11,15 +11,15 @@ from hlmat.transforms.core.records import Box
 from hlmat.transforms.segmenters.graphcut.first_click import best
 from hlmat.transforms.segmenters.graphcut.likelihood import PastError
 from hlmat.transforms.segmenters.graphcut.refinement import change_candidates
-from hlmat.transforms.segmenters.graphcut.window import Cell, PictureWindow
+from hlmat.transforms.segmenters.graphcut.window import Cell, ImageWindow
 
 
-def two_squares() -> PictureWindow:
+def two_squares() -> ImageWindow:
     """Show two squares of different colours on a plain ground."""
     image = np.full((48, 64, 3), 110, np.uint8)
     image[12:32, 10:28] = (200, 60, 50)
     image[12:32, 34:54] = (50, 60, 200)
-    return PictureWindow(image, image[..., 1].copy(), Box(0, 0, 64, 48), max_side=64)
+    return ImageWindow(image, image[..., 1].copy(), Box(0, 0, 64, 48), max_side=64)
 
 
 @settings(max_examples=15, deadline=None)

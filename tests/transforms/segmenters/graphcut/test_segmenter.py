@@ -22,7 +22,7 @@ from hlmat.transforms.segmenters.graphcut.segmenter import EmbeddedSegmenter
 def scene(
     size_hw: tuple[int, int] = (120, 160), *, colour: tuple[int, int, int] = (200, 60, 40)
 ) -> tuple[Image, Mask]:
-    """Draw an ellipse on a noisy slope; return the picture and the ellipse."""
+    """Draw an ellipse on a noisy slope; return the image and the ellipse."""
     height, width = size_hw
     rng = np.random.default_rng(3)
     slope = np.linspace(60, 120, width)[None, :, None] + np.zeros((height, 1, 3))
@@ -93,9 +93,9 @@ _PICTURES = {
 
 
 @settings(max_examples=12, deadline=None)
-@given(picture=st.sampled_from(sorted(_PICTURES)), data=st.data())
-def test_every_click_is_honoured(picture: str, data: st.DataObject) -> None:
-    image = _PICTURES[picture]
+@given(scene_image=st.sampled_from(sorted(_PICTURES)), data=st.data())
+def test_every_click_is_honoured(scene_image: str, data: st.DataObject) -> None:
+    image = _PICTURES[scene_image]
     height, width = image.shape[:2]
     click = st.builds(
         Click,
@@ -109,9 +109,9 @@ def test_every_click_is_honoured(picture: str, data: st.DataObject) -> None:
         assert_honoured(mask, clicks[:k])
 
 
-@pytest.mark.parametrize("picture", sorted(_PICTURES))
-def test_clicks_that_contradict_their_neighbours_are_honoured(picture: str) -> None:
-    image = _PICTURES[picture]
+@pytest.mark.parametrize("image", sorted(_PICTURES))
+def test_clicks_that_contradict_their_neighbours_are_honoured(scene_image: str) -> None:
+    image = _PICTURES[scene_image]
     height, width = image.shape[:2]
     corner = [
         Click(x, y, (x + y) % 2 == 0) for y in range(min(3, height)) for x in range(min(3, width))
@@ -190,7 +190,7 @@ def test_asking_again_gives_the_same_answer() -> None:
     assert np.array_equal(first.mask, again.mask)
 
 
-def test_targets_and_pictures_may_alternate() -> None:
+def test_targets_and_images_may_alternate() -> None:
     image, _ = scene()
     other_image, _ = scene(colour=(30, 180, 90))
     apart = answers(ready(image), _DIALOGUE)
@@ -256,9 +256,9 @@ def test_a_box_finds_the_object_in_it() -> None:
     assert np.array_equal(at_once.mask, after.mask)
 
 
-@pytest.mark.parametrize("picture", sorted(_PICTURES))
-def test_any_box_gives_a_mask_inside_it(picture: str) -> None:
-    image = _PICTURES[picture]
+@pytest.mark.parametrize("image", sorted(_PICTURES))
+def test_any_box_gives_a_mask_inside_it(scene_image: str) -> None:
+    image = _PICTURES[scene_image]
     height, width = image.shape[:2]
     boxes = [
         Box(0, 0, width, height),
@@ -283,7 +283,7 @@ def test_a_new_box_starts_the_target_anew() -> None:
     assert np.array_equal(moved.mask, segmenter.predict(clicks=(), box=box).mask)
 
 
-def test_a_picture_of_four_megapixels_is_answered() -> None:
+def test_an_image_of_four_megapixels_is_answered() -> None:
     image, truth = scene((240, 320))
     large = np.repeat(np.repeat(image, 7, axis=0), 7, axis=1)
     large_truth = np.repeat(np.repeat(truth, 7, axis=0), 7, axis=1)
@@ -293,15 +293,15 @@ def test_a_picture_of_four_megapixels_is_answered() -> None:
 
 def test_photographs_are_answered_well_by_a_few_clicks(shared_data: Path) -> None:
     folder = shared_data / "iseg" / "GrabCut"
-    picture = cv2.imread(str(next((folder / "data_GT").glob("124080.*"))))
+    scene_image = cv2.imread(str(next((folder / "data_GT").glob("124080.*"))))
     labels = cv2.imread(str(folder / "boundary_GT" / "124080.bmp"), cv2.IMREAD_GRAYSCALE)
-    assert picture is not None
+    assert scene_image is not None
     assert labels is not None
     truth, ignore = labels == 255, labels == 128
     rows, columns = np.nonzero(cv2.erode(truth.astype(np.uint8), np.ones((25, 25), np.uint8)))
     middle = rows.size // 2
     click = Click(int(columns[middle]), int(rows[middle]), True)
-    image = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+    image = np.asarray(cv2.cvtColor(scene_image, cv2.COLOR_BGR2RGB), np.uint8)
     assert mask_iou(ready(image).predict(clicks=[click]).mask, truth, ignore=ignore) > 0.5
 
 
@@ -313,7 +313,7 @@ def test_photographs_are_answered_well_by_a_few_clicks(shared_data: Path) -> Non
         (np.zeros((0, 5, 3), np.uint8), r"got uint8 \(0, 5, 3\)"),
     ],
 )
-def test_a_picture_of_another_kind_is_refused(image: Image, message: str) -> None:
+def test_an_image_of_another_kind_is_refused(image: Image, message: str) -> None:
     with pytest.raises(SegmenterError, match=message):
         EmbeddedSegmenter().set_image(image)
 
@@ -321,14 +321,14 @@ def test_a_picture_of_another_kind_is_refused(image: Image, message: str) -> Non
 def test_prompts_that_cannot_be_answered_are_refused() -> None:
     image, _ = scene()
     segmenter = EmbeddedSegmenter()
-    with pytest.raises(SegmenterError, match="no picture is set: call set_image"):
+    with pytest.raises(SegmenterError, match="no image is set: call set_image"):
         segmenter.predict(clicks=[Click(0, 0, True)])
     segmenter.set_image(image)
     with pytest.raises(SegmenterError, match="give a click or a box"):
         segmenter.predict(clicks=())
-    with pytest.raises(SegmenterError, match=r"x=160.*outside the picture of 160 x 120 pixels"):
+    with pytest.raises(SegmenterError, match=r"x=160.*outside the image of 160 x 120 pixels"):
         segmenter.predict(clicks=[Click(160, 0, True)])
-    with pytest.raises(SegmenterError, match=r"Box\(.*outside the picture of 160 x 120 pixels"):
+    with pytest.raises(SegmenterError, match=r"Box\(.*outside the image of 160 x 120 pixels"):
         segmenter.predict(clicks=(), box=Box(200, 0, 210, 10))
     with pytest.raises(SegmenterError, match=r"feedback must be .* got dict"):
         segmenter.predict(clicks=[Click(0, 0, True)], feedback={})
@@ -339,7 +339,7 @@ def test_prompts_that_cannot_be_answered_are_refused() -> None:
 
 
 def halves() -> tuple[Image, Mask, Mask]:
-    """The picture of `scene`, its ellipse, and the ellipse without its right half."""
+    """The image of `scene`, its ellipse, and the ellipse without its right half."""
     image, truth = scene()
     left = truth.copy()
     left[:, 80:] = False

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hlmat.transforms.core.records import Box, Click
-from hlmat.transforms.segmenters.graphcut.window import PictureWindow
+from hlmat.transforms.segmenters.graphcut.window import ImageWindow
 
 
-def window(shape: tuple[int, int] = (24, 32), *, seed: int = 0) -> PictureWindow:
-    """Show all of a picture of noise, one cell a pixel."""
+def window(shape: tuple[int, int] = (24, 32), *, seed: int = 0) -> ImageWindow:
+    """Show all of an image of noise, one cell a pixel."""
     image = np.random.default_rng(seed).integers(0, 256, (*shape, 3)).astype(np.uint8)
     box = Box(0, 0, shape[1], shape[0])
-    return PictureWindow(image, image[..., 0].copy(), box, max_side=max(shape))
+    return ImageWindow(image, image[..., 0].copy(), box, max_side=max(shape))
 
 
 @settings(max_examples=30, deadline=None)
@@ -79,7 +79,7 @@ def test_the_whole_window_is_a_part_without_a_rim() -> None:
 def test_contrast_is_that_of_the_border_besides_another() -> None:
     image = np.full((24, 32, 3), 100, np.uint8)
     image[:, 16:] = 200
-    shown = PictureWindow(image, image[..., 0].copy(), Box(0, 0, 32, 24), max_side=32)
+    shown = ImageWindow(image, image[..., 0].copy(), Box(0, 0, 32, 24), max_side=32)
     left, top = np.zeros((2, *shown.shape), np.bool_)
     left[:, :16], top[:12] = True, True
     assert shown.contrast(left) > 0.9
@@ -94,7 +94,7 @@ def test_contrast_is_that_of_the_border_besides_another() -> None:
 
 def test_clicks_beyond_the_window_fall_on_its_rim() -> None:
     image = np.zeros((40, 60, 3), np.uint8)
-    shown = PictureWindow(image, image[..., 0], Box(10, 10, 50, 30), max_side=20)
+    shown = ImageWindow(image, image[..., 0], Box(10, 10, 50, 30), max_side=20)
     assert shown.shape == (10, 20)
     assert shown.cell(Click(10, 10, True)) == (0, 0, True)
     assert shown.cell(Click(0, 39, False)) == (9, 0, False)

@@ -140,7 +140,7 @@ def test_code_beside_the_weights_does_not_run(folder: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        pytest.param({}, "makes pictures of shape (1, 3, 1024, 1024)", id="of the large model"),
+        pytest.param({}, "makes images of shape (1, 3, 1024, 1024)", id="of the large model"),
         pytest.param(
             {"size": {"height": 64, "width": 64}}, "does not work", id="of another family"
         ),

@@ -19,7 +19,7 @@ import tiny_sam_models  # noqa: E402
 
 @dataclass(frozen=True)
 class Scene:
-    """A random picture's embedding and the prompts of three targets in it."""
+    """A random image's embedding and the prompts of three targets in it."""
 
     embedding: Any
     early_layers: list[Any]

@@ -102,7 +102,7 @@ def segmenter(checkpoint: Checkpoint) -> HuggingFaceSegmenter:
     return HuggingFaceSegmenter(str(checkpoint.folder), device="cpu")
 
 
-def picture(height: int, width: int) -> np.ndarray:
+def make_image(height: int, width: int) -> np.ndarray:
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     image.flags.writeable = False
     return image
@@ -128,7 +128,7 @@ def test_it_fits_the_protocols(segmenter: HuggingFaceSegmenter):
 def test_it_answers_as_model_and_processor_do(
     checkpoint: Checkpoint, segmenter: HuggingFaceSegmenter, size_hw: tuple[int, int]
 ):
-    image = picture(*size_hw)
+    image = make_image(*size_hw)
     height, width = size_hw
     inside = tuple(Click(c.x % width, c.y % height, c.is_positive) for c in CLICKS)
     segmenter.set_image(image)
@@ -144,7 +144,7 @@ def test_it_answers_as_model_and_processor_do(
 def test_a_box_goes_in_alone_and_with_clicks(
     checkpoint: Checkpoint, segmenter: HuggingFaceSegmenter, clicks: tuple[Click, ...]
 ):
-    image = picture(50, 37)
+    image = make_image(50, 37)
     segmenter.set_image(image)
     ours = segmenter.predict(clicks=clicks, box=BOX)
     assert_same(ours, checkpoint.answer(image, clicks=clicks, box=BOX))
@@ -153,13 +153,13 @@ def test_a_box_goes_in_alone_and_with_clicks(
 
 
 def test_the_masks_have_both_values(segmenter: HuggingFaceSegmenter):
-    segmenter.set_image(picture(50, 37))
+    segmenter.set_image(make_image(50, 37))
     shares = [segmenter.predict(clicks=[click]).mask.mean() for click in CLICKS]
     assert any(0.02 < share < 0.98 for share in shares)
 
 
 def test_the_previous_mask_changes_the_answer(segmenter: HuggingFaceSegmenter):
-    segmenter.set_image(picture(50, 37))
+    segmenter.set_image(make_image(50, 37))
     first = segmenter.predict(clicks=CLICKS[:1])
     alone = segmenter.predict(clicks=CLICKS[:2])
     after = segmenter.predict(clicks=CLICKS[:2], feedback=first.feedback)
@@ -169,7 +169,7 @@ def test_the_previous_mask_changes_the_answer(segmenter: HuggingFaceSegmenter):
 
 
 def test_a_batch_of_mixed_prompts_answers_each_as_alone(segmenter: HuggingFaceSegmenter):
-    segmenter.set_image(picture(50, 37))
+    segmenter.set_image(make_image(50, 37))
     first = segmenter.predict(clicks=CLICKS[:1])
     other = segmenter.predict(clicks=CLICKS[1:2])
     requests = [
@@ -187,10 +187,10 @@ def test_a_batch_of_mixed_prompts_answers_each_as_alone(segmenter: HuggingFaceSe
         assert_same(answer, (alone.mask, alone.score, alone.feedback))
 
 
-def test_targets_of_many_pictures_are_answered_as_each_by_itself(
+def test_targets_of_many_images_are_answered_as_each_by_itself(
     segmenter: HuggingFaceSegmenter, monkeypatch: pytest.MonkeyPatch
 ):
-    images = [picture(50, 37), picture(30, 64), picture(64, 9)]
+    images = [make_image(50, 37), make_image(30, 64), make_image(64, 9)]
     single = segmenter.encode_images(images)
     monkeypatch.setattr(HuggingFaceSegmenter, "leaves_cpu_free", True)
     together = segmenter.encode_images(images)
@@ -222,7 +222,7 @@ def test_it_says_which_weights_answer(checkpoint: Checkpoint, segmenter: Hugging
 
 
 def test_nothing_to_go_by_is_an_error(segmenter: HuggingFaceSegmenter):
-    segmenter.set_image(picture(50, 37))
+    segmenter.set_image(make_image(50, 37))
     with pytest.raises(ValueError, match="at least one click or a box"):
         segmenter.predict(clicks=())
 
@@ -231,23 +231,23 @@ def folder_of(model_type: str, tmp_path: Path) -> Path:
     return tiny_sam_models.save(tiny_sam_models.tiny_model(model_type), tmp_path / model_type)
 
 
-def test_a_picture_must_be_set_first(tmp_path: Path):
+def test_an_image_must_be_set_first(tmp_path: Path):
     segmenter = HuggingFaceSegmenter(str(folder_of("sam", tmp_path)), device="cpu")
     with pytest.raises(SegmenterError, match="call set_image before predict"):
         segmenter.predict(clicks=CLICKS[:1])
 
 
-def test_a_picture_of_which_nothing_would_be_left_is_told(tmp_path: Path):
+def test_an_image_of_which_nothing_would_be_left_is_told(tmp_path: Path):
     segmenter = HuggingFaceSegmenter(str(folder_of("sam", tmp_path)), device="cpu")
-    segmenter.set_image(picture(50, 37))
-    with pytest.raises(SegmenterError, match="a picture of 1 x 500 pixels cannot be scaled"):
-        segmenter.set_image(picture(500, 1))
+    segmenter.set_image(make_image(50, 37))
+    with pytest.raises(SegmenterError, match="an image of 1 x 500 pixels cannot be scaled"):
+        segmenter.set_image(make_image(500, 1))
     with pytest.raises(SegmenterError, match="call set_image before predict"):
         segmenter.predict(clicks=CLICKS[:1])
 
 
 def test_the_processors_settings_are_taken_from_the_folder(tmp_path: Path):
-    image = picture(50, 37)
+    image = make_image(50, 37)
     folder = folder_of("sam2", tmp_path)
     plain = HuggingFaceSegmenter(str(folder), device="cpu")
     processor = tiny_sam_models.tiny_processor("sam2")
@@ -276,7 +276,7 @@ def test_sam2_takes_logits_back_within_its_authors_limit(tmp_path: Path):
     folder = tiny_sam_models.save(model, tmp_path / "loud")
     loud = Checkpoint("sam2", folder, model, tiny_sam_models.tiny_processor("sam2"))
     segmenter = HuggingFaceSegmenter(str(folder), device="cpu")
-    image = picture(50, 37)
+    image = make_image(50, 37)
     segmenter.set_image(image)
     first = segmenter.predict(clicks=CLICKS[:1])
     assert first.feedback.abs().max() == 32
@@ -292,7 +292,7 @@ def test_sam_answers_as_the_authors_package_does_with_the_same_weights(tmp_path:
         str(tiny_sam_models.save(model, tmp_path / "sam")), device="cpu"
     )
     predictor = segment_anything.SamPredictor(tiny_sam_models.to_segment_anything(model))
-    image = picture(40, 64)  # of the model's side, so that neither scales it
+    image = make_image(40, 64)  # of the model's side, so that neither scales it
     segmenter.set_image(image)
     predictor.set_image(image)
     theirs, feedback = None, None
@@ -318,7 +318,7 @@ def test_a_given_mask_goes_in_as_the_model_takes_it(
     checkpoint: Checkpoint, segmenter: HuggingFaceSegmenter
 ):
     assert isinstance(segmenter, MaskPromptSegmenter)
-    image = picture(40, 60)
+    image = make_image(40, 60)
     given_mask = np.zeros((40, 60), dtype=np.bool_)
     given_mask[10:30, 15:45] = True
     segmenter.set_image(image)
@@ -326,7 +326,7 @@ def test_a_given_mask_goes_in_as_the_model_takes_it(
     own = segmenter.predict(clicks=CLICKS[:1]).feedback
     assert feedback.shape == own.shape
     assert feedback.dtype == own.dtype
-    # Half as wide and half as high as the picture: a quarter of what the picture covers.
+    # Half as wide and half as high as the image: a quarter of what the image covers.
     covered = 40 / 60 if FAMILIES[checkpoint.model_type].keeps_aspect else 1.0
     assert float((feedback > 0).float().mean()) == pytest.approx(covered / 4, abs=0.06)
     clicked = segmenter.predict(clicks=CLICKS[:1], feedback=feedback)

@@ -39,7 +39,7 @@ from hlmat.transforms.segmenters.sam.decoder import Decoded  # noqa: E402
 
 @pytest.fixture
 def model() -> Any:
-    """A SAM of segment-anything's own classes with random weights, for pictures of 256 px."""
+    """A SAM of segment-anything's own classes with random weights, for images of 256 px."""
     return random_sam("tiny")
 
 
@@ -112,15 +112,15 @@ def test_a_batch_of_mixed_prompts_answers_each_as_alone(segmenter: SamSegmenter)
         assert answer.score == pytest.approx(alone.score, abs=1e-5)
 
 
-def pictures() -> list[np.ndarray]:
+def make_images() -> list[np.ndarray]:
     rng = np.random.default_rng(1)
     sizes = ((90, 120), (64, 64), (200, 30), (1, 1), (256, 300))
     return [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
 
 
-def test_the_targets_of_many_pictures_are_answered_as_each_alone(model: Any):
+def test_the_targets_of_many_images_are_answered_as_each_alone(model: Any):
     tool = SamSegmenter.from_model(model, threads=Threads(2), options=SamOptions(encoder_batch=2))
-    images = pictures()
+    images = make_images()
     encoded = tool.encode_images(images)
     clicks = [(Click(image.shape[1] // 2, image.shape[0] // 3, True),) for image in images]
     pairs = [(e, Request(clicks=c)) for e, c in zip(encoded, clicks, strict=True)]
@@ -198,10 +198,10 @@ def test_a_compiled_encoder_answers_the_same(model: Any, image: np.ndarray):
     assert mask_iou(plain.predict(clicks=CLICKS).mask, compiled.predict(clicks=CLICKS).mask) > 0.999
 
 
-def test_a_picture_in_the_store_is_not_encoded_again(
+def test_an_image_in_the_store_is_not_encoded_again(
     model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    images = pictures()[:3]
+    images = make_images()[:3]
     first = SamSegmenter.from_model(
         copy.deepcopy(model), options=SamOptions(store=str(tmp_path), encoder_batch=2)
     )
@@ -217,7 +217,7 @@ def test_a_picture_in_the_store_is_not_encoded_again(
 
 
 def test_other_weights_find_nothing_in_the_store(tmp_path: Path):
-    image = pictures()[0]
+    image = make_images()[0]
     for seed in (0, 1):
         tool = SamSegmenter.from_model(
             random_sam("tiny", seed=seed), options=SamOptions(store=str(tmp_path))
@@ -238,7 +238,7 @@ def test_where_memory_runs_out_the_batch_is_halved(model: Any, monkeypatch: pyte
 
     monkeypatch.setattr(model.image_encoder, "forward", forward)
     tool = SamSegmenter.from_model(model, options=SamOptions(encoder_batch=4))
-    assert len(tool.encode_images(pictures()[:3])) == 3
+    assert len(tool.encode_images(make_images()[:3])) == 3
     assert sizes == [4, 2, 1, 1, 1]
 
 
@@ -264,8 +264,8 @@ def test_cuda_graphs_need_cuda(model: Any):
         SamSegmenter.from_model(model, options=SamOptions(cuda_graphs=True))
 
 
-def test_a_tool_without_a_picture_says_so(model: Any):
-    with pytest.raises(ValueError, match="no picture yet; call set_image first"):
+def test_a_tool_without_an_image_says_so(model: Any):
+    with pytest.raises(ValueError, match="no image yet; call set_image first"):
         SamSegmenter.from_model(model).predict(clicks=CLICKS)
 
 

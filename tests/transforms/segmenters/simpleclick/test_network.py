@@ -64,8 +64,8 @@ def test_vit_b_gives_the_authors_numbers_at_every_stage():
     network = golden_network()
     rng = np.random.RandomState(20240)
     coarse, fine = rng.random_sample((3, 14, 14)), rng.random_sample((3, 448, 448))
-    picture = 0.75 * coarse.repeat(32, 1).repeat(32, 2) + 0.25 * fine
-    image = np.concatenate([picture, np.zeros((1, 448, 448))]).astype(np.float32)
+    normalised = 0.75 * coarse.repeat(32, 1).repeat(32, 2) + 0.25 * fine
+    image = np.concatenate([normalised, np.zeros((1, 448, 448))]).astype(np.float32)
     golden = np.load(golden_file("direct_a.npz"))
     outputs: dict[str, Any] = {}
     for name, path in TAPS.items():
@@ -105,7 +105,7 @@ def test_layer_norms_are_the_authors():
 
 @st.composite
 def point_tensors(draw: st.DrawFn) -> Any:
-    """Points of two pictures, n rows of each sign, some unused, some outside."""
+    """Points of two images, n rows of each sign, some unused, some outside."""
     count = draw(st.integers(1, 3))
     coordinate = st.floats(-20, 60, width=64)
     row = st.one_of(st.just((-1.0, -1.0, -1.0)), st.tuples(coordinate, coordinate, st.just(0.0)))
@@ -117,8 +117,8 @@ def point_tensors(draw: st.DrawFn) -> Any:
 def test_a_disk_is_what_lies_within_five_pixels(points: Any):
     disks = click_disks(points, side=40).numpy()
     rows, columns = np.mgrid[:40, :40]
-    for picture, of_picture in zip(disks, points.numpy(), strict=True):
-        for drawn, of_sign in zip(picture, np.split(of_picture, 2), strict=True):
+    for image, of_image in zip(disks, points.numpy(), strict=True):
+        for drawn, of_sign in zip(image, np.split(of_image, 2), strict=True):
             nearest = np.full((40, 40), np.inf)
             for y, x, _ in of_sign:
                 if max(y, x) >= 0:
@@ -161,9 +161,9 @@ def test_windows_are_joined_as_they_were_split(batch: int, window: int, count: i
     tokens = torch.arange(batch * grid * grid * 2).reshape(batch, grid * grid, 2)
     windows = _split_windows(tokens, grid=grid, window=window)
     assert windows.shape == (batch * count * count, window * window, 2)
-    picture = tokens[0].reshape(grid, grid, 2)
-    assert torch.equal(windows[0], picture[:window, :window].reshape(-1, 2))
-    assert torch.equal(windows[count - 1], picture[:window, -window:].reshape(-1, 2))
+    image = tokens[0].reshape(grid, grid, 2)
+    assert torch.equal(windows[0], image[:window, :window].reshape(-1, 2))
+    assert torch.equal(windows[count - 1], image[:window, -window:].reshape(-1, 2))
     assert torch.equal(_join_windows(windows, grid=grid, window=window), tokens)
 
 

@@ -58,8 +58,8 @@ class Spots(torch.nn.Module):
         self.inputs.append((image, points))
         rows, columns = torch.meshgrid(torch.arange(448), torch.arange(448), indexing="ij")
         found = []
-        for of_picture in points:
-            positive = of_picture[: len(of_picture) // 2]
+        for of_image in points:
+            positive = of_image[: len(of_image) // 2]
             distance = torch.full((448, 448), 1e3, dtype=torch.float64)
             for y, x, _ in positive[positive.amax(dim=1) >= 0].tolist():
                 distance = torch.minimum(distance, ((rows - y) ** 2 + (columns - x) ** 2).sqrt())
@@ -109,8 +109,8 @@ class Golden:
         record = golden_json(f"{name}.json")
         self.steps = record["steps"]
         self.arrays = np.load(golden_file(f"{name}.npz"))
-        with Image.open(golden_file(record["image"])) as picture:
-            self.image = np.asarray(picture.convert("RGB"))
+        with Image.open(golden_file(record["image"])) as other_image:
+            self.image = np.asarray(other_image.convert("RGB"))
         assert hashlib.sha256(self.image.tobytes()).hexdigest() == record["image_sha256_rgb_cv2"]
         self.truth = self.mask(record["gt"])
         self.clicks = tuple(Click(s["x"], s["y"], s["positive"]) for s in self.steps)
@@ -206,8 +206,8 @@ def test_both_halves_of_a_batch_are_averaged_before_the_sigmoid(
     unused = (-1.0, -1.0, -1.0)
     with torch.inference_mode():
         straight, turned = (
-            network(picture, torch.tensor([[point, unused]], dtype=torch.float64))
-            for picture, point in ((shown, (y, x, 0.0)), (shown.flip(3), (y, 447 - x, 0.0)))
+            network(other_image, torch.tensor([[point, unused]], dtype=torch.float64))
+            for other_image, point in ((shown, (y, x, 0.0)), (shown.flip(3), (y, 447 - x, 0.0)))
         )
         expected = torch.nn.functional.interpolate(
             (0.5 * (straight + turned.flip(3))).sigmoid(),
@@ -225,13 +225,13 @@ def test_both_halves_of_a_batch_are_averaged_before_the_sigmoid(
         st.tuples(st.integers(0, 447), st.integers(0, 59), st.booleans()), min_size=1, max_size=3
     )
 )
-def test_a_mirrored_picture_gets_the_mirrored_answer(clicks: list[tuple[int, int, bool]]):
+def test_a_mirrored_image_gets_the_mirrored_answer(clicks: list[tuple[int, int, bool]]):
     # At the network's own width the mirror image's clicks fall on the mirrored pixels.
     tool = SimpleClick.from_network(random_network())
-    picture = np.random.default_rng(1).integers(0, 256, (60, 448, 3), dtype=np.uint8)
-    tool.set_image(picture)
+    image = np.random.default_rng(1).integers(0, 256, (60, 448, 3), dtype=np.uint8)
+    tool.set_image(image)
     straight = tool.predict(clicks=[Click(x, y, p) for x, y, p in clicks])
-    tool.set_image(picture[:, ::-1])
+    tool.set_image(image[:, ::-1])
     mirrored = tool.predict(clicks=[Click(447 - x, y, p) for x, y, p in clicks])
     found = mirrored.feedback.probabilities[:, ::-1]
     np.testing.assert_allclose(found, straight.feedback.probabilities, rtol=0, atol=1e-5)
@@ -254,12 +254,12 @@ def test_several_clicks_on_a_new_target_are_one_prediction(image: np.ndarray):
     assert prediction.feedback.crop == (0, 89, 0, 119)
 
 
-def test_one_instance_serves_many_targets_and_pictures(network: Any, image: np.ndarray):
+def test_one_instance_serves_many_targets_and_images(network: Any, image: np.ndarray):
     tool = SimpleClick.from_network(network)
     other = np.ascontiguousarray(image[:50, ::-1])
     alone = {}
-    for name, picture in (("a", image), ("b", other)):
-        tool.set_image(picture)
+    for name, other_image in (("a", image), ("b", other)):
+        tool.set_image(other_image)
         alone[name] = follow(tool, CLICKS[:1])[0]
     tool.set_image(image)
     second = tool.predict(clicks=CLICKS[:2], feedback=alone["a"].feedback)
@@ -284,8 +284,8 @@ TARGETS = (
 )
 
 
-def assert_batches_equal_singles(tool: SimpleClick, picture: np.ndarray) -> list[Prediction]:
-    tool.set_image(picture)
+def assert_batches_equal_singles(tool: SimpleClick, image: np.ndarray) -> list[Prediction]:
+    tool.set_image(image)
     alone = [follow(tool, clicks) for clicks in TARGETS]
     feedbacks: list[Any] = [None] * len(TARGETS)
     together: list[Prediction] = []
@@ -330,7 +330,7 @@ def test_an_official_size_works_from_file_to_mask(large_image: np.ndarray):
     }
 
 
-def test_targets_of_several_pictures_are_answered_in_one_call(
+def test_targets_of_several_images_are_answered_in_one_call(
     image: np.ndarray, large_image: np.ndarray
 ):
     spots = Spots()
@@ -339,8 +339,10 @@ def test_targets_of_several_pictures_are_answered_in_one_call(
     pairs = [(encoded[0], Request(CLICKS[:1])), (encoded[1], Request(TARGETS[1][:1]))]
     together = tool.predict_many(pairs)
     assert len(spots.inputs) == 1
-    for picture, answer, (_, request) in zip((image, large_image), together, pairs, strict=True):
-        tool.set_image(picture)
+    for other_image, answer, (_, request) in zip(
+        (image, large_image), together, pairs, strict=True
+    ):
+        tool.set_image(other_image)
         assert_alike(answer, tool.predict(clicks=request.clicks))
 
 
@@ -368,7 +370,7 @@ def test_the_weights_identify_a_network(network: Any):
 
 
 @pytest.mark.parametrize("size_hw", [(1, 1), (1, 7), (300, 1), (2, 900)])
-def test_thin_pictures_work(network: Any, size_hw: tuple[int, int]):
+def test_thin_images_work(network: Any, size_hw: tuple[int, int]):
     for tool in (SimpleClick.from_network(network), SimpleClick.from_network(Spots())):
         tool.set_image(np.full((*size_hw, 3), 200, np.uint8))
         last = Click(size_hw[1] - 1, size_hw[0] - 1, True)
@@ -377,7 +379,7 @@ def test_thin_pictures_work(network: Any, size_hw: tuple[int, int]):
             assert np.isfinite(prediction.feedback.probabilities).all()
 
 
-def test_the_picture_may_be_any_view_and_is_not_kept(segmenter: SimpleClick, image: np.ndarray):
+def test_the_image_may_be_any_view_and_is_not_kept(segmenter: SimpleClick, image: np.ndarray):
     expected = segmenter.predict(clicks=CLICKS[:1]).mask
     backwards = np.ascontiguousarray(image[::-1, ::-1])
     segmenter.set_image(backwards[::-1, ::-1])
@@ -386,7 +388,7 @@ def test_the_picture_may_be_any_view_and_is_not_kept(segmenter: SimpleClick, ima
 
 
 @pytest.mark.parametrize(
-    ("picture", "seen"),
+    ("image", "seen"),
     [
         (np.zeros((4, 5, 3), np.float32), r"float32 \(4, 5, 3\)"),
         (np.zeros((4, 5), np.uint8), r"uint8 \(4, 5\)"),
@@ -396,9 +398,9 @@ def test_the_picture_may_be_any_view_and_is_not_kept(segmenter: SimpleClick, ima
         ([[1]], "a list"),
     ],
 )
-def test_other_pictures_are_refused(segmenter: SimpleClick, picture: Any, seen: str):
-    with pytest.raises(SegmenterError, match=f"SimpleClick needs a picture.*got.*{seen}"):
-        segmenter.set_image(picture)
+def test_other_images_are_refused(segmenter: SimpleClick, image: Any, seen: str):
+    with pytest.raises(SegmenterError, match=f"SimpleClick needs an image.*got.*{seen}"):
+        segmenter.set_image(image)
 
 
 def test_boxes_are_refused(segmenter: SimpleClick):
@@ -410,13 +412,13 @@ def test_boxes_are_refused(segmenter: SimpleClick):
     ("request_", "reason"),
     [
         (Request(()), "SimpleClick needs at least one click"),
-        (Request((Click(120, 5, True),)), r"Click\(x=120, .* outside the picture of 120 x 90"),
+        (Request((Click(120, 5, True),)), r"Click\(x=120, .* outside the image of 120 x 90"),
         (Request((Click(5, 90, False),)), r"Click\(x=5, y=90, .* lies outside"),
         (Request((Click(-1, 5, True),)), r"Click\(x=-1, .* lies outside"),
         (Request(CLICKS, feedback=np.zeros((1, 256, 256))), "feedback of type ndarray"),
         (
             Request(CLICKS, feedback=TargetState(np.zeros((9, 9), np.float32), Crop(0, 8, 0, 8))),
-            r"of a picture of shape \(9, 9\), the current one has \(90, 120\)",
+            r"of an image of shape \(9, 9\), the current one has \(90, 120\)",
         ),
     ],
 )
@@ -427,7 +429,7 @@ def test_requests_that_make_no_sense_are_refused(
         segmenter.predict_batch([Request(CLICKS), request_])
 
 
-def test_a_picture_comes_first(network: Any):
+def test_an_image_comes_first(network: Any):
     with pytest.raises(SegmenterError, match="call set_image before predict"):
         SimpleClick.from_network(network).predict(clicks=CLICKS)
 

@@ -62,7 +62,7 @@ def test_a_crop_counts_its_last_row_and_column():
         ((0, 10), (0, 105)),  # cut at the top
         ((650, 699), (574, 699)),  # 574.5 to the even number, cut at the bottom
         ((200, 399), (160, 440)),  # 1.4 times 200 rows: 159.5 and 439.5
-        ((0, 699), (0, 699)),  # never more than the picture
+        ((0, 699), (0, 699)),  # never more than the image
     ],
 )
 def test_the_crop_grows_by_its_rule(rows: tuple[int, int], expected: tuple[int, int]):
@@ -118,7 +118,7 @@ def test_overlap_is_the_product_of_two_interval_ious(a: Crop, b: Crop):
     assert overlap(a, b) == pytest.approx(shares[0] * shares[1], abs=1e-12)
 
 
-def test_a_new_target_is_shown_the_whole_picture():
+def test_a_new_target_is_shown_the_whole_image():
     assert next_crop((Click(5, 6, True),), size_hw=(1, 9)) == (0, 0, 0, 8)
     nothing = np.zeros(SIZE_HW, np.float32)
     kept = Crop(0, 200, 0, 200)

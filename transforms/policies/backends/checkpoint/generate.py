@@ -115,8 +115,8 @@ def describe_checkpoint(
 class CheckpointAnswerer:
     """Answers with a loaded checkpoint. Made by `load_checkpoint_answerer`.
 
-    A question becomes one user message in the checkpoint's own chat template, the picture where
-    its mark stands. The picture goes to the processor as it is; what resizing the processor does
+    A question becomes one user message in the checkpoint's own chat template, the image where
+    its mark stands. The image goes to the processor as it is; what resizing the processor does
     is its own. Sampling settings that a checkpoint brings with it, such as a repetition penalty,
     are not used.
 
@@ -155,7 +155,7 @@ class CheckpointAnswerer:
 
         Raises:
             AnswerError: memory runs out at a single question, a question has not exactly one
-                mark for the picture, or the processor or the model fails.
+                mark for the image, or the processor or the model fails.
         """
         for question in questions:
             self._check(question)
@@ -171,13 +171,13 @@ class CheckpointAnswerer:
         return answers
 
     def _check(self, question: Question) -> None:
-        """Raise AnswerError if the text would show the model another number of pictures."""
+        """Raise AnswerError if the text would show the model another number of images."""
         marks = question.text.count(_IMAGE_MARK)
         image_token = getattr(self._checkpoint.processor, "image_token", None)
         rest = question.text.replace(_IMAGE_MARK, "", 1)
         if marks != 1 or (image_token is not None and image_token in rest):
             raise AnswerError(
-                f"{_name(question)} has {marks} marks {_IMAGE_MARK} for one picture, or the "
+                f"{_name(question)} has {marks} marks {_IMAGE_MARK} for one image, or the "
                 f"model's own mark {image_token} in its text; take the marks out of the expression"
             )
 
@@ -189,7 +189,7 @@ class CheckpointAnswerer:
             if is_out_of_memory(error):
                 if len(questions) > 1:
                     return None
-                problem = "memory ran out at a batch of one; use a smaller picture, dtype or model"
+                problem = "memory ran out at a batch of one; use a smaller image, dtype or model"
             else:
                 problem = f"{type(error).__name__}: {error}"
             raise AnswerError(

@@ -101,7 +101,7 @@ def _check_architecture(files: CheckpointFiles) -> None:
     if files.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         return
     if files.model_type in CONFIG_MAPPING_NAMES:
-        problem = "which does not answer questions about pictures"
+        problem = "which does not answer questions about images"
     else:
         problem = f"which transformers {transformers.__version__} does not know"
     raise ConfigError(

@@ -1,4 +1,4 @@
-"""The processor of a checkpoint: pictures and text to tensors, by its own chat template."""
+"""The processor of a checkpoint: images and text to tensors, by its own chat template."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def load_processor(folder: Path) -> Any:
     if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
         raise ConfigError(
             [
-                f"{folder} holds a {type(processor).__name__} and no processor of pictures and "
+                f"{folder} holds a {type(processor).__name__} and no processor of images and "
                 "text; copy preprocessor_config.json and the tokenizer's files of the model there"
             ]
         )
@@ -36,7 +36,7 @@ def load_processor(folder: Path) -> Any:
 
 
 def find_chat_template(processor: Any, *, folder: Path) -> str:
-    """Return the template after trying it: one picture and one text must come out of it."""
+    """Return the template after trying it: one image and one text must come out of it."""
     template = processor.chat_template or processor.tokenizer.chat_template
     if isinstance(template, dict):
         template = template.get("default")
@@ -56,11 +56,11 @@ def find_chat_template(processor: Any, *, folder: Path) -> str:
             [f"the chat template in {folder} cannot be rendered: {first_line(error)}"]
         ) from error
     image_token = getattr(processor, "image_token", None)
-    pictures = 1 if image_token is None else rendered.count(image_token)
-    if pictures != 1 or rendered.count(_PROBE) != 1:
+    images = 1 if image_token is None else rendered.count(image_token)
+    if images != 1 or rendered.count(_PROBE) != 1:
         raise ConfigError(
             [
-                f"the chat template in {folder} does not put one picture and one text into the "
+                f"the chat template in {folder} does not put one image and one text into the "
                 f"prompt, it gives {rendered!r}; it may be that of a model for text alone"
             ]
         )
@@ -73,7 +73,7 @@ def render_question(processor: Any, chat_template: str, parts: list[dict[str, st
     Args:
         processor: of transformers.
         chat_template: Jinja text.
-        parts: the message's content, texts and pictures in order.
+        parts: the message's content, texts and images in order.
     """
     return processor.apply_chat_template(
         [{"role": "user", "content": parts}],

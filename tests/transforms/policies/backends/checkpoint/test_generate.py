@@ -84,7 +84,7 @@ class TestEveryFamily:
         assert mixed[2:] == answers(models[family], draws[::-1], batch_size=1)[::-1]
         assert mixed[2:] != answers(models[family], draws, seed=9)
 
-    def test_the_model_sees_the_picture_at_the_processor_s_size(
+    def test_the_model_sees_the_image_at_the_processor_s_size(
         self, models: dict[str, Path], seen_inputs: list[dict[str, Any]], family: Family
     ) -> None:
         config = json.loads((models[family] / "config.json").read_text())
@@ -141,18 +141,18 @@ def test_smart_resize_is_what_the_image_processors_do(
     bounds = {"min_pixels": 2 * side**2, "max_pixels": 24 * side**2}
     size = {"shortest_edge": bounds["min_pixels"], "longest_edge": bounds["max_pixels"]}
     make = getattr(transformers, processor)
-    picture = Image.new("RGB", (width, height))
-    tensors = make(patch_size=patch, merge_size=2, size=size)(images=picture, return_tensors="pt")
+    image = Image.new("RGB", (width, height))
+    tensors = make(patch_size=patch, merge_size=2, size=size)(images=image, return_tensors="pt")
     ((_, rows, columns),) = tensors["image_grid_thw"].tolist()
     assert (rows * patch, columns * patch) == SmartResize(side, **bounds)((height, width))
 
 
 class TestPrompt:
-    def test_the_question_is_put_as_it_is_with_the_picture_in_its_place(
+    def test_the_question_is_put_as_it_is_with_the_image_in_its_place(
         self, models: dict[str, Path], seen_inputs: list[dict[str, Any]]
     ) -> None:
-        picture = np.zeros((56, 56, 3), dtype=np.uint8)
-        answers(models["qwen2_vl"], [Question("t", 0, picture, "Look:\n<image> Where? ")])
+        image = np.zeros((56, 56, 3), dtype=np.uint8)
+        answers(models["qwen2_vl"], [Question("t", 0, image, "Look:\n<image> Where? ")])
         pads = "<|image_pad|>" * 4
         assert decoded(models["qwen2_vl"], seen_inputs[0]["input_ids"][0]) == (
             f"<|im_start|>user\nLook:\n<|vision_start|>{pads}<|vision_end|> Where? <|im_end|>\n"
@@ -320,7 +320,7 @@ class TestGeneration:
         with pytest.raises(AnswerError, match=r"'t0' and 4 more: RuntimeError: device-side asse"):
             answers(models["llava"])
 
-    def test_a_picture_that_the_processor_refuses_is_told(self, models: dict[str, Path]) -> None:
+    def test_an_image_that_the_processor_refuses_is_told(self, models: dict[str, Path]) -> None:
         ribbon = Question("ribbon", 0, np.zeros((1, 900, 3), dtype=np.uint8), "<image>Where?")
         with pytest.raises(AnswerError, match=r"target 'ribbon': ValueError: .*aspect ratio"):
             answers(models["qwen2_vl"], [ribbon])

@@ -110,7 +110,7 @@ def set_config(**values: Any) -> Callable[[Path], None]:
         (lambda f: (f / "processor_config.json").unlink(), "processor"),
         (drop_the_template, r"has no chat template.*copy the chat_template\.jinja"),
         (write_template("{% if %}"), "chat template in .* cannot be rendered"),
-        (write_template("{{ messages[0]['content'] }}"), "not put one picture and one text into"),
+        (write_template("{{ messages[0]['content'] }}"), "not put one image and one text into"),
     ],
 )
 def test_a_checkpoint_that_cannot_be_used(
