@@ -1,1 +1,1 @@
-"""TODO export/formats."""
+"""File formats that other tools read: COCO, PNG masks, prediction files, traces."""

@@ -13,7 +13,7 @@ from hlmat.transforms.core.errors import DataError, TargetError
 from hlmat.transforms.core.records import Click, RejectReason, Rle, StopReason, Trajectory
 from hlmat.transforms.masks.rasterize import segmentation_to_mask
 from hlmat.transforms.masks.rle import MAX_PIXELS, encode_mask
-from hlmat.transforms.metrics.target_scores import RolledOut, predicted_iou_in
+from hlmat.transforms.metrics.target_results import RolledOut, predicted_iou_in
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""TODO export/reports."""
+"""Figures for people: charts, the report of an evaluation, the tables of a ladder."""

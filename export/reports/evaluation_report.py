@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hlmat.transforms.metrics.target_scores import TargetScore
+from hlmat.transforms.metrics.target_results import TargetResult
 
 _WITH_INTERVAL = (
     ("gIoU", "gIoU"),
@@ -73,7 +73,7 @@ RESULTS_HEADER = (
 """The head of the table whose lines `results_row` gives."""
 
 
-def worst_and_best(scores: Sequence[TargetScore], *, count: int) -> tuple[list[str], list[str]]:
+def worst_and_best(scores: Sequence[TargetResult], *, count: int) -> tuple[list[str], list[str]]:
     """Return the ids of the targets with the lowest and with the highest IoU.
 
     Equal ones go by their id. No target is in both; of few targets the worst half comes first.

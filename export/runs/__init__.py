@@ -1,1 +1,1 @@
-"""TODO export/runs."""
+"""The folder of a finished run: its manifest, its data card, its trajectories read back."""

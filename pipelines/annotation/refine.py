@@ -22,7 +22,7 @@ from hlmat.pipelines.settings.annotation_options import AnnotationConfig
 from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.records import Click, Rle
 from hlmat.transforms.metrics.bootstrap import mean_intervals
-from hlmat.transforms.metrics.target_scores import choose_mask
+from hlmat.transforms.metrics.target_results import choose_mask
 
 METRICS = "metrics.json"
 MASKS = "masks"

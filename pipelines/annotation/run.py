@@ -20,7 +20,7 @@ from hlmat.pipelines.settings.annotation_options import AnnotationConfig
 from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import Rle, Trajectory
-from hlmat.transforms.metrics.target_scores import RolledOut, rolled_out
+from hlmat.transforms.metrics.target_results import RolledOut, rolled_out
 from hlmat.transforms.readers.coco import CocoReader
 from hlmat.transforms.readers.folder import IMAGES
 from hlmat.transforms.readers.registry import open_reader

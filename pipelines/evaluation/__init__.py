@@ -1,1 +1,1 @@
-"""TODO pipelines/evaluation."""
+"""Jobs that measure or show finished rollouts: evaluate, compare, score, stats, inspect."""

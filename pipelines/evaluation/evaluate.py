@@ -30,12 +30,12 @@ from hlmat.transforms.core.records import TargetRef, Trajectory
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.dataset_io.work_units import select_items
 from hlmat.transforms.metrics.calibration import calibration_figures, scored_masks
-from hlmat.transforms.metrics.target_scores import (
-    TargetScore,
+from hlmat.transforms.metrics.target_results import (
+    TargetResult,
     call_figures,
     evaluation_figures,
+    measure_rollout,
     rolled_out,
-    score_rollout,
 )
 from hlmat.transforms.prompting.strips import image_strip
 from hlmat.transforms.readers.registry import open_reader
@@ -109,7 +109,7 @@ def _write_report(
             f"{out}/rejects says why"
         )
     scores = [
-        score_rollout(rolled_out(t), step=config.step, max_clicks=protocol.max_clicks)
+        measure_rollout(rolled_out(t), step=config.step, max_clicks=protocol.max_clicks)
         for t in trajectories
     ]
     rejects = _counted(r.reason.value for r in read_rejects(storage, out, manifest=manifest))
@@ -161,7 +161,7 @@ def _write_report(
 
 
 def _strips(
-    scores: Sequence[TargetScore],
+    scores: Sequence[TargetResult],
     trajectories: Sequence[Trajectory],
     *,
     manifest: Manifest,

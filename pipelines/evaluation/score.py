@@ -9,8 +9,8 @@ from typing import Any
 from hlmat.export.formats.predictions import PredictedTarget, read_predictions
 from hlmat.pipelines.settings.validation import Check, read_step_choice
 from hlmat.transforms.core.errors import DataError
-from hlmat.transforms.metrics.segagent_scorer import MOST_EXPRESSIONS, reference_figures
-from hlmat.transforms.metrics.target_scores import StepChoice, evaluation_figures, score_rollout
+from hlmat.transforms.metrics.segagent_scorer import MOST_EXPRESSIONS, segagent_figures
+from hlmat.transforms.metrics.target_results import StepChoice, evaluation_figures, measure_rollout
 
 _CLOSE = 5e-5
 
@@ -37,14 +37,14 @@ def score_file(arguments: argparse.Namespace) -> dict[str, Any]:
     step = read_step_choice(arguments.step, check)
     check.done()
     predicted = read_predictions(arguments.predictions)
-    scores = [score_rollout(p.rollout, step=step, max_clicks=0) for p in predicted]
+    scores = [measure_rollout(p.rollout, step=step, max_clicks=0) for p in predicted]
     figures = evaluation_figures(scores)
     return {
         **figures,
         "step": step,
         "expressions": len(predicted),
         "images": len({p.image for p in predicted}),
-        "reference_scorer": _reference(predicted, figures, step=step),
+        "segagent_scorer": _reference(predicted, figures, step=step),
     }
 
 
@@ -58,7 +58,7 @@ def format_scores(figures: Mapping[str, Any]) -> str:
         if name in figures:
             f = figures[name]
             lines.append((name, f"{f['value']:.4f}  [{f['low']:.4f}, {f['high']:.4f}]"))
-    reference = figures["reference_scorer"]
+    reference = figures["segagent_scorer"]
     if reference["cIoU"] is not None:
         lines.append(
             (
@@ -95,7 +95,7 @@ def _reference(
             "its per-image table but not its totals"
         )
     try:
-        reference = reference_figures([(p.rollout, p.outputs) for p in predicted], step=step)
+        reference = segagent_figures([(p.rollout, p.outputs) for p in predicted], step=step)
     except DataError as error:
         return {
             "gIoU": None,

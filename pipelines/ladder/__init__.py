@@ -1,1 +1,1 @@
-"""TODO pipelines/ladder."""
+"""The job `hlmat ladder`: train, evaluate and compare each step of the method on held-out sets."""

@@ -25,7 +25,7 @@ from hlmat.pipelines.training import train as training
 from hlmat.pipelines.training.build_tiny_vlm import print_note
 from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.metrics.paired_differences import change_of, paired_difference
-from hlmat.transforms.metrics.target_scores import StepChoice, choose_mask, rolled_out
+from hlmat.transforms.metrics.target_results import StepChoice, choose_mask, rolled_out
 from hlmat.transforms.metrics.truncation import RolloutOverlaps, step_figures
 
 JSON, TABLES, CHART = "ladder.json", "ladder.md", "ladder.png"

@@ -11,8 +11,8 @@ from hlmat.export.runs.manifest import Manifest, read_manifest
 from hlmat.export.runs.trajectories import read_trajectories
 from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import ConfigError, DataError
+from hlmat.transforms.core.image_identity import find_leaks, image_key
 from hlmat.transforms.core.records import TargetRef
-from hlmat.transforms.dataset_io.image_identity import find_leaks, image_key
 
 EXPORT_RECORD = "export.json"
 """In an exported data set: what it was made from, and the keys of its images."""

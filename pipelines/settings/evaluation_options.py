@@ -17,7 +17,7 @@ from hlmat.pipelines.settings.run_options import (
 )
 from hlmat.pipelines.settings.validation import Check, read_step_choice
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice
-from hlmat.transforms.metrics.target_scores import StepChoice
+from hlmat.transforms.metrics.target_results import StepChoice
 from hlmat.transforms.policies.backends.checkpoint.generate import CheckpointOptions
 from hlmat.transforms.policies.backends.openai_server import ServerOptions
 from hlmat.transforms.policies.mllm import (

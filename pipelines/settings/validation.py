@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn, TypeVar
 
 from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.metrics.target_scores import StepChoice
+from hlmat.transforms.metrics.target_results import StepChoice
 
 Built = TypeVar("Built")
 

@@ -1,1 +1,6 @@
-"""TODO transforms/metrics."""
+"""Figures of rollouts: a result for each target, their sums, and intervals resampled by image.
+
+In this package a *result* is what a target adds to the figures (`TargetResult`), a *score* is the
+model's own estimate of a mask's IoU (`predicted_iou`), and a *figure* is a number of a whole run.
+The segmenter's estimate of its masks (`Step.score`) enters no figure.
+"""

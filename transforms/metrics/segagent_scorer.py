@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import Rle
 from hlmat.transforms.masks.rle import decode_rle
-from hlmat.transforms.metrics.target_scores import RolledOut, StepChoice
+from hlmat.transforms.metrics.target_results import RolledOut, StepChoice
 
 MOST_EXPRESSIONS = 5000
 """Its evaluator, which writes the predictions, stops after so many."""
@@ -26,7 +26,7 @@ _MARK = "Current IOU: "
 
 
 @dataclass(frozen=True)
-class ReferenceFigures:
+class SegAgentFigures:
     """What the reference would print.
 
     Attributes:
@@ -42,9 +42,9 @@ class ReferenceFigures:
     skipped: int
 
 
-def reference_figures(
+def segagent_figures(
     rollouts: Sequence[tuple[RolledOut, Sequence[str | None]]], *, step: StepChoice
-) -> ReferenceFigures:
+) -> SegAgentFigures:
     """Score rollouts, each with the texts of its steps, as the reference does.
 
     Args:
@@ -66,8 +66,8 @@ def reference_figures(
         totals += both, either
         ious.append(1.0 if either == 0 else both / (either + _EPSILON))
     if not ious:
-        return ReferenceFigures(0.0, 0.0, 0, skipped)
-    return ReferenceFigures(
+        return SegAgentFigures(0.0, 0.0, 0, skipped)
+    return SegAgentFigures(
         ciou=float(totals[0] / (totals[1] + _EPSILON)),
         giou=float(np.mean(ious)),
         scored=len(ious),

@@ -17,7 +17,7 @@ from hlmat.transforms.core.records import StopReason
 from hlmat.transforms.masks.rle import decode_rle, overlap
 from hlmat.transforms.metrics.bootstrap import mean_intervals, ratio_interval
 from hlmat.transforms.metrics.paired_differences import paired_difference
-from hlmat.transforms.metrics.target_scores import RolledOut, StepChoice, choose_mask
+from hlmat.transforms.metrics.target_results import RolledOut, StepChoice, choose_mask
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""TODO transforms/oracle."""
+"""The oracle that knows the true mask: its next click, and the distance search behind it."""

@@ -26,7 +26,7 @@ from hlmat.transforms.core.records import (
     Trajectory,
 )
 from hlmat.transforms.masks.rle import decode_rle, encode_mask
-from hlmat.transforms.metrics.target_scores import choose_mask, rolled_out
+from hlmat.transforms.metrics.target_results import choose_mask, rolled_out
 from hlmat.transforms.prompting.actions import parse_action
 from hlmat.transforms.prompting.coordinates import make_codec
 

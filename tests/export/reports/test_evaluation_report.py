@@ -14,7 +14,7 @@ from hlmat.export.reports.evaluation_report import (
     results_row,
     worst_and_best,
 )
-from hlmat.transforms.metrics.target_scores import TargetScore
+from hlmat.transforms.metrics.target_results import TargetResult
 
 
 def interval(value: float) -> dict[str, float]:
@@ -37,8 +37,8 @@ def make_figures() -> dict[str, Any]:
     }
 
 
-def make_score(target_id: str, iou: float) -> TargetScore:
-    return TargetScore(target_id, 1, 1, iou, iou, (0.0, iou), 1, None)
+def make_score(target_id: str, iou: float) -> TargetResult:
+    return TargetResult(target_id, 1, 1, iou, iou, (0.0, iou), 1, None)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from hlmat.transforms.core.records import Click, Finish, Provenance, TargetRef, 
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice, one_item_per_expression
 from hlmat.transforms.dataset_io.work_units import plan_units
 from hlmat.transforms.masks.rle import mask_iou
-from hlmat.transforms.metrics.target_scores import choose_mask, rolled_out
+from hlmat.transforms.metrics.target_results import choose_mask, rolled_out
 from hlmat.transforms.oracle.click import oracle_click
 from hlmat.transforms.prompting.actions import Dialogue
 from hlmat.transforms.prompting.coordinates import make_codec

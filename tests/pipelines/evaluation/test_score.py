@@ -18,7 +18,7 @@ from hlmat.transforms.core.errors import ConfigError, DataError
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import Rle
 from hlmat.transforms.masks.rle import decode_rle, encode_mask
-from hlmat.transforms.metrics import segagent_scorer as reference_scorer
+from hlmat.transforms.metrics import segagent_scorer
 
 files = settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -90,9 +90,9 @@ def test_one_target_by_hand(tmp_path: Path, step: str, ours: float, theirs: floa
     figures = scored(tmp_path, [one], step=step)
     assert figures["gIoU"] == {"value": ours, "low": ours, "high": ours}
     assert figures["cIoU"]["value"] == ours
-    assert figures["reference_scorer"]["gIoU"] == pytest.approx(theirs, abs=1e-5)
-    assert figures["reference_scorer"]["cIoU"] == pytest.approx(theirs, abs=1e-5)
-    assert figures["reference_scorer"]["expressions"] == 1
+    assert figures["segagent_scorer"]["gIoU"] == pytest.approx(theirs, abs=1e-5)
+    assert figures["segagent_scorer"]["cIoU"] == pytest.approx(theirs, abs=1e-5)
+    assert figures["segagent_scorer"]["expressions"] == 1
 
 
 def test_several_targets_by_hand(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_several_targets_by_hand(tmp_path: Path) -> None:
     assert figures["cIoU"]["value"] == (8 + 4 + 0 + 12) / (16 + 4 + 8 + 16)
     assert figures["invalid_rate"]["value"] == 0.25
     assert (figures["expressions"], figures["images"]) == (4, 2)
-    reference = figures["reference_scorer"]
+    reference = figures["segagent_scorer"]
     assert reference["gIoU"] == pytest.approx((0.5 + 1 + 0.75) / 3, abs=1e-5)
     assert reference["cIoU"] == pytest.approx(24 / 36, abs=1e-5)
     assert reference["expressions"] == 3
@@ -126,8 +126,8 @@ def test_ignored_pixels_count_for_the_reference_alone(tmp_path: Path) -> None:
     one = entry([rows(2)], truth=rows(4), ignore_mask=rle(np.flipud(rows(2))))
     figures = scored(tmp_path, [one])
     assert figures["gIoU"]["value"] == 1
-    assert figures["reference_scorer"]["gIoU"] == pytest.approx(0.5, abs=1e-5)
-    assert any("ignored pixels" in text for text in figures["reference_scorer"]["differences"])
+    assert figures["segagent_scorer"]["gIoU"] == pytest.approx(0.5, abs=1e-5)
+    assert any("ignored pixels" in text for text in figures["segagent_scorer"]["differences"])
 
 
 def test_what_the_reference_s_evaluator_leaves_out_is_told(
@@ -135,17 +135,17 @@ def test_what_the_reference_s_evaluator_leaves_out_is_told(
 ) -> None:
     monkeypatch.setattr("hlmat.pipelines.evaluation.score.MOST_EXPRESSIONS", 2)
     entries = [entry([rows(1)], truth=rows(1), img_path=f"{k}.png") for k in range(3)]
-    text = " ".join(scored(tmp_path, entries)["reference_scorer"]["differences"])
+    text = " ".join(scored(tmp_path, entries)["segagent_scorer"]["differences"])
     assert "first 2 expressions alone, 1 fewer" in text
     assert "passes over .png images, 3 of those here" in text
-    assert reference_scorer.MOST_EXPRESSIONS == 5000
+    assert segagent_scorer.MOST_EXPRESSIONS == 5000
 
 
 def test_a_rollout_shorter_than_k_would_stop_the_reference(tmp_path: Path) -> None:
     entries = [entry(RISING, truth=rows(4)), entry([rows(1)], truth=rows(4))]
     figures = scored(tmp_path, entries, step="2")
     assert figures["gIoU"]["value"] == (0.5 + 0.25) / 2
-    reference = figures["reference_scorer"]
+    reference = figures["segagent_scorer"]
     assert (reference["gIoU"], reference["cIoU"], reference["expressions"]) == (None, None, 0)
     assert any("stop at --click_id 1" in text for text in reference["differences"])
 
@@ -194,7 +194,7 @@ def test_the_reference_s_figures_are_those_of_its_description(
         texts = [data.draw(written_scores) for _ in masks[-1]]
         image = data.draw(st.sampled_from(["a.jpg", "b.jpg"]))
         entries.append(entry(masks[-1], truth=truth, texts=texts, img_path=image))
-    reference = scored(tmp_path, entries, step="best-scored")["reference_scorer"]
+    reference = scored(tmp_path, entries, step="best-scored")["segagent_scorer"]
     truths = [{**e, "truth": _decoded(e["gt_mask"])} for e in entries]
     ciou, giou, used = by_the_reference(truths, masks)
     assert reference["expressions"] == used

@@ -25,7 +25,12 @@ from hlmat.transforms.core.records import (
     Trajectory,
 )
 from hlmat.transforms.masks.rle import encode_mask
-from hlmat.transforms.metrics.target_scores import RolledOut, choose_mask, rolled_out, score_rollout
+from hlmat.transforms.metrics.target_results import (
+    RolledOut,
+    choose_mask,
+    measure_rollout,
+    rolled_out,
+)
 from hlmat.transforms.metrics.truncation import RolloutOverlaps, step_figures, truncated
 from hlmat.transforms.rollout.loop import Episode, ImageEpisodes, Limits, roll_out_all
 
@@ -109,7 +114,7 @@ def test_a_truncated_rollout_is_the_one_that_was_allowed_no_more(
     assert truncated(whole, clicks=clicks) == real
     overlaps = RolloutOverlaps.of(whole)
     for step in ("last", "best-scored"):
-        score = score_rollout(real, step=step, max_clicks=clicks)
+        score = measure_rollout(real, step=step, max_clicks=clicks)
         expected = (score.intersection, score.union)
         assert overlaps.chosen(step, clicks=clicks) == expected
 

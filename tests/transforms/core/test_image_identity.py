@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hlmat.transforms.core.image_identity import find_leaks, image_key
 from hlmat.transforms.core.records import TargetRef
-from hlmat.transforms.dataset_io.image_identity import find_leaks, image_key
 from hlmat.transforms.readers.shapes.reader import ShapesOptions
 
 

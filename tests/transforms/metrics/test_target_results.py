@@ -22,13 +22,13 @@ from hlmat.transforms.core.records import (
 )
 from hlmat.transforms.masks.rle import encode_mask
 from hlmat.transforms.metrics.click_curves import ClickProtocol, boundary_iou
-from hlmat.transforms.metrics.target_scores import (
+from hlmat.transforms.metrics.target_results import (
     RolledOut,
     choose_mask,
     evaluation_figures,
+    measure_rollout,
     predicted_iou_in,
     rolled_out,
-    score_rollout,
 )
 
 FIELD = ClickProtocol(max_clicks=20, stop_on_no_gain=False)
@@ -111,30 +111,30 @@ def test_the_score_in_a_text(text: str | None, score: float | None) -> None:
 
 
 def test_a_score_by_hand() -> None:
-    score = score_rollout(rollout(1, 4), step="last", max_clicks=4)
+    score = measure_rollout(rollout(1, 4), step="last", max_clicks=4)
     assert (score.intersection, score.union, score.iou) == (8, 16, 0.5)
     assert score.iou_after_click == (0.0, 0.5, 0.5, 0.5, 0.5)
     assert score.clicks == 2
 
 
 def test_no_mask_at_all_is_an_empty_prediction() -> None:
-    score = score_rollout(rollout(), step="last", max_clicks=2)
+    score = measure_rollout(rollout(), step="last", max_clicks=2)
     assert (score.intersection, score.union, score.iou) == (0, 8, 0.0)
     empty = replace(rollout(), truth=columns(0))
-    assert score_rollout(empty, step="last", max_clicks=2).iou == 1.0
+    assert measure_rollout(empty, step="last", max_clicks=2).iou == 1.0
 
 
 def test_a_rollout_without_steps_is_the_mask_that_it_began_with() -> None:
-    score = score_rollout(rollout(begins=1), step="last", max_clicks=2)
+    score = measure_rollout(rollout(begins=1), step="last", max_clicks=2)
     assert (score.intersection, score.union, score.clicks) == (4, 8, 0)
     assert score.iou_after_click == (0.5, 0.5, 0.5)
-    later = score_rollout(rollout(2, begins=1), step="last", max_clicks=1)
+    later = measure_rollout(rollout(2, begins=1), step="last", max_clicks=1)
     assert later.iou_after_click == (0.5, 1.0)
 
 
 def test_ignored_pixels_count_nowhere() -> None:
     one = replace(rollout(4), ignore=encode_mask(~np.asarray(_decoded(columns(3)))))
-    score = score_rollout(one, step="last", max_clicks=1)
+    score = measure_rollout(one, step="last", max_clicks=1)
     assert (score.intersection, score.union) == (8, 12)
 
 
@@ -159,7 +159,7 @@ def test_a_trajectory_s_boxes_and_set_up_are_no_clicks_of_the_policy() -> None:
     )
     one = rolled_out(trajectory)
     assert (one.first_click, one.predicted_ious, one.last_predicted_iou) == (1, (None, 0.4), 0.8)
-    score = score_rollout(one, step="last", max_clicks=2)
+    score = measure_rollout(one, step="last", max_clicks=2)
     assert (score.clicks, score.iou_after_click) == (1, (0.5, 1.0, 1.0))
 
 
@@ -169,7 +169,7 @@ ROLLOUTS = st.lists(st.lists(st.integers(0, 4), max_size=4), min_size=1, max_siz
 @given(ROLLOUTS, st.randoms())
 def test_figures_are_those_of_a_plain_loop(all_counts: list[list[int]], random: object) -> None:
     rollouts = [rollout(*counts, name=f"t{k}") for k, counts in enumerate(all_counts)]
-    scores = [score_rollout(r, step="last", max_clicks=20) for r in rollouts]
+    scores = [measure_rollout(r, step="last", max_clicks=20) for r in rollouts]
     figures = evaluation_figures(scores, protocol=FIELD)
     ious, boundaries, tops, bottoms, needed = [], [], 0, 0, []
     truth = _decoded(columns(2))
@@ -193,7 +193,7 @@ def test_figures_are_those_of_a_plain_loop(all_counts: list[list[int]], random: 
 
 def test_figures_carry_the_names_of_their_rules_and_count_what_was_invalid() -> None:
     rollouts = [rollout(2, name="a"), rollout(name="b", reason=StopReason.INVALID_ACTION)]
-    scores = [score_rollout(r, step="last", max_clicks=3) for r in rollouts]
+    scores = [measure_rollout(r, step="last", max_clicks=3) for r in rollouts]
     protocol = ClickProtocol(max_clicks=3, stop_on_no_gain=False, initial_action="box")
     figures = evaluation_figures(scores, protocol=protocol)
     assert list(figures["NoC"]) == [f"NoC@{t} (max 3 clicks, after box)" for t in (80, 85, 90)]

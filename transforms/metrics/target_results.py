@@ -54,7 +54,7 @@ class RolledOut:
 
 
 @dataclass(frozen=True)
-class TargetScore:
+class TargetResult:
     """What a rollout adds to the figures.
 
     Attributes:
@@ -135,7 +135,7 @@ def choose_mask(rollout: RolledOut, step: StepChoice) -> int | None:
     return max(scored)[1] if scored and max(scored)[0] > at_start else None
 
 
-def score_rollout(rollout: RolledOut, *, step: StepChoice, max_clicks: int) -> TargetScore:
+def measure_rollout(rollout: RolledOut, *, step: StepChoice, max_clicks: int) -> TargetResult:
     """Score one rollout from its masks alone.
 
     Args:
@@ -153,7 +153,7 @@ def score_rollout(rollout: RolledOut, *, step: StepChoice, max_clicks: int) -> T
     chosen = choose_mask(rollout, step)
     intersection, union = at_start if chosen is None else overlaps[chosen]
     mask = start if chosen is None else decode_rle(rollout.masks[chosen])
-    return TargetScore(
+    return TargetResult(
         target_id=rollout.target_id,
         intersection=intersection,
         union=union,
@@ -166,7 +166,7 @@ def score_rollout(rollout: RolledOut, *, step: StepChoice, max_clicks: int) -> T
 
 
 def evaluation_figures(
-    scores: Sequence[TargetScore], *, protocol: ClickProtocol | None = None
+    scores: Sequence[TargetResult], *, protocol: ClickProtocol | None = None
 ) -> dict[str, Any]:
     """Return every figure with its 95 % interval, as plain JSON values.
 
@@ -225,7 +225,7 @@ def call_figures(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
     return _means(calls)
 
 
-def _stop_reasons(scores: Sequence[TargetScore]) -> dict[str, Any]:
+def _stop_reasons(scores: Sequence[TargetResult]) -> dict[str, Any]:
     reasons = sorted({s.stop_reason.value for s in scores if s.stop_reason is not None})
     return _counts({reason: [s.stop_reason == reason for s in scores] for reason in reasons})
 
