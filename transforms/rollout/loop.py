@@ -109,7 +109,7 @@ def start_runs(groups: Sequence[ImageEpisodes], *, limits: Limits) -> list[list[
     """Return the runs of each image's episodes, nothing done yet."""
     return [
         [
-            EpisodeRun(episode, group=index, image=group.image, limits=limits)
+            EpisodeRun(episode, image_index=index, image=group.image, limits=limits)
             for episode in group.episodes
         ]
         for index, group in enumerate(groups)
@@ -175,7 +175,7 @@ class RolloutLoop:
         self, actions: Sequence[tuple[EpisodeRun, Click | Box]], *, is_initial: bool
     ) -> None:
         """Ask the segmenter about each run's action and record the answers."""
-        answers = self.session.ask([(run.group, run.request(action)) for run, action in actions])
+        answers = self.session.ask([(run.image_index, run.request(action)) for run, action in actions])
         for run, _ in actions:
             run.calls.decoder += 1
 
