@@ -94,6 +94,10 @@ check: $(VENV)/.test ## lint, check types and the direction of imports
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 
+.PHONY: docs
+docs: $(VENV)/.docs ## build the documentation site into out/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 .PHONY: install-train
 install-train: $(VENV)/.train ## add what training and models need: LLaMA-Factory, transformers, torch
 
@@ -114,6 +118,11 @@ $(VENV)/.base: $(SETTINGS) | $(VENV)/bin/python
 	@echo "Installing into $(VENV) ..."
 	$(PIP) -e .
 	@touch $@
+
+$(VENV)/.docs: $(SETTINGS) | $(VENV)/bin/python
+	@echo "Installing into $(VENV) with what builds the documentation site ..."
+	$(PIP) -e '.[docs]'
+	@touch $@ $(VENV)/.base
 
 # LLaMA-Factory goes in without its dependencies: its web UI pins pillow<12, Beam needs >=12.1.1.
 # The extra "train" lists what its data and training paths import.
