@@ -23,18 +23,21 @@ class DrawnScenes:
         size_hw: of each image.
         images: how many there are.
         targets: how many there are in all, spread evenly over the images.
+        files: how many images are drawn; further ones repeat their pixels, not their targets.
+            None draws all.
     """
 
     folder: Path
     size_hw: tuple[int, int]
     images: int
     targets: int
+    files: int | None = None
     name: str = "drawn"
     split: str = "all"
 
     def draw(self) -> None:
         """Write the images: coloured objects on a textured ground."""
-        for index in range(self.images):
+        for index in range(min(self.images, self.files or self.images)):
             rng = np.random.default_rng(index)
             height, width = self.size_hw
             coarse = rng.integers(40, 216, (height // 40 + 2, width // 40 + 2, 3), dtype=np.uint8)
@@ -68,7 +71,8 @@ class DrawnScenes:
         return TruthMasks(self._mask(index, number))
 
     def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
-        data = (self.folder / image_path).read_bytes()
+        index = int(image_path.removesuffix(".jpg"))
+        data = (self.folder / f"{index % (self.files or self.images)}.jpg").read_bytes()
         return decode_image(data, name=image_path, size_hw=size_hw)
 
     def _targets_of(self, index: int) -> int:

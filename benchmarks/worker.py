@@ -1,7 +1,7 @@
 """Time the SAM worker against a plain loop: same targets, same weights, same device, one process.
 
-    python -m benchmarks.worker --model tiny --images ecssd --images 100
-    python -m benchmarks.worker --model vit_b --images 640x480 --images 4 --targets 10 \\
+    python -m benchmarks.worker --model tiny --source ecssd --images 100
+    python -m benchmarks.worker --model vit_b --source 640x480 --images 4 --targets 10 \\
         --segmenter-arg precision=bf16
     python -m benchmarks.worker --memory --images 4000 --targets 10000
 
@@ -24,28 +24,30 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from benchmarks.comparison import (
+    agreement,
+    endless_simulation,
+    matrix_product_flops,
+    time_plain_loop,
+)
 from benchmarks.drawn_scenes import DrawnScenes
-from benchmarks.plain_loop import PlainLoop, PlainStep
+from benchmarks.plain_loop import PlainLoop
 from benchmarks.random_sam import MODELS, encoder_flops, random_sam
 from benchmarks.timed_parts import PartTimes, TimedPolicy, TimedReader, TimedSam
 from hlmat.transforms.core.protocols import DatasetReader
-from hlmat.transforms.core.records import Click, Provenance, TargetRef, Trajectory
+from hlmat.transforms.core.records import TargetRef, Trajectory
 from hlmat.transforms.core.threads import Threads, available_cores
 from hlmat.transforms.dataset_io.work_units import WorkUnit, plan_units
-from hlmat.transforms.masks.rle import decode_rle, mask_iou
 from hlmat.transforms.policies.oracle import OraclePolicy
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.registry import open_reader
-from hlmat.transforms.rollout.loop import Limits
-from hlmat.transforms.rollout.unit_worker import Simulation, simulate_unit
+from hlmat.transforms.rollout.unit_worker import simulate_unit
 from hlmat.transforms.segmenters.sam.options import SamOptions
 from hlmat.transforms.segmenters.sam.segmenter import SamSegmenter
 
 _UNIT_SIZE = 128
-_PROVENANCE = Provenance("sam", "", "oracle", 0, "benchmark")
 
 
 def main() -> None:
@@ -63,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", choices=MODELS, default="tiny")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--images", default="400x300", help="WIDTHxHEIGHT drawn, or ecssd")
+    parser.add_argument("--source", default="400x300", help="WIDTHxHEIGHT drawn, or ecssd")
     parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
     parser.add_argument("--images", type=int, default=40)
     parser.add_argument("--targets", type=int, help="of drawn images (one an image)")
@@ -75,11 +77,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _reader(arguments: argparse.Namespace, folder: Path) -> DatasetReader:
-    if arguments.images == "ecssd":
+    if arguments.source == "ecssd":
         return open_reader("ecssd", ReaderOptions(data_root=str(arguments.shared / "hqseg44k")))
-    size = re.fullmatch(r"(\d+)x(\d+)", arguments.images)
+    size = re.fullmatch(r"(\d+)x(\d+)", arguments.source)
     if size is None:
-        raise SystemExit(f"--images {arguments.images!r}: expected WIDTHxHEIGHT or ecssd")
+        raise SystemExit(f"--source {arguments.source!r}: expected WIDTHxHEIGHT or ecssd")
     scenes = DrawnScenes(
         folder,
         size_hw=(int(size[2]), int(size[1])),
@@ -94,19 +96,6 @@ def _units(arguments: argparse.Namespace, reader: DatasetReader) -> list[WorkUni
     count = arguments.targets or arguments.images
     items = islice(reader.read_targets(), count)
     return list(plan_units(items, unit_size=_UNIT_SIZE, fingerprint="benchmark"))
-
-
-def _simulation(
-    segmenter: Any, reader: Any, policy: Any, *, max_clicks: int, threads: Threads
-) -> Simulation:
-    return Simulation(
-        reader=reader,
-        segmenter=segmenter,
-        policy=policy,
-        limits=Limits(max_clicks=max_clicks, target_iou=None, stop_on_no_gain=False),
-        provenance=_PROVENANCE,
-        threads=threads,
-    )
 
 
 def _options(pairs: Sequence[str]) -> SamOptions:
@@ -130,7 +119,7 @@ def _compare(arguments: argparse.Namespace, reader: DatasetReader) -> None:
         threads=threads,
     )
     times = PartTimes()
-    simulation = _simulation(
+    simulation = endless_simulation(
         TimedSam(segmenter, times),
         TimedReader(reader, times),
         TimedPolicy(OraclePolicy(), times),
@@ -153,72 +142,29 @@ def _compare(arguments: argparse.Namespace, reader: DatasetReader) -> None:
     worker_s = (time.perf_counter() - started) / len(refs)
     # The worker holds PyTorch to one thread in each of its own.
     torch.set_num_threads(available_cores())
-    plain_s, theirs = _time_plain(plain, plain_refs)
+    plain_s, theirs = time_plain_loop(plain, plain_refs)
     sharing = PlainLoop(model, reader=reader, max_clicks=arguments.max_clicks, share_images=True)
-    sharing_s, _ = _time_plain(sharing, plain_refs)
+    sharing_s, _ = time_plain_loop(sharing, plain_refs)
 
     ours = [outcome for outcome in made if isinstance(outcome, Trajectory)]
-    print(f"{arguments.model} on {arguments.device}, {arguments.images}, {len(refs)} targets")
+    print(f"{arguments.model} on {arguments.device}, {arguments.source}, {len(refs)} targets")
     print(f"plain loop           {1 / plain_s:10.2f} trajectories/s  (first {len(plain_refs)})")
     print(f"plain, image shared  {1 / sharing_s:10.2f} trajectories/s")
     print(f"worker               {1 / worker_s:10.2f} trajectories/s  (of {len(ours)})")
     print(f"ratio {plain_s / worker_s:.1f}, to the loop that shares {sharing_s / worker_s:.1f}")
-    _print_agreement(ours[: len(theirs)], theirs)
+    print(agreement(ours[: len(theirs)], theirs))
     times.print(total_s=worker_s * len(refs))
     _print_encoder(flops, times, device=arguments.device)
     _print_memory(arguments.device)
-
-
-def _time_plain(loop: PlainLoop, refs: Sequence[TargetRef]) -> tuple[float, list[list[PlainStep]]]:
-    """Return the seconds per trajectory and the trajectories."""
-    started = time.perf_counter()
-    trajectories = [loop.trajectory(ref) for ref in refs]
-    return (time.perf_counter() - started) / len(refs), trajectories
-
-
-def _print_agreement(ours: Sequence[Trajectory], theirs: Sequence[list[PlainStep]]) -> None:
-    """Compare steps up to the first click that differs."""
-    same_clicks = 0
-    ious: list[float] = []
-    for our, their in zip(ours, theirs, strict=True):
-        clicks = [step.action for step in our.steps if isinstance(step.action, Click)]
-        same_clicks += clicks == [click for click, _, _ in their]
-        for step, (click, mask, _) in zip(our.steps, their, strict=False):
-            if step.action != click:
-                break
-            ious.append(mask_iou(decode_rle(step.mask), decode_rle(mask)))
-    print(
-        f"all clicks the same in {same_clicks} of {len(theirs)}; masks after the same clicks: "
-        f"IoU mean {np.mean(ious):.6f}, least {np.min(ious):.6f}"
-    )
 
 
 def _print_encoder(flops: int, times: PartTimes, *, device: str) -> None:
     achieved = flops * times.images / times.seconds["encode images"] / 1e12
     print(f"encoder: {flops / 1e12:.3f} TFLOP an image, {achieved:.3f} TFLOP/s achieved")
     for precision in (torch.bfloat16, torch.float32):
-        peak = _matrix_product_flops(device, precision) / 1e12
+        peak = matrix_product_flops(device, precision) / 1e12
         name = str(precision).removeprefix("torch.")
         print(f"  {achieved / peak:6.1%} of a {name} matrix product ({peak:.3f} TFLOP/s)")
-
-
-def _matrix_product_flops(device: str, precision: torch.dtype) -> float:
-    """Return the best of some products of large square matrices, in FLOP/s."""
-    side = 2048 if device == "cpu" else 8192
-    a = torch.randn(side, side, device=device, dtype=precision)
-    seconds = []
-    for _ in range(6):
-        _wait(device)
-        started = time.perf_counter()
-        _ = a @ a
-        _wait(device)
-        seconds.append(time.perf_counter() - started)
-    return 2 * side**3 / min(seconds)
-
-
-def _wait(device: str) -> None:
-    if device != "cpu":
-        torch.cuda.synchronize(device)
 
 
 def _print_memory(device: str) -> None:
@@ -240,7 +186,7 @@ def _follow_memory(arguments: argparse.Namespace, reader: DatasetReader) -> None
         options=_options(arguments.segmenter_arg),
         threads=threads,
     )
-    simulation = _simulation(
+    simulation = endless_simulation(
         segmenter, reader, OraclePolicy(), max_clicks=arguments.max_clicks, threads=threads
     )
     done = 0
