@@ -2,11 +2,11 @@
 
     python -m benchmarks.environment --steps 1000 --environments 2
 
-Random positive and negative clicks on generated scenes, answered by the embedded segmenter; nothing
-is learnt. A step counts if it was a click: the reset after an episode's end takes time as well but
-is no step. OpenCV is held to one thread in every process; with `async` each environment has a
-process of its own. Beside the clock's time stands the processor's, of all processes together, which
-does not grow when others use the machine; the segmenter's share is of that.
+Random positive and negative clicks on generated scenes, answered by the graph-cut segmenter; no
+model is trained. A step counts only if it was a click: the reset after an episode's end takes time
+but is not a step. OpenCV runs one thread per process; with `async` each environment has its own
+process. Next to wall-clock time stands the processor time of all processes together, which does not
+grow when others use the machine; the segmenter's share is a share of that.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from hlmat.transforms.core.records import Box, Click
 from hlmat.transforms.envs.gym_env import MaskAnnotationEnv
 from hlmat.transforms.envs.state import TargetSource, list_targets
 from hlmat.transforms.readers.shapes.reader import ShapesOptions, ShapesReader
-from hlmat.transforms.segmenters.graphcut.segmenter import EmbeddedSegmenter
+from hlmat.transforms.segmenters.graphcut.segmenter import GraphCutSegmenter
 
 _CLICKS = 5
 _OBSERVATION_HW = (128, 128)
 
 
 class TimedSegmenter:
-    """The embedded segmenter, with the seconds of processor time spent in it."""
+    """The graph-cut segmenter, with the seconds of processor time spent in it."""
 
     def __init__(self) -> None:
-        self._segmenter = EmbeddedSegmenter()
+        self._segmenter = GraphCutSegmenter()
         self.cpu_s = 0.0
 
     def set_image(self, image: Image) -> None:

@@ -1,11 +1,11 @@
-"""Measure the embedded segmenter on photographs: how many clicks, and how long each takes.
+"""Measure the graph-cut segmenter on photographs: how many clicks, and how long each takes.
 
     python -m benchmarks.segmenters --data ../shared/data --sets grabcut,ecssd,coco_mval --jitter
 
 Twenty clicks per target, no early stop. The exact oracle clicks the deepest error pixel; with
 `--jitter` a second run clicks anywhere among the error component's pixels deeper than 0.3 of the
 deepest. With `--baseline`, OpenCV's grabCut seeded by click discs runs on the same targets.
-With `--profile`, a line says what share of the time each module of the embedded segmenter took.
+With `--profile`, a line says what share of the time each module of the graph-cut segmenter took.
 OpenCV is held to one thread, so that times are those of one core; beside the clock's time stands
 the processor's, which does not grow when others use the machine.
 """
@@ -32,12 +32,12 @@ from hlmat.transforms.masks.rle import mask_iou
 from hlmat.transforms.oracle.click import error_regions, oracle_click
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.registry import open_reader
-from hlmat.transforms.segmenters.graphcut import segmenter as embedded
-from hlmat.transforms.segmenters.graphcut.segmenter import EmbeddedSegmenter
+from hlmat.transforms.segmenters.graphcut import segmenter as graphcut
+from hlmat.transforms.segmenters.graphcut.segmenter import GraphCutSegmenter
 
 _CLICKS = 20
 _JITTER_DEPTH = 0.3
-_SEGMENTERS = Path(embedded.__file__).parent
+_SEGMENTERS = Path(graphcut.__file__).parent
 # The data root of each set below the folder of samples.
 _ROOTS = {"grabcut": "iseg", "davis": "iseg", "coco_mval": "iseg", "ecssd": "hqseg44k"}
 
@@ -116,10 +116,10 @@ class GrabCutBaseline:
 
 
 class ProfiledSegmenter:
-    """The embedded segmenter, noting which of its modules the time goes to; a little slower."""
+    """The graph-cut segmenter, noting which of its modules the time goes to; a little slower."""
 
     def __init__(self) -> None:
-        self._segmenter = EmbeddedSegmenter()
+        self._segmenter = GraphCutSegmenter()
         self._profile = cProfile.Profile(builtins=False)
 
     def set_image(self, image: Image) -> None:
@@ -282,8 +282,8 @@ def main() -> None:
     if unknown := [name for name in names if name not in _ROOTS]:
         parser.error(f"unknown sets {unknown}; choose from {', '.join(_ROOTS)}")
     cv2.setNumThreads(1)
-    kind = ProfiledSegmenter if arguments.profile else EmbeddedSegmenter
-    segmenters: dict[str, Segmenter] = {"embedded": kind()}
+    kind = ProfiledSegmenter if arguments.profile else GraphCutSegmenter
+    segmenters: dict[str, Segmenter] = {"graphcut": kind()}
     if arguments.baseline:
         segmenters["grabCut"] = GrabCutBaseline()
     rules: dict[str, ClickRule] = {} if arguments.no_exact else {"exact": click_exactly}

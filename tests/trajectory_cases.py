@@ -62,7 +62,7 @@ def make_trajectory(
         target=Target(ref, encode_mask(truth)),
         steps=tuple(steps),
         stop_reason=stop_reason,
-        provenance=Provenance("embedded", "", "oracle", 0, "f00"),
+        provenance=Provenance("graphcut", "", "oracle", 0, "f00"),
     )
 
 

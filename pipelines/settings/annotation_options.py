@@ -60,7 +60,7 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
     _add_run_arguments(parser)
     # Nothing is clicked, so nothing is segmented.
     parser.set_defaults(
-        segmenter="embedded", checkpoint=None, device="auto", segmenter_arg=[], max_clicks="1"
+        segmenter="graphcut", checkpoint=None, device="auto", segmenter_arg=[], max_clicks="1"
     )
     parser.set_defaults(stop_score=None, search="1", beam="1", search_temperature="1")
 

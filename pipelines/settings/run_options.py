@@ -191,8 +191,8 @@ def add_segmenter_arguments(
     tool.add_argument(
         "--segmenter",
         metavar="NAME",
-        default="embedded",
-        help=f"{', '.join(SEGMENTERS)}, or package.module:Class of your own (embedded)",
+        default="graphcut",
+        help=f"{', '.join(SEGMENTERS)}, or package.module:Class of your own (graphcut)",
     )
     tool.add_argument(*names, dest="checkpoint", metavar="PATH", help="the segmenter's weights")
     tool.add_argument("--device", metavar="DEV", default="auto", help="cpu, cuda, cuda:N (auto)")
@@ -241,7 +241,7 @@ def add_running_arguments(parser: argparse.ArgumentParser) -> None:
     running.add_argument(
         "--workers",
         metavar="N",
-        help="local processes (one per core for embedded, else 1)",
+        help="local processes (one per core for graphcut, else 1)",
     )
     running.add_argument(
         "--runner",

@@ -263,7 +263,7 @@ def _segmenter_problems(segmenter: Any) -> list[str]:
     seen = f"the class {segmenter.__name__}" if is_class else type(segmenter).__name__
     return [
         f"segmenter must be a Segmenter or SegmenterOptions, got {seen}; "
-        'SegmenterOptions("embedded") needs nothing else'
+        'SegmenterOptions("graphcut") needs nothing else'
     ]
 
 

@@ -35,11 +35,11 @@ class SegmenterOptions:
     storage: Storage = field(default_factory=LocalStorage)
 
 
-def _build_embedded(options: SegmenterOptions, threads: Threads) -> Segmenter:
-    from hlmat.transforms.segmenters.graphcut.segmenter import EmbeddedSegmenter
+def _build_graphcut(options: SegmenterOptions, threads: Threads) -> Segmenter:
+    from hlmat.transforms.segmenters.graphcut.segmenter import GraphCutSegmenter
 
     _refuse_arguments(options)
-    return EmbeddedSegmenter()
+    return GraphCutSegmenter()
 
 
 def _build_sam(options: SegmenterOptions, threads: Threads) -> Segmenter:
@@ -98,8 +98,8 @@ class SegmenterEntry:
 
 
 SEGMENTERS: Mapping[str, SegmenterEntry] = {
-    "embedded": SegmenterEntry(
-        "graph cuts on colour and contrast; no weights, CPU", _build_embedded, one_per_core=True
+    "graphcut": SegmenterEntry(
+        "graph cuts on colour and contrast; no weights, CPU", _build_graphcut, one_per_core=True
     ),
     "sam": SegmenterEntry(
         "Segment Anything, ViT-B/L/H by --checkpoint; CPU or GPU",

@@ -59,7 +59,7 @@ def trajectories(draw: st.DrawFn, target_id: str = "t1") -> Trajectory:
         target=Target(ref, draw(masks), draw(st.none() | masks)),
         steps=(*draw(st.lists(boxes, max_size=1)), *draw(st.lists(steps, max_size=3))),
         stop_reason=draw(st.sampled_from(StopReason)),
-        provenance=Provenance("embedded", "", "mllm", 0, "f00"),
+        provenance=Provenance("graphcut", "", "mllm", 0, "f00"),
         last_answer=draw(texts),
         initial_mask=draw(st.none() | masks),
     )
@@ -144,7 +144,7 @@ def test_an_entry_has_the_reference_s_fields_and_clicks_so_far() -> None:
             Step(Click(0, 3, False), mask, 0.3, 0.1, answer="two"),
         ),
         stop_reason=StopReason.FINISHED,
-        provenance=Provenance("embedded", "", "mllm", 0, "f00"),
+        provenance=Provenance("graphcut", "", "mllm", 0, "f00"),
         last_answer="Finish",
     )
     (entry,) = json.loads(predictions_json([t]))

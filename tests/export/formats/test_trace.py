@@ -150,7 +150,7 @@ def make_trajectory(image: str = "a.jpg", number: int = 0) -> Trajectory:
             Step(Click(2, 1, True), encode_mask(truth), 1.0, 0.5, score=0.9),
         ),
         stop_reason=StopReason.REACHED_IOU,
-        provenance=Provenance("embedded", "", "oracle", 0, "f00"),
+        provenance=Provenance("graphcut", "", "oracle", 0, "f00"),
     )
 
 

@@ -27,7 +27,7 @@ CONFIG: dict[str, Any] = {
     "annotations": None,
     "shapes": None,
     "expressions": None,
-    "segmenter": {"name": "embedded", "version": 1},
+    "segmenter": {"name": "graphcut", "version": 1},
     "policy": "oracle",
     "seed": 0,
 }

@@ -41,7 +41,7 @@ def make_trajectory(number: int) -> Trajectory:
         target=Target(dataclasses.replace(REF, target_id=f"t{number:04d}"), mask),
         steps=(Step(Click(2, 1, True), mask, 1.0, 1.0),),
         stop_reason=StopReason.REACHED_IOU,
-        provenance=Provenance("embedded", "", "oracle", 0, "f00"),
+        provenance=Provenance("graphcut", "", "oracle", 0, "f00"),
     )
 
 

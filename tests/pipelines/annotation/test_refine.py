@@ -74,13 +74,13 @@ def rollouts_of_an_oracle(first_mask: FirstMask) -> list[Trajectory]:
     """Roll out without any pipeline."""
     recipe = SimulationRecipe(
         reader=READER,
-        segmenter=SegmenterOptions("embedded"),
+        segmenter=SegmenterOptions("graphcut"),
         make_policy=TalkingOracle,
         initial_action=InitialAction.NONE,
         limits=LIMITS,
         area_filter=AreaFilter(),
         seed=0,
-        provenance=Provenance("embedded", "", "replay", 0, "f"),
+        provenance=Provenance("graphcut", "", "replay", 0, "f"),
         num_threads=1,
         first_mask=first_mask,
     )

@@ -314,7 +314,7 @@ def test_the_help_names_every_choice(capsys: pytest.CaptureFixture[str]):
     text = capsys.readouterr().out
     assert "hres          DIS5K and ThinObject-5K ([train], val; by part, see the rows)" in text
     assert "oracle        the deepest pixel of the deeper error region" in text
-    assert "embedded      graph cuts on colour and contrast" in text
+    assert "graphcut      graph cuts on colour and contrast" in text
 
 
 def test_exporting_a_trace(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -36,7 +36,7 @@ def rows(out: Path, folder: str = "trajectories") -> list[dict[str, Any]]:
         ("refcoco", "refcoco_mini", "testB", 4, "zebra in the middle"),
     ],
 )
-def test_the_embedded_segmenter_works_on_true_samples(
+def test_the_graphcut_segmenter_works_on_true_samples(
     dataset: str,
     root: str,
     split: str,

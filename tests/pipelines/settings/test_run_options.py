@@ -37,7 +37,7 @@ def test_the_defaults_are_the_references_stop_rules():
     config = parse(*BASE)
     assert (config.limits.max_clicks, config.limits.target_iou) == (5, 0.98)
     assert config.limits.stop_on_no_gain
-    assert config.segmenter.name == "embedded"
+    assert config.segmenter.name == "graphcut"
     assert config.policy == PolicyOptions("oracle", seed=0)
     assert config.initial_action is InitialAction.NONE
     assert config.runner.is_local
@@ -140,7 +140,7 @@ def test_resume_and_overwrite_exclude_each_other():
 
 def test_the_fingerprint_covers_what_changes_results_and_nothing_else():
     def fingerprint(*argv: str) -> str:
-        return fingerprint_of(parse(*argv).fingerprinted({"name": "embedded"}, {}))
+        return fingerprint_of(parse(*argv).fingerprinted({"name": "graphcut"}, {}))
 
     same = [
         fingerprint(*BASE),

@@ -26,7 +26,7 @@ DOCUMENT = REPOSITORY / "docs" / "formats.md"
 STEPS = 2
 SMALL = (
     *("--dataset", "shapes", "--shapes-images", "4", "--shapes-size", "64x80"),
-    *("--shapes-objects", "2-3", "--segmenter", "embedded", "--workers", "1"),
+    *("--shapes-objects", "2-3", "--segmenter", "graphcut", "--workers", "1"),
     *("--no-stop-on-no-gain", "--target-iou", "none", "--max-clicks", "3"),
 )
 CONVERSATION = ("--codec", "thousandths", "--finish", "--max-side", "64")

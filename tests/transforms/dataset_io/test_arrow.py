@@ -126,7 +126,7 @@ def make_trajectory(target_id: str = "t1") -> Trajectory:
             Step(Click(2, 1, True), rle, iou=1.0, gain=0.5, score=0.9),
         ),
         stop_reason=StopReason.REACHED_IOU,
-        provenance=Provenance("embedded", "", "oracle", 0, "f00"),
+        provenance=Provenance("graphcut", "", "oracle", 0, "f00"),
     )
 
 

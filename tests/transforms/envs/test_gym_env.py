@@ -27,7 +27,7 @@ from hlmat.transforms.prompting.coordinates import make_codec
 from hlmat.transforms.readers.shapes.reader import ShapesOptions, ShapesReader
 from hlmat.transforms.rollout.loop import Episode, Limits, roll_out
 from hlmat.transforms.segmenters.disc import DiscSegmenter
-from hlmat.transforms.segmenters.graphcut.segmenter import EmbeddedSegmenter
+from hlmat.transforms.segmenters.graphcut.segmenter import GraphCutSegmenter
 from hlmat.transforms.segmenters.registry import SegmenterOptions
 from scene_reader import SceneReader
 
@@ -142,7 +142,7 @@ def test_the_same_seed_and_actions_give_the_same_observations(seed: int, numbers
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("segmenter", [DiscSegmenter, EmbeddedSegmenter])
+@pytest.mark.parametrize("segmenter", [DiscSegmenter, GraphCutSegmenter])
 def test_the_oracles_clicks_give_the_masks_of_a_trajectory(mode: str, segmenter: Any):
     source = list_targets(ShapesReader(ShapesOptions(count=1, height=64, width=80)))[0][0]
     masks = source.reader.load_truth(source.ref)
@@ -321,9 +321,9 @@ CLICKS: dict[str, Any] = {
 def test_one_segmenter_serves_several_environments_at_once():
     sources = list_targets(ShapesReader(ShapesOptions(count=2, height=64, width=80)))[0]
     last = len(sources) - 1
-    shared = EmbeddedSegmenter()
+    shared = GraphCutSegmenter()
     together = [MaskAnnotationEnv(sources, shared, grid_hw=(6, 8)) for _ in range(2)]
-    alone = [MaskAnnotationEnv(sources, EmbeddedSegmenter(), grid_hw=(6, 8)) for _ in range(2)]
+    alone = [MaskAnnotationEnv(sources, GraphCutSegmenter(), grid_hw=(6, 8)) for _ in range(2)]
     for pair in (together, alone):
         pair[0].reset(options={"target": 0})
         pair[1].reset(options={"target": last})

@@ -30,7 +30,7 @@ from hlmat.transforms.oracle.click import oracle_click
 from hlmat.transforms.prompting.coordinates import make_codec
 from hlmat.transforms.readers.shapes.reader import ShapesOptions, ShapesReader
 from hlmat.transforms.segmenters.disc import DiscSegmenter
-from hlmat.transforms.segmenters.graphcut.segmenter import EmbeddedSegmenter
+from hlmat.transforms.segmenters.graphcut.segmenter import GraphCutSegmenter
 from hlmat.transforms.segmenters.registry import SegmenterOptions
 from scene_reader import SceneReader
 
@@ -86,8 +86,8 @@ def chat(text: str) -> list[dict[str, Any]]:
 
 def test_the_gain_is_the_iou_after_minus_before():
     source = list_targets(ShapesReader(ShapesOptions(count=1, height=64, width=80)))[0][0]
-    reward = IouGainReward([source], SegmenterOptions("embedded"))
-    segmenter = EmbeddedSegmenter()
+    reward = IouGainReward([source], SegmenterOptions("graphcut"))
+    segmenter = GraphCutSegmenter()
     clicks: list[Click] = []
     for _ in range(3):
         state = state_after(source, clicks, segmenter)

@@ -35,7 +35,7 @@ from hlmat.transforms.metrics.click_curves import (
 FIELD = ClickProtocol(max_clicks=20, stop_on_no_gain=False)
 SHORT = ClickProtocol(max_clicks=3, stop_on_no_gain=True)
 REF = TargetRef("t1", "d", "s", "a.jpg", "a.jpg", None, 0, ("cup",), "{}", "")
-PROVENANCE = Provenance("embedded", "", "oracle", 0, "f00")
+PROVENANCE = Provenance("graphcut", "", "oracle", 0, "f00")
 
 small_masks = npst.arrays(bool, (4, 5))
 

@@ -78,9 +78,9 @@ def test_identity_holds_source_arguments_and_description(module: str):
 
 
 def test_unknown_names_suggest_the_nearest():
-    assert check_segmenter_name("embedded") is None
-    message = problem("embeded")
-    assert "--segmenter 'embeded' is unknown; did you mean 'embedded'?" in message
+    assert check_segmenter_name("graphcut") is None
+    message = problem("grphcut")
+    assert "--segmenter 'grphcut' is unknown; did you mean 'graphcut'?" in message
     assert all(name in message for name in SEGMENTERS)
     assert "package.module:Class" in problem(":Class")
 

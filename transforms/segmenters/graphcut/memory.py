@@ -1,4 +1,4 @@
-"""What the embedded segmenter remembers of a target between its clicks."""
+"""What the graph-cut segmenter remembers of a target between its clicks."""
 
 from __future__ import annotations
 

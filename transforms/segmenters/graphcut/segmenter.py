@@ -39,7 +39,7 @@ _MARGIN = 1.5
 _BOX_MARGIN = 1.5
 
 
-class EmbeddedSegmenter:
+class GraphCutSegmenter:
     """Answers clicks and boxes on photographs without learned weights.
 
     The first click proposes objects of several sizes, each a minimum cut of the image by the
@@ -60,7 +60,7 @@ class EmbeddedSegmenter:
 
     def describe(self) -> Mapping[str, str | int | float | bool | None]:
         """Return the version of the method: it rises whenever an answer may change."""
-        return {"segmenter": "embedded", "version": 2}
+        return {"segmenter": "graphcut", "version": 2}
 
     def set_image(self, image: Image) -> None:
         """Take the image that the next predictions are about.
@@ -73,7 +73,7 @@ class EmbeddedSegmenter:
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise SegmenterError(
-                "the embedded segmenter needs an image of uint8 RGB of shape (H, W, 3), got "
+                "the graph-cut segmenter needs an image of uint8 RGB of shape (H, W, 3), got "
                 f"{image.dtype} {image.shape}; convert it first"
             )
         self._image = np.ascontiguousarray(image)
@@ -95,7 +95,7 @@ class EmbeddedSegmenter:
 
         Raises:
             SegmenterError: no image, no prompt, a prompt outside the image, or feedback
-                that is not the embedded segmenter's own for an image of this size.
+                that is not the graph-cut segmenter's own for an image of this size.
         """
         size_hw = self._size_hw()
         if feedback is not None and not isinstance(feedback, TargetMemory):

@@ -1,4 +1,4 @@
-"""The embedded segmenter honours every click, keeps targets apart and finds plain objects."""
+"""The graph-cut segmenter honours every click, keeps targets apart and finds plain objects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hlmat.transforms.core.errors import SegmenterError
 from hlmat.transforms.core.protocols import Describable, Image, Mask, MaskPromptSegmenter, Segmenter
 from hlmat.transforms.core.records import Box, Click
 from hlmat.transforms.masks.rle import mask_iou
-from hlmat.transforms.segmenters.graphcut.segmenter import EmbeddedSegmenter
+from hlmat.transforms.segmenters.graphcut.segmenter import GraphCutSegmenter
 
 
 def scene(
@@ -34,8 +34,8 @@ def scene(
     return np.clip(noisy, 0, 255).astype(np.uint8), truth
 
 
-def ready(image: Image) -> EmbeddedSegmenter:
-    segmenter = EmbeddedSegmenter()
+def ready(image: Image) -> GraphCutSegmenter:
+    segmenter = GraphCutSegmenter()
     segmenter.set_image(image)
     return segmenter
 
@@ -57,10 +57,10 @@ def assert_honoured(mask: Mask, clicks: list[Click]) -> None:
 
 
 def test_it_fits_the_protocols() -> None:
-    segmenter = EmbeddedSegmenter()
+    segmenter = GraphCutSegmenter()
     assert isinstance(segmenter, Segmenter)
     assert isinstance(segmenter, Describable)
-    assert segmenter.describe() == {"segmenter": "embedded", "version": 2}
+    assert segmenter.describe() == {"segmenter": "graphcut", "version": 2}
 
 
 def test_one_click_finds_a_plain_object() -> None:
@@ -315,12 +315,12 @@ def test_photographs_are_answered_well_by_a_few_clicks(shared_data: Path) -> Non
 )
 def test_an_image_of_another_kind_is_refused(image: Image, message: str) -> None:
     with pytest.raises(SegmenterError, match=message):
-        EmbeddedSegmenter().set_image(image)
+        GraphCutSegmenter().set_image(image)
 
 
 def test_prompts_that_cannot_be_answered_are_refused() -> None:
     image, _ = scene()
-    segmenter = EmbeddedSegmenter()
+    segmenter = GraphCutSegmenter()
     with pytest.raises(SegmenterError, match="no image is set: call set_image"):
         segmenter.predict(clicks=[Click(0, 0, True)])
     segmenter.set_image(image)
