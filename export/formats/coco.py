@@ -10,9 +10,9 @@ from typing import Any
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import Rle, TargetRef
 from hlmat.transforms.core.storage import Storage
-from hlmat.transforms.masks.rle import decode_rle, mask_box, rle_area
+from hlmat.transforms.masks.rle import rle_area, rle_box_xywh, rle_to_json
 from hlmat.transforms.readers.coco import annotation_order
-from hlmat.transforms.readers.files.coco_rle import is_id
+from hlmat.transforms.readers.files.coco_segmentation import is_id
 from hlmat.transforms.readers.files.json import need_list, read_json
 
 CATEGORY = {"id": 1, "name": "object"}
@@ -130,10 +130,8 @@ def _found(source: CocoSource, one: ScoredAnnotation) -> Mapping[str, Any]:
 
 def _shape(mask: Rle) -> dict[str, Any]:
     """Return `segmentation`, `bbox` (x, y, width, height) and `area` of a mask."""
-    box = mask_box(decode_rle(mask))
-    bbox = [0, 0, 0, 0] if box is None else [box.x0, box.y0, box.x1 - box.x0, box.y1 - box.y0]
     return {
-        "segmentation": {"counts": mask.counts, "size": list(mask.size_hw)},
-        "bbox": bbox,
+        "segmentation": rle_to_json(mask),
+        "bbox": list(rle_box_xywh(mask)),
         "area": rle_area(mask),
     }

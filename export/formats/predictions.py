@@ -12,7 +12,7 @@ import numpy as np
 from hlmat.transforms.core.errors import DataError, TargetError
 from hlmat.transforms.core.records import Click, RejectReason, Rle, StopReason, Trajectory
 from hlmat.transforms.masks.rasterize import segmentation_to_mask
-from hlmat.transforms.masks.rle import MAX_PIXELS, encode_mask
+from hlmat.transforms.masks.rle import MAX_PIXELS, encode_mask, rle_to_json
 from hlmat.transforms.metrics.target_results import RolledOut, predicted_iou_in
 
 
@@ -91,7 +91,7 @@ def _entry(trajectory: Trajectory) -> dict[str, Any]:
         steps.append(
             {
                 "click_id": index,
-                "mask": _rle_dict(step.mask),
+                "mask": rle_to_json(step.mask),
                 "outputs": step.answer,
                 "clicks": clicks,
                 "used_box": box,
@@ -105,20 +105,16 @@ def _entry(trajectory: Trajectory) -> dict[str, Any]:
         "height": height,
         "width": width,
         "caption": list(target.ref.expressions),
-        "gt_mask": _rle_dict(target.truth),
+        "gt_mask": rle_to_json(target.truth),
         "masks": None,
         "click_id": 0,
         "pred_list": steps,
         "target_id": target.ref.target_id,
-        "ignore_mask": None if target.ignore is None else _rle_dict(target.ignore),
+        "ignore_mask": None if target.ignore is None else rle_to_json(target.ignore),
         "last_output": trajectory.last_answer,
         "stop_reason": trajectory.stop_reason.value,
-        **({} if first is None else {"initial_mask": _rle_dict(first)}),
+        **({} if first is None else {"initial_mask": rle_to_json(first)}),
     }
-
-
-def _rle_dict(rle: Rle) -> dict[str, Any]:
-    return {"counts": rle.counts, "size": list(rle.size_hw)}
 
 
 def _read_entry(entry: Any, number: int, path: str) -> PredictedTarget:

@@ -9,8 +9,7 @@ from typing import Any
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import Box, Click, Rle, Trajectory
-from hlmat.transforms.masks.rle import MAX_PIXELS, decode_rle
-from hlmat.transforms.masks.run_lengths import rle_problem
+from hlmat.transforms.masks.rle import MAX_PIXELS, decode_rle, rle_problem
 
 COLUMNS = ("target_id", "expression", "clicks", "mask")
 """What `state_columns` gives for each question of a trajectory."""

@@ -10,8 +10,13 @@ from pycocotools import mask as coco_mask
 from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import RejectReason, Rle
-from hlmat.transforms.masks.rle import MAX_PIXELS, decode_rle
-from hlmat.transforms.masks.run_lengths import rle_problem
+from hlmat.transforms.masks.rle import (
+    MAX_PIXELS,
+    decode_rle,
+    decode_uncompressed,
+    rle_problem,
+    uncompressed_problem,
+)
 
 _MIN_NUMBERS = 6
 # pycocotools walks along every edge: a few points far away would take gigabytes.
@@ -111,29 +116,16 @@ def _from_run_lengths(content: dict[Any, Any], *, size_hw: tuple[int, int], name
         )
     counts = content.get("counts")
     if isinstance(counts, list):
-        return _from_counts(counts, size_hw=size_hw, name=name)
+        if (problem := uncompressed_problem(counts, size_hw)) is not None:
+            raise _malformed(name, problem)
+        return decode_uncompressed(counts, size_hw)
     if isinstance(counts, bytes):
         counts = counts.decode("ascii", "replace")
     if not isinstance(counts, str):
         raise _malformed(name, f"counts are a list or a text, got {type(counts).__name__}")
-    problem = rle_problem(counts, size_hw)
-    if problem is not None:
+    if (problem := rle_problem(counts, size_hw)) is not None:
         raise _malformed(name, problem)
     return decode_rle(Rle(counts, size_hw))
-
-
-def _from_counts(counts: list[Any], *, size_hw: tuple[int, int], name: str) -> Mask:
-    if not all(type(run) is int and run >= 0 for run in counts):
-        raise _malformed(name, "uncompressed counts must be whole numbers from 0")
-    height, width = size_hw
-    if max(counts, default=0) > height * width:
-        raise _malformed(name, f"a run covers more than the image's {height * width} pixels")
-    if sum(counts) != height * width:
-        raise _malformed(
-            name, f"its runs cover {sum(counts)} pixels, the image has {height * width}"
-        )
-    values = np.arange(len(counts)) % 2 == 1
-    return np.ascontiguousarray(np.repeat(values, counts).reshape(width, height).T)
 
 
 def _shown(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Masks as arrays and as COCO run lengths: conversion, area, box, IoU."""
+"""COCO run lengths: encode, decode, check, measure; and the IoU and box of mask arrays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import Box, Rle
 
 MAX_PIXELS = 120_000_000
-"""Larger images and masks are rejected before they are made."""
+"""Larger images and masks are rejected before they are decoded."""
+
+# 7 digits of 5 bits hold every run of a mask that COCO tools can describe (32 bits).
+_MAX_DIGITS = 7
 
 
 def encode_mask(mask: Mask) -> Rle:
@@ -28,19 +31,119 @@ def encode_mask(mask: Mask) -> Rle:
 
 
 def decode_rle(rle: Rle) -> Mask:
-    """Decode run lengths that `encode_mask` or a validated reader made. Shape: (H, W)."""
+    """Decode run lengths from `encode_mask`, or from a file if `rle_problem` accepts them.
+
+    Shape: (H, W).
+    """
     decoded: Any = rlemasklib.decode(rle_to_coco(rle))
     return np.ascontiguousarray(decoded).view(np.bool_)
 
 
 def rle_to_coco(rle: Rle) -> Any:
-    """Return the dictionary form that COCO tools read."""
+    """Return the dictionary that COCO tools take: counts as bytes."""
     return {"counts": rle.counts.encode("ascii"), "size": list(rle.size_hw)}
+
+
+def rle_to_json(rle: Rle) -> dict[str, Any]:
+    """Return the dictionary for a JSON file: counts as text.
+
+    >>> rle_to_json(Rle("0d1", (4, 13)))
+    {'counts': '0d1', 'size': [4, 13]}
+    """
+    return {"counts": rle.counts, "size": list(rle.size_hw)}
 
 
 def rle_area(rle: Rle) -> int:
     """Count the mask's pixels."""
     return int(rlemasklib.area(rle_to_coco(rle)))
+
+
+def rle_box_xywh(rle: Rle) -> tuple[int, int, int, int]:
+    """Return the tight box as (x, y, width, height); zeros for an empty mask."""
+    x, y, width, height = rlemasklib.to_bbox(rle_to_coco(rle))
+    return int(x), int(y), int(width), int(height)
+
+
+def rle_common_area(*rles: Rle) -> int:
+    """Count the pixels that all masks share; they must have one size."""
+    return int(rlemasklib.area(rlemasklib.intersection([rle_to_coco(rle) for rle in rles])))
+
+
+def uncompressed_problem(counts: list[Any], size_hw: tuple[int, int]) -> str | None:
+    """Return what is wrong with uncompressed counts from a file, None if `decode_uncompressed`
+    can read them.
+
+    Args:
+        counts: run lengths in column order, background first.
+        size_hw: (height, width) of the mask that they should describe.
+
+    >>> uncompressed_problem([4, 3], (2, 4))
+    'its runs cover 7 pixels, the image has 8'
+    """
+    pixels = size_hw[0] * size_hw[1]
+    if not all(type(run) is int and run >= 0 for run in counts):
+        return "uncompressed counts must be whole numbers from 0"
+    if max(counts, default=0) > pixels:
+        return f"a run covers more than the image's {pixels} pixels"
+    if sum(counts) != pixels:
+        return f"its runs cover {sum(counts)} pixels, the image has {pixels}"
+    return None
+
+
+def decode_uncompressed(counts: list[int], size_hw: tuple[int, int]) -> Mask:
+    """Decode counts that `uncompressed_problem` accepts. Shape: `size_hw`.
+
+    >>> decode_uncompressed([1, 2, 1], (2, 2)).tolist()
+    [[False, True], [True, False]]
+    """
+    height, width = size_hw
+    values = np.arange(len(counts)) % 2 == 1
+    return np.ascontiguousarray(np.repeat(values, counts).reshape(width, height).T)
+
+
+def rle_problem(counts: str, size_hw: tuple[int, int]) -> str | None:
+    """Return what is wrong with compressed counts from a file, None if they describe such a mask.
+
+    The C decoders read beyond the end of malformed counts and assume that they fill the mask, so
+    check before decoding.
+
+    Args:
+        counts: the compressed counts.
+        size_hw: (height, width) of the mask that they should describe.
+
+    >>> rle_problem("0d1", (4, 13)) is None
+    True
+    >>> rle_problem("0d1", (4, 14))
+    'its runs cover 52 pixels, a mask of 4 x 14 (height x width) has 56'
+    """
+    try:
+        digits = np.frombuffer(counts.encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
+    except UnicodeEncodeError:
+        return "its counts are not ASCII"
+    if digits.size == 0:
+        return "its counts are empty"
+    if digits.min() < 0 or digits.max() > 63 or digits[-1] & 0x20:
+        return "its counts are no compressed run lengths"
+    last = np.flatnonzero((digits & 0x20) == 0)
+    first = np.concatenate(([0], last[:-1] + 1))
+    lengths = last - first + 1
+    if lengths.max() > _MAX_DIGITS:
+        return "its counts hold a run of impossible length"
+    place = np.arange(digits.size) - np.repeat(first, lengths)
+    runs = np.add.reduceat((digits & 0x1F) << (5 * place), first)
+    runs -= np.where(digits[last] & 0x10, np.int64(1) << (5 * lengths), 0)
+    # From the fourth on, a run is written as its difference to the one before the last.
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    if runs.min() < 0:
+        return "its counts hold a negative run"
+    height, width = size_hw
+    if int(runs.sum()) != height * width:
+        return (
+            f"its runs cover {int(runs.sum())} pixels, a mask of {height} x {width} "
+            f"(height x width) has {height * width}"
+        )
+    return None
 
 
 def mask_box(mask: Mask) -> Box | None:

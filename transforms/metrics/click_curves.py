@@ -8,12 +8,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import Click, Reject, Rle, Target, Trajectory
 from hlmat.transforms.dataset_io.arrow import row_to_trajectory
-from hlmat.transforms.masks.rle import mask_iou, rle_area, rle_to_coco
+from hlmat.transforms.masks.rle import mask_iou, rle_area, rle_common_area
 
 NOC_CLICKS = 20
 """The number of clicks with which the field measures NoC."""
@@ -266,10 +265,8 @@ def _overlap(mask: Rle | None, target: Target) -> tuple[int, int]:
 
 def _common_area(*rles: Rle | None) -> int:
     """Return the pixels that all masks hold; none where one of them is missing."""
-    present: list[Any] = [rle_to_coco(rle) for rle in rles if rle is not None]
-    if len(present) < len(rles):
-        return 0
-    return int(coco_mask.area(coco_mask.merge(present, intersect=True)))
+    present = [rle for rle in rles if rle is not None]
+    return rle_common_area(*present) if len(present) == len(rles) else 0
 
 
 def _added(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:

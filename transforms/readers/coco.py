@@ -13,7 +13,7 @@ from hlmat.transforms.core.errors import LayoutError, TargetError
 from hlmat.transforms.core.protocols import Image, TruthMasks
 from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
 from hlmat.transforms.core.storage import Storage, join_under
-from hlmat.transforms.readers.files.coco_rle import (
+from hlmat.transforms.readers.files.coco_segmentation import (
     image_size,
     is_id,
     load_segmentation,

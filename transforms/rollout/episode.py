@@ -96,7 +96,7 @@ class EpisodeRun:
     """An episode under way: what was done so far, and why it ended if it did.
 
     Attributes:
-        image: index of the image among those that are worked on together.
+        image_index: of the image, among those that are rolled out together.
         image: uint8 RGB. Shape: (H, W, 3).
         box: what the segmenter is given beside the clicks.
         hint: the initial mask's box, given in place of `box` to a segmenter that takes no mask.

@@ -81,7 +81,7 @@ def roll_out_all(
     """Roll out the targets of several images in lockstep; a failure is a value in its place.
 
     Args:
-        images: all of them encoded, or none.
+        groups: one per image; all of the images encoded, or none.
         policy_draws_boxes: ask the policy, a `BoxPolicy`, for the box each trajectory begins with.
         threads: compare and encode masks, and ask a `StatewisePolicy`; None uses this one alone.
 

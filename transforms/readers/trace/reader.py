@@ -12,7 +12,7 @@ from hlmat.transforms.core.errors import DataError, LayoutError, TargetError
 from hlmat.transforms.core.protocols import Image, TruthMasks
 from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
 from hlmat.transforms.core.storage import Storage, join_under
-from hlmat.transforms.readers.files.coco_rle import load_segmentation, segmentation_ref
+from hlmat.transforms.readers.files.coco_segmentation import load_segmentation, segmentation_ref
 from hlmat.transforms.readers.files.images import load_image_file
 from hlmat.transforms.readers.mask_folders import shown_entries
 from hlmat.transforms.readers.options import ReaderOptions

@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pycocotools import mask as coco_mask
-
 from hlmat.transforms.core.errors import DataError, TargetError
 from hlmat.transforms.core.records import (
     Click,
@@ -29,8 +27,7 @@ from hlmat.transforms.core.records import (
 )
 from hlmat.transforms.dataset_io.arrow import Row, row_to_trajectory
 from hlmat.transforms.dataset_io.schemas import SCHEMA_VERSION
-from hlmat.transforms.masks.rle import rle_area, rle_to_coco
-from hlmat.transforms.masks.run_lengths import rle_problem
+from hlmat.transforms.masks.rle import rle_area, rle_box_xywh, rle_problem, rle_to_json
 from hlmat.transforms.readers.trace.json_diff import difference
 
 PRIVATE_KEY = "hlmat"
@@ -172,7 +169,7 @@ def trajectory_to_plain_record(trajectory: Trajectory) -> dict[str, Any]:
         "gt_ann": {
             "object_id": ref.object_id,
             "caption": list(ref.expressions),
-            "segmentation": _rle_content(target.truth),
+            "segmentation": rle_to_json(target.truth),
             **_extent(target.truth, key="bbox"),
         },
         "clicks_list": [_click_content(index, step) for index, step in enumerate(steps)],
@@ -253,14 +250,9 @@ def _rle(content: Mapping[str, Any]) -> Rle:
     return Rle(content["counts"], (height, width))
 
 
-def _rle_content(rle: Rle) -> dict[str, Any]:
-    return {"counts": rle.counts, "size": list(rle.size_hw)}
-
-
 def _extent(rle: Rle, *, key: str) -> dict[str, Any]:
     """Return the xywh box and the area of a mask."""
-    x, y, width, height = coco_mask.toBbox(rle_to_coco(rle))  # pyright: ignore[reportArgumentType]
-    return {key: [int(x), int(y), int(width), int(height)], "area": rle_area(rle)}
+    return {key: list(rle_box_xywh(rle)), "area": rle_area(rle)}
 
 
 def _click_content(index: int, step: Step) -> dict[str, Any]:
@@ -271,7 +263,7 @@ def _click_content(index: int, step: Step) -> dict[str, Any]:
         "idx": index,
         "coor": [click.y, click.x],
         "is_positive": click.is_positive,
-        "mask": _rle_content(step.mask),
+        "mask": rle_to_json(step.mask),
         **_extent(step.mask, key="box"),
         "iou": step.iou,
     }
