@@ -175,7 +175,9 @@ class RolloutLoop:
         self, actions: Sequence[tuple[EpisodeRun, Click | Box]], *, is_initial: bool
     ) -> None:
         """Ask the segmenter about each run's action and record the answers."""
-        answers = self.session.ask([(run.image_index, run.request(action)) for run, action in actions])
+        answers = self.session.ask(
+            [(run.image_index, run.request(action)) for run, action in actions]
+        )
         for run, _ in actions:
             run.calls.decoder += 1
 

@@ -83,7 +83,7 @@ def test_iou_is_symmetric_and_between_0_and_1(arrays: list[Mask]) -> None:
 def test_uncompressed_counts_decode_to_the_mask(mask: Mask) -> None:
     flat = mask.T.reshape(-1)
     edges = np.flatnonzero(np.diff(flat.astype(np.int8))) + 1
-    runs = np.diff([0, *edges, flat.size]).tolist()
+    runs = np.diff(np.concatenate(([0], edges, [flat.size]))).tolist()
     counts = [0, *runs] if flat[0] else runs
     size_hw = (mask.shape[0], mask.shape[1])
     assert uncompressed_problem(counts, size_hw) is None
