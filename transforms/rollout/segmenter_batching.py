@@ -129,12 +129,14 @@ class SegmenterSession:
         def ask(batch: Sequence[Request]) -> list[Prediction]:
             if isinstance(segmenter, BatchSegmenter):
                 predictions = _counted(segmenter.predict_batch(batch), batch, "predict_batch")
-            else:
-                predictions = [
-                    segmenter.predict(clicks=r.clicks, box=r.box, feedback=r.feedback)
-                    for r in batch
-                ]
-            return [self._checked(prediction, image=image) for prediction in predictions]
+                return [self._checked(prediction, image=image) for prediction in predictions]
+            # Each answer is copied before the next call, which may overwrite its mask.
+            return [
+                self._checked(
+                    segmenter.predict(clicks=r.clicks, box=r.box, feedback=r.feedback), image=image
+                )
+                for r in batch
+            ]
 
         return _halving(ask, requests, describe=self._at_click)
 
@@ -155,7 +157,7 @@ class SegmenterSession:
         return f"{type(self._segmenter).__name__} failed at click {len(request.clicks)}"
 
     def _checked(self, prediction: Any, *, image: int) -> Prediction:
-        """Hold an answer against the protocol."""
+        """Return a copy of an answer after checking it against the protocol."""
         size_hw = self._images[image].shape[:2]
         mask = getattr(prediction, "mask", None)
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != size_hw:
@@ -166,7 +168,8 @@ class SegmenterSession:
             )
         score = getattr(prediction, "score", None)
         return Prediction(
-            mask=mask,
+            # A tool may return its own buffer and overwrite it in the next call.
+            mask=mask.copy(),
             score=None if score is None else float(score),
             feedback=getattr(prediction, "feedback", None),
         )

@@ -10,7 +10,7 @@ import pytest
 
 from hlmat.transforms.core.errors import SegmenterError, is_out_of_memory
 from hlmat.transforms.core.protocols import Image, ManyImagesSegmenter, Prediction, Request
-from hlmat.transforms.core.records import Click
+from hlmat.transforms.core.records import Box, Click
 from hlmat.transforms.rollout.segmenter_batching import (
     SegmenterSession,
     encode_all,
@@ -67,6 +67,29 @@ def test_targets_of_many_images_are_asked_about_at_once():
     assert shapes(session.ask([(1, REQUEST)])) == [(4, 6)]
     assert tool.encoded == [0, 1, 2]
     assert tool.batches == [3, 1]
+
+
+class ReusedBuffer:
+    """Marks the last click in a buffer of its own, which every answer returns."""
+
+    def set_image(self, image: Image) -> None:
+        self._buffer = np.zeros(image.shape[:2], dtype=np.bool_)
+
+    def predict(
+        self, *, clicks: Sequence[Click], box: Box | None = None, feedback: Any = None
+    ) -> Prediction:
+        self._buffer[:] = False
+        self._buffer[clicks[-1].y, clicks[-1].x] = True
+        return Prediction(self._buffer)
+
+
+def test_a_tool_that_reuses_its_buffer_does_not_change_earlier_masks():
+    session = SegmenterSession(ReusedBuffer(), IMAGES)
+    requests = [Request(clicks=(Click(x, 0, True),)) for x in range(3)]
+    together = session.ask([(0, request) for request in requests[:2]])
+    later = session.ask([(0, requests[2])])
+    masks = [answer.mask for answer in (*together, *later) if isinstance(answer, Prediction)]
+    assert [np.argwhere(mask).tolist() for mask in masks] == [[[0, 0]], [[0, 1]], [[0, 2]]]
 
 
 def test_images_encoded_ahead_are_not_encoded_again():
