@@ -13,7 +13,8 @@ from hlmat.transforms.core.errors import DataError, TargetError
 from hlmat.transforms.core.records import Click, RejectReason, Rle, StopReason, Trajectory
 from hlmat.transforms.masks.rasterize import segmentation_to_mask
 from hlmat.transforms.masks.rle import MAX_PIXELS, encode_mask, rle_to_json
-from hlmat.transforms.metrics.target_results import RolledOut, predicted_iou_in
+from hlmat.transforms.metrics.target_results import RolledOut
+from hlmat.transforms.prompting.predicted_iou import last_predicted_iou
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,8 @@ def _read_entry(entry: Any, number: int, path: str) -> PredictedTarget:
             truth=_mask(entry["gt_mask"], size_hw, f"{place}, gt_mask"),
             ignore=None if ignore is None else _mask(ignore, size_hw, f"{place}, ignore_mask"),
             masks=tuple(masks),
-            predicted_ious=tuple(predicted_iou_in(text) for text in outputs),
-            last_predicted_iou=predicted_iou_in(entry.get("last_output")),
+            predicted_ious=tuple(last_predicted_iou(text) for text in outputs),
+            last_predicted_iou=last_predicted_iou(entry.get("last_output")),
             first_click=set_up.index(False) if False in set_up else len(set_up),
             stop_reason=_stop_reason(entry, place),
             initial_mask=None if first is None else _mask(first, size_hw, f"{place}, initial_mask"),

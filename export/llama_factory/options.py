@@ -10,8 +10,7 @@ from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.prompting.actions import Dialogue
 from hlmat.transforms.prompting.coordinates import make_codec
 from hlmat.transforms.prompting.rendering import StateView
-from hlmat.transforms.prompting.score_prompt import score_prompt
-from hlmat.transforms.prompting.templates import PromptTemplate
+from hlmat.transforms.prompting.templates import PromptTemplate, score_prompt
 
 MAX_CANDIDATES = 10
 

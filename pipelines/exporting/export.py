@@ -30,8 +30,7 @@ from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import ConfigError, DataError, OutputError, TargetError
 from hlmat.transforms.core.records import TargetRef, Trajectory
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice, shuffled_expressions
-from hlmat.transforms.prompting.score_prompt import score_prompt
-from hlmat.transforms.prompting.templates import load_prompt
+from hlmat.transforms.prompting.templates import load_prompt, score_prompt
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,12 +17,12 @@ from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import Rle
 from hlmat.transforms.masks.rle import decode_rle
 from hlmat.transforms.metrics.target_results import RolledOut, StepChoice
+from hlmat.transforms.prompting.predicted_iou import PREDICTED_IOU_MARK
 
 MOST_EXPRESSIONS = 5000
 """Its evaluator, which writes the predictions, stops after so many."""
 
 _EPSILON = 1e-5
-_MARK = "Current IOU: "
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,11 @@ def _stated(texts: Sequence[str | None]) -> list[float]:
 
 
 def _up_to_comma(text: str) -> str:
-    return text.split(_MARK)[-1].split(",")[0]
+    return text.split(PREDICTED_IOU_MARK)[-1].split(",")[0]
 
 
 def _up_to_label(text: str) -> str:
-    return text.split(_MARK)[-1].split("P")[0].split("N")[0]
+    return text.split(PREDICTED_IOU_MARK)[-1].split("P")[0].split("N")[0]
 
 
 def _overlap(mask: Rle, truth: Rle) -> tuple[int, int]:

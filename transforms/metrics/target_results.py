@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,11 +13,10 @@ from hlmat.transforms.core.records import Click, Rle, StopReason, Trajectory
 from hlmat.transforms.masks.rle import decode_rle, overlap
 from hlmat.transforms.metrics.bootstrap import mean_intervals, ratio_interval
 from hlmat.transforms.metrics.click_curves import THRESHOLDS, ClickProtocol, boundary_iou
+from hlmat.transforms.prompting.predicted_iou import last_predicted_iou
 
 StepChoice = Literal["last", "best-scored"] | int
 """Which mask of a rollout is its prediction; a number counts the policy's clicks from 1."""
-
-_SCORE = re.compile(r"Current IOU: ([0-9]{1,3}(?:\.[0-9]+)?)(?![0-9.])")
 
 
 @dataclass(frozen=True)
@@ -97,19 +95,8 @@ def rolled_out(trajectory: Trajectory) -> RolledOut:
 
 
 def _score_of(text: str | None, recorded: float | None) -> float | None:
-    """Read the text as `predicted_iou_in` does, so that a run and its file agree."""
-    return recorded if text is None else predicted_iou_in(text)
-
-
-def predicted_iou_in(text: str | None) -> float | None:
-    """Return the last score that a text states, in [0, 1]; None where it states none.
-
-    >>> predicted_iou_in("Current IOU: 85.2, Positive point: (0.1, 0.2)")
-    0.852
-    """
-    found = _SCORE.findall(text or "")
-    percent = float(found[-1]) if found else None
-    return None if percent is None or percent > 100 else percent / 100
+    """Read the text as `last_predicted_iou` does, so that a run and its file agree."""
+    return recorded if text is None else last_predicted_iou(text)
 
 
 def choose_mask(rollout: RolledOut, step: StepChoice) -> int | None:

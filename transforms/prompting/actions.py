@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from hlmat.transforms.core.records import Action, Answer, Box, Click, Finish, InvalidAction
 from hlmat.transforms.prompting.coordinates import CoordinateCodec
+from hlmat.transforms.prompting.predicted_iou import join_predicted_iou, split_predicted_iou
 from hlmat.transforms.prompting.templates import PromptTemplate, next_click_prompt
 
 _FINISH = "Finish"
-_SCORE = re.compile(r"Current IOU: ([0-9]{1,3}(?:\.[0-9]{1,9})?), ")
 _POINT = re.compile(r"(Positive|Negative) point: (\([^()]*\))")
 _BOX = re.compile(r"Box: (\([^()]*\)), (\([^()]*\))")
 
@@ -38,22 +38,21 @@ def render_action(
     >>> render_action(Click(320, 120, True), size_hw=(480, 640), codec=codec, iou=0.852)
     'Current IOU: 85.2, Positive point: (500, 251)'
     """
-    score = ""
-    if iou is not None:
-        if not 0 <= iou <= 1:
-            raise ValueError(f"an IoU must be in [0, 1], got {iou}")
-        score = f"Current IOU: {100 * iou:.1f}, "
+    return join_predicted_iou(iou, _written(action, size_hw=size_hw, codec=codec))
+
+
+def _written(action: Action, *, size_hw: tuple[int, int], codec: CoordinateCodec) -> str:
     match action:
         case Click(x, y, is_positive):
             label = "Positive" if is_positive else "Negative"
-            return f"{score}{label} point: {codec.render(x, y, size_hw=size_hw)}"
+            return f"{label} point: {codec.render(x, y, size_hw=size_hw)}"
         case Box(x0, y0, x1, y1):
             # The corners written are the first and the last pixel inside.
             first = codec.render(x0, y0, size_hw=size_hw)
             last = codec.render(x1 - 1, y1 - 1, size_hw=size_hw)
-            return f"{score}Box: {first}, {last}"
+            return f"Box: {first}, {last}"
         case Finish():
-            return score + _FINISH
+            return _FINISH
 
 
 def parse_action(text: str, *, size_hw: tuple[int, int], codec: CoordinateCodec) -> Answer:
@@ -66,16 +65,9 @@ def parse_action(text: str, *, size_hw: tuple[int, int], codec: CoordinateCodec)
     >>> parse_action("I am done.", size_hw=(480, 640), codec=make_codec("thousandths")).action
     InvalidAction(text='I am done.', problem='not an action: expected a point, a box or Finish')
     """
-    rest = text.strip()
     predicted_iou = None
-    if (score := _SCORE.match(rest)) is not None:
-        percent = float(score[1])
-        if percent > 100:
-            problem = f"the IoU is {score[1]}, expected 0 to 100 percent"
-            return Answer(text, InvalidAction(text, problem))
-        predicted_iou = percent / 100
-        rest = rest[score.end() :]
     try:
+        predicted_iou, rest = split_predicted_iou(text.strip())
         action = _read_action(rest, size_hw=size_hw, codec=codec)
     except ValueError as error:
         return Answer(text, InvalidAction(text, str(error)), predicted_iou)

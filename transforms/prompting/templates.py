@@ -21,6 +21,11 @@ Give the next click that improves it: a positive point on a part of the object t
 misses, or a negative point on a part of the mask that is not the object. \
 Points are {coordinates}."""
 
+SCORE_TEXT = """\
+<image>
+A mask in half-transparent {colour} is meant to cover this object: {expression}. \
+Give the intersection over union of the mask and the object in percent."""
+
 FIRST_BOX_TEXT = """\
 <image>
 Give the box of this object: {expression}. \
@@ -104,6 +109,11 @@ def next_click_prompt() -> PromptTemplate:
 def first_box_prompt() -> PromptTemplate:
     """Return the question for a first box that ships with the project."""
     return PromptTemplate(FIRST_BOX_TEXT, source="the built-in prompt for boxes")
+
+
+def score_prompt() -> PromptTemplate:
+    """Return the built-in question for the IoU of the mask shown."""
+    return PromptTemplate(SCORE_TEXT, source="the built-in prompt for scores")
 
 
 def load_prompt(path: str, *, storage: Storage | None = None) -> PromptTemplate:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.prompting.predicted_iou import render_predicted_iou
 from hlmat.transforms.readers.shapes.expressions import Region, RelationName, Side, Size
 from hlmat.transforms.readers.shapes.kinds import KINDS
 from hlmat.transforms.readers.shapes.scene import COLOURS, Pattern
@@ -194,6 +195,6 @@ def _sentences() -> Iterator[str]:
     for label in ("Positive", "Negative"):
         yield from [f"{label} point: (0.12, 0.34)"] * 50
     yield from ["Finish"] * 50
-    yield from ["Current IOU: 85.2, "] * 50
+    yield from [f"{render_predicted_iou(0.852)}, "] * 50
     yield from ["Box: (0.12, 0.34), (0.56, 0.78)"] * 50
     yield from ["system\nuser\nassistant\n"] * 50

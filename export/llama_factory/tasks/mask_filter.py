@@ -13,7 +13,7 @@ from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.rng import target_rng
 from hlmat.transforms.masks.corruption import corrupted_to_iou
 from hlmat.transforms.masks.rle import decode_rle, encode_mask, rle_area
-from hlmat.transforms.prompting.score_prompt import score_text
+from hlmat.transforms.prompting.predicted_iou import render_predicted_iou
 
 # Each tenth of the range is asked for once at most; the last one includes 1.
 _BINS = MAX_CANDIDATES
@@ -38,7 +38,7 @@ def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
         )
         if found is not None:
             shown, source, iou = found
-            turn = Turn(shown, asking, score_text(iou))
+            turn = Turn(shown, asking, render_predicted_iou(iou))
             yield Sample((turn,), {"mask": source, "iou": iou}, kind=bin_name(int(number)))
 
 

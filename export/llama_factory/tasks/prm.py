@@ -8,7 +8,7 @@ from dataclasses import replace
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.export.llama_factory.samples import Case, Sample, Turn, iou_before, shown_before
 from hlmat.export.llama_factory.tasks import next_click
-from hlmat.transforms.prompting.score_prompt import score_text
+from hlmat.transforms.prompting.predicted_iou import render_predicted_iou
 
 
 def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
@@ -26,5 +26,5 @@ def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
         yield sample
     if not is_last_judged:
         asking = replace(options.seen_dialogue, prompt=options.score_prompt)
-        answer = score_text(iou_before(case.trajectory, last))
+        answer = render_predicted_iou(iou_before(case.trajectory, last))
         yield Sample((Turn(shown_before(case.trajectory, last), asking, answer),), {"step": last})

@@ -19,7 +19,7 @@ from hlmat.export.llama_factory.samples import Case, OtherRun, Sample, Shown, Tu
 from hlmat.transforms.core.records import Click, Finish, StopReason, Trajectory
 from hlmat.transforms.masks.rle import decode_rle
 from hlmat.transforms.oracle.click import oracle_click
-from hlmat.transforms.prompting.score_prompt import score_text
+from hlmat.transforms.prompting.predicted_iou import render_predicted_iou
 
 
 class Origin(StrEnum):
@@ -129,4 +129,4 @@ def _turn(run: OtherRun, lesson: Lesson, options: LlamaFactoryOptions) -> Turn |
         return Turn(shown, dialogue, answer)
     if not dialogue.with_score:
         return None
-    return Turn(shown, replace(dialogue, prompt=options.score_prompt), score_text(iou))
+    return Turn(shown, replace(dialogue, prompt=options.score_prompt), render_predicted_iou(iou))

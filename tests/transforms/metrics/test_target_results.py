@@ -27,7 +27,6 @@ from hlmat.transforms.metrics.target_results import (
     choose_mask,
     evaluation_figures,
     measure_rollout,
-    predicted_iou_in,
     rolled_out,
 )
 
@@ -92,22 +91,6 @@ def rollout(
 )
 def test_which_mask_is_the_prediction(one: RolledOut, step: str | int, chosen: int | None) -> None:
     assert choose_mask(one, step) == chosen  # pyright: ignore[reportArgumentType]
-
-
-@pytest.mark.parametrize(
-    ("text", "score"),
-    [
-        ("Current IOU: 85.2, Positive point: (1, 2)", 0.852),
-        ("Current IOU: 7, Finish", 0.07),
-        ("Current IOU: 10, no, Current IOU: 20, Finish", 0.2),  # the last one counts
-        ("Current IOU: 101, Finish", None),
-        ("Current IOU: high, Finish", None),
-        ("Positive point: (1, 2)", None),
-        (None, None),
-    ],
-)
-def test_the_score_in_a_text(text: str | None, score: float | None) -> None:
-    assert predicted_iou_in(text) == score
 
 
 def test_a_score_by_hand() -> None:

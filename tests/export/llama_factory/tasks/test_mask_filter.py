@@ -10,7 +10,7 @@ from hlmat.export.llama_factory.samples import Case, Sample
 from hlmat.export.llama_factory.tasks.mask_filter import bin_name, bin_of, samples
 from hlmat.transforms.core.records import Click, Step, Target
 from hlmat.transforms.masks.rle import decode_rle, encode_mask, mask_iou
-from hlmat.transforms.prompting.score_prompt import score_text
+from hlmat.transforms.prompting.predicted_iou import render_predicted_iou
 from hlmat.transforms.prompting.templates import PromptTemplate
 from trajectory_cases import TRUTH, make_trajectory, thousandths
 
@@ -25,7 +25,7 @@ def test_each_candidate_comes_with_its_iou_as_text() -> None:
         assert turn.shown.mask is not None
         iou = mask_iou(decode_rle(turn.shown.mask), TRUTH)
         assert sample.columns["iou"] == pytest.approx(iou)
-        assert turn.answer == score_text(sample.columns["iou"])
+        assert turn.answer == render_predicted_iou(sample.columns["iou"])
         assert sample.kind == bin_name(bin_of(iou))
 
 
