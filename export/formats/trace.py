@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from hlmat.transforms.core.atomic_files import atomic_file
 from hlmat.transforms.core.errors import DataError, OutputError
 from hlmat.transforms.core.records import StopReason, Trajectory
 from hlmat.transforms.dataset_io.arrow import Row, trajectory_to_row
@@ -68,28 +66,20 @@ def write_trace(
     Raises:
         OutputError: the file cannot be written, or an image comes back after another one.
     """
-    temporary = f"{path}.tmp-{uuid.uuid4().hex}"
     count = 0
+    arguments = json.dumps(dict(info or {}), sort_keys=True)
     try:
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        with open(temporary, "w", encoding="ascii") as f:
-            f.write('{"info": {"args": ' + json.dumps(dict(info or {}), sort_keys=True) + "},\n")
-            f.write('"data": [')
+        with atomic_file(path) as f:
+            f.write(f'{{"info": {{"args": {arguments}}},\n"data": ['.encode("ascii"))
             for count, trajectory in enumerate(_image_by_image(trajectories), start=1):
-                f.write("\n" if count == 1 else ",\n")
-                f.write(json.dumps(trajectory_to_record(trajectory)))
-            f.write("\n]}\n")
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
+                record = json.dumps(trajectory_to_record(trajectory))
+                f.write((("\n" if count == 1 else ",\n") + record).encode("ascii"))
+            f.write(b"\n]}\n")
     except OSError as error:
         raise OutputError(
             f"cannot write the trace {path}: {error}; give a path in a folder that can be written "
             "to, with enough room"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
     return count
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ from hlmat.export.llama_factory.images import ImageFiles, ImageLoader
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.export.llama_factory.samples import Case, Sample, cases_of
 from hlmat.export.llama_factory.tasks.registry import DEFAULT_TASK, TASKS, TrainingTask
+from hlmat.transforms.core.atomic_files import atomic_folder
 from hlmat.transforms.core.errors import OutputError
 from hlmat.transforms.core.records import Trajectory
 from hlmat.transforms.prompting.templates import IMAGE_MARK
@@ -88,26 +87,22 @@ def export_task(
         raise OutputError(
             f"{out_dir} exists already and is not an empty folder; give another --out or remove it"
         )
-    temporary = f"{out}.tmp-{uuid.uuid4().hex}"
     try:
-        os.makedirs(temporary)
-        counts = _Writer(task, temporary, load_image, options).write(cases)
-        if counts.samples == 0:
-            raise OutputError(
-                f"none of the {counts.targets_without_samples} trajectories holds a sample "
-                f"({task.why_none}), so there is nothing to train on; {out_dir} was not written"
-            )
-        for name, make in (records or {}).items():
-            with open(os.path.join(temporary, name), "wb") as f:
-                f.write(make())
-        os.rename(temporary, out)
+        with atomic_folder(out) as folder:
+            counts = _Writer(task, folder, load_image, options).write(cases)
+            if counts.samples == 0:
+                raise OutputError(
+                    f"none of the {counts.targets_without_samples} trajectories holds a sample "
+                    f"({task.why_none}), so there is nothing to train on; {out_dir} was not written"
+                )
+            for name, make in (records or {}).items():
+                with open(os.path.join(folder, name), "wb") as f:
+                    f.write(make())
     except OSError as error:
         raise OutputError(
             f"cannot write the data set {out_dir}: {error}; give a folder that can be written to, "
             "with enough room"
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return counts
 
 

@@ -7,13 +7,13 @@ import json
 import os
 import shutil
 import sys
-import uuid
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
 from hlmat.pipelines.settings.run_options import fingerprint_of, shapes_options
 from hlmat.pipelines.settings.validation import Check
+from hlmat.transforms.core.atomic_files import atomic_folder
 from hlmat.transforms.core.errors import OutputError
 from hlmat.transforms.readers.shapes.reader import ShapesOptions
 from hlmat.transforms.tiny_vlm.architecture import MiniArchitecture
@@ -79,7 +79,6 @@ def make_mini_base(
     found = _find(arguments.out, settings, overwrite=arguments.overwrite)
     if found is not None:
         return found
-    temporary = f"{os.path.abspath(arguments.out)}.tmp-{uuid.uuid4().hex}"
 
     def report(progress: PretrainingReport) -> None:
         names = ("colour", "kind", "pattern", "x0", "x1", "y0", "y1")
@@ -87,26 +86,23 @@ def make_mini_base(
         note(f"step {progress.step}/{options.steps}  right on held-out images: {seen}")
 
     try:
-        os.makedirs(temporary)
-        accuracy = build_mini_base(
-            temporary,
-            architecture,
-            options,
-            images=images,
-            held_out=replace(images, count=_HELD_OUT_PICTURES),
-            device=arguments.device,
-            report=report,
-        )
-        record = {"settings": settings, "held_out_accuracy": list(accuracy)}
-        with open(os.path.join(temporary, RECORD), "w", encoding="ascii") as f:
-            json.dump(record, f, indent=1, sort_keys=True)
-        os.rename(temporary, arguments.out)
+        with atomic_folder(arguments.out) as folder:
+            accuracy = build_mini_base(
+                folder,
+                architecture,
+                options,
+                images=images,
+                held_out=replace(images, count=_HELD_OUT_PICTURES),
+                device=arguments.device,
+                report=report,
+            )
+            record = {"settings": settings, "held_out_accuracy": list(accuracy)}
+            with open(os.path.join(folder, RECORD), "w", encoding="ascii") as f:
+                json.dump(record, f, indent=1, sort_keys=True)
     except OSError as error:
         raise OutputError(
             f"cannot write the model {arguments.out}: {error}; give a folder that can be written to"
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return record
 
 

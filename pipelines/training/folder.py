@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import struct
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from hlmat.transforms.core.atomic_files import atomic_file
 from hlmat.transforms.core.errors import OutputError
 
 try:
@@ -204,12 +204,10 @@ class TrainingFolder:
         Raises:
             OutputError: it cannot be written.
         """
-        temporary = path.with_name(f"{path.name}.tmp")
+        text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
-            temporary.write_text(text + "\n", encoding="utf-8")
-            os.replace(temporary, path)
+            with atomic_file(str(path)) as f:
+                f.write(f"{text}\n".encode())
         except OSError as error:
             raise OutputError(
                 f"{path} cannot be written: {error}; check permissions and space"

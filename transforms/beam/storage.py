@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from hlmat.transforms.core.atomic_files import temporary_path
 from hlmat.transforms.core.storage import LocalStorage, Storage
 
 
@@ -38,7 +38,7 @@ class BeamStorage:
         if "://" not in path:
             LocalStorage().write_bytes(path, data)
             return
-        temporary = f"{path}.tmp-{uuid.uuid4().hex}"
+        temporary = temporary_path(path)
         with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as f:
             f.write(data)
         try:

@@ -10,10 +10,10 @@ import contextlib
 import os
 import posixpath
 import shutil
-import uuid
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from hlmat.transforms.core.atomic_files import atomic_file
 from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.core.records import RejectReason
 
@@ -79,17 +79,8 @@ class LocalStorage:
             return f.read()
 
     def write_bytes(self, path: str, data: bytes) -> None:
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        temporary = f"{path}.tmp-{uuid.uuid4().hex}"
-        try:
-            with open(temporary, "wb") as f:
-                f.write(data)
-                f.flush()
-                os.fsync(f.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            self.remove(temporary)
-            raise
+        with atomic_file(path) as f:
+            f.write(data)
 
     def list_dir(self, path: str) -> list[str]:
         try:
