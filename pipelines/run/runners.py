@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import logging
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,8 +58,13 @@ def pipeline_options(choice: RunnerChoice) -> PipelineOptions:
     )
 
 
-def make_runner(choice: RunnerChoice, options: PipelineOptions) -> PipelineRunner | None:
+def make_runner(
+    choice: RunnerChoice, options: PipelineOptions, *, worker_command: str
+) -> PipelineRunner | None:
     """Return the local engine; None leaves it to Beam to look the named runner up.
+
+    Args:
+        worker_command: the shell command that starts a worker process.
 
     The local engine is Beam's FnApiRunner, made here: `DirectRunner` would first try to download
     another engine, and by its name alone FnApiRunner hands its workers no options.
@@ -71,20 +74,15 @@ def make_runner(choice: RunnerChoice, options: PipelineOptions) -> PipelineRunne
     encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
     provision = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
     return fn_runner.FnApiRunner(
-        default_environment=_worker_processes() if choice.workers > 1 else None,
+        default_environment=_worker_processes(worker_command) if choice.workers > 1 else None,
         provision_info=fn_runner.ExtendedProvisionInfo(provision_info=provision),
     )
 
 
-def _worker_processes() -> environments.Environment:
-    # A shell starts them: the path needs quotes, and without `exec` only the shell would be killed.
-    command = shlex.join([sys.executable, "-m", "hlmat.pipelines.run.local_worker"])
+def _worker_processes(command: str) -> environments.Environment:
     # Beam's decorator on the class hides its constructor from type checkers.
     environment_class: Any = environments.SubprocessSDKEnvironment
-    return environment_class(
-        f"exec {command}",
-        capabilities=environments.python_sdk_capabilities(),
-    )
+    return environment_class(command, capabilities=environments.python_sdk_capabilities())
 
 
 def check_runner_flags(

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from hlmat.export.runs.data_card import render_data_card
 from hlmat.export.runs.manifest import FileEntry, build_manifest
 from hlmat.pipelines.run.folder import RunFolder, RunStatus
+from hlmat.pipelines.run.local_workers import LocalWorkers
 from hlmat.pipelines.run.planning import Plan, reading_errors, write_plan
 from hlmat.pipelines.run.progress import show_progress
 from hlmat.pipelines.run.runners import RunnerChoice, make_runner, pipeline_options
@@ -187,10 +188,19 @@ def build_pipeline(pipeline: beam.Pipeline, job: Job) -> None:
 
 def run_pipeline(job: Job) -> None:
     """Run the pipeline to its end on the runner that was asked for."""
-    options = pipeline_options(job.config.runner)
-    pipeline = beam.Pipeline(runner=make_runner(job.config.runner, options), options=options)
-    build_pipeline(pipeline, job)
-    pipeline.run().wait_until_finish()
+    choice = job.config.runner
+    options = pipeline_options(choice)
+    with LocalWorkers() as workers:
+        runner = make_runner(choice, options, worker_command=workers.command())
+        pipeline = beam.Pipeline(runner=runner, options=options)
+        build_pipeline(pipeline, job)
+        try:
+            workers.run(lambda: pipeline.run().wait_until_finish())
+        except IncompleteError as error:
+            raise IncompleteError(
+                f"{error}; finished units are kept in {job.layout.units}: fix the cause and run "
+                "the same command again"
+            ) from error
 
 
 def _segmenter_identity(config: RunConfig) -> dict[str, str | int | float | bool | None]:

@@ -72,7 +72,9 @@ def dataflow_job(accelerator: str | None) -> Any:
         provenance=Provenance("disc", "", "oracle", 0, "f"),
     )
     options = pipeline_options(DATAFLOW)
-    pipeline = beam.Pipeline(runner=make_runner(DATAFLOW, options), options=options)
+    pipeline = beam.Pipeline(
+        runner=make_runner(DATAFLOW, options, worker_command=""), options=options
+    )
     plan = Plan(("gs://bucket/out/plan/units-00000.jsonl",), {"a": 1, "b": 1}, "")
     build_pipeline(pipeline, Job(config, plan, ShardPlan(2, 1), recipe))
     result: Any = pipeline.run()

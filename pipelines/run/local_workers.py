@@ -1,0 +1,127 @@
+"""Worker processes of Beam's local engine: how they start, and what is reported when one ends."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from hlmat.transforms.core.errors import IncompleteError
+
+# Beam waits without limit for a worker that never connects. Only the standard library is imported
+# before the `try`, so that whatever keeps a worker from starting reaches the job as one line.
+_START = """\
+import os, sys
+name = os.path.join(sys.argv[1], str(os.getpid()))
+open(name + ".pid", "w").close()
+try:
+    from hlmat.pipelines.run.local_worker import main
+    main()
+except Exception as error:
+    with open(name + ".tmp", "w") as f:
+        f.write(" ".join(f"{type(error).__name__}: {error}".split()))
+    os.replace(name + ".tmp", name + ".failed")
+    sys.exit(1)
+"""
+_BEAMS_WORDS = "Worker subprocess exited with return code "
+_BEAMS_THREAD = "run_worker"
+_POLL_S = 0.1
+_JOIN_S = 2.0
+
+
+class LocalWorkers:
+    """Starts worker processes and reports one that ends before the job does.
+
+    A context manager: on leaving it every worker process is gone.
+    """
+
+    def __init__(self) -> None:
+        self._folder = Path()
+        self._lost: str | None = None
+        self._previous_hook = threading.excepthook
+
+    def __enter__(self) -> LocalWorkers:
+        self._folder = Path(tempfile.mkdtemp(prefix="hlmat-workers-"))
+        self._previous_hook, threading.excepthook = threading.excepthook, self._note_lost_worker
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for path in self._folder.glob("*.pid"):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(int(path.stem), signal.SIGKILL)
+        # The thread that waits for a process reports its end; after this nobody listens.
+        for thread in threading.enumerate():
+            if thread.name == _BEAMS_THREAD:
+                thread.join(_JOIN_S)
+        threading.excepthook = self._previous_hook
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def command(self) -> str:
+        """Return the shell command that starts one worker.
+
+        `-P` keeps the working folder off the import path: its `transforms.py` is not ours. `exec`
+        makes the worker, not a shell, the process that Beam kills.
+        """
+        return f"exec {shlex.join([sys.executable, '-P', '-c', _START, str(self._folder)])}"
+
+    def run(self, work: Callable[[], object]) -> None:
+        """Run `work` in a thread until it returns or a worker is lost.
+
+        Raises:
+            IncompleteError: a worker could not start, or died.
+            Exception: whatever `work` raised.
+        """
+        raised: list[BaseException] = []
+
+        def call() -> None:
+            try:
+                work()
+            # Handed to the caller's thread, which raises it.
+            except BaseException as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=call, name="hlmat-pipeline", daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(_POLL_S)
+            if (cause := self.failure()) is not None:
+                raise IncompleteError(cause)
+        # Beam reports a lost worker as a broken connection; the process's own end says more.
+        if (cause := self.failure()) is not None:
+            raise IncompleteError(cause)
+        if raised:
+            raise raised[0]
+
+    def failure(self) -> str | None:
+        """Return why a worker is gone, None while all are well."""
+        for path in self._folder.glob("*.failed"):
+            return f"a worker process could not start: {path.read_text(errors='replace')}"
+        return self._lost
+
+    def _note_lost_worker(self, args: Any) -> None:
+        text = str(args.exc_value)
+        if not isinstance(args.exc_value, RuntimeError) or not text.startswith(_BEAMS_WORDS):
+            self._previous_hook(args)
+            return
+        code = int(text.removeprefix(_BEAMS_WORDS))
+        if code < 0:
+            self._lost = (
+                f"a worker process was killed by {signal.Signals(-code).name}; if memory ran out, "
+                "use fewer --workers"
+            )
+        else:
+            self._lost = f"a worker process ended with exit code {code}"

@@ -1,0 +1,104 @@
+"""Worker processes that cannot start or die end the run with the cause."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from hlmat.pipelines.cli.main import EXIT_INCOMPLETE, main
+from hlmat.pipelines.run import local_workers
+from hlmat.pipelines.run.local_workers import LocalWorkers
+from hlmat.transforms.core.errors import IncompleteError
+
+_SHAPES = ["--dataset", "shapes", "--shapes-images", "2", "--shapes-size", "64x80", "-q"]
+
+
+@pytest.mark.parametrize(
+    ("command", "cause"),
+    [
+        ("exec sh -c 'exit 3'", "a worker process ended with exit code 3"),
+        ("/no/such/python", "a worker process ended with exit code 127"),
+        ("kill -9 $$", "a worker process was killed by SIGKILL; if memory ran out, use fewer"),
+    ],
+)
+def test_a_worker_that_ends_at_once_ends_the_run(
+    command: str,
+    cause: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    monkeypatch.setattr(LocalWorkers, "command", lambda self: command)
+    out = tmp_path / "out"
+    code = main(["trajectories", *_SHAPES, "--workers", "2", "--out", str(out)])
+    printed = capfd.readouterr().err
+    assert code == EXIT_INCOMPLETE
+    assert cause in printed
+    assert f"finished units are kept in {out}/units: fix the cause and run" in printed
+    assert "Traceback" not in printed
+    assert not (out / "manifest.json").exists()
+
+
+def test_an_import_that_fails_in_a_worker_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    start = local_workers._START.replace("hlmat.pipelines.run.local_worker", "no_such_module")
+    monkeypatch.setattr(local_workers, "_START", start)
+    code = main(["trajectories", *_SHAPES, "--workers", "2", "--out", str(tmp_path / "out")])
+    assert code == EXIT_INCOMPLETE
+    assert (
+        "a worker process could not start: ModuleNotFoundError: No module named 'no_such_module'"
+        in capfd.readouterr().err
+    )
+
+
+def test_an_exception_of_the_job_reaches_the_caller():
+    def fail() -> None:
+        raise ValueError("from the pipeline")
+
+    with LocalWorkers() as workers, pytest.raises(ValueError, match="from the pipeline"):
+        workers.run(fail)
+
+
+def test_no_process_and_no_file_outlives_the_job():
+    with LocalWorkers() as workers:
+        words = shlex.split(workers.command())
+        folder = Path(words[-1])
+        assert words[:2] == ["exec", sys.executable]
+        child = os.posix_spawn(
+            sys.executable, [sys.executable, "-c", "import time; time.sleep(600)"], os.environ
+        )
+        (folder / f"{child}.pid").touch()
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
+    assert not folder.exists()
+
+
+def test_other_threads_exceptions_are_reported_as_before(monkeypatch: pytest.MonkeyPatch):
+    seen: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: seen.append(args.exc_value))
+
+    def fail() -> None:
+        raise KeyError("not a worker's")
+
+    with LocalWorkers() as workers:
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+        assert workers.failure() is None
+    assert [type(error) for error in seen] == [KeyError]
+
+
+def test_a_lost_worker_wins_over_the_broken_connection():
+    def break_off() -> None:
+        raise ConnectionError("stream removed")
+
+    with LocalWorkers() as workers:
+        workers._lost = "a worker process was killed by SIGKILL"
+        with pytest.raises(IncompleteError, match="killed by SIGKILL"):
+            workers.run(break_off)

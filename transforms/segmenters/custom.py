@@ -1,0 +1,93 @@
+"""Segmenter classes of the user's own, named `package.module:Class`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+
+from hlmat.transforms.core.errors import ConfigError
+
+_METHODS = ("set_image", "predict")
+
+
+def import_segmenter_class(dotted: str, *, search_path: Sequence[str] = ()) -> type:
+    """Import a class that has the methods of a segmenter; nothing of it is called.
+
+    Args:
+        dotted: `package.module:Class`.
+        search_path: folders in which the module is looked for before the installed packages.
+
+    Raises:
+        ConfigError: the module cannot be imported, has no such class, or the class has not the
+            methods of `hlmat.Segmenter`.
+    """
+    module_name, _, attribute = dotted.partition(":")
+    try:
+        module = _import_from(module_name, search_path)
+    # Importing runs the user's module, which may raise anything.
+    except Exception as error:
+        raise ConfigError(
+            [
+                f"--segmenter {dotted!r}: importing {module_name!r} failed: "
+                f"{type(error).__name__}: {error}; looked in {_places(search_path)}"
+            ]
+        ) from error
+    found = getattr(module, attribute, None)
+    if not inspect.isclass(found):
+        problem = f"module {module_name!r} has no class {attribute!r}"
+        if found is not None:
+            problem = f"{attribute!r} of {module_name!r} is not a class"
+        raise ConfigError([f"--segmenter {dotted!r}: {problem}{_suggestion(attribute, module)}"])
+    missing = [name for name in _METHODS if not callable(getattr(found, name, None))]
+    if missing:
+        raise ConfigError(
+            [
+                f"--segmenter {dotted!r}: the class has no method {' and no '.join(missing)}; a "
+                "segmenter needs set_image(image) and predict(*, clicks, box=None, feedback=None)"
+            ]
+        )
+    return found
+
+
+def _import_from(module_name: str, search_path: Sequence[str]) -> ModuleType:
+    with _first_on_path(search_path):
+        return importlib.import_module(module_name)
+
+
+@contextmanager
+def _first_on_path(folders: Sequence[str]) -> Iterator[None]:
+    """Put folders first on the import path, then last.
+
+    First, so that a module's neighbors win over installed packages of the same name. Last
+    afterwards, so that they cannot shadow what others import later, while the module's own late
+    imports still work.
+    """
+    places = [os.path.abspath(folder) for folder in folders]
+    sys.path[:0] = places
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        for place in places:
+            sys.path.remove(place)
+        sys.path.extend(place for place in places if place not in sys.path)
+
+
+def _places(search_path: Sequence[str]) -> str:
+    return ", ".join([*map(os.path.abspath, search_path), "the installed packages"])
+
+
+def _suggestion(attribute: str, module: ModuleType) -> str:
+    names = [
+        name
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and value.__module__ == module.__name__
+    ]
+    close = difflib.get_close_matches(attribute, names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
