@@ -16,8 +16,8 @@ from hlmat.pipelines.settings.validation import Check
 from hlmat.transforms.core.atomic_files import atomic_folder
 from hlmat.transforms.core.errors import OutputError
 from hlmat.transforms.readers.shapes.reader import ShapesOptions
-from hlmat.transforms.tiny_vlm.architecture import MiniArchitecture
-from hlmat.transforms.tiny_vlm.build import build_mini_base
+from hlmat.transforms.tiny_vlm.architecture import TinyVlmArchitecture
+from hlmat.transforms.tiny_vlm.build import build_tiny_vlm
 from hlmat.transforms.tiny_vlm.pretraining import PretrainingOptions, PretrainingReport
 
 RECORD = "mini_base.json"
@@ -87,7 +87,7 @@ def make_mini_base(
 
     try:
         with atomic_folder(arguments.out) as folder:
-            accuracy = build_mini_base(
+            accuracy = build_tiny_vlm(
                 folder,
                 architecture,
                 options,
@@ -143,12 +143,12 @@ def _find(out: str, settings: dict[str, Any], *, overwrite: bool) -> dict[str, A
     return record
 
 
-def _architecture(arguments: argparse.Namespace, check: Check) -> MiniArchitecture:
+def _architecture(arguments: argparse.Namespace, check: Check) -> TinyVlmArchitecture:
     def size(name: str) -> int:
         flag = f"--{name.replace('_', '-')}"
         return check.integer(flag, getattr(arguments, name), at_least=1) or 1
 
-    return MiniArchitecture(
+    return TinyVlmArchitecture(
         image=size("image"),
         patch=size("patch"),
         vision_width=size("vision_width"),

@@ -1,1 +1,1 @@
-"""A small Qwen3-VL with a vocabulary and a vision tower of its own, built from nothing."""
+"""A small Qwen3-VL for the generated data set: tokenizer, weights and vision pre-training."""

@@ -35,11 +35,11 @@ CHAT_TEMPLATE = """\
 
 
 @dataclass(frozen=True)
-class MiniArchitecture:
-    """How large the small model is.
+class TinyVlmArchitecture:
+    """Set the size of the small model.
 
     Attributes:
-        image: side of the square images that it is made for, in pixels.
+        image: side of its square input images, in pixels.
         patch: side of a patch in pixels; each is one token.
         vision_width: width of the vision tower.
         vision_depth: layers of the vision tower.
@@ -48,7 +48,7 @@ class MiniArchitecture:
         heads: attention heads of both.
 
     Raises:
-        ConfigError: sizes that do not fit each other; all of them at once.
+        ConfigError: sizes out of range or incompatible; lists every problem.
     """
 
     image: int = 128
@@ -61,7 +61,7 @@ class MiniArchitecture:
 
     def __post_init__(self) -> None:
         problems = [
-            f"the mini model's {name} is {value}; choose a whole number of at least {least}"
+            f"the mini model's {name} is {value}: must be at least {least}"
             for name, value, least in (
                 ("image", self.image, 32),
                 ("patch", self.patch, 4),
@@ -75,14 +75,14 @@ class MiniArchitecture:
         ]
         if self.patch > 0 and self.image % self.patch:
             problems.append(
-                f"the mini model's image, {self.image} pixels, is no multiple of its patch, "
-                f"{self.patch}"
+                f"the mini model's image side is {self.image} pixels: must be a multiple of its "
+                f"patch side, {self.patch}"
             )
         each_head = 4 * max(1, self.heads)
         if self.width % each_head or self.vision_width % each_head:
             problems.append(
-                f"the mini model's widths, {self.width} and {self.vision_width}, must be "
-                f"multiples of 4 for each of its {self.heads} heads"
+                f"the mini model's widths are {self.width} and {self.vision_width}: each must be a "
+                f"multiple of {each_head} (4 for each of its {self.heads} heads)"
             )
         if problems:
             raise ConfigError(problems)
@@ -93,8 +93,8 @@ class MiniArchitecture:
         return self.image // self.patch
 
 
-def make_mini_tokenizer() -> Any:
-    """Return a tokenizer that has one token for each word of the generated data set."""
+def make_tiny_vlm_tokenizer() -> Any:
+    """Return a tokenizer with one token per word of the generated data set."""
     return make_tokenizer(
         _sentences(),
         vocabulary=600,
@@ -105,14 +105,14 @@ def make_mini_tokenizer() -> Any:
     )
 
 
-def make_mini_model(architecture: MiniArchitecture, tokenizer: Any) -> Any:
-    """Return a `Qwen3VLForConditionalGeneration` with random weights, by torch's generator."""
+def make_tiny_vlm(architecture: TinyVlmArchitecture, tokenizer: Any) -> Any:
+    """Return a `Qwen3VLForConditionalGeneration` initialized from torch's global generator."""
     from transformers import GenerationConfig, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
     a = architecture
     ids = tokenizer.convert_tokens_to_ids
     head = a.width // a.heads
-    # Time has the rest: there are no videos, but the sections must add up to half a head.
+    # The time axis takes the rest: videos are unused, but the sections must sum to half a head.
     axis = head // 6
     config = Qwen3VLConfig(
         text_config={
@@ -159,8 +159,8 @@ def make_mini_model(architecture: MiniArchitecture, tokenizer: Any) -> Any:
     return model
 
 
-def make_mini_processor(architecture: MiniArchitecture, tokenizer: Any) -> Any:
-    """Return a `Qwen3VLProcessor` that keeps images of the model's size as they are."""
+def make_tiny_vlm_processor(architecture: TinyVlmArchitecture, tokenizer: Any) -> Any:
+    """Return a `Qwen3VLProcessor` that does not resize images of the model's size."""
     from transformers import Qwen2VLImageProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
 
     a = architecture
@@ -179,7 +179,7 @@ def make_mini_processor(architecture: MiniArchitecture, tokenizer: Any) -> Any:
 
 
 def _sentences() -> Iterator[str]:
-    """List every word of the data set often enough to become a token of its own."""
+    """Yield each word of the data set often enough that it becomes a single token."""
     words = [
         *(word for kind in KINDS for word in kind.split()),
         *COLOURS,

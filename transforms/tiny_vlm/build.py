@@ -1,4 +1,4 @@
-"""A folder with the small base model: built, its vision tower pre-trained, saved."""
+"""Build the small base model, pre-train its vision tower and save it to a folder."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.prompting.coordinates import make_codec
 from hlmat.transforms.readers.shapes.scene import ShapesOptions
 from hlmat.transforms.tiny_vlm.architecture import (
-    MiniArchitecture,
-    make_mini_model,
-    make_mini_processor,
-    make_mini_tokenizer,
+    TinyVlmArchitecture,
+    make_tiny_vlm,
+    make_tiny_vlm_processor,
+    make_tiny_vlm_tokenizer,
 )
 from hlmat.transforms.tiny_vlm.localization import labelled_images
 from hlmat.transforms.tiny_vlm.pretraining import (
@@ -22,12 +22,12 @@ from hlmat.transforms.tiny_vlm.pretraining import (
 from hlmat.transforms.torch_support.torchvision import ensure_importable
 
 CODEC = make_codec("decimal", digits=2)
-"""How the clicks are written that the tower learns to tell."""
+"""Codec of the click coordinates that the vision tower learns to predict."""
 
 
-def build_mini_base(
+def build_tiny_vlm(
     folder: str,
-    architecture: MiniArchitecture,
+    architecture: TinyVlmArchitecture,
     options: PretrainingOptions,
     *,
     images: ShapesOptions,
@@ -35,19 +35,22 @@ def build_mini_base(
     device: str,
     report: Callable[[PretrainingReport], None],
 ) -> tuple[float, ...]:
-    """Write model, tokenizer and processor into a folder that exists.
+    """Write model, tokenizer and processor into an existing folder.
 
     Args:
-        images: of the split "train", to learn from.
-        held_out: of the split "val", to report on.
-        device: "cpu", "cuda", "cuda:N", or "auto" for a GPU if there is one.
-        report: takes each report on the pre-training.
+        folder: an existing folder; files of the same name are overwritten.
+        architecture: size of the model.
+        options: length and learning rate of the pre-training; 0 steps keeps random weights.
+        images: scenes of the split "train", for training.
+        held_out: scenes of the split "val", for the accuracy.
+        device: "cpu", "cuda", "cuda:N", or "auto" for a GPU if available.
+        report: called with each report on the pre-training.
 
     Returns:
-        The accuracies of the last report; empty without pre-training.
+        The accuracies of the last report, in [0, 1]; empty without pre-training.
 
     Raises:
-        ConfigError: torch or transformers is not installed, or the device is not there.
+        ConfigError: torch or transformers is not installed, or the device does not exist.
     """
     try:
         ensure_importable()
@@ -58,14 +61,14 @@ def build_mini_base(
             [f"the mini model needs torch and transformers ({error}); run make install-train"]
         ) from error
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError([f"--device {device}: no CUDA device was found; use --device cpu"])
+        raise ConfigError([f"--device {device}: torch sees no CUDA device; use --device cpu"])
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(options.seed)
-    tokenizer = make_mini_tokenizer()
-    model = make_mini_model(architecture, tokenizer).to(device)
-    processor = make_mini_processor(architecture, tokenizer)
+    tokenizer = make_tiny_vlm_tokenizer()
+    model = make_tiny_vlm(architecture, tokenizer).to(device)
+    processor = make_tiny_vlm_processor(architecture, tokenizer)
     last: list[PretrainingReport] = []
 
     def note(progress: PretrainingReport) -> None:

@@ -1,4 +1,4 @@
-"""What each part of an image ought to know: the object there, and where it would be clicked."""
+"""Training labels for each cell of an image: the object there and the click on it."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ ATTRIBUTES: tuple[tuple[str, ...], ...] = (tuple(COLOURS), tuple(KINDS), get_arg
 """The words of each attribute; class 0 of an attribute is "no object"."""
 
 DIGITS = 4
-"""Of a click: x's first and second decimal, y's first and second."""
+"""Digits of a click: two decimals of x, then two of y."""
 
 UNKNOWN = -100
-"""The class of a digit where there is no object; it counts for nothing in the loss."""
+"""Class of a digit where there is no object; the loss ignores it."""
 
 _COVERED_SHARE = 0.3
 
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """An image and what each of its cells ought to know.
+    """An image and the labels of its cells.
 
     Attributes:
         image: uint8 RGB. Shape: (S, S, 3).
@@ -50,12 +50,15 @@ class LabelledImage:
 def label_scene(scene: Scene, *, grid: int, codec: CoordinateCodec) -> LabelledImage:
     """Paint a scene and label its cells.
 
-    A cell belongs to the object that covers most of it, if that is at least 30 percent.
+    A cell belongs to the object that covers the largest part of it, if at least 30 percent.
 
     Args:
         scene: square; its side is a multiple of `grid`.
         grid: cells along one side.
-        codec: writes two decimals for each axis, as "(0.12, 0.34)".
+        codec: writes two decimals per axis, as "(0.12, 0.34)".
+
+    Raises:
+        ValueError: an object has no visible pixel.
     """
     side = scene.labels.shape[0]
     cell = side // grid

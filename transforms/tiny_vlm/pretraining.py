@@ -1,8 +1,8 @@
 """Localisation pre-training of the small model's vision tower, on generated scenes.
 
 Each token of the tower learns to name the object under it, in the language model's own word
-embeddings, and to tell the digits of the click that an oracle would make on it. What is left to
-learn from trajectories is which token an expression is about, and to write its digits down.
+embeddings, and to predict the digits of the oracle's click on it. Fine-tuning on trajectories then
+has to learn which token an expression refers to, and to write that token's digits.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _REPORT_EVERY = 100
 
 @dataclass(frozen=True)
 class PretrainingOptions:
-    """How long and how fast to train.
+    """Set the length and learning rate of the pre-training.
 
     Attributes:
         steps: updates; 0 leaves the weights random.
-        batch: images in one update.
-        learning_rate: the highest, after a warm-up; it falls to 0 along a cosine.
-        warm_up: updates until then.
-        seed: of weights and order.
+        batch: images per update.
+        learning_rate: the peak, reached after the warm-up; a cosine then takes it to 0.
+        warm_up: updates of the warm-up.
+        seed: of weights and sample order.
 
     Raises:
-        ConfigError: values out of range; all of them at once.
+        ConfigError: values out of range; lists every problem.
     """
 
     steps: int = 2500
@@ -44,7 +44,7 @@ class PretrainingOptions:
 
     def __post_init__(self) -> None:
         problems = [
-            f"pre-training: {name} is {value}; choose at least {least}"
+            f"pre-training: {name} is {value}: must be at least {least}"
             for name, value, least in (
                 ("steps", self.steps, 0),
                 ("batch", self.batch, 1),
@@ -55,7 +55,7 @@ class PretrainingOptions:
         ]
         if not 0 < self.learning_rate < 1:
             problems.append(
-                f"pre-training: learning_rate is {self.learning_rate}; choose one between 0 and 1"
+                f"pre-training: learning_rate is {self.learning_rate}: must be above 0 and below 1"
             )
         if problems:
             raise ConfigError(problems)
@@ -63,11 +63,11 @@ class PretrainingOptions:
 
 @dataclass(frozen=True)
 class PretrainingReport:
-    """How the tower does on images that it has not seen, over cells with an object.
+    """Accuracy of the vision tower on held-out images, over cells with an object.
 
     Attributes:
         step: updates made.
-        accuracy: share of right classes for colour, kind, pattern and the four digits.
+        accuracy: shares of correct classes in [0, 1]: colour, kind, pattern, then four digits.
     """
 
     step: int
@@ -83,15 +83,15 @@ def pretrain_vision_tower(
     *,
     report: Callable[[PretrainingReport], None],
 ) -> None:
-    """Train vision tower and word embeddings in place, on the model's own device.
+    """Train vision tower and word embeddings in place, on the model's device.
 
     Args:
         model: a `Qwen3VLForConditionalGeneration`.
-        processor: its processor; images of one size, which it leaves as they are.
-        training: images to learn from.
-        held_out: images to report on.
-        options: how long and how fast.
-        report: called every hundred steps and at the end.
+        processor: its processor; must not resize the images, which share one size.
+        training: images to train on.
+        held_out: images to measure accuracy on.
+        options: length and learning rate.
+        report: called every 100 steps and at the end.
     """
     import torch
 
@@ -162,12 +162,12 @@ def _make_heads(embedding: Any, tokenizer: Any) -> Any:
 
 
 def _token_of(word: str, tokenizer: Any) -> int:
-    """Return the token of a word within a sentence; of its last part, where it has several."""
+    """Return the token of a word within a sentence; of its last part, if it has several."""
     return tokenizer(" " + word.split()[-1])["input_ids"][-1]
 
 
 def _to_pixels(labelled: Sequence[LabelledImage], processor: Any) -> Any:
-    """Return what the processor makes of each image. Shape: (N, tokens, values)."""
+    """Return the processed pixels of each image. Shape: (N, tokens, values)."""
     import torch
 
     images = [p.image for p in labelled]

@@ -1,11 +1,11 @@
-"""A byte-level BPE tokenizer learnt from a handful of sentences; every text comes back from it."""
+"""Train a small byte-level BPE tokenizer; it decodes every text it encodes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-# Words keep the space before them, digits stand alone, as in Qwen's own tokenizer.
+# A word keeps the space before it and each digit is split off, as in Qwen's tokenizer.
 _SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
     r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -21,14 +21,14 @@ def make_tokenizer(
     padding: str,
     chat_template: str,
 ) -> Any:
-    """Learn a tokenizer.
+    """Train a tokenizer.
 
     Args:
-        sentences: what it learns its merges from; the same ones give the same tokenizer.
-        vocabulary: most tokens, without the marks; at least 256.
-        marks: tokens that stand for themselves, never split.
+        sentences: training text; the same sentences give the same tokenizer.
+        vocabulary: largest number of tokens besides the marks; at least 256.
+        marks: special tokens, never split.
         end: the mark that ends an answer.
-        padding: the mark that fills up.
+        padding: the mark that pads shorter texts.
         chat_template: Jinja text.
 
     Returns:

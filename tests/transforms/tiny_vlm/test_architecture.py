@@ -1,4 +1,4 @@
-"""The small model: its parts fit each other, the chat template and the data set's words."""
+"""The small model's parts fit each other, the chat template and the data set's words."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.records import TargetRef
 from hlmat.transforms.readers.shapes.reader import ShapesOptions, ShapesReader
 from hlmat.transforms.tiny_vlm.architecture import (
-    MiniArchitecture,
-    make_mini_model,
-    make_mini_processor,
-    make_mini_tokenizer,
+    TinyVlmArchitecture,
+    make_tiny_vlm,
+    make_tiny_vlm_processor,
+    make_tiny_vlm_tokenizer,
 )
 from hlmat.transforms.torch_support.torchvision import ensure_importable
 
 ensure_importable()
-TOKENIZER: Any = make_mini_tokenizer()
-SMALL = MiniArchitecture(image=64, patch=16, vision_width=32, width=32, depth=2, vision_depth=1)
+TOKENIZER: Any = make_tiny_vlm_tokenizer()
+SMALL = TinyVlmArchitecture(image=64, patch=16, vision_width=32, width=32, depth=2, vision_depth=1)
 
 
 def test_every_word_of_the_data_set_is_one_token() -> None:
@@ -34,7 +34,7 @@ def test_every_word_of_the_data_set_is_one_token() -> None:
 
 
 @given(st.text(max_size=40))
-def test_every_text_comes_back_from_its_tokens(text: str) -> None:
+def test_decoding_returns_the_encoded_text(text: str) -> None:
     marks = TOKENIZER.all_special_tokens
     for mark in marks:
         text = text.replace(mark, "")
@@ -43,8 +43,8 @@ def test_every_text_comes_back_from_its_tokens(text: str) -> None:
     assert TOKENIZER.decode(ids, clean_up_tokenization_spaces=False) == normal
 
 
-def test_an_image_is_as_many_tokens_as_it_has_patches() -> None:
-    processor = make_mini_processor(SMALL, TOKENIZER)
+def test_an_image_takes_one_token_per_patch() -> None:
+    processor = make_tiny_vlm_processor(SMALL, TOKENIZER)
     messages = [
         {"role": "user", "content": [{"type": "text", "text": "the disc"}, {"type": "image"}]}
     ]
@@ -61,16 +61,16 @@ def test_an_image_is_as_many_tokens_as_it_has_patches() -> None:
     import torch
 
     torch.manual_seed(0)
-    model = make_mini_model(SMALL, TOKENIZER)
+    model = make_tiny_vlm(SMALL, TOKENIZER)
     with torch.inference_mode():
         logits = model(**inputs).logits
     assert logits.shape == (1, inputs["input_ids"].shape[1], len(TOKENIZER))
 
 
-def test_sizes_that_do_not_fit_are_all_told() -> None:
+def test_incompatible_sizes_are_all_reported() -> None:
     with pytest.raises(ConfigError) as caught:
-        MiniArchitecture(image=100, patch=16, width=100, heads=4, depth=0)
-    told = str(caught.value)
-    assert "depth is 0; choose a whole number of at least 1" in told
-    assert "image, 100 pixels, is no multiple of its patch, 16" in told
-    assert "widths, 100 and 128, must be multiples of 4 for each of its 4 heads" in told
+        TinyVlmArchitecture(image=100, patch=16, width=100, heads=4, depth=0)
+    reported = str(caught.value)
+    assert "depth is 0: must be at least 1" in reported
+    assert "image side is 100 pixels: must be a multiple of its patch side, 16" in reported
+    assert "widths are 100 and 128: each must be a multiple of 16" in reported

@@ -1,4 +1,4 @@
-"""The small base model is built, learns, is saved, and is the same for the same seed."""
+"""Build the small base model: it trains, saves and loads; the seed determines the weights."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import pytest
 
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.readers.shapes.scene import ShapesOptions
-from hlmat.transforms.tiny_vlm.architecture import MiniArchitecture
-from hlmat.transforms.tiny_vlm.build import build_mini_base
+from hlmat.transforms.tiny_vlm.architecture import TinyVlmArchitecture
+from hlmat.transforms.tiny_vlm.build import build_tiny_vlm
 from hlmat.transforms.tiny_vlm.pretraining import PretrainingOptions, PretrainingReport
 
-SMALL = MiniArchitecture(image=64, patch=16, vision_width=32, width=32, depth=1, vision_depth=2)
+SMALL = TinyVlmArchitecture(image=64, patch=16, vision_width=32, width=32, depth=1, vision_depth=2)
 PICTURES = ShapesOptions(count=64, height=64, width=64, difficulty="simple", objects_max=2)
 
 
 def build(folder: Path, *, steps: int, seed: int = 0) -> list[PretrainingReport]:
     folder.mkdir()
     reports: list[PretrainingReport] = []
-    build_mini_base(
+    build_tiny_vlm(
         str(folder),
         SMALL,
         PretrainingOptions(steps=steps, batch=8, learning_rate=5e-3, warm_up=10, seed=seed),
@@ -60,9 +60,9 @@ def test_without_steps_the_weights_stay_random(tmp_path: Path) -> None:
     assert len(weights(tmp_path / "model")) > 10_000
 
 
-def test_a_missing_gpu_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--device cuda: no CUDA device was found"):
-        build_mini_base(
+def test_a_missing_gpu_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--device cuda: torch sees no CUDA device"):
+        build_tiny_vlm(
             str(tmp_path),
             SMALL,
             PretrainingOptions(),
@@ -73,7 +73,7 @@ def test_a_missing_gpu_is_told(tmp_path: Path) -> None:
         )
 
 
-def test_options_say_everything_that_is_wrong() -> None:
+def test_options_report_every_problem() -> None:
     with pytest.raises(ConfigError) as caught:
         PretrainingOptions(steps=-1, batch=0, learning_rate=2.0)
     assert [p.split(" is ")[0] for p in caught.value.problems] == [

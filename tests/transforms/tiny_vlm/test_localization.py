@@ -1,4 +1,4 @@
-"""What the cells of an image ought to know, against the scene it was made from."""
+"""Cell labels match the scene that the image was drawn from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CODEC = make_codec("decimal", digits=2)
 GRID = 4
 
 
-def test_a_cell_knows_the_object_that_covers_it_and_its_click() -> None:
+def test_a_cell_is_labelled_with_its_object_and_click() -> None:
     seen = 0
     for index in range(OPTIONS.count):
         scene = compose_scene(OPTIONS, split="train", index=index)
