@@ -24,7 +24,12 @@ from hlmat.transforms.dataset_io.work_units import DatasetShard
 from hlmat.transforms.policies.mllm import ModelPolicyOptions
 from hlmat.transforms.policies.registry import POLICIES, PolicyOptions
 from hlmat.transforms.readers.options import ReaderOptions
-from hlmat.transforms.readers.registry import DATASETS, check_dataset_name, check_split
+from hlmat.transforms.readers.registry import (
+    DATASETS,
+    check_dataset_name,
+    check_split,
+    missing_root,
+)
 from hlmat.transforms.readers.shapes.reader import ShapesOptions
 from hlmat.transforms.readers.shapes.scene import DIFFICULTIES
 from hlmat.transforms.rollout.initial_mask import FirstMask
@@ -325,7 +330,7 @@ def run_config(
     else:
         check.maybe(check_split(dataset, arguments.split))
         if DATASETS[dataset].needs_data_root and not arguments.data_root:
-            check.note(f"--data-root is missing: say where {dataset} lies")
+            check.note(missing_root(dataset))
     if not arguments.out:
         check.note("--out is missing: name the output folder")
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.errors import ConfigError, LayoutError
 from hlmat.transforms.core.protocols import DatasetReader
 from hlmat.transforms.readers.coco import LICENCE as COCO_LICENCE
 from hlmat.transforms.readers.coco import open_coco
@@ -22,6 +22,11 @@ from hlmat.transforms.readers.refcoco import open_refer
 from hlmat.transforms.readers.shapes.reader import LICENCE as SHAPES_LICENCE
 from hlmat.transforms.readers.shapes.reader import SPLITS as SHAPES_SPLITS
 from hlmat.transforms.readers.shapes.reader import ShapesReader
+from hlmat.transforms.readers.sources import (
+    explain_layout,
+    explain_missing_root,
+    explain_source,
+)
 from hlmat.transforms.readers.trace.reader import LICENCE as TRACE_LICENCE
 from hlmat.transforms.readers.trace.reader import open_trace
 
@@ -154,5 +159,14 @@ def open_reader(name: str, options: ReaderOptions) -> DatasetReader:
     entry = DATASETS[name]
     # An empty root would search whatever folder the process happens to run in.
     if entry.needs_data_root and not options.data_root:
-        raise ConfigError([f"--data-root is missing: {name} is read from a folder; name it"])
-    return entry.build(name, replace(options, split=options.split or entry.default_split))
+        raise ConfigError([missing_root(name)])
+    try:
+        return entry.build(name, replace(options, split=options.split or entry.default_split))
+    except LayoutError as error:
+        source = explain_source(name, terms=entry.license)
+        raise LayoutError(f"{error}\n{explain_layout(name)}\n{source}") from error
+
+
+def missing_root(name: str) -> str:
+    """Return what to do where a data set that needs a data root is named without one."""
+    return explain_missing_root(name, terms=DATASETS[name].license)

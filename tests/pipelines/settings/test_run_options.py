@@ -94,7 +94,10 @@ def test_every_problem_is_told_at_once():
     ("argv", "message"),
     [
         ((*BASE[2:],), "--dataset is missing; choose from"),
-        (("--dataset", "dis5k", "--out", "o"), "--data-root is missing: say where dis5k lies"),
+        (
+            ("--dataset", "dis5k", "--out", "o"),
+            "--data-root is missing: dis5k is read from a folder",
+        ),
         (
             (*BASE, "--split", "tset"),
             "--split 'tset': shapes has no such split; did you mean 'test'?",

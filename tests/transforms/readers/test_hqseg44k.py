@@ -236,7 +236,7 @@ def test_layout_error_says_what_was_looked_for_and_what_is_there() -> None:
     with pytest.raises(LayoutError) as error:
         open_part({"images/a.jpg": b"", "notes.txt": b""}, "hqseg44k", "val")
     text = str(error.value)
-    for part in ("DIS5K/DIS-VD", "COIFT", "masks_max255", "notes.txt, images/", "--data-root"):
+    for part in ("DIS5K/DIS-VD", "COIFT", "masks_max255", "images/, notes.txt", "--data-root"):
         assert part in text
     with pytest.raises(LayoutError, match="no such folder"):
         open_part({}, "ecssd")
