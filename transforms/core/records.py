@@ -231,9 +231,9 @@ class Trajectory:
         last_answer: the model's text that ended the trajectory without a step: a finish, an
             invalid answer, or a click that was not recorded; None where there is none.
         last_predicted_iou: the model's score of the last mask, if that text gave one.
-        model_calls: questions that a model answered on the way; None where nobody counted.
+        model_calls: questions that the model answered; None if not counted.
         decoder_calls: requests that the segmenter answered on the way, those included whose masks
-            were not kept; None where nobody counted.
+            were not kept; None if not counted.
         initial_mask: what was there before the first step; None for an empty mask.
         initial_iou: IoU of that mask with the truth, ignored pixels left out.
     """

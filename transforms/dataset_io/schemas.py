@@ -45,7 +45,7 @@ _STEP_TYPE = pa.struct(
         _column(
             "is_positive",
             pa.bool_(),
-            "whether the click lies on the object, null for a box",
+            "true for a click on the object, false for one on the background, null for a box",
             nullable=True,
         ),
         _column("x0", pa.int32(), "first column of the box, null for a click", nullable=True),
@@ -126,13 +126,13 @@ TRAJECTORY_SCHEMA = _versioned(
         _column(
             "model_calls",
             pa.int32(),
-            "questions that a model answered on the way, null where nobody counted",
+            "questions that the model answered, null if not counted",
             nullable=True,
         ),
         _column(
             "decoder_calls",
             pa.int32(),
-            "requests that the segmenter answered on the way, null where nobody counted",
+            "requests that the segmenter answered, null if not counted",
             nullable=True,
         ),
         _column("segmenter", _TEXT, "name or dotted path"),
