@@ -12,7 +12,7 @@ from hlmat.transforms.core.protocols import Image, TruthMasks
 from hlmat.transforms.core.records import Provenance, Reject, RejectReason, TargetRef
 from hlmat.transforms.policies.oracle import OraclePolicy
 from hlmat.transforms.rollout.loop import Limits
-from hlmat.transforms.rollout.unit_worker import AreaFilter, InitialAction, SimulationRecipe
+from hlmat.transforms.rollout.unit_worker import AreaFilter, InitialAction, RolloutSettings
 from hlmat.transforms.segmenters.registry import SegmenterOptions
 
 SIZE_HW = (40, 50)
@@ -73,9 +73,9 @@ class SceneReader:
         return np.full((*size_hw, 3), 90, dtype=np.uint8)
 
 
-def disc_recipe(reader: SceneReader) -> SimulationRecipe:
+def disc_settings(reader: SceneReader) -> RolloutSettings:
     """The oracle clicking on a reader's scenes, answered with discs."""
-    return SimulationRecipe(
+    return RolloutSettings(
         reader=reader,
         segmenter=SegmenterOptions("hlmat.transforms.segmenters.disc:DiscSegmenter"),
         make_policy=OraclePolicy,

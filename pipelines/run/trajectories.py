@@ -34,7 +34,7 @@ from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.core.threads import available_cores
 from hlmat.transforms.dataset_io.layout import OutputLayout
 from hlmat.transforms.readers.registry import open_reader
-from hlmat.transforms.rollout.unit_worker import SimulationRecipe
+from hlmat.transforms.rollout.unit_worker import RolloutSettings
 from hlmat.transforms.segmenters.registry import describe_segmenter, load_segmenter
 
 TARGETS_PER_OUTPUT_SHARD = 5000
@@ -66,7 +66,7 @@ class Job:
     config: RunConfig
     plan: Plan
     shards: ShardPlan
-    recipe: SimulationRecipe
+    settings: RolloutSettings
 
     @property
     def layout(self) -> OutputLayout:
@@ -121,7 +121,7 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
             config,
             plan,
             ShardPlan(len(plan.targets_by_unit), _num_shards(config, plan)),
-            simulation_recipe(config, reader=reader, provenance=provenance),
+            rollout_settings(config, reader=reader, provenance=provenance),
         )
         targets_to_do = plan.num_targets - _finished_targets(plan, folder)
         started = time.monotonic()
@@ -140,11 +140,11 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
     )
 
 
-def simulation_recipe(
+def rollout_settings(
     config: RunConfig, *, reader: DatasetReader, provenance: Provenance
-) -> SimulationRecipe:
+) -> RolloutSettings:
     """Return what a worker makes its simulation from."""
-    return SimulationRecipe(
+    return RolloutSettings(
         reader=reader,
         segmenter=config.segmenter,
         make_policy=config.policy,
@@ -173,10 +173,10 @@ def build_pipeline(pipeline: beam.Pipeline, job: Job) -> None:
         | "Read work units" >> ReadWorkUnits(job.layout, job.storage)
     )
     made = units["todo"] | "Simulate" >> SimulateClicks(
-        ClickSimulationHandler(job.recipe),
+        ClickSimulationHandler(job.settings),
         layout=job.layout,
         storage=job.storage,
-        fingerprint=job.recipe.provenance.config_fingerprint,
+        fingerprint=job.settings.provenance.config_fingerprint,
         accelerator=job.config.accelerator,
     )
     _ = (

@@ -99,7 +99,8 @@ class EpisodeRun:
         image_index: of the image, among those that are rolled out together.
         image: uint8 RGB. Shape: (H, W, 3).
         box: what the segmenter is given beside the clicks.
-        hint: the initial mask's box, given in place of `box` to a segmenter that takes no mask.
+        initial_mask_box: of the initial mask; a segmenter that takes no mask is given it while
+            there is no `box`.
         initial_mask: what the episode begins with; None for an empty mask. Shape: (H, W).
         initial_iou: of that mask.
         answer: a model's answer that no step holds yet.
@@ -111,7 +112,7 @@ class EpisodeRun:
     image: Image
     limits: Limits
     box: Box | None = None
-    hint: Box | None = None
+    initial_mask_box: Box | None = None
     mask: Mask = field(init=False)
     initial_mask: Mask | None = field(init=False, default=None)
     initial_iou: float = field(init=False, default=0.0)
@@ -189,7 +190,7 @@ class EpisodeRun:
     def request(self, action: Click | Box) -> Request:
         """Return what the segmenter is asked if the action is taken."""
         clicks = (*self.clicks, action) if isinstance(action, Click) else self.clicks
-        box = self.hint if self.box is None else self.box
+        box = self.initial_mask_box if self.box is None else self.box
         return Request(clicks=clicks, box=box, feedback=self.feedback)
 
     def record(self, action: Click | Box, prediction: Prediction, *, is_initial: bool) -> None:

@@ -201,7 +201,7 @@ class RolloutLoop:
                 run.error = start
             else:
                 run.feedback = start.feedback
-                run.hint = start.box
+                run.initial_mask_box = start.box
 
     def _ask_for_boxes(self, runs: Sequence[EpisodeRun]) -> None:
         if not isinstance(self.policy, BoxPolicy):

@@ -23,7 +23,7 @@ from hlmat.transforms.core.records import Box
 from hlmat.transforms.masks.rle import mask_box
 
 Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -191,11 +191,11 @@ def encode_all(
 
 
 def _halving(
-    work: Callable[[Sequence[Item]], list[Answer]],
+    work: Callable[[Sequence[Item]], list[Result]],
     items: Sequence[Item],
     *,
     describe: Callable[[Item], str],
-) -> list[Answer | SegmenterError]:
+) -> list[Result | SegmenterError]:
     """Work on all items in one call; where that fails, on each half by itself."""
     if not items:
         return []
@@ -212,7 +212,7 @@ def _halving(
     ]
 
 
-def _counted(answers: Sequence[Answer], items: Sequence[Any], method: str) -> list[Answer]:
+def _counted(answers: Sequence[Result], items: Sequence[Any], method: str) -> list[Result]:
     if len(answers) != len(items):
         raise SegmenterError(f"{method} gave {len(answers)} answers to {len(items)} requests")
     return list(answers)

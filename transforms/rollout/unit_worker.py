@@ -116,7 +116,7 @@ class Simulation:
 
 
 @dataclass(frozen=True)
-class SimulationRecipe:
+class RolloutSettings:
     """What a worker makes its `Simulation` from: small, picklable, no weights.
 
     Calling it loads the segmenter and whatever the policy needs.

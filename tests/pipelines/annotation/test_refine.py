@@ -30,7 +30,7 @@ from hlmat.transforms.rollout.loop import Limits
 from hlmat.transforms.rollout.unit_worker import (
     AreaFilter,
     InitialAction,
-    SimulationRecipe,
+    RolloutSettings,
     simulate_unit,
 )
 from hlmat.transforms.segmenters.registry import SegmenterOptions
@@ -72,7 +72,7 @@ class TalkingOracle:
 
 def rollouts_of_an_oracle(first_mask: FirstMask) -> list[Trajectory]:
     """Roll out without any pipeline."""
-    recipe = SimulationRecipe(
+    settings = RolloutSettings(
         reader=READER,
         segmenter=SegmenterOptions("graphcut"),
         make_policy=TalkingOracle,
@@ -86,7 +86,7 @@ def rollouts_of_an_oracle(first_mask: FirstMask) -> list[Trajectory]:
     )
     items = one_item_per_expression(READER.read_targets(), ExpressionChoice.FIRST, seed=0)
     (unit,) = plan_units(items, unit_size=1000, fingerprint="f")
-    outcomes = simulate_unit(unit, recipe())
+    outcomes = simulate_unit(unit, settings())
     return [outcome for outcome in outcomes if isinstance(outcome, Trajectory)]
 
 

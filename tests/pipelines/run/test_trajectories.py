@@ -16,7 +16,7 @@ from hlmat.pipelines.run.trajectories import (
     Job,
     build_pipeline,
     make_trajectories,
-    simulation_recipe,
+    rollout_settings,
 )
 from hlmat.pipelines.settings.run_options import RunConfig
 from hlmat.transforms.beam.shards import ShardPlan
@@ -66,7 +66,7 @@ def config_for(out: str, **changes: Any) -> RunConfig:
 def dataflow_job(accelerator: str | None) -> Any:
     """Build the job graph that Dataflow would get, offline; return its pipeline."""
     config = config_for("gs://bucket/out", runner=DATAFLOW, accelerator=accelerator)
-    recipe = simulation_recipe(
+    settings = rollout_settings(
         config,
         reader=SceneReader(),
         provenance=Provenance("disc", "", "oracle", 0, "f"),
@@ -76,7 +76,7 @@ def dataflow_job(accelerator: str | None) -> Any:
         runner=make_runner(DATAFLOW, options, worker_command=""), options=options
     )
     plan = Plan(("gs://bucket/out/plan/units-00000.jsonl",), {"a": 1, "b": 1}, "")
-    build_pipeline(pipeline, Job(config, plan, ShardPlan(2, 1), recipe))
+    build_pipeline(pipeline, Job(config, plan, ShardPlan(2, 1), settings))
     result: Any = pipeline.run()
     return result.job.proto_pipeline
 

@@ -33,10 +33,10 @@ from hlmat.transforms.dataset_io.layout import OutputLayout
 from hlmat.transforms.dataset_io.schemas import REJECT_SCHEMA, TRAJECTORY_SCHEMA
 from hlmat.transforms.dataset_io.work_units import WorkUnit, plan_units, unit_to_json
 from hlmat.transforms.rollout.unit_worker import simulate_unit
-from scene_reader import SceneReader, disc_recipe
+from scene_reader import SceneReader, disc_settings
 
 READER = SceneReader(images=7, bad_images=frozenset({"003.png"}), bad_masks=frozenset({"005#1"}))
-RECIPE = disc_recipe(READER)
+SETTINGS = disc_settings(READER)
 UNITS = list(plan_units(READER.read_targets(), unit_size=3, fingerprint="f"))
 
 
@@ -54,7 +54,7 @@ def run(
         | "Read work units" >> ReadWorkUnits(layout, storage)
     )
     made = units["todo"] | "Simulate" >> SimulateClicks(
-        handler or ClickSimulationHandler(RECIPE), layout=layout, storage=storage, fingerprint="f"
+        handler or ClickSimulationHandler(SETTINGS), layout=layout, storage=storage, fingerprint="f"
     )
     _ = (
         (made, units["done"])
@@ -88,7 +88,7 @@ def rows(out: str, folder: str, schema: Any) -> list[dict[str, Any]]:
 
 def test_the_pipelines_result_is_the_direct_loops(bucket: str):
     counters = run(bucket)
-    outcomes = [outcome for unit in UNITS for outcome in simulate_unit(unit, RECIPE())]
+    outcomes = [outcome for unit in UNITS for outcome in simulate_unit(unit, SETTINGS())]
     trajectories = [row_to_trajectory(r) for r in rows(bucket, "trajectories", TRAJECTORY_SCHEMA)]
     rejects = [row_to_reject(r) for r in rows(bucket, "rejects", REJECT_SCHEMA)]
     assert trajectories == [o for o in outcomes if not isinstance(o, Reject)]
@@ -137,7 +137,7 @@ class DyingHandler(ClickSimulationHandler):
 
 
 def test_a_dead_unit_leaves_a_note_no_file_and_no_shard_until_it_is_done(bucket: str):
-    counters = run(bucket, handler=DyingHandler(RECIPE))
+    counters = run(bucket, handler=DyingHandler(SETTINGS))
     layout, storage = OutputLayout(bucket), storage_for(bucket)
     assert counters["units_dead"] == 1
     assert counters["units_written"] == len(UNITS) - 1
@@ -185,7 +185,7 @@ def test_shards_hold_every_unit_once_in_order():
 def test_a_worker_takes_one_unit_at_a_time():
     import threading
 
-    worker = ClickWorker(replace(RECIPE, reader=SceneReader())())
+    worker = ClickWorker(replace(SETTINGS, reader=SceneReader())())
     results: list[UnitResult] = []
     threads = [
         threading.Thread(target=lambda u=u: results.append(worker.simulate(u))) for u in UNITS[:4]
@@ -194,5 +194,5 @@ def test_a_worker_takes_one_unit_at_a_time():
         thread.start()
     for thread in threads:
         thread.join()
-    alone = ClickWorker(replace(RECIPE, reader=SceneReader())())
+    alone = ClickWorker(replace(SETTINGS, reader=SceneReader())())
     assert sorted(results, key=lambda r: r.index) == [alone.simulate(u) for u in UNITS[:4]]

@@ -31,9 +31,9 @@ from hlmat.transforms.rollout.unit_worker import (
     simulate_unit,
 )
 from hlmat.transforms.segmenters.disc import DiscSegmenter
-from scene_reader import SIZE_HW, SceneReader, disc_recipe
+from scene_reader import SIZE_HW, SceneReader, disc_settings
 
-RECIPE = disc_recipe(SceneReader())
+SETTINGS = disc_settings(SceneReader())
 
 
 def unit_of(reader: SceneReader) -> WorkUnit:
@@ -41,7 +41,7 @@ def unit_of(reader: SceneReader) -> WorkUnit:
 
 
 def run(simulation: Simulation | None = None, **changes: Any) -> list[Trajectory | Reject]:
-    simulation = simulation or replace(RECIPE, **changes)()
+    simulation = simulation or replace(SETTINGS, **changes)()
     assert isinstance(simulation.reader, SceneReader)
     unit = unit_of(simulation.reader)
     outcomes = simulate_unit(unit, simulation)
@@ -59,7 +59,7 @@ def test_every_target_gives_a_trajectory_and_an_image_is_set_once():
             super().set_image(image)
 
     segmenter = Counting()
-    outcomes = run(replace(RECIPE(), segmenter=segmenter))
+    outcomes = run(replace(SETTINGS(), segmenter=segmenter))
     assert len(outcomes) == 12
     assert all(isinstance(o, Trajectory) and o.steps for o in outcomes)
     assert segmenter.images == 4
@@ -148,7 +148,7 @@ class FailingSegmenter(DiscSegmenter):
 def test_a_segmenter_that_fails_costs_no_more_than_its_targets(
     segmenter: FailingSegmenter, reason: RejectReason, message: str
 ):
-    outcomes = run(replace(RECIPE(), segmenter=segmenter))
+    outcomes = run(replace(SETTINGS(), segmenter=segmenter))
     assert [(o.reason, o.message) for o in outcomes if isinstance(o, Reject)] == [
         (reason, message)
     ] * 12
@@ -204,7 +204,7 @@ def test_what_cannot_be_corrupted_so_is_left_out_with_the_reason():
 
 
 def test_the_result_does_not_depend_on_how_targets_are_cut_into_units():
-    simulation = RECIPE()
+    simulation = SETTINGS()
     whole = run(simulation)
     cut = [
         outcome
@@ -247,7 +247,7 @@ def test_a_tool_for_many_images_gives_what_one_for_single_images_gives(
 ):
     monkeypatch.setattr("hlmat.transforms.rollout.unit_worker._IMAGES_AT_ONCE", 3)
     segmenter = ManyDiscs(leaves_cpu_free=leaves_cpu_free)
-    simulation = replace(RECIPE(), segmenter=segmenter, threads=Threads(num_threads))
+    simulation = replace(SETTINGS(), segmenter=segmenter, threads=Threads(num_threads))
     assert run(simulation) == run()
     encoded = [event for event in segmenter.events if event.startswith("encode")]
     assert encoded == ["encode 3", "encode 1"]
@@ -260,5 +260,5 @@ def test_large_masks_are_worked_on_a_few_at_a_time(monkeypatch: pytest.MonkeyPat
     pixels = SIZE_HW[0] * SIZE_HW[1]
     monkeypatch.setattr("hlmat.transforms.rollout.unit_worker._MAX_PIXELS_AT_ONCE", 7 * pixels)
     segmenter = ManyDiscs(leaves_cpu_free=False)
-    assert run(replace(RECIPE(), segmenter=segmenter)) == run()
+    assert run(replace(SETTINGS(), segmenter=segmenter)) == run()
     assert [event for event in segmenter.events if event.startswith("encode")] == ["encode 2"] * 2
