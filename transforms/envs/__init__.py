@@ -1,4 +1,4 @@
-"""Mask annotation as a reinforcement learning task: an environment and rewards.
+"""Mask annotation as a reinforcement learning task: a gymnasium environment and reward functions.
 
-`mask_annotation` needs gymnasium; everything else here works without it.
+Only `gym_env` needs gymnasium.
 """

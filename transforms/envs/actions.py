@@ -1,4 +1,4 @@
-"""What an agent may send, text or numbers, read as a click, a finish or an invalid action."""
+"""Action spaces of the environment: text or numbers, parsed to clicks and finishes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Reading = Click | Finish | InvalidAction
 
 KINDS = ("positive", "negative", "finish")
-"""What the first number of a click action means, by its value."""
+"""Meaning of the first number of a click action, by its value."""
 
 _MAX_TEXT = 256
 _CHARACTERS = string.ascii_letters + string.digits + string.punctuation + " \n"
@@ -26,33 +26,33 @@ _CHARACTERS = string.ascii_letters + string.digits + string.punctuation + " \n"
 
 @dataclass(frozen=True)
 class TextActions:
-    """Texts, read by the dialogue that models are trained with.
+    """Parse text actions with the dialogue that models are trained with.
 
     Attributes:
-        conversation: how texts are read and which image the model is shown.
+        conversation: parses texts and defines the image that the model is shown.
     """
 
     conversation: Conversation
 
     def space(self) -> spaces.Text:
-        """Return the space that samples are drawn from; every other text is read as well."""
+        """Return the space that samples are drawn from; `read` accepts any other text too."""
         from gymnasium import spaces
 
         return spaces.Text(_MAX_TEXT, min_length=0, charset=_CHARACTERS)
 
     def read(self, action: Any, *, size_hw: tuple[int, int]) -> Reading:
-        """Read a text; what is not exactly one action of the dialogue is invalid.
+        """Parse a text; anything but exactly one action of the dialogue is an `InvalidAction`.
 
         Args:
-            action: a string.
+            action: a str.
             size_hw: (height, width) of the image.
 
         Raises:
-            ValueError: not a string.
+            ValueError: not a str.
         """
         if not isinstance(action, str):
             raise ValueError(
-                f"a text action must be a str, got {type(action).__name__} {action!r}; "
+                f"action {action!r} ({type(action).__name__}): expected a str; "
                 'use action_mode="click" for numbers'
             )
         return read_text(action, conversation=self.conversation, size_hw=size_hw)
@@ -60,10 +60,10 @@ class TextActions:
 
 @dataclass(frozen=True)
 class ClickActions:
-    """Three numbers: the kind (see `KINDS`), the column and the row of a grid over the image.
+    """Parse actions of three integers: kind (see `KINDS`), column and row of a grid.
 
     Attributes:
-        grid_hw: (rows, columns); a click goes to the pixel under the centre of its cell.
+        grid_hw: (rows, columns) over the image; a click goes to the pixel at its cell's centre.
     """
 
     grid_hw: tuple[int, int]
@@ -75,22 +75,22 @@ class ClickActions:
         return spaces.MultiDiscrete([len(KINDS), self.grid_hw[1], self.grid_hw[0]])
 
     def read(self, action: Any, *, size_hw: tuple[int, int]) -> Reading:
-        """Read three numbers; they are always valid.
+        """Convert three integers to a click or finish; never invalid.
 
         Args:
-            action: whole numbers. Shape: (3,).
+            action: integers of any integer dtype. Shape: (3,).
             size_hw: (height, width) of the image.
 
         Raises:
-            ValueError: not three whole numbers, or one of them out of range.
+            ValueError: not three integers, or one of them out of range.
         """
         numbers = np.asarray(action)
         ends = np.array([len(KINDS), self.grid_hw[1], self.grid_hw[0]])
         is_whole = numbers.shape == (3,) and np.issubdtype(numbers.dtype, np.integer)
         if not is_whole or (numbers < 0).any() or (numbers >= ends).any():
             raise ValueError(
-                f"a click action is (kind, column, row), whole numbers from 0 to below "
-                f"({', '.join(str(end) for end in ends)}), got {action!r}"
+                f"action {action!r}: expected integers (kind, column, row), each from 0 to below "
+                f"({', '.join(str(end) for end in ends)})"
             )
         kind, column, row = (int(number) for number in numbers)
         if KINDS[kind] == "finish":
@@ -101,9 +101,18 @@ class ClickActions:
 
 
 def read_text(text: str, *, conversation: Conversation, size_hw: tuple[int, int]) -> Reading:
-    """Read a model's text about an image of (height, width); never raises."""
+    """Parse a model's text; never raises.
+
+    Args:
+        text: what the model wrote.
+        conversation: parses the text.
+        size_hw: (height, width) of the image; clicks are in its pixels.
+
+    Returns:
+        A click or finish; an `InvalidAction` for a box or anything that is not exactly one action.
+    """
     codec = conversation.view.seen_through(conversation.dialogue.codec)
     action = replace(conversation.dialogue, codec=codec).read(text, size_hw=size_hw).action
     if isinstance(action, Box):
-        return InvalidAction(text, "a box where a click was asked for")
+        return InvalidAction(text, "got a box, expected a click")
     return action

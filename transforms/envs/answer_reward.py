@@ -1,10 +1,10 @@
-"""What rewards of a model's answers have in common: the doors of TRL and verl, targets by id.
+"""Base class of rewards for a model's answers: the interfaces of TRL and verl, targets by id.
 
-A reward object is called as TRL's `GRPOTrainer` calls a reward function, and its method
-`compute_score` as verl calls a custom one. Signatures after TRL's page "GRPO Trainer", section
+A reward object has the call signature of a reward function of TRL's `GRPOTrainer`, its method
+`compute_score` that of a custom one of verl. Signatures follow TRL's page "GRPO Trainer", section
 "Using a custom reward function", and the code of TRL 0.24.0: prompts, completions and all columns
-come as keyword arguments of equal length. And after verl's pages "Implement Reward Function for
-Dataset" (of 2025-06-02) and "Reward Loop" (of 2025-10-21): each answer comes by itself, on some
+are keyword arguments of equal length. They also follow verl's pages "Implement Reward Function for
+Dataset" (2025-06-02) and "Reward Loop" (2025-10-21): each answer is scored by itself, on any
 thread, in newer versions with further arguments.
 """
 
@@ -29,12 +29,12 @@ from hlmat.transforms.policies.dialogue_policy import Conversation
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One answer of a model about one state.
+    """Hold one answer of a model about one state.
 
     Attributes:
         source: the target.
-        clicks: made before, oldest first.
-        mask: the mask the model was shown, None for an empty one or where none was given.
+        clicks: made before the answer, oldest first, in pixels of the image.
+        mask: bool, the mask the model was shown; None if empty or not given. Shape: (H, W).
         text: what the model wrote.
     """
 
@@ -44,7 +44,7 @@ class Sample:
     text: str
 
     def check(self, size_hw: tuple[int, int]) -> None:
-        """Hold the state against the image's size.
+        """Check that clicks and mask fit an image of (height, width).
 
         Raises:
             DataError: a click outside the image, or a mask of another size.
@@ -54,32 +54,32 @@ class Sample:
         for click in self.clicks:
             if click.x >= width or click.y >= height:
                 raise DataError(
-                    f"{target_id}: {click} lies outside the image of {width} x {height} pixels; "
-                    "clicks are in the image's own pixels"
+                    f"{target_id}: {click} is outside the image of {width} x {height} pixels; "
+                    "give clicks in pixels of the original image"
                 )
         if self.mask is not None and self.mask.shape != size_hw:
             raise DataError(
-                f"{target_id}: the mask is {self.mask.shape[1]} x {self.mask.shape[0]} pixels and "
-                f"the image {width} x {height}; masks are in the image's own pixels"
+                f"{target_id}: the mask is {self.mask.shape[1]} x {self.mask.shape[0]} pixels, "
+                f"expected the image's {width} x {height}; give masks of the original image's size"
             )
 
 
 class AnswerReward(ABC):
-    """Scores texts about states. Subclasses say what an answer is worth.
+    """Score a model's texts about states; subclasses define the score.
 
-    A row names its state by the columns `target_id`, `clicks` and `mask`, as `state_columns` makes
-    them; other columns are not read.
+    A row gives its state in the columns `target_id`, `clicks` and `mask`, as `state_columns` writes
+    them; other columns are ignored.
 
     Args:
-        targets: those that rows may name.
-        conversation: how texts are read; None takes decimal coordinates with `Finish`.
-        invalid_reward: of a text that is not exactly one action.
+        targets: all targets that rows refer to.
+        conversation: parses texts; None uses decimal coordinates with `Finish`.
+        invalid_reward: reward of a text that is not exactly one action.
 
     Raises:
-        ConfigError: no targets, two of one id, or a reward that is no finite number.
+        ConfigError: no targets, two targets with one id, or a reward that is not finite.
     """
 
-    # TRL logs a reward function by this.
+    # TRL logs a reward function under this name.
     __name__ = "answer_reward"
 
     def __init__(
@@ -94,14 +94,14 @@ class AnswerReward(ABC):
         for source in targets:
             if source.ref.target_id in self._sources:
                 problems.append(
-                    f"two targets have the id {source.ref.target_id!r}; a reward takes targets "
-                    "of one data set and split, each once"
+                    f"target {source.ref.target_id!r} occurs twice; pass targets of one data set "
+                    "and split, each once"
                 )
             self._sources[source.ref.target_id] = source
         if not self._sources:
-            problems.append("there are no targets; list_targets(reader) lists those of a data set")
+            problems.append("targets is empty; list those of a data set with list_targets(reader)")
         if not math.isfinite(invalid_reward):
-            problems.append(f"invalid_reward must be a finite number, got {invalid_reward!r}")
+            problems.append(f"invalid_reward {invalid_reward!r}: must be finite")
         if problems:
             raise ConfigError(problems)
         self._conversation = conversation or default_conversation()
@@ -117,13 +117,16 @@ class AnswerReward(ABC):
     def __call__(
         self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
     ) -> list[float]:
-        """Score a batch as TRL asks for it.
+        """Score a batch of completions, with the signature that TRL expects.
 
         Args:
-            prompts: not read.
+            prompts: ignored.
             completions: texts, or chats whose last message is the answer.
-            columns: `target_id`, and `clicks` and `mask` where the data set has them, with one
-                value per completion; others are not read.
+            columns: `target_id` and, if the data set has them, `clicks` and `mask`, with one value
+                per completion; others are ignored.
+
+        Returns:
+            One reward per completion, in order.
 
         Raises:
             ConfigError: no column `target_id`, or a column of another length.
@@ -151,14 +154,14 @@ class AnswerReward(ABC):
         extra_info: Mapping[str, Any] | None = None,
         **others: Any,
     ) -> float:
-        """Score one answer as verl asks for it; several threads may do so.
+        """Score one answer, with the signature that verl expects; safe to call from threads.
 
         Args:
-            data_source: not read.
+            data_source: ignored.
             solution_str: the model's text.
             ground_truth: the target's id.
             extra_info: `clicks` and `mask` of the state; None before the first click.
-            others: not read.
+            others: ignored.
 
         Raises:
             DataError: a value that cannot be read, or a target that the reward was not given.
@@ -173,7 +176,7 @@ class AnswerReward(ABC):
             return self._scores([sample])[0]
 
     def read(self, sample: Sample, *, size_hw: tuple[int, int]) -> Reading:
-        """Return what a sample's text means on an image of (height, width)."""
+        """Parse a sample's text for an image of (height, width); never raises."""
         return read_text(sample.text, conversation=self._conversation, size_hw=size_hw)
 
     @abstractmethod
@@ -185,7 +188,7 @@ class AnswerReward(ABC):
         if values is None:
             if name == "target_id":
                 seen = ", ".join(columns) or "none"
-                raise ConfigError([f"{self.__name__} needs the column target_id, got {seen}"])
+                raise ConfigError([f"{self.__name__}: column target_id is missing, got {seen}"])
             return [None] * count
         if len(values) != count:
             raise ConfigError(
@@ -197,19 +200,19 @@ class AnswerReward(ABC):
         source = self._sources.get(target_id) if isinstance(target_id, str) else None
         if source is None:
             raise DataError(
-                f"target {target_id!r} is not among the {len(self._sources)} of {self.__name__}; "
-                "give it those that the rows were made from"
+                f"{self.__name__}: target {target_id!r} is not among its {len(self._sources)} "
+                "targets; pass the targets that the rows were made from"
             )
         return Sample(source, read_clicks(clicks), read_mask(mask), text)
 
 
 def text_of(completion: Any) -> str:
-    """Return a completion's text: its own, or that of a chat's last message.
+    """Return the text of a completion, or of the last message of a chat.
 
-    A message's content is a text or a list of parts, of which those with a `text` are joined.
+    If the message's content is a list of parts, the parts with a `text` are joined.
 
     Raises:
-        DataError: neither a text nor a chat.
+        DataError: neither text nor chat.
 
     >>> text_of([{"role": "assistant", "content": "Finish"}])
     'Finish'
@@ -222,6 +225,6 @@ def text_of(completion: Any) -> str:
         case [*_, {"content": [*parts]}]:
             return "".join(str(part["text"]) for part in parts if "text" in part)
     raise DataError(
-        'a completion must be a text or a list of messages {"role": ..., "content": ...}, '
-        f"got {completion!r}"
+        f"completion {completion!r}: expected text or a list of messages "
+        '{"role": ..., "content": ...}'
     )

@@ -1,4 +1,4 @@
-"""How good a click is by geometry alone: its depth in the error, relative to the oracle's."""
+"""Geometric quality of a click: its depth in the error, relative to the oracle's click."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def relative_depth(
     ignore: Mask | None = None,
     clicked: Sequence[Click] = (),
 ) -> float:
-    """Return the click's depth in the error that it claims, divided by that of the oracle's click.
+    """Return a click's depth in its error region, divided by that of the oracle's click.
 
-    A positive click claims the false negatives, a negative one the false positives.
+    The region of a positive click is the false negatives, of a negative click the false positives.
 
     Args:
-        click: within the image.
-        mask: the mask before the click. Shape: (H, W).
-        truth: the true mask. Shape: (H, W).
-        ignore: pixels that are no error, or None. Shape: (H, W).
-        clicked: clicks already made; their pixels are worth nothing.
+        click: inside the image, in pixels.
+        mask: bool, the mask before the click. Shape: (H, W).
+        truth: bool, ground truth. Shape: (H, W).
+        ignore: bool, pixels that are never an error, or None. Shape: (H, W).
+        clicked: earlier clicks; their pixels score 0.
 
     Returns:
-        In [0, 1]: 0 outside that error, 1 for the oracle's click and for any other as deep.
+        In [0, 1]: 0 outside the region, 1 for the oracle's click and any other of equal depth.
 
     >>> truth = np.zeros((5, 7), dtype=np.bool_)
     >>> truth[1:4, 2:7] = True
@@ -49,14 +49,14 @@ def relative_depth(
 
 
 def squared_depth(region: Mask, *, x: int, y: int) -> int:
-    """Return the squared distance of a pixel to the nearest one outside a region; 0 outside it.
+    """Return the exact squared distance from a pixel to the nearest pixel outside a region.
 
-    What lies beyond the image is outside. Exact, in square pixels.
+    In square pixels; 0 for a pixel outside the region. Beyond the image is outside.
 
     Args:
         region: bool. Shape: (H, W).
-        x: column of the pixel.
-        y: row of the pixel.
+        x: column of the pixel, inside the image.
+        y: row of the pixel, inside the image.
     """
     height, width = region.shape
     reach = min(x + 1, width - x, y + 1, height - y)

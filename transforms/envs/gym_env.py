@@ -1,8 +1,8 @@
-"""The environment: an agent clicks, a segmenter answers, the gain in IoU is the reward.
+"""A gymnasium environment: the agent clicks, a segmenter updates the mask, the reward is IoU gain.
 
 Importing this module registers it: ``gymnasium.make("hlmat/MaskAnnotation-v0", targets=...,
-segmenter=...)``. The rules are those of `hlmat.transforms.rollout.loop` without its stop at a
-click that gains nothing.
+segmenter=...)``. It follows the rules of `hlmat.transforms.rollout.loop`, but a click without gain
+does not end the episode.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ try:
     from gymnasium.error import ResetNeeded
 except ModuleNotFoundError as error:
     raise ConfigError(
-        [f"the environment needs gymnasium ({error}); install it with: pip install 'hlmat[rl]'"]
+        [f"the environment needs gymnasium ({error}); pip install 'hlmat[rl]'"]
     ) from error
 
 ENVIRONMENT_ID = "hlmat/MaskAnnotation-v0"
@@ -43,29 +43,29 @@ Observation = dict[str, Any]
 
 
 class MaskAnnotationEnv(gymnasium.Env[Observation, Any]):
-    """One target per episode; each step is one click, a finish, or an action that is invalid.
+    """Annotate one target per episode; each step is a click, a finish or an invalid action.
 
-    The reward of a click is the IoU after it minus the IoU before it, minus `click_cost`. A finish
-    pays nothing. An episode is terminated by a finish, by an invalid action (if `ends_on_invalid`)
-    and by a click that reaches `target_iou`; it is truncated after `max_clicks` turns.
+    The reward of a click is the IoU after it minus the IoU before it, minus `click_cost`; of a
+    finish 0. A finish, an invalid action (if `ends_on_invalid`) and a click that reaches
+    `target_iou` terminate the episode; it is truncated after `max_clicks` turns.
 
     Every `info` holds `target_id`, `expression` (the target's first), `iou`, `clicks` (how many),
     `is_invalid`, `problem` (why an action is invalid, else "") and `stop_reason` (a `StopReason`
     as text, "" while the episode goes on).
 
     Args:
-        targets: what is to be annotated; `list_targets` lists a reader's.
-        segmenter: the tool, or what it is built from. Options are small and picklable, so they are
-            the form for factories of vectorised environments. One that holds a single image is
-            given it again before each click, so environments may share it.
-        render_mode: "rgb_array" draws mask and clicks on the image at the observation's size.
+        targets: the targets to annotate, as `list_targets` returns them.
+        segmenter: a segmenter, or options to build one. Options are small and picklable, so pass
+            them to vectorized environments. Environments may share a segmenter: its image is set
+            again before each click.
+        render_mode: "rgb_array" draws mask and clicks on the image, at the observation's size.
         settings: the fields of `EnvironmentSettings` by name.
 
     Attributes:
-        rejects: targets that were drawn and could not be read, in order.
+        rejects: drawn targets that could not be read, in order.
 
     Raises:
-        ConfigError: with every problem at once; or whatever building the segmenter finds missing.
+        ConfigError: invalid arguments, lists every problem; or the segmenter cannot be built.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 2}  # noqa: RUF012
@@ -117,14 +117,14 @@ class MaskAnnotationEnv(gymnasium.Env[Observation, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin an episode on a target drawn at random, or on ``options={"target": index}``.
+        """Start an episode on a random target, or on that of ``options={"target": index}``.
 
-        A drawn target that cannot be read becomes a reject and another one is drawn.
+        A drawn target that cannot be read is added to `rejects` and another one is drawn.
 
         Raises:
-            ValueError: another option, or no target of that index.
-            TargetError: the target that was asked for cannot be read.
-            DataError: no target is left that can be read.
+            ValueError: an unknown option, or an index out of range.
+            TargetError: the requested target cannot be read.
+            DataError: no readable target is left.
             SegmenterError: the segmenter cannot encode the image.
         """
         super().reset(seed=seed)
@@ -136,17 +136,15 @@ class MaskAnnotationEnv(gymnasium.Env[Observation, Any]):
         return self._view.observe(self._state), self._info()
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Take one action.
+        """Apply one action.
 
         Raises:
-            ValueError: an action outside the action space; any string is within it.
-            ResetNeeded: no episode has begun, or it has ended.
+            ValueError: an action outside the action space; every str is inside.
+            ResetNeeded: no episode is running.
             SegmenterError: the segmenter failed or broke its protocol.
         """
         if self._state is None or self._stop_reason is not None:
-            raise ResetNeeded(
-                "the episode has not begun or has ended; call reset() before the next step()"
-            )
+            raise ResetNeeded("no episode is running; call reset() before the next step()")
         before = self._state
         reading = self._actions.read(action, size_hw=before.target.size_hw)
         problem = None
@@ -173,7 +171,7 @@ class MaskAnnotationEnv(gymnasium.Env[Observation, Any]):
         return observation, float(reward), terminated, truncated, self._info(problem)
 
     def render(self) -> NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return the image under mask and clicks, None without a render mode.
+        """Draw mask and clicks on the image; None without a render mode.
 
         Returns:
             uint8 RGB of the observation's size. Shape: (H, W, 3).
@@ -184,7 +182,7 @@ class MaskAnnotationEnv(gymnasium.Env[Observation, Any]):
         return None if self.render_mode is None else self._view.draw(self._begun())
 
     def question(self) -> Question:
-        """Return what a model is asked about the present state, as in training data.
+        """Return the question about the current state, as in training data.
 
         Raises:
             ResetNeeded: no episode has begun.
@@ -200,7 +198,7 @@ class MaskAnnotationEnv(gymnasium.Env[Observation, Any]):
 
     @property
     def state(self) -> AnnotationState:
-        """The present state at the image's own size, with the truth: for oracles and figures.
+        """The current state at the image's original size, with the ground truth.
 
         Raises:
             ResetNeeded: no episode has begun.
@@ -230,7 +228,7 @@ class MaskAnnotationEnv(gymnasium.Env[Observation, Any]):
     def _draw(self) -> LoadedTarget:
         while len(self._unusable) < len(self._targets):
             index = int(self.np_random.integers(len(self._targets)))
-            # Passed over, not left out of the draw: a seed gives the same targets in every run.
+            # Skip it instead of removing it, so that a seed draws the same targets in every run.
             if index in self._unusable:
                 continue
             try:
@@ -239,20 +237,20 @@ class MaskAnnotationEnv(gymnasium.Env[Observation, Any]):
                 self._unusable.add(index)
                 self.rejects.append(Reject(self._targets[index].ref, error.reason, error.message))
         raise DataError(
-            f"none of the {len(self._targets)} targets can be read; the last one: "
+            f"none of the {len(self._targets)} targets can be read; last error: "
             f"{self.rejects[-1].ref.target_id}: {self.rejects[-1].message}"
         )
 
 
 def _target_problems(targets: tuple[Any, ...]) -> list[str]:
     if not targets:
-        return ["there are no targets; list_targets(reader) lists those of a data set"]
+        return ["targets is empty; list those of a data set with list_targets(reader)"]
     wrong = next((target for target in targets if not isinstance(target, TargetSource)), None)
     if wrong is None:
         return []
     return [
-        f"targets must be TargetSource(reader, ref), got {type(wrong).__name__}; "
-        "list_targets(reader) makes them"
+        f"targets: expected TargetSource objects, got {type(wrong).__name__}; "
+        "list those of a data set with list_targets(reader)"
     ]
 
 
@@ -262,8 +260,8 @@ def _segmenter_problems(segmenter: Any) -> list[str]:
         return []
     seen = f"the class {segmenter.__name__}" if is_class else type(segmenter).__name__
     return [
-        f"segmenter must be a Segmenter or SegmenterOptions, got {seen}; "
-        'SegmenterOptions("graphcut") needs nothing else'
+        f"segmenter: expected a Segmenter or SegmenterOptions, got {seen}; "
+        'pass for example SegmenterOptions("graphcut")'
     ]
 
 
@@ -278,15 +276,13 @@ def _unknown_settings(settings: dict[str, Any]) -> list[str]:
 
 def _chosen_index(options: dict[str, Any], *, count: int) -> int | None:
     if unknown := [name for name in options if name != "target"]:
-        raise ValueError(f'reset() knows the option "target" alone, got {", ".join(unknown)}')
+        raise ValueError(f'reset(): unknown options {", ".join(unknown)}; the only one is "target"')
     index = options.get("target")
     if index is None:
         return None
     is_index = isinstance(index, (int, np.integer)) and not isinstance(index, bool)
     if not is_index or not 0 <= index < count:
-        raise ValueError(
-            f'the option "target" must be an index from 0 to {count - 1}, got {index!r}'
-        )
+        raise ValueError(f'option "target" {index!r}: must be an integer from 0 to {count - 1}')
     return int(index)
 
 

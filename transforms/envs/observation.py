@@ -1,4 +1,4 @@
-"""What an agent sees of a state: image, mask and clicks as arrays of one size for all targets."""
+"""Observations: image, mask and clicks of a state as arrays of one size for all targets."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Plane = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class ObservationView:
-    """How states are reduced or enlarged to one size; the aspect is not kept.
+    """Resize states to one size; the aspect ratio is not kept.
 
     Attributes:
         size_hw: (height, width) of every observation.
-        click_radius: of a click's disc in pixels of the observation; 0 is the pixel alone.
+        click_radius: radius of a click's disc in pixels of the observation; 0 marks one pixel.
     """
 
     size_hw: tuple[int, int]
     click_radius: int
 
     def observe(self, state: AnnotationState) -> dict[str, NDArray[np.uint8]]:
-        """Return `image` (H, W, 3), `mask` (H, W) and `clicks` (H, W, 2), new arrays each time."""
+        """Return new uint8 arrays `image` (H, W, 3), `mask` (H, W) and `clicks` (H, W, 2)."""
         return {
             "image": self.resized(state.target.image),
             "mask": self.mask_plane(state.mask),
@@ -39,19 +39,22 @@ class ObservationView:
         }
 
     def draw(self, state: AnnotationState) -> Image:
-        """Return the image under mask and clicks; resized after drawing, so thin parts fade."""
+        """Draw mask and clicks on the image and resize it. Returns uint8 RGB, (H, W, 3)."""
         return self.resized(draw_clicks(draw_mask(state.target.image, state.mask), state.clicks))
 
     def mask_plane(self, mask: Mask) -> Plane:
-        """Return the share of each pixel that the mask covers, 0 to 255."""
+        """Return the share of each observation pixel that the mask covers, as uint8 0 to 255."""
         return self.resized(mask.view(np.uint8) * np.uint8(255))
 
     def click_planes(self, clicks: Iterable[Click], *, size_hw: tuple[int, int]) -> Image:
-        """Return discs of 255: the positive clicks in channel 0, the negative ones in channel 1.
+        """Draw clicks as discs of 255: positive ones in channel 0, negative ones in channel 1.
 
         Args:
             clicks: in pixels of the image.
             size_hw: (height, width) of the image.
+
+        Returns:
+            uint8. Shape: (H, W, 2).
         """
         planes = np.zeros((2, *self.size_hw), dtype=np.uint8)
         for click in clicks:
@@ -64,7 +67,7 @@ class ObservationView:
         return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
     def resized(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return a resized copy: averaged where a side shrinks, interpolated where both grow."""
+        """Return a copy of the observation's size: averaged if a side shrinks, else bilinear."""
         size_hw = values.shape[:2]
         if size_hw == self.size_hw:
             return values.copy()
@@ -74,7 +77,7 @@ class ObservationView:
 
 
 def rescaled(pixel: int, *, length: int, to: int) -> int:
-    """Return the pixel of an axis of `to` pixels under the centre of one of `length` pixels.
+    """Map a pixel of an axis of `length` pixels to the one at its centre on an axis of `to`.
 
     >>> rescaled(0, length=2, to=10), rescaled(9, length=10, to=2)
     (2, 1)

@@ -1,6 +1,6 @@
-"""Rewards for fine-tuning a model on single answers: the gain in IoU, or geometry alone.
+"""Rewards for fine-tuning a model on single answers: IoU gain, or the geometry of the click.
 
-Both are called as TRL and verl call reward functions; see `AnswerReward`.
+Both have the interfaces of TRL and verl; see `AnswerReward`.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ _StateKey = tuple[str, tuple[Click, ...]]
 
 
 class IouGainReward(AnswerReward):
-    """The IoU after the click that a text means, minus the IoU before it.
+    """Reward the IoU after a text's click minus the IoU before it.
 
-    The clicks so far are replayed with the segmenter, each with what the one before it fed back;
-    the column `mask` is not needed. The last states are kept, so a group of answers about one
-    state replays it once. A `Finish` gains 0.
+    Earlier clicks are replayed with the segmenter, each with the feedback of the one before it, so
+    the column `mask` is not needed. Recent states are cached: a group of answers about one state
+    replays it once. A `Finish` scores 0.
 
     Args:
-        targets: those that rows may name.
-        segmenter: the tool, or what it is built from when the first answer comes.
-        conversation: how texts are read; None takes decimal coordinates with `Finish`.
-        invalid_reward: of a text that is not exactly one action.
+        targets: all targets that rows refer to.
+        segmenter: a segmenter, or options to build one when the first answer is scored.
+        conversation: parses texts; None uses decimal coordinates with `Finish`.
+        invalid_reward: reward of a text that is not exactly one action.
 
     Raises:
-        ConfigError: no targets, two of one id, or a reward that is no finite number.
+        ConfigError: no targets, two targets with one id, or a reward that is not finite.
     """
 
     __name__ = "iou_gain"
@@ -91,7 +91,7 @@ class IouGainReward(AnswerReward):
         return rewards
 
     def _replay(self, samples: Sequence[Sample], segmenter: Segmenter) -> list[AnnotationState]:
-        """Return the state of each sample; those not kept are clicked together, step by step."""
+        """Return the state of each sample; replay those not cached in lockstep."""
         keys = [(sample.source.ref.target_id, sample.clicks) for sample in samples]
         states: dict[_StateKey, AnnotationState] = {}
         for key, sample in zip(keys, samples, strict=True):
@@ -119,19 +119,19 @@ class IouGainReward(AnswerReward):
 
 
 class ClickDepthReward(AnswerReward):
-    """The depth of a click in the error, relative to the oracle's click; no segmenter is asked.
+    """Reward the depth of a click in the error, relative to the oracle's click; needs no segmenter.
 
-    A click outside the error that it claims gets 0, the oracle's click 1; see `relative_depth`. A
-    `Finish` gets 1 where no error is left, else 0. The mask shown comes from the column `mask`,
-    which is needed wherever there are clicks; it may be missing for an empty one.
+    A click outside its error region scores 0, the oracle's click 1; see `relative_depth`. A
+    `Finish` scores 1 if no error is left, else 0. The mask is read from the column `mask`, which is
+    required for rows with clicks; without it the mask is empty.
 
     Args:
-        targets: those that rows may name.
-        conversation: how texts are read; None takes decimal coordinates with `Finish`.
-        invalid_reward: of a text that is not exactly one action.
+        targets: all targets that rows refer to.
+        conversation: parses texts; None uses decimal coordinates with `Finish`.
+        invalid_reward: reward of a text that is not exactly one action.
 
     Raises:
-        ConfigError: no targets, two of one id, or a reward that is no finite number.
+        ConfigError: no targets, two targets with one id, or a reward that is not finite.
     """
 
     __name__ = "click_depth"
@@ -162,7 +162,7 @@ class ClickDepthReward(AnswerReward):
         if sample.mask is None and sample.clicks:
             raise DataError(
                 f"{ref.target_id}: {self.__name__} needs the mask after "
-                f"{len(sample.clicks)} clicks; give the column mask, as state_columns does"
+                f"{len(sample.clicks)} clicks; add the column mask, as state_columns writes it"
             )
         mask = np.zeros_like(truth) if sample.mask is None else sample.mask
         clicked = sample.clicks
@@ -177,7 +177,7 @@ class ClickDepthReward(AnswerReward):
 
 
 class _Recent(Generic[Key, Value]):
-    """The last few values that were used, by key."""
+    """Cache the most recently used values by key."""
 
     def __init__(self) -> None:
         self._values: OrderedDict[Key, Value] = OrderedDict()

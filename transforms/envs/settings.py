@@ -1,4 +1,4 @@
-"""The rules of an environment: how long an episode is, what pays, what is seen and sent."""
+"""Settings of an environment: episode length, rewards, observations and actions."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ ACTION_MODES = ("click", "text")
 
 
 def default_conversation() -> Conversation:
-    """Return decimal coordinates, as `hlmat evaluate` takes them, with `Finish` as an action."""
+    """Return the default of `hlmat evaluate`, decimal coordinates, with `Finish` as an action."""
     return Conversation(Dialogue(make_codec("decimal"), with_finish=True))
 
 
 @dataclass(frozen=True)
 class EnvironmentSettings:
-    """The rules of an environment.
+    """Set the rules of an environment.
 
     Attributes:
-        max_clicks: turns of an episode; an invalid action uses up one as a click does.
+        max_clicks: turns per episode; clicks and invalid actions both count.
         action_mode: "click" for numbers, "text" for what a model writes.
         observation_hw: (height, width) of every observation.
-        grid_hw: (rows, columns) of the positions of click actions; None takes a position for
-            each pixel of the observation.
-        target_iou: an episode ends once a click reaches this IoU; None never ends for it.
-        click_cost: taken from the reward of every click.
-        invalid_reward: of an action that cannot be read.
-        ends_on_invalid: whether such an action ends the episode, as it ends a trajectory;
-            otherwise the state stays as it is.
-        conversation: how texts are read and questions are asked.
-        click_radius: of the discs in the click map, in pixels of the observation.
+        grid_hw: (rows, columns) of the grid of click actions; None uses one cell per pixel of the
+            observation.
+        target_iou: in (0, 1]: end the episode once a click reaches this IoU; None never does.
+        click_cost: subtracted from the reward of every click; at least 0.
+        invalid_reward: reward of an invalid action.
+        ends_on_invalid: whether an invalid action ends the episode, as it ends a trajectory;
+            otherwise the state does not change.
+        conversation: asks questions and parses answers.
+        click_radius: radius of the discs in the click map, in pixels of the observation.
 
     Raises:
-        ConfigError: with every problem at once.
+        ConfigError: values out of range; lists every problem.
     """
 
     max_clicks: int = 5
@@ -68,31 +68,29 @@ class EnvironmentSettings:
                 f"choose from {', '.join(ACTION_MODES)}"
             )
         elif self.action_mode == "text" and self.grid_hw is not None:
-            problems.append('grid_hw goes with action_mode="click" only; leave it out')
+            problems.append('grid_hw needs action_mode="click"; leave it out')
         if not _is_whole(self.max_clicks) or self.max_clicks < 1:
-            problems.append(f"max_clicks must be a whole number from 1, got {self.max_clicks!r}")
+            problems.append(f"max_clicks {self.max_clicks!r}: must be an integer of at least 1")
         if not _is_whole(self.click_radius) or self.click_radius < 0:
-            problems.append(
-                f"click_radius must be a whole number from 0, got {self.click_radius!r}"
-            )
+            problems.append(f"click_radius {self.click_radius!r}: must be an integer of at least 0")
         if self.target_iou is not None and not 0 < self.target_iou <= 1:
-            problems.append(f"target_iou must be in (0, 1] or None, got {self.target_iou!r}")
+            problems.append(f"target_iou {self.target_iou!r}: must be in (0, 1] or None")
         if not 0 <= self.click_cost < math.inf:
-            problems.append(f"click_cost must be 0 or more, got {self.click_cost!r}")
+            problems.append(f"click_cost {self.click_cost!r}: must be finite and at least 0")
         if not math.isfinite(self.invalid_reward):
-            problems.append(f"invalid_reward must be a finite number, got {self.invalid_reward!r}")
+            problems.append(f"invalid_reward {self.invalid_reward!r}: must be finite")
         if problems:
             raise ConfigError(problems)
 
     @property
     def view(self) -> ObservationView:
-        """What an agent sees of a state."""
+        """How states become observations."""
         height, width = self.observation_hw
         return ObservationView((int(height), int(width)), self.click_radius)
 
     @property
     def actions(self) -> TextActions | ClickActions:
-        """What an agent may send."""
+        """The action space and its parser."""
         if self.action_mode == "text":
             return TextActions(self.conversation)
         return ClickActions(self.grid_hw or self.view.size_hw)
@@ -106,4 +104,4 @@ def _size_problems(name: str, size_hw: Any) -> list[str]:
     is_pair = isinstance(size_hw, (tuple, list)) and len(size_hw) == 2
     if is_pair and all(_is_whole(side) and side >= 1 for side in size_hw):
         return []
-    return [f"{name} must be (height, width), whole numbers from 1, got {size_hw!r}"]
+    return [f"{name} {size_hw!r}: must be (height, width), integers of at least 1"]

@@ -1,4 +1,4 @@
-"""Targets with their pixels, and where the annotation of each stands: mask, clicks, IoU."""
+"""Annotation states: a loaded target with its mask, clicks and IoU, and the step from a click."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hlmat.transforms.rollout.segmenter_batching import SegmenterSession, encode
 
 @dataclass(frozen=True)
 class TargetSource:
-    """A target by reference with the reader that opens it: small and picklable."""
+    """Refer to a target by the reader that opens it; small and picklable."""
 
     reader: DatasetReader
     ref: TargetRef
@@ -33,11 +33,11 @@ class TargetSource:
 def list_targets(
     reader: DatasetReader, *, limit: int | None = None
 ) -> tuple[list[TargetSource], list[Reject]]:
-    """List a reader's targets, and what it cannot use.
+    """List a reader's targets and rejects, both in reader order.
 
     Args:
         reader: the data set.
-        limit: stop after so many targets; None lists all.
+        limit: largest number of targets; None lists all.
     """
     targets: list[TargetSource] = []
     rejects: list[Reject] = []
@@ -59,8 +59,8 @@ class LoadedTarget:
         ref: identity and expressions.
         image: uint8 RGB. Shape: (H, W, 3).
         truth: bool. Shape: (H, W).
-        ignore: pixels that belong to no error, or None. Shape: (H, W).
-        encoded: what the segmenter, a `ManyImagesSegmenter`, worked out of the image; else None.
+        ignore: bool, pixels left out of IoU and errors, or None. Shape: (H, W).
+        encoded: the image as encoded by a `ManyImagesSegmenter`; None for other segmenters.
     """
 
     ref: TargetRef
@@ -76,7 +76,7 @@ class LoadedTarget:
 
 
 def load_target(source: TargetSource, segmenter: Segmenter) -> LoadedTarget:
-    """Read a target's masks and image, and encode the image where the segmenter does that.
+    """Read a target's masks and image; encode the image if the segmenter can.
 
     Raises:
         TargetError: the target cannot be read.
@@ -95,14 +95,14 @@ def load_target(source: TargetSource, segmenter: Segmenter) -> LoadedTarget:
 
 @dataclass(frozen=True, eq=False)
 class AnnotationState:
-    """Where the annotation of a target stands.
+    """Hold the annotation of a target after some clicks.
 
     Attributes:
         target: the target.
-        mask: the current mask. Shape: (H, W).
+        mask: bool, the current mask. Shape: (H, W).
         clicks: every click so far, oldest first.
-        feedback: what the segmenter wants back with the next click.
-        iou: of the mask with the truth, ignored pixels left out.
+        feedback: passed back to the segmenter with the next click.
+        iou: of mask and truth, in [0, 1], without ignored pixels.
     """
 
     target: LoadedTarget
@@ -122,11 +122,10 @@ def first_state(target: LoadedTarget) -> AnnotationState:
 def click_all(
     clicks: Sequence[tuple[AnnotationState, Click]], *, segmenter: Segmenter
 ) -> list[AnnotationState]:
-    """Make one click in each state; return the states after, in order.
+    """Make one click in each state; return the resulting states, in order.
 
-    Every call gives a segmenter that holds one image that image again, so several users can
-    share it. One that encodes images ahead (`ManyImagesSegmenter`) is asked about all states
-    with the same number of clicks in one call.
+    Every call sets the image of a single-image segmenter again, so that several callers can share
+    it. A `ManyImagesSegmenter` answers all states with the same number of clicks in one call.
 
     Raises:
         SegmenterError: the segmenter failed or broke its protocol.

@@ -1,4 +1,4 @@
-"""A state as the columns of a data set row, for rewards: plain texts that any table keeps."""
+"""Write states as text columns of a data set, and read them back for rewards."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from hlmat.transforms.core.records import Box, Click, Rle, Trajectory
 from hlmat.transforms.masks.rle import MAX_PIXELS, decode_rle, rle_problem
 
 COLUMNS = ("target_id", "expression", "clicks", "mask")
-"""What `state_columns` gives for each question of a trajectory."""
+"""Columns of each row that `state_columns` returns."""
 
 
 def state_columns(trajectory: Trajectory) -> list[dict[str, str]]:
-    """Return one row for each click that a policy chose: the state before it.
+    """Return one row per click that a policy chose, with the state before the click.
 
-    Every value is text: `target_id`, `expression` (the first), `clicks` and `mask`, the last two
-    as `write_clicks` and `write_mask` make them.
+    All values are text: `target_id`, `expression` (the target's first), `clicks` (see
+    `write_clicks`) and `mask` (see `write_mask`).
 
     Raises:
-        DataError: the trajectory begins with a box, which no click leads to.
+        DataError: the trajectory begins with a box, a state that clicks alone cannot reproduce.
     """
     target_id = trajectory.target.ref.target_id
     rows: list[dict[str, str]] = []
@@ -30,7 +30,7 @@ def state_columns(trajectory: Trajectory) -> list[dict[str, str]]:
     for index, step in enumerate(trajectory.steps):
         if isinstance(step.action, Box):
             raise DataError(
-                f"{target_id} begins with {step.action}, and rewards start from an empty mask; "
+                f"{target_id} begins with {step.action}, but rewards start from an empty mask; "
                 "make trajectories with --initial-action none"
             )
         if not step.is_initial:
@@ -56,7 +56,7 @@ def write_clicks(clicks: Sequence[Click]) -> str:
 
 
 def read_clicks(text: Any) -> tuple[Click, ...]:
-    """Read what `write_clicks` wrote; None and "" are no clicks.
+    """Read the output of `write_clicks`; None and "" mean no clicks.
 
     Raises:
         DataError: anything else.
@@ -66,14 +66,12 @@ def read_clicks(text: Any) -> tuple[Click, ...]:
     clicks = _parsed(text)
     is_list = isinstance(clicks, list)
     if not is_list or not all(_is_click(click) for click in clicks):
-        raise DataError(
-            f"clicks must be JSON such as [[x, y, true], ...], oldest first, got {text!r}"
-        )
+        raise DataError(f"clicks {text!r}: expected JSON such as [[x, y, true], ...], oldest first")
     return tuple(Click(x, y, is_positive) for x, y, is_positive in clicks)
 
 
 def write_mask(rle: Rle | None) -> str:
-    """Write a mask as JSON in COCO's form, "" for an empty one that has no run lengths.
+    """Write a mask as JSON of a compressed COCO run-length encoding; "" for None.
 
     >>> write_mask(Rle("0d1", (4, 13)))
     '{"size": [4, 13], "counts": "0d1"}'
@@ -82,13 +80,13 @@ def write_mask(rle: Rle | None) -> str:
 
 
 def read_mask(text: Any) -> Mask | None:
-    """Read what `write_mask` wrote; None for an empty mask without run lengths.
+    """Read the output of `write_mask`; None for None and "".
 
     Returns:
-        bool. Shape: (H, W) as the text says.
+        bool. Shape: (H, W), the size in the text.
 
     Raises:
-        DataError: anything else, or run lengths that are no mask of that size.
+        DataError: anything else, or run lengths that do not fit that size.
     """
     if text is None or text == "":
         return None
@@ -98,10 +96,10 @@ def read_mask(text: Any) -> Mask | None:
         ):
             problem = rle_problem(counts, (height, width))
             if problem is not None:
-                raise DataError(f"a mask column cannot be read: {problem}")
+                raise DataError(f"column mask: {problem}")
             return decode_rle(Rle(counts, (height, width)))
     raise DataError(
-        f'a mask must be JSON such as {{"size": [height, width], "counts": "..."}}, got {text!r}'
+        f'mask {text!r}: expected JSON such as {{"size": [height, width], "counts": "..."}}'
     )
 
 

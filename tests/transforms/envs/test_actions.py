@@ -1,4 +1,4 @@
-"""Texts and numbers read as actions."""
+"""Texts and numbers parsed to actions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_texts_of_the_dialogue_are_actions(text: str, expected: Click | Finish):
         ("finish", "not an action"),
         ("I finish. Finish", "not an action"),
         ("Positive point: (1.500, 0.500)", "x is 1.500"),
-        ("Box: (0.1, 0.1), (0.5, 0.5)", "a box where a click was asked for"),
+        ("Box: (0.1, 0.1), (0.5, 0.5)", "got a box, expected a click"),
     ],
 )
 def test_everything_else_is_invalid_and_never_a_finish(text: str, problem: str):
@@ -70,7 +70,7 @@ def test_pixels_are_those_of_the_reduced_image_that_the_model_sees():
 
 
 def test_a_text_action_must_be_a_string():
-    with pytest.raises(ValueError, match='must be a str, got int 3; use action_mode="click"'):
+    with pytest.raises(ValueError, match=r"action 3 \(int\): expected a str; use action_mode"):
         TEXTS.read(3, size_hw=SIZE_HW)
 
 
@@ -100,5 +100,5 @@ def test_every_cell_is_a_pixel_of_the_image(
     "action", [[3, 0, 0], [0, 5, 0], [0, 0, 4], [0, -1, 0], [0, 0], [0.0, 1.0, 1.0], "Finish", None]
 )
 def test_numbers_outside_the_space_are_refused(action: Any):
-    with pytest.raises(ValueError, match=r"whole numbers from 0 to below \(3, 5, 4\), got"):
+    with pytest.raises(ValueError, match=r"expected integers .* from 0 to below \(3, 5, 4\)"):
         ClickActions((4, 5)).read(action, size_hw=SIZE_HW)

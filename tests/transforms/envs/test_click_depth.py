@@ -1,4 +1,4 @@
-"""Depth of a click against a transform of every pixel."""
+"""The depth of a click equals the distance transform at its pixel."""
 
 from __future__ import annotations
 

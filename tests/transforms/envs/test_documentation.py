@@ -1,7 +1,8 @@
-"""What docs/reinforcement_learning.md shows can be run."""
+"""The code blocks of docs/reinforcement_learning.md run."""
 
 from __future__ import annotations
 
+import ast
 import re
 from itertools import islice
 from pathlib import Path
@@ -22,7 +23,7 @@ DOCUMENT = REPOSITORY / "docs" / "reinforcement_learning.md"
 
 
 def block_with(words: str) -> str:
-    """Return the one Python block that holds some words."""
+    """Return the only Python block that contains `words`."""
     blocks = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     (found,) = [block for block in blocks if words in block]
     return found
@@ -30,7 +31,7 @@ def block_with(words: str) -> str:
 
 @pytest.fixture
 def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in which out/shapes holds the trajectories of two targets."""
+    """Change to a folder whose out/shapes holds the trajectories of two targets."""
     reader = ShapesReader()
     trajectories = []
     for ref in islice(reader.read_targets(), 2):
@@ -85,5 +86,9 @@ def test_rows_of_a_run_are_scored_as_verl_does(run_folder: Path):
     assert -1 <= scores[0] <= 1
 
 
-def test_the_documented_call_of_trl_is_python():
-    compile(block_with("GRPOTrainer("), str(DOCUMENT), "exec")
+def test_the_imports_of_the_trl_example_exist():
+    tree = ast.parse(block_with("GRPOTrainer("), str(DOCUMENT))
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in imports if (node.module or "").startswith("hlmat.")]
+    assert ours
+    exec(compile(ast.Module(ours, []), str(DOCUMENT), "exec"), {})

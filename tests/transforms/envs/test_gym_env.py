@@ -1,4 +1,4 @@
-"""The environment: gymnasium's own checks, rewards, ends of episodes, bad input."""
+"""The environment passes gymnasium's checks; rewards, ends of episodes, invalid input."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def make_env(**changed: Any) -> MaskAnnotationEnv:
 
 
 def text_of(click: Click | Finish, env: MaskAnnotationEnv) -> str:
-    """What a model would write."""
+    """Return the text that a model would write."""
     dialogue = env.settings.conversation.dialogue
     return dialogue.answer(click, size_hw=env.state.target.size_hw)
 
@@ -363,25 +363,25 @@ def test_no_readable_target_at_all_is_an_error():
 @pytest.mark.parametrize(
     ("changed", "problem"),
     [
-        ({"targets": []}, "there are no targets; list_targets"),
-        ({"targets": ["a.png"]}, "targets must be TargetSource(reader, ref), got str"),
-        ({"segmenter": "sam"}, "segmenter must be a Segmenter or SegmenterOptions, got str"),
+        ({"targets": []}, "targets is empty; list those of a data set with list_targets"),
+        ({"targets": ["a.png"]}, "targets: expected TargetSource objects, got str"),
+        ({"segmenter": "sam"}, "segmenter: expected a Segmenter or SegmenterOptions, got str"),
         ({"segmenter": DiscSegmenter}, "got the class DiscSegmenter"),
         ({"render_mode": "human"}, "render_mode 'human' is unknown"),
         ({"clicks": 3}, "setting 'clicks' is unknown; choose from max_clicks"),
-        ({"max_clicks": -3}, "max_clicks must be a whole number from 1, got -3"),
-        ({"observation_hw": (0, 3)}, "observation_hw must be (height, width)"),
+        ({"max_clicks": -3}, "max_clicks -3: must be an integer of at least 1"),
+        ({"observation_hw": (0, 3)}, "observation_hw (0, 3): must be (height, width)"),
         ({"action_mode": "speech"}, "action_mode 'speech' is unknown"),
     ],
 )
-def test_what_cannot_be_an_environment_is_refused(changed: dict[str, Any], problem: str):
+def test_invalid_arguments_are_refused(changed: dict[str, Any], problem: str):
     with pytest.raises(ConfigError) as caught:
         make_env(**changed)
     assert len(caught.value.problems) == 1
     assert problem in str(caught.value)
 
 
-def test_all_problems_of_an_environment_come_at_once():
+def test_all_problems_are_reported_at_once():
     with pytest.raises(ConfigError) as caught:
         make_env(targets=[], segmenter=None, max_clicks=0, action_mode="speech")
     assert len(caught.value.problems) == 4
@@ -390,10 +390,10 @@ def test_all_problems_of_an_environment_come_at_once():
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"target": 6}, '"target" must be an index from 0 to 5, got 6'),
-        ({"target": -1}, "got -1"),
-        ({"target": "000#0"}, "got '000#0'"),
-        ({"image": 1}, 'knows the option "target" alone, got image'),
+        ({"target": 6}, '"target" 6: must be an integer from 0 to 5'),
+        ({"target": -1}, '"target" -1: must'),
+        ({"target": "000#0"}, "\"target\" '000#0': must"),
+        ({"image": 1}, 'unknown options image; the only one is "target"'),
     ],
 )
 def test_bad_reset_options_are_refused(options: dict[str, Any], problem: str):
@@ -404,7 +404,7 @@ def test_bad_reset_options_are_refused(options: dict[str, Any], problem: str):
 def test_actions_outside_the_space_are_refused_and_change_nothing():
     env = make_env()
     env.reset(options={"target": 0})
-    with pytest.raises(ValueError, match=r"below \(3, 24, 16\), got \[0, 24, 0\]"):
+    with pytest.raises(ValueError, match=r"action \[0, 24, 0\]: .* below \(3, 24, 16\)"):
         env.step([0, 24, 0])
     assert env.step([0, 8, 5])[4]["clicks"] == 1
 
@@ -416,7 +416,7 @@ def test_no_step_without_an_episode():
             use()
     env.reset()
     env.step([2, 0, 0])
-    with pytest.raises(ResetNeeded, match="has ended"):
+    with pytest.raises(ResetNeeded, match="no episode is running"):
         env.step([0, 0, 0])
 
 

@@ -1,4 +1,4 @@
-"""States as arrays of one size."""
+"""Observations of states are arrays of one size."""
 
 from __future__ import annotations
 

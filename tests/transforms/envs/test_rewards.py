@@ -1,4 +1,4 @@
-"""Rewards of texts, through the doors of TRL and verl."""
+"""Rewards of texts, called as TRL and verl call them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CENTRE, CORNER = "Positive point: (0.350, 0.350)", "Positive point: (0.990, 0.99
 
 
 class CountingDiscs(DiscSegmenter):
-    """Discs that count what they are asked."""
+    """Disc segmenter that counts its requests."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class CountingDiscs(DiscSegmenter):
 
 @dataclass(frozen=True)
 class CountingReader(SceneReader):
-    """Scenes that count how often their images are read."""
+    """Scenes that count how often their images are loaded."""
 
     loads: tuple[list[str], ...] = ([],)
 
@@ -102,7 +102,7 @@ def test_the_gain_is_the_iou_after_minus_before():
     assert state_after(source, clicks[:1], segmenter).iou > 0
 
 
-def test_texts_of_a_group_are_told_apart():
+def test_texts_of_a_group_are_scored_separately():
     completions = [CENTRE, CORNER, "Finish", "I am done", "Box: (0.1, 0.1), (0.5, 0.5)"]
     ids = ["000#0"] * 5
     gain = IouGainReward(SOURCES, DISC, invalid_reward=-0.5)([], completions, target_id=ids)
@@ -228,27 +228,25 @@ def test_geometry_needs_the_mask_after_clicks():
 @pytest.mark.parametrize(
     ("info", "problem"),
     [
-        ({"clicks": "[[50, 0, true]]"}, "lies outside the image of 50 x 40 pixels"),
-        ({"clicks": "[[0, 40, true]]"}, "lies outside the image"),
-        ({"clicks": "[[0, 0]]"}, "clicks must be JSON"),
+        ({"clicks": "[[50, 0, true]]"}, "is outside the image of 50 x 40 pixels"),
+        ({"clicks": "[[0, 40, true]]"}, "is outside the image"),
+        ({"clicks": "[[0, 0]]"}, "expected JSON such as"),
         (
             {"mask": write_mask(encode_mask(np.zeros((50, 40), dtype=np.bool_)))},
-            "the mask is 40 x 50 pixels and the image 50 x 40",
+            "the mask is 40 x 50 pixels, expected the image's 50 x 40",
         ),
     ],
 )
-def test_states_that_cannot_be_are_refused(
-    reward: AnswerReward, info: dict[str, str], problem: str
-):
+def test_impossible_states_are_refused(reward: AnswerReward, info: dict[str, str], problem: str):
     with pytest.raises(DataError, match=problem):
         reward.compute_score("", CENTRE, "000#0", info)
 
 
 @pytest.mark.parametrize("reward", both(), ids=lambda r: r.__name__)
 def test_rows_of_other_data_are_refused(reward: AnswerReward):
-    with pytest.raises(DataError, match=rf"target '9#9' is not among the 6 of {reward.__name__}"):
+    with pytest.raises(DataError, match=rf"{reward.__name__}: target '9#9' is not among its 6"):
         reward.compute_score("", CENTRE, "9#9")
-    with pytest.raises(ConfigError, match="needs the column target_id, got mask, expression"):
+    with pytest.raises(ConfigError, match="column target_id is missing, got mask, expression"):
         reward([], [CENTRE], mask=[""], expression=[""])
     with pytest.raises(ConfigError, match="column clicks has 1 values, expected 2"):
         reward([], [CENTRE] * 2, target_id=["000#0"] * 2, clicks=[""])
@@ -257,12 +255,12 @@ def test_rows_of_other_data_are_refused(reward: AnswerReward):
 @pytest.mark.parametrize(
     ("targets", "invalid_reward", "problem"),
     [
-        ([], 0.0, "there are no targets"),
-        ([*SOURCES, SOURCES[0]], 0.0, "two targets have the id '000#0'"),
-        (SOURCES, float("nan"), "invalid_reward must be a finite number, got nan"),
+        ([], 0.0, "targets is empty"),
+        ([*SOURCES, SOURCES[0]], 0.0, "target '000#0' occurs twice"),
+        (SOURCES, float("nan"), "invalid_reward nan: must be finite"),
     ],
 )
-def test_what_cannot_be_a_reward_is_refused(targets: Any, invalid_reward: float, problem: str):
+def test_invalid_arguments_are_refused(targets: Any, invalid_reward: float, problem: str):
     with pytest.raises(ConfigError, match=problem):
         ClickDepthReward(targets, invalid_reward=invalid_reward)
     with pytest.raises(ConfigError, match=problem):
@@ -286,6 +284,6 @@ def test_the_text_of_a_completion_is_that_of_its_last_message(completion: Any, t
 
 
 @pytest.mark.parametrize("completion", [None, [], 3, [{"role": "assistant"}], {"content": "x"}])
-def test_what_is_no_completion_is_refused(completion: Any):
-    with pytest.raises(DataError, match="a completion must be a text or a list of messages"):
+def test_other_values_than_completions_are_refused(completion: Any):
+    with pytest.raises(DataError, match="expected text or a list of messages"):
         text_of(completion)

@@ -1,4 +1,4 @@
-"""The rules of an environment, and what is wrong with bad ones."""
+"""Settings of an environment; invalid ones are reported together."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from hlmat.transforms.envs.settings import EnvironmentSettings
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"max_clicks": -1}, "max_clicks must be a whole number from 1, got -1"),
-        ({"max_clicks": 0}, "max_clicks must be a whole number from 1, got 0"),
-        ({"max_clicks": 2.5}, "got 2.5"),
+        ({"max_clicks": -1}, "max_clicks -1: must be an integer of at least 1"),
+        ({"max_clicks": 0}, "max_clicks 0: must be an integer of at least 1"),
+        ({"max_clicks": 2.5}, "max_clicks 2.5: must be an integer"),
         ({"action_mode": "txt"}, "'txt' is unknown; did you mean 'text'? choose from click, text"),
-        ({"observation_hw": (0, 64)}, "observation_hw must be (height, width), whole numbers"),
-        ({"observation_hw": 64}, "from 1, got 64"),
-        ({"observation_hw": (64,)}, "from 1, got (64,)"),
-        ({"grid_hw": (8, 0)}, "grid_hw must be (height, width), whole numbers from 1"),
-        ({"grid_hw": (8, 8), "action_mode": "text"}, 'grid_hw goes with action_mode="click" only'),
-        ({"target_iou": 0}, "target_iou must be in (0, 1] or None, got 0"),
-        ({"target_iou": 90}, "got 90"),
-        ({"click_cost": -0.1}, "click_cost must be 0 or more, got -0.1"),
-        ({"click_cost": float("nan")}, "click_cost must be 0 or more, got nan"),
-        ({"invalid_reward": float("-inf")}, "invalid_reward must be a finite number, got -inf"),
-        ({"click_radius": -1}, "click_radius must be a whole number from 0, got -1"),
+        ({"observation_hw": (0, 64)}, "observation_hw (0, 64): must be (height, width), integers"),
+        ({"observation_hw": 64}, "observation_hw 64: must be"),
+        ({"observation_hw": (64,)}, "observation_hw (64,): must be"),
+        ({"grid_hw": (8, 0)}, "grid_hw (8, 0): must be (height, width), integers of at least 1"),
+        ({"grid_hw": (8, 8), "action_mode": "text"}, 'grid_hw needs action_mode="click"'),
+        ({"target_iou": 0}, "target_iou 0: must be in (0, 1] or None"),
+        ({"target_iou": 90}, "target_iou 90: must be"),
+        ({"click_cost": -0.1}, "click_cost -0.1: must be finite and at least 0"),
+        ({"click_cost": float("nan")}, "click_cost nan: must be finite and at least 0"),
+        ({"invalid_reward": float("-inf")}, "invalid_reward -inf: must be finite"),
+        ({"click_radius": -1}, "click_radius -1: must be an integer of at least 0"),
     ],
 )
 def test_a_bad_setting_is_named_with_what_was_expected(settings: dict[str, Any], problem: str):

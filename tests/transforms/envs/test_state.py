@@ -1,4 +1,4 @@
-"""Targets with pixels and the states that clicks lead to."""
+"""Loaded targets and the states that clicks lead to."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from scene_reader import SIZE_HW, SceneReader
 
 
 class ManyDiscs(DiscSegmenter):
-    """Discs for many images at once; notes how many clicks each call was about."""
+    """Disc segmenter for many images at once; records the number of clicks of each call."""
 
     leaves_cpu_free = False
 

@@ -1,4 +1,4 @@
-"""States as texts in the rows of a data set, and back."""
+"""States survive the round trip through text columns of a data set."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from scene_reader import SceneReader
 
 
 class SetUpOracle(OraclePolicy):
-    """The oracle after one click that sets the first state up."""
+    """The oracle, after one initial click."""
 
     def initial_clicks(self, state: State) -> tuple[Click, ...]:
         return (Click(0, 0, False),)
@@ -91,7 +91,7 @@ def test_nothing_is_no_click_and_an_empty_mask(nothing: Any):
     ],
 )
 def test_what_is_no_list_of_clicks_is_refused(text: Any):
-    with pytest.raises(DataError, match=r"clicks must be JSON such as \[\[x, y, true\], ...\]"):
+    with pytest.raises(DataError, match=r"clicks .*: expected JSON such as \[\[x, y, true\]"):
         read_clicks(text)
 
 
@@ -108,7 +108,7 @@ def test_what_is_no_list_of_clicks_is_refused(text: Any):
     ],
 )
 def test_what_is_no_mask_is_refused(text: Any):
-    with pytest.raises(DataError, match="a mask must be JSON such as"):
+    with pytest.raises(DataError, match=r"mask .*: expected JSON such as"):
         read_mask(text)
 
 
