@@ -15,19 +15,24 @@ if TYPE_CHECKING:
 MODELS = ("tiny", "vit_b", "vit_l", "vit_h")
 
 
-def random_sam(name: str, *, seed: int = 0) -> Sam:
-    """Build a model; `tiny` sees images of 256 pixels, the others are the official ones."""
+def random_sam(name: str, *, seed: int = 0, device: str = "cpu") -> Sam:
+    """Build a model; `tiny` sees images of 256 pixels, the others are the official ones.
+
+    Args:
+        device: where the weights are drawn: fast on a GPU, of no cost at all on "meta".
+    """
     ensure_importable()
     from segment_anything import sam_model_registry
 
     torch.manual_seed(seed)
-    model = _tiny_sam() if name == "tiny" else sam_model_registry[name](checkpoint=None)
+    with torch.device(device):
+        model = _tiny_sam() if name == "tiny" else sam_model_registry[name](checkpoint=None)
     # Relative positions start at zero, which would hide what they cost and whether they are right.
     encoder: Any = model.image_encoder
     for block in encoder.blocks:
         torch.nn.init.normal_(block.attn.rel_pos_h, std=0.02)
         torch.nn.init.normal_(block.attn.rel_pos_w, std=0.02)
-    return model.eval()
+    return model.to(device).eval()
 
 
 def encoder_flops(model: Sam) -> int:

@@ -49,9 +49,13 @@ class PartTimes:
         with self._lock:
             self.seconds[part] += spent
 
+    def shares(self, *, total_s: float) -> dict[str, float]:
+        """Return each part's share of the time that passed."""
+        return {part: spent / total_s for part, spent in sorted(self.seconds.items())}
+
     def print(self, *, total_s: float) -> None:
         """Print each part's share of the time that passed; parts that overlap exceed the whole."""
-        shares = {part: spent / total_s for part, spent in self.seconds.items()}
+        shares = self.shares(total_s=total_s)
         print("  ".join(f"{part} {share:.0%}" for part, share in shares.items()), end="")
         print(f"  of {total_s:.1f} s; the rest is comparing and encoding masks")
 
