@@ -42,6 +42,7 @@ from hlmat.transforms.torch_support.torchvision import ensure_importable
 _SIZES = ((640, 480), (1024, 1024), (2000, 1500))
 _SMALL_SIZES = ((160, 120), (192, 192), (240, 180))
 """For trying all of this on the CPU."""
+_USUAL = ("precision=bf16", "encoder_batch=8")
 PARTS = [
     Part("Device", 20, measure_device),
     Part("Main model", 60, measure_main),
@@ -77,6 +78,7 @@ def main() -> None:
             sizes=_SIZES if on_cuda else _SMALL_SIZES,
             unit_size=128 if on_cuda else 6,
             max_clicks=5,
+            settings=" ".join(arguments.segmenter_arg or _USUAL),
         )
         parts = [p for p in PARTS if arguments.part is None or p.name in arguments.part]
         results = run_parts(
@@ -118,6 +120,12 @@ def _parser() -> argparse.ArgumentParser:
         help="models, the main one first",
     )
     parser.add_argument("--minutes", type=float, default=7.0, help="for the whole run")
+    parser.add_argument(
+        "--segmenter-arg",
+        action="append",
+        metavar="KEY=VALUE",
+        help=f"of the worker where no settings are compared ({' '.join(_USUAL)})",
+    )
     names = [part.name for part in PARTS]
     parser.add_argument("--part", action="append", choices=names, help="only these parts")
     return parser

@@ -37,6 +37,7 @@ class Setup:
         sizes: width and height of small, medium and large images.
         unit_size: targets per work unit.
         max_clicks: per target.
+        settings: of the worker where no others are tried, `key=value ...`.
     """
 
     device: str
@@ -45,6 +46,7 @@ class Setup:
     sizes: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
     unit_size: int
     max_clicks: int
+    settings: str = "precision=bf16"
 
     @property
     def on_cuda(self) -> bool:

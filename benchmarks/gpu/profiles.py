@@ -12,7 +12,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu.parts import Recorder, Setup
-from benchmarks.gpu.worker_runs import Bench, WorkerRun, usual_scenes
+from benchmarks.gpu.worker_runs import Bench, WorkerRun, parsed, usual_scenes
 
 _ROWS = 25
 
@@ -20,10 +20,7 @@ _ROWS = 25
 def measure_profile(setup: Setup, record: Recorder) -> None:
     """Sample Python's threads over some units, then list the kernels of one unit."""
     bench = Bench.of(setup, setup.models[0])
-    options: dict[str, Any] = {"precision": "bf16"}
-    if setup.on_cuda:
-        options["encoder_batch"] = 8
-    run = WorkerRun(bench, usual_scenes(setup), options)
+    run = WorkerRun(bench, usual_scenes(setup), parsed(setup.settings))
     record.attempt("Python's threads", lambda: _sample(record, run, record.budget_s * 0.2))
     record.attempt("kernels", lambda: _kernels(setup, record, run))
 

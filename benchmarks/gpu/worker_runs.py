@@ -280,7 +280,7 @@ def measure_main(setup: Setup, record: Recorder) -> None:
     """Time the main model on small images of 3 targets, both precisions, against the plain loop."""
     bench, scenes = Bench.of(setup, setup.models[0]), usual_scenes(setup)
     plain = time_plain(bench, scenes, seconds=record.budget_s * 0.15)
-    for settings in ("precision=bf16", "precision=fp32", "precision=bf16 encoder_batch=16"):
+    for settings in dict.fromkeys((setup.settings, "precision=fp32", "precision=bf16")):
         _try(record, "Worker and plain loop", bench, scenes, settings, 0.12, plain=plain)
 
 
@@ -292,7 +292,7 @@ def measure_others(setup: Setup, record: Recorder) -> None:
         scenes = usual_scenes(setup)
         share = 0.25 / len(others)
         plain = time_plain(bench, scenes, seconds=record.budget_s * share)
-        _try(record, "Other models", bench, scenes, "precision=bf16", share, plain=plain)
+        _try(record, "Other models", bench, scenes, setup.settings, share, plain=plain)
         del bench
 
 
@@ -326,16 +326,16 @@ def measure_kept(setup: Setup, record: Recorder) -> None:
     """Go through the same images twice, embeddings kept on the device, in memory and on disk."""
     bench, scenes = Bench.of(setup, setup.models[0]), usual_scenes(setup)
     units = 3 if setup.on_cuda else 1
+    setup.folder.mkdir(parents=True, exist_ok=True)
     for where in ("device_gb=8", "memory_gb=8", "store"):
 
         def work(where: str = where) -> None:
             with TemporaryDirectory(dir=setup.folder) as folder:
-                options = _parsed(f"precision=bf16 {where}") if where != "store" else {}
-                if where == "store":
-                    options = {"precision": "bf16", "store": folder}
-                run = WorkerRun(bench, scenes, options)
+                kept = {"store": folder} if where == "store" else parsed(where)
+                run = WorkerRun(bench, scenes, parsed(setup.settings) | kept)
                 listed = list(itertools.islice(run._units, units))
-                seconds = []
+                made: list[Trajectory | Reject] = []
+                seconds: list[float] = []
                 for _ in range(2):
                     started = time.perf_counter()
                     made = [outcome for unit in listed for outcome in run.simulate(unit)]
@@ -377,9 +377,8 @@ def measure_grid(setup: Setup, record: Recorder) -> None:
 
             def work(bench: Bench = bench, scenes: Scenes = scenes, s: float = seconds) -> None:
                 plain = time_plain(bench, scenes, seconds=s)
-                run = WorkerRun(bench, scenes, _parsed("precision=bf16"))
-                settings = "precision=bf16"
-                record_worker(record, "Grid", run, settings=settings, seconds=s, plain=plain)
+                run = WorkerRun(bench, scenes, parsed(setup.settings))
+                record_worker(record, "Grid", run, settings=setup.settings, seconds=s, plain=plain)
 
             label = f"{name} {scenes.width}x{scenes.height} {scenes.targets} targets"
             record.attempt(label, work, needs_s=3 * seconds)
@@ -405,7 +404,7 @@ def _try(
         name += f", {images_at_once} images at once"
 
     def work() -> None:
-        run = WorkerRun(bench, scenes, _parsed(settings), images_at_once=images_at_once)
+        run = WorkerRun(bench, scenes, parsed(settings), images_at_once=images_at_once)
         seconds = record.budget_s * share
         record_worker(record, table, run, settings=name, seconds=seconds, plain=plain)
 
@@ -413,7 +412,7 @@ def _try(
     gc.collect()
 
 
-def _parsed(settings: str) -> dict[str, Any]:
+def parsed(settings: str) -> dict[str, Any]:
     """Return `key=value ...` as a dictionary of options."""
     values: dict[str, Any] = {}
     for pair in settings.split():

@@ -18,20 +18,12 @@ from benchmarks.gpu.__main__ import PARTS
 from benchmarks.gpu.parts import Part, Recorder, Setup
 from benchmarks.gpu.report import goals_of, projections, to_markdown
 
-_ALLOWED = {
-    *("torch", "torchvision", "triton", "sympy", "mpmath", "numpy", "cv2", "scipy", "pyarrow"),
-    *("numba", "llvmlite", "yaml", "tqdm", "PIL", "pycocotools", "rlemasklib", "segment_anything"),
-    *("cloudpickle", "colorama", "defusedxml", "_cyutility", "typing_extensions", "packaging"),
-    *(
-        "_distutils_hack",
-        "setuptools",
-        "networkx",
-        "jinja2",
-        "markupsafe",
-        "psutil",
-        "pkg_resources",
-    ),
-}
+_ALLOWED = set(
+    "torch torchvision triton torchgen sympy mpmath networkx jinja2 markupsafe numpy cuda cv2 "
+    "scipy pyarrow numba llvmlite yaml tqdm PIL pycocotools rlemasklib segment_anything "
+    "cloudpickle dill colorama defusedxml _cyutility typing_extensions packaging setuptools "
+    "_distutils_hack pkg_resources psutil".split()
+)
 """What the machines that this runs on hold."""
 
 

@@ -36,7 +36,9 @@ class SamEncoder:
         bf16: compute the blocks of the transformer in bfloat16.
         half_embeddings: return float16.
         batch_size: images per call; halved for good where memory does not suffice.
-        compile_mode: of `torch.compile`, None to leave it out.
+        compiled: compile the blocks of the transformer.
+        cuda_graphs: capture a batch's kernels once and launch them together from then on; needs a
+            CUDA device.
         threads: resize images, and encode them where each is a batch of its own.
     """
 
@@ -47,7 +49,8 @@ class SamEncoder:
         bf16: bool = False,
         half_embeddings: bool = False,
         batch_size: int = 1,
-        compile_mode: str | None = None,
+        compiled: bool = False,
+        cuda_graphs: bool = False,
         threads: Threads | None = None,
     ) -> None:
         encoder: Any = model.image_encoder
@@ -55,9 +58,11 @@ class SamEncoder:
         if bf16:
             encoder.to(torch.bfloat16)
             encoder.neck = _InFloat32(encoder.neck)
-        self._encoder = (
-            encoder if compile_mode is None else torch.compile(encoder, mode=compile_mode)
-        )
+        if compiled:
+            # Block by block: all blocks of one kind share the code, which is compiled once.
+            for block in encoder.blocks:
+                block.compile()
+        self._encoder = _Captured(encoder) if cuda_graphs else encoder
         self._input_type = torch.bfloat16 if bf16 else torch.float32
         self._output_type = torch.float16 if half_embeddings else torch.float32
         self._batch_size = batch_size
@@ -142,3 +147,40 @@ class _InFloat32(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return cast("Tensor", self._module(x.float()))
+
+
+class _Captured:
+    """Launches a module's kernels as one CUDA graph, captured from its first call.
+
+    torch.compile's own graphs belong to the thread that captured them, but batches come from
+    changing threads. Hundreds of separate launches also wait for Python's lock while other threads
+    search clicks; this is one launch. To be called with a stream of its own as the current one.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._input = torch.empty(0)
+        self._output = torch.empty(0)
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Return what the module returns; the next call overwrites it."""
+        if self._graph is None or self._input.shape != batch.shape:
+            self._capture(batch)
+        else:
+            self._input.copy_(batch)
+        cast("torch.cuda.CUDAGraph", self._graph).replay()
+        return self._output
+
+    def _capture(self, batch: Tensor) -> None:
+        self._graph = None
+        stream = torch.cuda.current_stream(batch.device)
+        # What is compiled, planned or allocated on first use must not be part of the graph.
+        for _ in range(2):
+            self._module(batch)
+        stream.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        # Other threads go on using the device meanwhile.
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            self._output = self._module(batch)
+        self._input, self._graph = batch, graph

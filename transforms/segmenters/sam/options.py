@@ -23,7 +23,7 @@ class SamOptions:
         precision: of the image encoder's blocks, "fp32" or "bf16"; all else stays float32.
         embeddings: type in which embeddings are kept, "float32" or "float16".
         compile: compile the image encoder with `torch.compile`.
-        cuda_graphs: compile it into CUDA graphs; CUDA only.
+        cuda_graphs: launch the image encoder as one CUDA graph a batch; CUDA only.
         encoder_batch: images in one call of the encoder; None is 1 on the CPU, 4 elsewhere.
         store: folder where embeddings are kept for later runs; None keeps none on disk.
         store_gb: GiB that the folder may hold.
@@ -72,13 +72,6 @@ class SamOptions:
         if unknown:
             raise ConfigError([_unknown(name, names) for name in unknown])
         return cls(**arguments)
-
-    @property
-    def compile_mode(self) -> str | None:
-        """The mode of `torch.compile`, None where nothing is compiled."""
-        if self.cuda_graphs:
-            return "reduce-overhead"
-        return "default" if self.compile else None
 
     @property
     def keeps_embeddings(self) -> bool:

@@ -190,7 +190,8 @@ class SamSegmenter:
             bf16=options.precision == "bf16",
             half_embeddings=options.embeddings == "float16",
             batch_size=options.encoder_batch or (4 if self.leaves_cpu_free else 1),
-            compile_mode=options.compile_mode,
+            compiled=options.compile,
+            cuda_graphs=options.cuda_graphs,
             threads=self._threads,
         )
         limits = StoreLimits(
