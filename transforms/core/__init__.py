@@ -1,1 +1,1 @@
-"""TODO transforms/core."""
+"""Records, protocols, errors and files: what every other package builds on."""

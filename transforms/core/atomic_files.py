@@ -1,4 +1,4 @@
-"""Files and folders written whole or not at all: beside their place first, then moved there."""
+"""Atomic writes: fill a temporary file or folder beside the target, then rename it."""
 
 from __future__ import annotations
 

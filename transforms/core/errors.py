@@ -1,14 +1,14 @@
 """The errors of the project, one tree.
 
 HlmatError
-├── ConfigError        what was asked for cannot be run; all problems at once
-├── DataError          input that is not as it should be
-│   ├── LayoutError      a data set folder is not laid out as expected
+├── ConfigError        the request cannot be run; lists every problem
+├── DataError          malformed or missing input
+│   ├── LayoutError      a data set folder does not have the expected layout
 │   └── TargetError      one target cannot be used; becomes a counted reject
 ├── SegmenterError     a segmenter failed or broke its protocol
 ├── AnswerError        a model or its server cannot answer
-└── OutputError        output cannot be written, or must not be mixed with what is there
-    └── IncompleteError  a run ended with units missing; running it again takes them up
+└── OutputError        output cannot be written, or would mix with other output
+    └── IncompleteError  a run ended with units missing; running it again completes it
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from hlmat.transforms.core.records import RejectReason
 
 
 class HlmatError(Exception):
-    """The base of every error that the project raises on purpose."""
+    """Base of every error that the project raises on purpose."""
 
 
 class ConfigError(HlmatError):
-    """What was asked for cannot be run.
+    """The request cannot be run.
 
     Args:
-        problems: one sentence per problem; all of them, not the first alone.
+        problems: every problem, one sentence each.
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -38,15 +38,15 @@ class ConfigError(HlmatError):
 
 
 class DataError(HlmatError):
-    """Input that is not as it should be."""
+    """Malformed or missing input."""
 
 
 class LayoutError(DataError):
-    """A data set folder is not laid out as expected."""
+    """A data set folder does not have the expected layout."""
 
 
 class TargetError(DataError):
-    """One target cannot be used. Whoever works through targets turns it into a `Reject`."""
+    """One target cannot be used; the caller turns it into a `Reject`."""
 
     def __init__(self, reason: RejectReason, message: str) -> None:
         self.reason = reason
@@ -62,19 +62,19 @@ class SegmenterError(HlmatError):
 
 
 class AnswerError(HlmatError):
-    """A model or its server cannot answer; what was asked can be asked again."""
+    """A model or its server cannot answer; the same questions can be asked again."""
 
 
 class OutputError(HlmatError):
-    """Output cannot be written, or must not be mixed with what is there."""
+    """Output cannot be written, or would mix with other output."""
 
 
 class IncompleteError(OutputError):
-    """A run ended with units missing; running it again takes them up."""
+    """A run ended with units missing; running it again completes it."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an exception of any framework means that memory ran out."""
+    """Return whether an exception of any framework means that memory ran out."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     # PyTorch's CPU allocator raises a plain RuntimeError.

@@ -15,7 +15,7 @@ _COCO_SETS = frozenset({"refcoco", "refcoco+", "refcocog", "coco", "coco_mval"})
 """Their images are COCO's; an id is the same image in train2014, train2017 and val."""
 
 _NUMBERED_BY_FOLDER = frozenset({"fss1000", "folder"})
-"""Whose numbers start anew in every folder; elsewhere the folder's name depends on the layout."""
+"""Whose numbers start again in every folder; elsewhere the folder's name depends on the layout."""
 
 _COCO_STEM = re.compile(r"(?:^|_)([0-9]{12})$")
 

@@ -55,7 +55,7 @@ class Segmenter(Protocol):
     """An interactive segmentation tool.
 
     One instance serves many images, one after another, and many targets of the current image:
-    whatever belongs to a target must travel through `feedback`.
+    state of a target must travel through `feedback`.
     """
 
     def set_image(self, image: Image) -> None:
@@ -92,31 +92,31 @@ class BatchSegmenter(Segmenter, Protocol):
 class ManyImagesSegmenter(BatchSegmenter, Protocol):
     """A segmenter that encodes several images in one call and answers about all of them at once.
 
-    What it worked out of an image is the caller's to keep; these methods hold no image.
+    The caller keeps the encoded images; these methods hold no image.
     """
 
     @property
     def leaves_cpu_free(self) -> bool:
-        """Whether it encodes on a device of its own, so that images are best encoded ahead."""
+        """Whether it encodes on its own device, so that encoding ahead pays."""
         ...
 
     def encode_images(self, images: Sequence[Image]) -> list[Any]:
-        """Work each image out; may run on another thread beside `predict_many`."""
+        """Encode each image; may run in another thread during `predict_many`."""
         ...
 
     def predict_many(self, pairs: Sequence[tuple[Any, Request]]) -> list[Prediction]:
-        """Answer each request about the image encoded beside it, as `predict` would."""
+        """Answer each request about the encoded image paired with it, as `predict` would."""
         ...
 
 
 @runtime_checkable
 class MaskPromptSegmenter(Segmenter, Protocol):
-    """A segmenter that can go on from a mask that is not its own."""
+    """A segmenter that can refine a mask that it did not predict."""
 
     def feedback_of(self, mask: Mask) -> Any:
-        """Return what an earlier answer with this mask would have left as its feedback.
+        """Return the feedback that an earlier prediction of this mask would have left.
 
-        It comes with the first click, before which there were none.
+        It is passed with the first click.
 
         Args:
             mask: bool, not empty, of the size of the image. Shape: (H, W). Must not be changed.
@@ -126,7 +126,7 @@ class MaskPromptSegmenter(Segmenter, Protocol):
 
 @runtime_checkable
 class Describable(Protocol):
-    """A segmenter that says what else identifies it, for the run's fingerprint."""
+    """A segmenter that describes itself for the run's fingerprint."""
 
     def describe(self) -> Mapping[str, str | int | float | bool | None]:
         """Return what determines the answers; the key `weights_sha256` is carried to the rows."""
@@ -134,7 +134,7 @@ class Describable(Protocol):
 
 
 PolicyAction = Click | Finish | InvalidAction | Answer
-"""What a policy answers: an action, or a model's text together with the action it means."""
+"""A policy's answer: an action, or a model's text with the action parsed from it."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class Question:
 
 
 class Answerer(Protocol):
-    """Writes answers: a model in this process, a server, or a record of earlier answers."""
+    """Writes answers: a local model, a server, or a replay of recorded answers."""
 
     def answer(self, questions: Sequence[Question]) -> list[str]:
         """Return one text per question, in order.
@@ -207,8 +207,8 @@ class ClickPolicy(Protocol):
     def initial_clicks(self, state: State) -> tuple[Click, ...]:
         """Return the clicks that set up the first state, oldest first; often none.
 
-        They are made one after another before anything is asked of `next_actions`, are no
-        samples to learn from, and need not improve the mask. The same state gives the same ones.
+        They are made in order before the first call of `next_actions`, are not used as training
+        samples, and need not improve the mask. Deterministic for a state.
         """
         ...
 
@@ -219,7 +219,7 @@ class ClickPolicy(Protocol):
 
 @runtime_checkable
 class StatewisePolicy(ClickPolicy, Protocol):
-    """A policy that looks at each state by itself, on several threads at once."""
+    """A policy that treats each state independently, so that threads can share the work."""
 
     def next_action(self, state: State) -> PolicyAction:
         """Return the action for one state."""
@@ -231,20 +231,20 @@ class BoxPolicy(ClickPolicy, Protocol):
     """A policy that can also draw the box with which a trajectory begins."""
 
     def initial_boxes(self, states: Sequence[State]) -> list[Answer]:
-        """Return one answer per state; each ought to mean a box, others end the trajectory."""
+        """Return one answer per state; an answer that is no box ends the trajectory."""
         ...
 
 
 @runtime_checkable
 class SamplingPolicy(ClickPolicy, Protocol):
-    """A policy that can draw several answers to one state, as tree search wants them."""
+    """A policy that can sample several answers to one state, for tree search."""
 
     def sample_actions(
         self, states: Sequence[State], *, count: int, temperature: float
     ) -> list[list[PolicyAction]]:
-        """Return `count` draws for each state, besides what `next_actions` gives.
+        """Return `count` samples for each state, in addition to what `next_actions` returns.
 
-        A draw depends on the state, its own number and the policy's seed, not on its company.
+        A sample depends on the state, its index and the policy's seed, not on the batch.
         """
         ...
 
@@ -265,8 +265,8 @@ class TruthMasks:
 class DatasetReader(Protocol):
     """Lists the targets of one split and loads their pixels.
 
-    A reader is small and picklable: it travels to the workers, tables that it reads while
-    listing do not.
+    A reader is small and picklable: it is sent to the workers, unlike the tables that it reads
+    while listing.
     """
 
     @property
@@ -284,9 +284,9 @@ class DatasetReader(Protocol):
         ...
 
     def read_targets(self) -> Iterator[TargetRef | Reject]:
-        """List every target of the split in a fixed order; what is unusable comes as a `Reject`.
+        """List every target of the split in a fixed order; yield a `Reject` for an unusable one.
 
-        The targets of one image stand one after another.
+        The targets of one image are consecutive.
         """
         ...
 

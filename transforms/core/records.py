@@ -1,4 +1,4 @@
-"""The records that everything else passes around: frozen, plain scalars and RLE, no pixels.
+"""The records that all packages share: frozen dataclasses of scalars and RLE, no pixels.
 
 Coordinates are integer pixels from the top left corner, x to the right, y down. A mask array is
 indexed ``mask[y, x]``.
@@ -84,7 +84,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The policy ends the trajectory; `reason` tells apart "I am done" and "nothing is wrong"."""
+    """The policy ends the trajectory; `reason` distinguishes "done" from "no error left"."""
 
     reason: StopReason = StopReason.FINISHED
 
@@ -107,7 +107,7 @@ Action = Click | Box | Finish
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model wrote and what it means.
+    """A model's text and the action parsed from it.
 
     Attributes:
         text: the answer, whole.
@@ -180,7 +180,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One action and what the segmenter made of it.
+    """One action and the segmenter's prediction for it.
 
     Attributes:
         action: the click, or the box of an initial action.

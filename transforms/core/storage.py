@@ -1,7 +1,7 @@
 """Reading and writing files behind one small interface: the local disk, or memory in tests.
 
-Paths are texts with forward slashes. The Beam file systems (``gs://``, ``s3://``, ``hdfs://``)
-stand behind the same interface in `hlmat.transforms.beam.storage`.
+Paths are strings with forward slashes. The Beam file systems (``gs://``, ``s3://``, ``hdfs://``)
+have the same interface in `hlmat.transforms.beam.storage`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Storage(Protocol):
         ...
 
     def write_bytes(self, path: str, data: bytes) -> None:
-        """Write a file whole or not at all; makes folders as needed. Raises OSError."""
+        """Write a file atomically; make folders as needed. Raises OSError."""
         ...
 
     def list_dir(self, path: str) -> list[str]:
@@ -34,19 +34,19 @@ class Storage(Protocol):
         ...
 
     def is_file(self, path: str) -> bool:
-        """Tell whether a file is there."""
+        """Return whether the file exists."""
         ...
 
     def is_dir(self, path: str) -> bool:
-        """Tell whether a folder is there."""
+        """Return whether the folder exists."""
         ...
 
     def remove(self, path: str) -> None:
-        """Remove a file; no error if it is not there."""
+        """Remove a file if it exists."""
         ...
 
     def remove_dir(self, path: str) -> None:
-        """Remove a folder and all that is in it; no error if it is not there."""
+        """Remove a folder and its content if it exists."""
         ...
 
 
@@ -55,7 +55,7 @@ def join_under(root: str, name: str) -> str:
 
     Raises:
         TargetError: PATH_ESCAPES_ROOT for absolute names, drive letters, backslashes that climb,
-            URLs and anything that ``..`` leads out of `root`.
+            URLs and anything that leaves `root` by ``..``.
 
     >>> join_under("data", "a/b.jpg")
     'data/a/b.jpg'
@@ -65,7 +65,7 @@ def join_under(root: str, name: str) -> str:
     if escapes or "\0" in name or (len(normal) > 1 and normal[1] == ":"):
         raise TargetError(
             RejectReason.PATH_ESCAPES_ROOT,
-            f"the name {name!r} leads out of {root!r}; names must stay inside the data root",
+            f"{name!r} leads out of {root!r}: names must stay inside the data root",
         )
     return posixpath.join(root, name)
 

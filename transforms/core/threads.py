@@ -1,4 +1,4 @@
-"""The same work on several threads, its results in the order of the items."""
+"""Map functions over items on several threads; results keep the order of the items."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def available_cores() -> int:
 
 
 class Threads:
-    """Maps functions over items on a number of threads.
+    """A pool of threads that maps functions over items.
 
-    The functions should spend their time outside Python's interpreter lock.
+    The functions should release Python's interpreter lock.
 
     Args:
         count: how many threads, at least 1.
@@ -37,7 +37,7 @@ class Threads:
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="hlmat")
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """Return each item's result, in order; one thread is the caller's own.
+        """Return each item's result, in order; a count of 1 uses the caller's thread.
 
         >>> Threads(2).map(abs, [-1, 2, -3])
         [1, 2, 3]
@@ -49,10 +49,10 @@ class Threads:
     def map_ahead(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int
     ) -> Iterator[Result]:
-        """Yield each item's result in order, working on up to `ahead` items beyond it meanwhile.
+        """Yield each item's result in order; compute up to `ahead` items in advance.
 
         Args:
-            ahead: bounds how many results wait; 0 works on an item when it is asked for.
+            ahead: how many results may wait; 0 computes an item when it is requested.
         """
         if self._pool is None or ahead < 1:
             yield from map(function, items)

@@ -1,1 +1,1 @@
-"""TODO transforms/dataset_io."""
+"""Run outputs on disk: schemas, rows and records, work units, file layout."""

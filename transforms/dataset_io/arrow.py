@@ -129,7 +129,7 @@ def row_to_trajectory(row: Mapping[str, Any]) -> Trajectory:
     except (ValueError, TypeError) as error:
         raise DataError(
             f"the row of target {row['target_id']!r} is not a trajectory of schema version "
-            f"{SCHEMA_VERSION}: {error}; make the file anew"
+            f"{SCHEMA_VERSION}: {error}; regenerate the file"
         ) from error
 
 
@@ -155,7 +155,7 @@ def row_to_reject(row: Mapping[str, Any]) -> Reject:
     except ValueError as error:
         raise DataError(
             f"the row of target {row['target_id']!r} is not a reject of schema version "
-            f"{SCHEMA_VERSION}: {error}; make the file anew"
+            f"{SCHEMA_VERSION}: {error}; regenerate the file"
         ) from error
     return Reject(ref=row_to_target_ref(row), reason=reason, message=row["message"])
 
@@ -238,7 +238,7 @@ def open_parquet(data: bytes, *, schema: pa.Schema, name: str) -> pq.ParquetFile
 def _damaged(name: str, error: Exception) -> DataError:
     return DataError(
         f"{name}: cannot be read as Parquet ({error}); it is damaged or another kind of file: "
-        "make it anew"
+        "regenerate it"
     )
 
 

@@ -1,4 +1,4 @@
-"""Which texts a target goes by: each of its own, its first, or, as a control, another target's."""
+"""Which expressions stand for a target: all, the first, or, as a baseline, another target's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hlmat.transforms.dataset_io.work_units import WorkItem
 
 
 class ExpressionChoice(StrEnum):
-    """Which texts a target goes by."""
+    """Which expressions stand for a target."""
 
     EACH = "each"
     FIRST = "first"
@@ -22,10 +22,10 @@ class ExpressionChoice(StrEnum):
 def one_item_per_expression(
     items: Iterable[WorkItem], choice: ExpressionChoice, *, seed: int
 ) -> Iterator[WorkItem]:
-    """Give every expression a target of its own, as the field scores them.
+    """Yield one target per expression, as benchmarks score them.
 
-    The k-th expression of target T goes by "T@k". With `SHUFFLED` each target first gets the
-    expressions of another one. Rejects pass as they are.
+    The k-th expression of target T gets the id "T@k". With `SHUFFLED` each target first gets the
+    expressions of another one. Rejects pass through.
     """
     if choice is ExpressionChoice.SHUFFLED:
         items = list(items)

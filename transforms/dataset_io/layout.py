@@ -1,4 +1,4 @@
-"""Where the files of a run lie below its output folder."""
+"""The files of a run, by path below its output folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class OutputLayout:
     """Paths of one run.
 
     `manifest` is written last: a folder without it holds an unfinished run. `run`, `plan`, `units`
-    and `failures` serve the run while it goes on and are removed once it is complete.
+    and `failures` exist only while the run is incomplete.
 
     Attributes:
         out: the output folder, a local path or a URL of a Beam file system.
@@ -26,12 +26,12 @@ class OutputLayout:
 
     @property
     def data_card(self) -> str:
-        """What the data is and under whose terms, for people."""
+        """A description of the data and its terms, for people."""
         return posixpath.join(self.out, "DATA_CARD.md")
 
     @property
     def run(self) -> str:
-        """The configuration of the run under way."""
+        """The configuration of the current run."""
         return posixpath.join(self.out, "run.json")
 
     @property

@@ -199,13 +199,13 @@ def check_schema(seen: pa.Schema, *, expected: pa.Schema, name: str) -> None:
     if version != str(SCHEMA_VERSION):
         raise DataError(
             f"{name}: schema version {version}, expected {SCHEMA_VERSION}; read it with the hlmat "
-            "that wrote it, or make it anew with this one"
+            "that wrote it, or regenerate it with this one"
         )
     missing = [field.name for field in expected if field.name not in seen.names]
     if missing:
         raise DataError(
             f"{name}: column(s) {', '.join(missing)} missing; found {', '.join(seen.names)}; "
-            "it is not the kind of file that belongs here: make it anew"
+            "it is not the kind of file that belongs here: regenerate it"
         )
     if not _without_nullability(seen).equals(_without_nullability(expected)):
         differing = [
@@ -216,7 +216,7 @@ def check_schema(seen: pa.Schema, *, expected: pa.Schema, name: str) -> None:
         extra = [f"{n} is unknown" for n in seen.names if n not in expected.names]
         raise DataError(
             f"{name}: columns differ from schema version {SCHEMA_VERSION}: "
-            f"{'; '.join(differing + extra) or 'their order differs'}; make it anew"
+            f"{'; '.join(differing + extra) or 'their order differs'}; regenerate it"
         )
 
 

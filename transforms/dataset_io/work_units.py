@@ -49,7 +49,7 @@ class DatasetShard:
             raise ValueError(f"a shard is i/n with 1 <= i <= n, got {self.index}/{self.count}")
 
     def holds(self, ref: TargetRef) -> bool:
-        """Tell whether a target belongs to this part; decided by its image."""
+        """Return whether a target belongs to this shard; its image decides."""
         # File names that are no valid Unicode have no plain UTF-8 form.
         name = ref.image_path.encode("utf-8", "surrogatepass")
         return zlib.crc32(name) % self.count == self.index - 1
@@ -74,7 +74,7 @@ def plan_units(
     """Cut items into units of at least `unit_size` (the last may be smaller), image by image.
 
     Args:
-        items: the targets of one image stand one after another.
+        items: the targets of one image are consecutive.
         unit_size: a unit closes with the image that brings it to this many items.
         fingerprint: of the run, so that units of different runs never share an id.
     """

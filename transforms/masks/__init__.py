@@ -1,1 +1,1 @@
-"""TODO transforms/masks."""
+"""Masks: run lengths, rasterizing, decoding images, boxes, corruption and upsampling."""

@@ -1,4 +1,4 @@
-"""Boxes that a trajectory can begin with: the truth's own, or one drawn carelessly."""
+"""Initial boxes of a trajectory: the tight box of the truth, or a jittered one."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ def truth_box(truth: Mask) -> Box:
     """
     box = mask_box(truth)
     if box is None:
-        raise ValueError("an empty mask has no box; empty masks must be rejected before")
+        raise ValueError("an empty mask has no box: reject empty masks first")
     return box
 
 
 def jittered_box(
     truth: Mask, *, rng: np.random.Generator, sigma: float = 0.1, max_shift: int = 20
 ) -> Box:
-    """Return the truth's box with each side moved at random, as in the training of SAM.
+    """Return the truth's box with each side shifted at random, as in SAM's training.
 
     Args:
         truth: bool, not empty. Shape: (H, W).
-        rng: where the shifts come from.
-        sigma: standard deviation of a shift, as a part of the box's side.
-        max_shift: no side moves further than so many pixels.
+        rng: source of the shifts.
+        sigma: standard deviation of a shift, as a fraction of the box's side.
+        max_shift: maximum shift of a side in pixels.
 
     Returns:
-        A box inside the image. An axis whose sides would meet keeps its own sides.
+        A box inside the image. An axis whose sides would cross keeps the original sides.
 
     Raises:
         ValueError: the mask is empty.

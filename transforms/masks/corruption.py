@@ -1,8 +1,8 @@
-"""Masks that are wrong in a known way: made from the true one, as a careless annotator would.
+"""Corrupt a true mask in a known way, as a careless annotator would.
 
-Whatever is returned is not empty, lies inside the image and differs from the truth; where a true
-mask allows no such mask (an object of one pixel cannot shrink), None is returned instead. The same
-generator gives the same mask.
+A corrupted mask is not empty and differs from the truth; where the truth allows no such mask (an
+object of one pixel cannot shrink), the functions return None. The same generator state gives the
+same mask.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Corruption(NamedTuple):
     """A wrong mask.
 
     Attributes:
-        kind: how it was made.
+        kind: name of the corruption.
         mask: bool. Shape: (H, W).
         iou: with the truth, ignored pixels left out; below 1.
     """
@@ -39,7 +39,7 @@ class Corruption(NamedTuple):
 
 
 class _Ladder(NamedTuple):
-    """Nested corruptions: `mask_at(k)` for k from 1 to `length`, ever further from the truth."""
+    """Nested corruptions: `mask_at(k)` for k from 1 to `length`, of growing strength."""
 
     length: int
     mask_at: Callable[[int], Mask]
@@ -61,14 +61,14 @@ def box_mask(truth: Mask) -> Mask | None:
 
 
 def coarse_polygon(truth: Mask, *, rng: np.random.Generator) -> Mask | None:
-    """Return the truth redrawn with few corners and without its holes.
+    """Return the truth simplified to polygons with few corners and no holes.
 
     Each part's outline is simplified (Douglas and Peucker) until no point is further from it than
-    2 to 6 percent of its length, drawn at random. Parts without area vanish.
+    2 to 6 percent of its length, drawn at random. Parts without area are dropped.
 
     Args:
         truth: bool, not empty. Shape: (H, W).
-        rng: where the tolerance is drawn from.
+        rng: source of the tolerance.
     """
     truth_box(truth)
     tolerance = rng.uniform(*_POLYGON_TOLERANCE)
@@ -82,13 +82,13 @@ def coarse_polygon(truth: Mask, *, rng: np.random.Generator) -> Mask | None:
 
 
 def random_discs(truth: Mask, *, rng: np.random.Generator) -> Mask | None:
-    """Return one to four discs, thrown at the truth's box enlarged by 1.5 about its centre.
+    """Return one to four discs, centred at random in the truth's box enlarged 1.5 times.
 
     A radius is 5 to 20 percent of the box's diagonal, at least a pixel.
 
     Args:
         truth: bool, not empty. Shape: (H, W).
-        rng: where number, places and sizes are drawn from.
+        rng: source of number, positions and sizes.
     """
     box = truth_box(truth)
     width, height = box.x1 - box.x0, box.y1 - box.y0
@@ -110,21 +110,21 @@ def corrupted_to_iou(
     ignore: Mask | None = None,
     kinds: tuple[str, ...] = (),
 ) -> Corruption | None:
-    """Return a corruption whose IoU with the truth lies in [low, high).
+    """Return a corruption whose IoU with the truth is in [low, high).
 
-    An IoU in between is drawn, and the kinds are tried in a random order; the first that comes
-    into the range is taken, as near to the drawn IoU as it gets.
+    Draw an IoU in the range and try the kinds in random order; return the first that reaches the
+    range, at the strength nearest to the drawn IoU.
 
     Args:
         truth: bool, not empty. Shape: (H, W).
         low: at least 0.
         high: at most 1.
-        rng: where all that is random is drawn from.
+        rng: source of every random choice.
         ignore: pixels that count neither as object nor as background. Shape: (H, W).
         kinds: keys of `GRADED`; all of them if there are none.
 
     Returns:
-        None if no kind comes into the range, which the smallest objects do not allow.
+        None if no kind reaches the range, as happens with the smallest objects.
 
     Raises:
         ValueError: not 0 <= low < high <= 1, or the truth is empty.
@@ -146,7 +146,7 @@ def corrupted_to_iou(
 def _nearest(
     ladder: _Ladder, wanted: float, measure: Callable[[Mask], float]
 ) -> list[tuple[Mask, float]]:
-    """Return the masks on both sides of an IoU with theirs, the nearer first."""
+    """Return the masks just above and below an IoU, each with its IoU, the nearer first."""
     below, above = ladder.length + 1, 0
     while below - above > 1:
         middle = (below + above) // 2
@@ -159,19 +159,19 @@ def _nearest(
 
 
 def _shrunk(truth: Mask, rng: np.random.Generator) -> _Ladder:
-    """Take away what lies within k pixels of the edge, the image's edge included."""
+    """Remove the pixels within k of the boundary; the image's edge is a boundary."""
     depth = _whole_distance(np.pad(truth, 1))[1:-1, 1:-1]
     return _Ladder(int(depth.max()) - 1, lambda k: depth > k)
 
 
 def _grown(truth: Mask, rng: np.random.Generator) -> _Ladder:
-    """Add what lies within k pixels of the object."""
+    """Add the pixels within k of the object."""
     distance = _whole_distance(~truth)
     return _Ladder(int(distance.max()), lambda k: distance <= k)
 
 
 def _cut(truth: Mask, rng: np.random.Generator) -> _Ladder:
-    """Lose what lies on one side of a line that moves through the object."""
+    """Remove one side of a line that sweeps across the object."""
     box = truth_box(truth)
     dx, dy = _direction(rng)
     rows, columns = np.ogrid[: truth.shape[0], : truth.shape[1]]
@@ -207,7 +207,7 @@ def _shifted(truth: Mask, rng: np.random.Generator) -> _Ladder:
 GRADED: Mapping[str, Callable[[Mask, np.random.Generator], _Ladder]] = MappingProxyType(
     {"shrunk": _shrunk, "grown": _grown, "cut": _cut, "shifted": _shifted}
 )
-"""The kinds of corruption that come in any strength, by name."""
+"""Corruptions of adjustable strength, by name."""
 
 
 def _whole_distance(region: Mask) -> NDArray[np.int64]:

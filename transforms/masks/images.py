@@ -1,4 +1,4 @@
-"""Images and mask images from bytes, whatever form their files have."""
+"""Decode images and mask images from bytes of any supported format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hlmat.transforms.core.records import RejectReason
 from hlmat.transforms.masks.rle import MAX_PIXELS
 
 _EXIF_ORIENTATION = 0x0112
-# Pillow hands other formats (EPS, for one) to outside programs.
+# Pillow opens other formats, such as EPS, with external programs.
 _FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _NAMED_VALUES = 5
 _TRIMAP_OBJECT = 255
@@ -25,16 +25,16 @@ _TRIMAP_IGNORE = 128
 
 
 class MaskRule(StrEnum):
-    """How a mask image says which pixels are the object."""
+    """How a mask image encodes the object."""
 
     FOREGROUND = "foreground"
-    """Bright pixels; what is bright is decided by the file's own maximum."""
+    """Bright pixels, relative to the file's maximum."""
     PALETTE_INDEX = "palette_index"
     """Any palette index above 0."""
     TRIMAP = "trimap"
     """255 is the object, 128 is ignored, 0 is background."""
     OBJECT_ID = "object_id"
-    """Any value above 0: object ids are told apart by no data set that is read here."""
+    """Any value above 0; object ids are not distinguished."""
 
 
 def decode_image(
@@ -113,7 +113,7 @@ def decode_mask_image(
                 more = f" and {unknown.size - _NAMED_VALUES} more" * (unknown.size > _NAMED_VALUES)
                 raise TargetError(
                     RejectReason.UNREADABLE_MASK,
-                    f"{name} is no trimap: expected the values 0, {_TRIMAP_IGNORE} and "
+                    f"{name} is not a trimap: expected the values 0, {_TRIMAP_IGNORE} and "
                     f"{_TRIMAP_OBJECT}, found {found}{more} as well",
                 )
     if not truth.any():
@@ -132,7 +132,7 @@ def _open(data: bytes, *, name: str, reason: RejectReason) -> PilImage.Image:
             f"{name} has more than the {MAX_PIXELS:,} pixels that are read; reduce it first "
             f"({error})",
         ) from error
-    # Pillow's plugins raise whatever the bytes of a broken file provoke.
+    # Pillow's plugins raise exceptions of any type on broken files.
     except Exception as error:
         raise _unreadable(name, reason, error) from error
 
@@ -169,7 +169,7 @@ def _turned_by_exif(image: PilImage.Image) -> PilImage.Image:
             if image.getexif().get(_EXIF_ORIENTATION, 1) == 1:
                 return image
             return ImageOps.exif_transpose(image)
-    # A broken EXIF block explains nothing, and the image's own size stands.
+    # Without a readable EXIF block the stored orientation is used.
     except Exception:
         return image
 

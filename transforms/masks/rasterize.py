@@ -1,4 +1,4 @@
-"""COCO segmentations of every form to masks, checked before any C code reads them."""
+"""Rasterize COCO segmentations of every form, checked before any C code reads them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def segmentation_to_mask(segmentation: object, *, size_hw: tuple[int, int], name
     """
     if min(size_hw) < 1:
         raise _malformed(
-            name, f"the image is said to have {_shown(size_hw[1])} x {_shown(size_hw[0])} pixels"
+            name, f"the image should have {_shown(size_hw[1])} x {_shown(size_hw[0])} pixels"
         )
     if size_hw[0] * size_hw[1] > MAX_PIXELS:
         raise TargetError(
@@ -129,7 +129,7 @@ def _from_run_lengths(content: dict[Any, Any], *, size_hw: tuple[int, int], name
 
 
 def _shown(value: object) -> str:
-    """Name a value of a file briefly; Python writes no huge number and no deep nesting."""
+    """Format a value of a file briefly: no huge numbers, no deep nesting."""
     if isinstance(value, int) and abs(value) > _FARTHEST**2:
         return "a huge number"
     if isinstance(value, list | tuple) and len(value) <= _MIN_NUMBERS:

@@ -1,4 +1,4 @@
-"""Actions as the text a model writes, and back: strict, so that nothing is guessed.
+"""Render actions as a model's text and parse them back, strictly.
 
 ``Positive point: (a, b)``, ``Negative point: (a, b)``, ``Box: (a, b), (c, d)`` or ``Finish``,
 with ``Current IOU: 85.2, `` before it where the model scores the mask it is shown.
@@ -56,10 +56,10 @@ def _written(action: Action, *, size_hw: tuple[int, int], codec: CoordinateCodec
 
 
 def parse_action(text: str, *, size_hw: tuple[int, int], codec: CoordinateCodec) -> Answer:
-    """Read an answer; never raises.
+    """Parse an answer; never raises.
 
-    White space around the answer is allowed, nothing else. Whatever is not exactly one action is
-    an `InvalidAction` that keeps the text.
+    White space around the answer is allowed. Anything that is not exactly one action becomes an
+    `InvalidAction` that keeps the text.
 
     >>> from hlmat.transforms.prompting.coordinates import make_codec
     >>> parse_action("I am done.", size_hw=(480, 640), codec=make_codec("thousandths")).action
@@ -89,7 +89,7 @@ def _read_action(text: str, *, size_hw: tuple[int, int], codec: CoordinateCodec)
 
 @dataclass(frozen=True)
 class Dialogue:
-    """One way of talking with a model: what it is asked and how it answers.
+    """A protocol of questions and answers: what a model is asked and how it answers.
 
     Attributes:
         codec: how coordinates are written.
@@ -112,7 +112,7 @@ class Dialogue:
         )
 
     def answer(self, action: Action, *, size_hw: tuple[int, int], iou: float | None = None) -> str:
-        """Return what the model ought to write.
+        """Return the text that the model should write.
 
         Args:
             action: what to do.
@@ -120,8 +120,8 @@ class Dialogue:
             iou: IoU of the mask shown, in [0, 1]; written only where answers carry a score.
 
         Raises:
-            ValueError: a finish that is not among the actions, a score that is missing, or
-                whatever `render_action` finds wrong.
+            ValueError: `Finish` is not among the actions, the IoU is missing, or `render_action`
+                rejects the action.
         """
         if isinstance(action, Finish) and not self.with_finish:
             raise ValueError(f"{_FINISH} is not among the actions of this dialogue")
@@ -132,7 +132,7 @@ class Dialogue:
         )
 
     def read(self, text: str, *, size_hw: tuple[int, int]) -> Answer:
-        """Read an answer; never raises. A finish that is not among the actions is invalid."""
+        """Parse an answer; never raises. `Finish` is invalid unless it is among the actions."""
         parsed = parse_action(text, size_hw=size_hw, codec=self.codec)
         if isinstance(parsed.action, Finish) and not self.with_finish:
             problem = f"{_FINISH} is not among the actions of this dialogue"

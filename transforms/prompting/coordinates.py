@@ -2,7 +2,7 @@
 
 Everything is integer arithmetic. For every codec, encoding a decoded pair gives the same pair
 again; where the codec is at least as fine as the image, decoding an encoded pixel gives the same
-pixel again. A decoded pixel always lies in the image.
+pixel again. A decoded pixel is always inside the image.
 """
 
 from __future__ import annotations
@@ -197,14 +197,14 @@ class CoordinateCodec:
         """Write a pixel as a pair in round brackets.
 
         Raises:
-            ValueError: the pixel lies outside the image.
+            ValueError: the pixel is outside the image.
 
         >>> make_codec("decimal").render(320, 0, size_hw=(480, 640))
         '(0.500, 0.001)'
         """
         height, width = size_hw
         if not (0 <= x < width and 0 <= y < height):
-            raise ValueError(f"({x}, {y}) lies outside the image of {width} x {height} pixels")
+            raise ValueError(f"({x}, {y}) is outside the image of {width} x {height} pixels")
         resized_hw = self.resize(size_hw)
         column = self._scale.encode(x, length=width, resized=resized_hw[1])
         row = self._scale.encode(y, length=height, resized=resized_hw[0])

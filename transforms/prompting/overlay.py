@@ -77,7 +77,7 @@ def draw_clicks(image: Image, clicks: Iterable[Click], *, radius: int | None = N
 
     Args:
         image: uint8 RGB. Shape: (H, W, 3).
-        clicks: in the image's pixels; later ones lie above earlier ones.
+        clicks: in the image's pixels; later ones are drawn over earlier ones.
         radius: of a disc in pixels; by the size of the image if None.
     """
     result = image.copy()

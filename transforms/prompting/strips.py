@@ -118,7 +118,7 @@ def _touched(rle: Rle, size_wh: tuple[int, int]) -> Mask:
 
 
 def _captioned(image: Image, lines: list[str]) -> Image:
-    """Put two lines of text under an image, centred on a white panel of its own.
+    """Draw two lines of text under an image, centred on a white panel.
 
     The font knows ASCII alone; other characters become "?", and what is too long ends in "...".
     """

@@ -1,4 +1,4 @@
-"""Prompt templates: plain text with an image mark and placeholders, which a user can replace."""
+"""Prompt templates that a user can replace: text with an image mark and placeholders."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Give the box of this object: {expression}. \
 Its corners, the top left and the bottom right one, are {coordinates}."""
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-# Training frameworks replace these by images, clips and sounds wherever they stand in a text.
+# Training frameworks replace these by images, clips and sounds anywhere in a text.
 _MEDIA_MARK = re.compile(r"<(image|video|audio)>")
 # These, and what tokenizers of the model families read as more than text: <|im_end|>, </s>, ...
 _MARK = re.compile(r"<(image|video|audio|\|[^<>|]{1,40}\||/?s|pad|unk)>")
@@ -68,7 +68,7 @@ class PromptTemplate:
                 )
         if "expression" not in names:
             problems.append(
-                f"{self.source}: {{expression}} is missing, so the model could not know the object"
+                f"{self.source}: {{expression}} is missing, so the model would not know the object"
             )
         marks = _MEDIA_MARK.findall(self.text)
         if marks != ["image"]:
@@ -80,7 +80,7 @@ class PromptTemplate:
             raise ConfigError(problems)
 
     def render(self, *, expression: str, colour: str, coordinates: str) -> str:
-        """Fill the placeholders; what is filled in is never read as a placeholder or a mark."""
+        """Fill the placeholders; filled-in values are never read as placeholders or marks."""
         values = {"expression": expression, "colour": colour, "coordinates": coordinates}
         # An even part is text, an odd one a placeholder's name.
         parts = _PLACEHOLDER.split(self.text)
@@ -93,7 +93,7 @@ class PromptTemplate:
 
 
 def neutralise_marks(text: str) -> str:
-    """Set spaces into the marks that a training framework or a tokenizer would not read as text.
+    """Insert spaces into marks that a training framework or tokenizer would not read as text.
 
     >>> neutralise_marks("a sign that says <image> and <|im_end|>")
     'a sign that says < image > and < |im_end| >'
@@ -102,12 +102,12 @@ def neutralise_marks(text: str) -> str:
 
 
 def next_click_prompt() -> PromptTemplate:
-    """Return the question for the next click that ships with the project."""
+    """Return the built-in question for the next click."""
     return PromptTemplate(NEXT_CLICK_TEXT, source="the built-in prompt")
 
 
 def first_box_prompt() -> PromptTemplate:
-    """Return the question for a first box that ships with the project."""
+    """Return the built-in question for a first box."""
     return PromptTemplate(FIRST_BOX_TEXT, source="the built-in prompt for boxes")
 
 
@@ -120,7 +120,7 @@ def load_prompt(path: str, *, storage: Storage | None = None) -> PromptTemplate:
     """Read a template from a UTF-8 text file; a final line break is not part of it.
 
     Raises:
-        ConfigError: the file cannot be read, or what it holds is no template.
+        ConfigError: the file cannot be read or is not a valid template.
     """
     try:
         data = (storage or LocalStorage()).read_bytes(path)

@@ -1,1 +1,1 @@
-"""One module per data set family, behind the protocol `DatasetReader`."""
+"""Data sets: one reader per family behind the protocol `DatasetReader`, opened by name."""

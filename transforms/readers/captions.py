@@ -1,13 +1,13 @@
-"""Texts from file names, for data sets whose only words are there."""
+"""Expressions from file names, for data sets without other text."""
 
 from __future__ import annotations
 
 import re
 
 SALIENT_OBJECT = "the salient object"
-"""The text of data sets whose file names say nothing."""
+"""The expression where file names hold no class."""
 MAIN_OBJECT = "the main object"
-"""The text of the interactive benchmarks whose file names say nothing."""
+"""The expression of interactive benchmarks whose file names hold no class."""
 
 _CAMEL_CASE_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _DIS5K_FIELDS = 5
@@ -39,7 +39,7 @@ def dis5k_text(stem: str) -> str:
 
 
 def thinobject5k_text(stem: str) -> str:
-    """Return what stands before ``_PNG``.
+    """Return the part before ``_PNG``.
 
     >>> thinobject5k_text("air_pump_PNG13a"), thinobject5k_text("shower_PNG37 - Copy")
     ('air pump', 'shower')

@@ -94,7 +94,7 @@ class CocoReader:
         return load_image_file(self.storage, self.root, image_path, size_hw=size_hw)
 
     def _images_folder(self, images: Mapping[int, dict[str, Any]]) -> str:
-        """Find the folder that holds the first images with a proper name."""
+        """Find the folder that holds the first images with a valid name."""
         candidates = [self.split, f"images/{self.split}", "images", "", "train2017", "val2017"]
         for image in islice(images.values(), _PROBED_PICTURES):
             name = _file_name(image)

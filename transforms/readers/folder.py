@@ -1,4 +1,4 @@
-"""A user's own data: a folder of images, a folder of masks, and captions if there are any."""
+"""A user's own data: a folder of images, a folder of masks, optional captions."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class FolderReader:
         """List every pair with its captions.
 
         Raises:
-            DataError: the captions are malformed, or name a file that is not there; before the
-                first target, so that whoever takes only some of them hears of it.
+            DataError: the captions are malformed, or name a file that is not there; raised
+                before the first target, so that a limited run sees it as well.
         """
         captions = self._read_captions()
         unused = set(captions)
@@ -84,7 +84,7 @@ class FolderReader:
             more = f" and {len(lines) - 5} more" if len(lines) > 5 else ""
             raise DataError(
                 f"{self.captions} has captions for files that are not in {IMAGES}/: {shown}{more}; "
-                "mend the names or remove the lines"
+                "fix the names or remove the lines"
             )
         yield from items
 
@@ -97,7 +97,7 @@ class FolderReader:
         return self.pairs.load_image(image_path, size_hw=size_hw)
 
     def _read_captions(self) -> _Captions:
-        """Return (line number, caption) of each row by the name it stands under."""
+        """Return (line number, caption) of each row by file name."""
         if self.captions is None:
             return {}
         path = posixpath.join(self.pairs.root, self.captions)
@@ -122,8 +122,8 @@ def open_folder(name: str, options: ReaderOptions) -> FolderReader:
     absent = [f"{n}/" for n in (IMAGES, MASKS) if not storage.is_dir(posixpath.join(root, n))]
     if absent:
         raise LayoutError(
-            f"{root} is no folder data set: {' and '.join(absent)} missing; expected {IMAGES}/ and "
-            f"{MASKS}/ with files of the same stems, and {CAPTIONS_CSV} or {CAPTIONS_JSONL} if "
+            f"{root} is not a folder data set: {' and '.join(absent)} missing; expected {IMAGES}/ "
+            f"and {MASKS}/ with files of the same stems, and {CAPTIONS_CSV} or {CAPTIONS_JSONL} if "
             f"there are captions; found: {shown_entries(storage, root)}"
         )
     groups = ["", *sorted(_sub_folders(storage, root))]

@@ -28,20 +28,20 @@ from hlmat.transforms.readers.options import ReaderOptions
 
 SAM_HQ = "sam-hq's tree"
 ORIGINAL = "the original tree"
-# Sub-folders that say neither which data set nor which split theirs is.
+# Sub-folder names that identify neither data set nor split.
 _COMMON_NAMES = (("", ""), ("im", "gt"), ("images", "masks"))
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One way in which a split of a part lies on disk.
+    """One layout of a split of a part on disk.
 
     Attributes:
         tree: whose tree it is, for people.
         folder: from the root of that tree. A data root may also be any folder on the way, down to
             this one.
-        images: below `folder`; empty if the images lie in it.
-        masks: below `folder`; equal to `images` if both lie together.
+        images: below `folder`; empty if the images are in it.
+        masks: below `folder`; equal to `images` if both are together.
         listing: below `folder`: which masks belong to the split.
         by_class: `folder` holds one folder per class, with images and masks together.
         rule: how masks are read.
@@ -58,7 +58,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Part:
-    """A data set that HQSeg-44K is made of.
+    """A data set that is part of HQSeg-44K.
 
     Attributes:
         license: its terms.
@@ -243,7 +243,7 @@ def _recognise(
 
 def _places(layout: Layout, *, root: str, storage: Storage) -> Iterator[str]:
     """List where below the root a layout's folder may be: its whole path, every end of it, the
-    root itself if it bears the folder's name or has telling sub-folders, and one level deeper."""
+    root itself if it has the folder's name or identifying sub-folders, and one level deeper."""
     parts = layout.folder.split("/")
     for skipped in range(len(parts)):
         yield "/".join(parts[skipped:])

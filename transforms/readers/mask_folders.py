@@ -23,7 +23,7 @@ OWN_TERMS = "see the data set's own terms"
 """The license of data sets that come without a license file known here."""
 
 TextOfStem = Callable[[str], str]
-# Lossless first: where a mask lies there twice, the JPEG is a preview.
+# Lossless first: where there are two masks, the JPEG is a preview.
 _MASK_PREFERENCE = (".png", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
 
 
@@ -39,7 +39,7 @@ class PairedFolders:
         rule: how mask images are read.
         text: gives the expression for a stem (with `group` in front of it).
         license: the part's terms.
-        listing: a text file with one mask name per line that says what belongs to the split.
+        listing: a text file with one mask name per line: the members of the split.
         group: put before each stem, with a slash, in ids and for `text`.
     """
 
@@ -195,7 +195,7 @@ def _make_ref(folders: PairedFolders, stem: str, *, image: str, mask: str) -> Ta
 
 
 def has_pairs(storage: Storage, root: str, *, images: str, masks: str) -> bool:
-    """Tell whether two folders below a root hold images, or one folder both kinds."""
+    """Return whether two folders below a root hold images, or one folder holds both kinds."""
     suffixes = [_suffixes(storage, posixpath.join(root, folder)) for folder in (images, masks)]
     if images == masks:
         return ".png" in suffixes[0] and bool(suffixes[0] - {".png"})

@@ -13,7 +13,7 @@ class ReaderOptions:
     """What a reader is opened with.
 
     Attributes:
-        data_root: where the data set lies, a path or URL; None for generated data.
+        data_root: the data set's folder, a path or URL; None for generated data.
         split: the data set's own name of a split; None takes its default.
         storage: reaches `data_root`.
         split_by: RefCOCO family: who made the split; None takes the default.

@@ -1,4 +1,4 @@
-"""ReasonSeg: an image and a JSON of polygons beside it, with a sentence that takes reasoning."""
+"""ReasonSeg: images, each with a JSON file of polygons and a question that needs reasoning."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ReasonSegReader:
         return f"ReasonSeg in {posixpath.join(self.root, self.folder)}"
 
     def read_targets(self) -> Iterator[TargetRef | Reject]:
-        """List the images, sorted by name; the JSON beside each is read for its texts."""
+        """List the images, sorted by name; read the expressions from the JSON file of each."""
         folder = posixpath.join(self.root, self.folder)
         files: dict[str, set[str]] = {}
         for name in self.storage.list_dir(folder):
@@ -183,7 +183,7 @@ def _shapes(content: dict[str, Any], stem: str) -> list[Any]:
 
 
 def _union(shapes: list[Any], label: str, *, size_hw: tuple[int, int], name: str) -> Mask | None:
-    """Return the union of the shapes with a label, None without any."""
+    """Return the union of the shapes with a label, None if there are none."""
     polygons = []
     for shape in shapes:
         if not isinstance(shape, dict) or not isinstance(shape.get("points"), list):

@@ -124,7 +124,7 @@ class ReferReader:
         return content
 
     def _is_wanted(self, entry: Any) -> bool:
-        # An entry without a split belongs nowhere for certain, so it is told in every split.
+        # An entry without a split is reported in every split.
         split = entry.get("split") if isinstance(entry, dict) else None
         return split == self.split or not isinstance(split, str)
 
@@ -190,7 +190,7 @@ def open_refer(name: str, options: ReaderOptions) -> ReferReader:
 
 def _images_folder(name: str, base: str, *, root: str, storage: Storage) -> str:
     folders = ("images/saiapr_tc-12",) if name == "refclef" else _COCO_FOLDERS
-    # Many keep the images of COCO once, beside refer_seg/ instead of in it.
+    # Users often keep COCO's images beside refer_seg/ instead of in it.
     places = dict.fromkeys((base, ""))
     candidates = [posixpath.join(place, folder) for place in places for folder in folders]
     there = (f for f in candidates if storage.is_dir(posixpath.join(root, f)))

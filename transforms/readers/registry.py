@@ -157,7 +157,7 @@ def open_reader(name: str, options: ReaderOptions) -> DatasetReader:
     if (problem := check_split(name, options.split)) is not None:
         raise ConfigError([problem])
     entry = DATASETS[name]
-    # An empty root would search whatever folder the process happens to run in.
+    # An empty root would search the working directory.
     if entry.needs_data_root and not options.data_root:
         raise ConfigError([missing_root(name)])
     try:

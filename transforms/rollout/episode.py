@@ -1,4 +1,4 @@
-"""An episode under way: the states a trajectory passes through, and the rules that end it."""
+"""A running episode: the states of a trajectory and the rules that end it."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Episode:
 
 @dataclass
 class CallCounts:
-    """What an episode cost.
+    """The cost of an episode.
 
     Attributes:
         model: questions that a model answered.
@@ -93,18 +93,18 @@ class CallCounts:
 
 @dataclass
 class EpisodeRun:
-    """An episode under way: what was done so far, and why it ended if it did.
+    """A running episode: its steps so far, and why it ended if it did.
 
     Attributes:
         image_index: of the image, among those that are rolled out together.
         image: uint8 RGB. Shape: (H, W, 3).
-        box: what the segmenter is given beside the clicks.
+        box: given to the segmenter with the clicks.
         initial_mask_box: of the initial mask; a segmenter that takes no mask is given it while
             there is no `box`.
-        initial_mask: what the episode begins with; None for an empty mask. Shape: (H, W).
+        initial_mask: the mask before the first step; None for an empty mask. Shape: (H, W).
         initial_iou: of that mask.
-        answer: a model's answer that no step holds yet.
-        calls: what the episode cost so far, shared by all that branch off one another.
+        answer: a model's answer that is not yet part of a step.
+        calls: cost of the episode so far, shared by all branches.
     """
 
     episode: Episode
@@ -138,11 +138,11 @@ class EpisodeRun:
 
     @property
     def is_live(self) -> bool:
-        """Whether it goes on."""
+        """Whether the episode can continue."""
         return self.stop_reason is None and self.error is None
 
     def branch(self) -> EpisodeRun:
-        """Return a run that goes on from here by itself."""
+        """Return an independent copy of the run."""
         return copy.copy(self)
 
     def state(self) -> State:
@@ -180,7 +180,7 @@ class EpisodeRun:
                 self.answer = self.answer or Answer(text, action)
                 self._end_as_invalid(problem)
             case Click(x, y) if not self._holds(x, y):
-                self._end_as_invalid(f"{action} lies outside the image")
+                self._end_as_invalid(f"{action} is outside the image")
             case Click() if self._is_scored_well():
                 self.stop_reason = StopReason.REACHED_SCORE
             case Click():
@@ -272,7 +272,7 @@ class EpisodeRun:
 
 
 def live_runs(runs: Iterable[EpisodeRun]) -> list[EpisodeRun]:
-    """Return the runs that go on."""
+    """Return the runs that can continue."""
     return [run for run in runs if run.is_live]
 
 

@@ -1,4 +1,4 @@
-"""The mask that a rollout begins with: the data set's own, or that mask corrupted on purpose."""
+"""The initial mask of a rollout: from the data set, or corrupted on purpose."""
 
 from __future__ import annotations
 

@@ -33,8 +33,8 @@ class ImageEpisodes:
     Attributes:
         image: uint8 RGB. Shape: (H, W, 3).
         episodes: one per target.
-        encoded: what the segmenter, a `ManyImagesSegmenter`, worked out of the image earlier, or
-            why it could not; None to have it done when it is needed.
+        encoded: what a `ManyImagesSegmenter` encoded of the image in advance, or the error
+            that it raised; None to encode the image on demand.
     """
 
     image: Image
@@ -78,7 +78,7 @@ def roll_out_all(
     policy_draws_boxes: bool = False,
     threads: Threads | None = None,
 ) -> list[list[Trajectory | SegmenterError]]:
-    """Roll out the targets of several images in lockstep; a failure is a value in its place.
+    """Roll out the targets of several images in lockstep; return failures as values.
 
     Args:
         groups: one per image; all of the images encoded, or none.
@@ -89,7 +89,7 @@ def roll_out_all(
         One list per image, one outcome per episode.
 
     Raises:
-        TypeError: boxes are wanted of a policy that draws none.
+        TypeError: the policy draws no boxes but must.
     """
     by_image = start_runs(groups, limits=limits)
     runs = [run for group in by_image for run in group]
@@ -106,7 +106,7 @@ def roll_out_all(
 
 
 def start_runs(groups: Sequence[ImageEpisodes], *, limits: Limits) -> list[list[EpisodeRun]]:
-    """Return the runs of each image's episodes, nothing done yet."""
+    """Return a fresh run for each image's episodes."""
     return [
         [
             EpisodeRun(episode, image_index=index, image=group.image, limits=limits)
@@ -117,7 +117,7 @@ def start_runs(groups: Sequence[ImageEpisodes], *, limits: Limits) -> list[list[
 
 
 def open_session(segmenter: Segmenter, groups: Sequence[ImageEpisodes]) -> SegmenterSession:
-    """Return a session about the images, with what was encoded of them earlier."""
+    """Return a session for the images, with their encodings where given."""
     images = [group.image for group in groups]
     encoded = [group.encoded for group in groups]
     known = all(found is not None for found in encoded)
@@ -126,17 +126,17 @@ def open_session(segmenter: Segmenter, groups: Sequence[ImageEpisodes]) -> Segme
 
 @dataclass(frozen=True)
 class RolloutLoop:
-    """Policy and segmenter, asked about all runs at once as far as they can be."""
+    """Policy and segmenter, asked about all runs in batches where possible."""
 
     policy: ClickPolicy
     session: SegmenterSession
     threads: Threads
 
     def set_up(self, runs: Sequence[EpisodeRun], *, policy_draws_boxes: bool) -> None:
-        """Make the first state: a given mask, then the actions for boxes and set-up clicks.
+        """Make the first state: initial mask, box, initial clicks.
 
         Raises:
-            TypeError: boxes are wanted of a policy that draws none.
+            TypeError: the policy draws no boxes but must.
         """
         self._show_initial_masks(runs)
         if policy_draws_boxes:
@@ -157,7 +157,7 @@ class RolloutLoop:
         return self.counted(self.policy.next_actions(states), runs)
 
     def counted(self, actions: Sequence[Any], runs: Sequence[EpisodeRun]) -> list[Any]:
-        """Hold the number of a policy's answers against the runs, and count those of a model."""
+        """Check the number of a policy's answers, and count those of a model."""
         if len(actions) != len(runs):
             raise ValueError(
                 f"policy {self.policy.name!r} gave {len(actions)} actions for {len(runs)} states"
@@ -167,7 +167,7 @@ class RolloutLoop:
         return list(actions)
 
     def score(self, runs: Sequence[EpisodeRun]) -> None:
-        """Ask a model about masks that no action follows, and keep what it says of them."""
+        """Ask a model to score masks that no action follows, and keep its answers."""
         for run, action in zip(runs, self.act(runs) if runs else [], strict=True):
             run.answer = action if isinstance(action, Answer) else None
 
@@ -192,7 +192,7 @@ class RolloutLoop:
         self.threads.map(record, range(len(actions)))
 
     def _show_initial_masks(self, runs: Sequence[EpisodeRun]) -> None:
-        """Tell the segmenter what is there already, as a mask if it takes one, else as a box."""
+        """Give the segmenter the initial mask, as a mask if it takes one, else as a box."""
         for run in runs:
             if run.initial_mask is None:
                 continue

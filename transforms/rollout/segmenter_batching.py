@@ -1,4 +1,4 @@
-"""A segmenter at work on several images: batches where it can, its answers held to the protocol."""
+"""Ask a segmenter about several images in batches, and check its answers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """How a segmenter is told of a mask that is there already.
+    """How a segmenter receives an initial mask.
 
     Attributes:
         feedback: comes with the first click.
@@ -40,15 +40,15 @@ class StartingPoint:
 
 
 class SegmenterSession:
-    """Asks one segmenter about several images, each worked out once where the tool allows it.
+    """Asks one segmenter about several images, encoding each once where the tool allows.
 
     A plain segmenter holds one image, so it is given each image again when its turn comes.
 
     Args:
         segmenter: the tool.
         images: uint8 RGB. Shape of each: (H, W, 3).
-        encoded: what `ManyImagesSegmenter.encode_images` returned of them earlier, or the error
-            in its place; None where nothing was worked out yet.
+        encoded: results of an earlier `ManyImagesSegmenter.encode_images`, an error in place of
+            a failed one; None to encode on demand.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class SegmenterSession:
         self._current: int | None = None
 
     def ask(self, questions: Sequence[tuple[int, Request]]) -> list[Prediction | SegmenterError]:
-        """Answer requests, each about the image of that index; a failure is a value in its place.
+        """Answer requests, each about the image at its index; return failures as values.
 
-        A batch that fails is halved until who is at fault stands alone.
+        A failing batch is halved until the failing request is alone.
         """
         if isinstance(self._segmenter, ManyImagesSegmenter):
             return self._ask_about_many(self._segmenter, questions)
@@ -82,7 +82,7 @@ class SegmenterSession:
         return [answers[position] for position in range(len(questions))]
 
     def start_from(self, mask: Mask) -> StartingPoint | SegmenterError:
-        """Return how the segmenter goes on from a mask that is not its own; a failure is a value.
+        """Return how the segmenter starts from a given mask; return a failure as a value.
 
         Args:
             mask: bool, not empty, of its image's size. Shape: (H, W).
@@ -92,7 +92,7 @@ class SegmenterSession:
             return StartingPoint(box=mask_box(mask))
         try:
             return StartingPoint(feedback=segmenter.feedback_of(mask))
-        # A segmenter is anybody's code: whatever it raises must cost this target alone.
+        # A segmenter is third-party code: its errors must cost this target alone.
         except Exception as error:
             return _failure(f"{type(segmenter).__name__}.feedback_of", error)
 
@@ -147,7 +147,7 @@ class SegmenterSession:
         self._current = None
         try:
             self._segmenter.set_image(self._images[index])
-        # A segmenter is anybody's code: whatever it raises must cost this image's targets alone.
+        # A segmenter is third-party code: its errors must cost this image's targets alone.
         except Exception as error:
             return _failure(f"{type(self._segmenter).__name__}.set_image", error)
         self._current = index
@@ -178,10 +178,10 @@ class SegmenterSession:
 def encode_all(
     segmenter: ManyImagesSegmenter, images: Sequence[Image]
 ) -> list[Any | SegmenterError]:
-    """Encode images in one call; halve a failing batch to find who is at fault.
+    """Encode images in one call; halve a failing batch to isolate the failing image.
 
     Returns:
-        One answer per image, in order; a failure is a value in its place.
+        One result per image, in order; failures as values.
     """
     return _halving(
         lambda batch: _counted(segmenter.encode_images(batch), batch, "encode_images"),
@@ -196,12 +196,12 @@ def _halving(
     *,
     describe: Callable[[Item], str],
 ) -> list[Result | SegmenterError]:
-    """Work on all items in one call; where that fails, on each half by itself."""
+    """Process all items in one call; on failure, each half separately."""
     if not items:
         return []
     try:
         return list(work(items))
-    # A segmenter is anybody's code: whatever it raises must cost its targets alone.
+    # A segmenter is third-party code: its errors must cost its targets alone.
     except Exception as error:
         if len(items) == 1:
             return [_failure(describe(items[0]), error)]

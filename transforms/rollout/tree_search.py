@@ -1,4 +1,4 @@
-"""Tree search: candidate clicks in a state, each segmented, the best-scored masks gone on with.
+"""Tree search: segment several candidate clicks per state and expand the best-scored masks.
 
 After SegAgent (arXiv 2503.08625): a model draws K actions, the segmenter answers each, and the
 model's own score of the resulting masks, its process reward, chooses. The first candidate is
@@ -24,11 +24,11 @@ class SearchOptions:
 
     Attributes:
         candidates: actions tried in each state: the likeliest one and draws.
-        beam: states that are gone on with at each depth.
+        beam: states that are expanded at each depth.
         temperature: of the draws, above 0.
 
     Raises:
-        ValueError: a value makes no sense.
+        ValueError: a value is out of range.
     """
 
     candidates: int = 3
@@ -45,7 +45,7 @@ class SearchOptions:
 
 @dataclass
 class _Node:
-    """A run with what the model says in its state.
+    """A run and the model's answer in its state.
 
     Attributes:
         said: the model's likeliest answer there; None for a run that ended.
@@ -68,10 +68,10 @@ def search_all(
     policy_draws_boxes: bool = False,
     threads: Threads | None = None,
 ) -> list[list[Trajectory | SegmenterError]]:
-    """Search each target's best trajectory, the targets of several images in lockstep.
+    """Search the best trajectory of each target, several images in lockstep.
 
     Candidates of a state that mean the same action are tried once. Of the new states of a target
-    the best-scored go on; equals go by their place: a better parent first, then the likeliest
+    the best-scored are expanded; ties go to the better parent, then to the likeliest
     answer, then draws in order. A candidate that ends the trajectory competes with the score of
     the mask it leaves. Draws that cannot be read are left out where another candidate is left.
 

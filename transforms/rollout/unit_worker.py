@@ -74,13 +74,13 @@ class InitialAction(StrEnum):
 
 @dataclass(frozen=True)
 class AreaFilter:
-    """Which truth masks are wanted, by their area in pixels, both bounds included."""
+    """Range of truth areas to keep, in pixels, both bounds included."""
 
     min_area: int | None = None
     max_area: int | None = None
 
     def problem(self, area: int) -> str | None:
-        """Return why a mask is left out, None if it is wanted."""
+        """Return why a mask is excluded, None if it is kept."""
         if self.min_area is not None and area < self.min_area:
             return f"the mask has {area} pixels, fewer than the minimum of {self.min_area}"
         if self.max_area is not None and area > self.max_area:
@@ -90,11 +90,11 @@ class AreaFilter:
 
 @dataclass(frozen=True)
 class Simulation:
-    """Everything that turns targets into trajectories.
+    """All that is needed to turn targets into trajectories.
 
     Attributes:
         initial_action: what the segmenter is given before the first click.
-        seed: of everything random.
+        seed: of all randomness.
         images_at_once: how many images' targets the policy is asked about together, at least.
         threads: read images, search clicks and encode masks.
         search: how several candidate clicks are tried in each state; None takes the policy's one.
@@ -117,9 +117,9 @@ class Simulation:
 
 @dataclass(frozen=True)
 class RolloutSettings:
-    """What a worker makes its `Simulation` from: small, picklable, no weights.
+    """What a worker builds its `Simulation` from: small, picklable, without weights.
 
-    Calling it loads the segmenter and whatever the policy needs.
+    Calling it loads the segmenter and the policy.
 
     Attributes:
         make_policy: makes the policy on the worker; picklable, holds no weights.
@@ -142,10 +142,10 @@ class RolloutSettings:
     first_mask: FirstMask | None = None
 
     def __call__(self) -> Simulation:
-        """Load the segmenter and put everything together.
+        """Load the segmenter and build the simulation.
 
         Raises:
-            ConfigError: whatever the segmenter or the policy finds missing.
+            ConfigError: the segmenter or the policy cannot be loaded.
         """
         threads = Threads(self.num_threads or available_cores())
         cv2.setNumThreads(threads.count)
@@ -172,7 +172,7 @@ def simulate_unit(unit: WorkUnit, simulation: Simulation) -> list[Trajectory | R
     ahead where the segmenter has a device of its own.
 
     Raises:
-        AnswerError: the policy's model cannot answer; the unit can be worked on again.
+        AnswerError: the policy's model cannot answer; the unit can be retried.
     """
     threads = simulation.threads
     by_image = [
@@ -196,7 +196,7 @@ class _Scene:
 
     Attributes:
         targets: with the position of each in its unit.
-        encoded: what the segmenter worked out of the image ahead, or None.
+        encoded: what the segmenter encoded in advance, or None.
     """
 
     image: Image
@@ -216,7 +216,7 @@ def _path_of(item: WorkItem) -> str:
 def _read(
     entries: Sequence[tuple[int, WorkItem]], simulation: Simulation
 ) -> list[_Scene | tuple[int, Reject]]:
-    """Load an image's targets and the image itself; what cannot be loaded is a reject."""
+    """Load an image and its targets; reject what cannot be loaded."""
     found: list[_Scene | tuple[int, Reject]] = []
     loaded: list[_Loaded] = []
     for position, item in entries:
@@ -295,7 +295,7 @@ def _load(position: int, ref: TargetRef, simulation: Simulation) -> _Loaded | Re
 
 
 def _roll_out(scenes: Sequence[_Scene], simulation: Simulation) -> dict[int, Trajectory | Reject]:
-    """Roll out the targets of several images; return what became of them by position."""
+    """Roll out the targets of several images; return their outcomes by position."""
     images = [
         ImageEpisodes(
             scene.image, list(_episodes(scene.targets, simulation)), encoded=scene.encoded
@@ -328,7 +328,7 @@ def _roll_out(scenes: Sequence[_Scene], simulation: Simulation) -> dict[int, Tra
 
 
 def _load_image(entry: _Loaded, reader: DatasetReader) -> Image | tuple[RejectReason, str]:
-    """Load the image of a target, or say why its targets are rejected."""
+    """Load an image, or return why its targets are rejected."""
     try:
         return reader.load_image(entry.ref.image_path, size_hw=_size_of(entry))
     except TargetError as error:

@@ -140,7 +140,7 @@ def test_a_split_that_no_ref_has_is_told_and_nothing_is_left(
 @pytest.mark.parametrize(
     ("prepare", "message"),
     [
-        (lambda root: None, "data is no folder data set: images/ and masks/ missing"),
+        (lambda root: None, "data is not a folder data set: images/ and masks/ missing"),
         (lambda root: (root / "images").mkdir(parents=True), "masks/ missing"),
         (
             lambda root: [(root / n).mkdir(parents=True) for n in ("images", "masks")],

@@ -257,7 +257,7 @@ class TestOtherRules:
 
     def test_trimap_of_other_values(self) -> None:
         data = of_array(np.array([[0, 7, 255]], np.uint8), "BMP")
-        with pytest.raises(TargetError, match=r"m\.bmp is no trimap.*found 7") as error:
+        with pytest.raises(TargetError, match=r"m\.bmp is not a trimap.*found 7") as error:
             decode_mask_image(data, name="m.bmp", rule=MaskRule.TRIMAP)
         assert reason_of(error) is RejectReason.UNREADABLE_MASK
 

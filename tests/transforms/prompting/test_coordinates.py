@@ -135,7 +135,7 @@ def test_the_message_names_the_row() -> None:
 
 
 def test_a_pixel_outside_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"\(640, 0\) lies outside the image of 640 x 480 pixels"):
+    with pytest.raises(ValueError, match=r"\(640, 0\) is outside the image of 640 x 480 pixels"):
         make_codec("decimal").render(640, 0, size_hw=(480, 640))
 
 

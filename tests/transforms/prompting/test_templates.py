@@ -71,7 +71,7 @@ def test_a_mark_cannot_be_made_by_template_and_expression_together(expression: s
             (
                 "p.txt: unknown placeholder {expresion}; did you mean {expression}? known are "
                 "{expression}, {colour}, {coordinates}",
-                "p.txt: {expression} is missing, so the model could not know the object",
+                "p.txt: {expression} is missing, so the model would not know the object",
             ),
         ),
         (

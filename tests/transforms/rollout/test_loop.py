@@ -142,7 +142,7 @@ def test_reaching_the_iou_with_the_last_click_is_reaching_it():
         (
             Click(10, 0, True),
             StopReason.INVALID_ACTION,
-            "Click(x=10, y=0, is_positive=True) lies outside the image",
+            "Click(x=10, y=0, is_positive=True) is outside the image",
         ),
     ],
 )

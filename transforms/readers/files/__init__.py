@@ -1,1 +1,1 @@
-"""TODO transforms/readers/files."""
+"""Files of data sets: images, JSON, pickles and segmentations, read defensively."""

@@ -1,4 +1,4 @@
-"""Targets whose masks stand in an annotation file: as JSON text in the reference, and back."""
+"""COCO segmentations as the JSON text of `truth_ref`, and back to masks."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def load_segmentation(ref: TargetRef) -> TruthMasks:
 
 
 def is_id(value: object) -> TypeGuard[int]:
-    """Tell whether a value of a file can be an id: a whole number from 0 that fits 64 bits."""
+    """Return whether a value can be an id: a whole number from 0 that fits 64 bits."""
     return type(value) is int and 0 <= value < 1 << 63
 
 

@@ -53,7 +53,7 @@ def read_below(
     missing: RejectReason,
     unreadable: RejectReason,
 ) -> bytes:
-    """Read a file below a root, its absence and every other failure told apart.
+    """Read a file below a root; distinguish a missing file from other failures.
 
     Raises:
         TargetError: with `missing`, `unreadable` or PATH_ESCAPES_ROOT.

@@ -24,7 +24,7 @@ def read_json(storage: Storage, path: str) -> Any:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not JSON: {error}; get the file anew") from error
+        raise DataError(f"{path} is not JSON: {error}; download it again") from error
 
 
 def need_list(content: Any, key: str, *, path: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Pickles of plain containers, numbers and texts; anything else in them is refused unexecuted."""
+"""Pickles of plain containers, numbers and texts; anything else is refused without running it."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def load_plain_pickle(data: bytes, *, name: str) -> object:
         return _PlainUnpickler(data, name).load()
     except DataError:
         raise
-    # A damaged pickle makes the machine behind it stumble in ways that no list would cover.
+    # A damaged pickle raises errors of many types.
     except Exception as error:
         raise DataError(
-            f"{name} is not a pickle, or is damaged ({type(error).__name__}: {error}); get the "
-            "file anew"
+            f"{name} is not a pickle, or is damaged ({type(error).__name__}: {error}); download it "
+            "again"
         ) from error
 
 

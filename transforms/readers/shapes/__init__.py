@@ -1,1 +1,1 @@
-"""TODO transforms/readers/shapes."""
+"""Generated scenes of shapes with exact masks and referring expressions."""

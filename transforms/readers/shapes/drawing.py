@@ -88,7 +88,7 @@ def _cast_shadow(
     columns: slice,
     shift_xy: tuple[int, int],
 ) -> None:
-    """Darken what lies behind an object, softly and a little to one side."""
+    """Draw an object's soft shadow, slightly to one side."""
     margin = 2 * max(abs(shift_xy[0]), abs(shift_xy[1]), 2)
     height, width = image.shape[:2]
     top, left = max(rows.start - margin, 0), max(columns.start - margin, 0)

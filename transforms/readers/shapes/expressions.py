@@ -47,7 +47,7 @@ _ORDINALS = (
 
 @dataclass(frozen=True)
 class Attributes:
-    """What an object looks like; None means that it is not said."""
+    """Attributes of an object; None means not mentioned."""
 
     kind: str | None = None
     colour: str | None = None
@@ -186,7 +186,7 @@ def matches(description: Description, facts: SceneFacts, *, is_clear: bool) -> f
 
 
 def singles_out(description: Description, facts: SceneFacts, index: int) -> bool:
-    """Tell whether a description clearly means object `index` and cannot mean another."""
+    """Return whether a description clearly means object `index` and no other."""
     wanted = frozenset([index])
     return (
         matches(description, facts, is_clear=False) == wanted

@@ -1,4 +1,4 @@
-"""What stands in a generated scene and where: a pure function of options, split and index."""
+"""The content of a generated scene: a pure function of options, split and index."""
 
 from __future__ import annotations
 
@@ -361,7 +361,7 @@ def _place(
     height, width = labels.shape
     number = len(before) + 1
     for attempt in range(_TRIES):
-        # The first object always fits: its last try stands alone in the middle.
+        # The first object always fits: its last attempt is alone in the centre.
         in_middle = not before and attempt == _TRIES - 1
         x = 0.5 if in_middle else _between(rng, 0.1, 0.9)
         y = 0.5 if in_middle else _between(rng, 0.1, 0.9)
@@ -383,7 +383,7 @@ def _place(
 def _touches_own_colour(
     thing: Thing, mask: Mask, *, region: NDArray[np.uint8], before: list[Thing]
 ) -> bool:
-    """Tell whether no border could be seen between an object and an earlier one."""
+    """Return whether an object's border with an earlier one would be invisible."""
     alike = [k + 1 for k, other in enumerate(before) if other.colour_name == thing.colour_name]
     if not alike:
         return False

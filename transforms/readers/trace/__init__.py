@@ -1,1 +1,1 @@
-"""TODO transforms/readers/trace."""
+"""Click traces in the JSON format of the SegAgent reference."""

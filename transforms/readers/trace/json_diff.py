@@ -6,7 +6,7 @@ from typing import Any
 
 
 def difference(made: Any, wanted: Any) -> dict[str, Any]:
-    """Return what turns `made` into `wanted`; an empty object if nothing does.
+    """Return the changes that turn `made` into `wanted`; an empty object if they are equal.
 
     Numbers of different types (1, 1.0, true) count as different.
 

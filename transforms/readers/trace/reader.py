@@ -57,7 +57,7 @@ class TraceReader:
         """List the records, sorted by image.
 
         Raises:
-            DataError: the file is no trace.
+            DataError: the file is not a trace.
         """
         path = posixpath.join(self.root, self.trace)
         try:
@@ -142,7 +142,7 @@ class TraceReader:
 
 
 def _own_text(record: dict[str, Any], key: str) -> str | None:
-    """Return what the key `hlmat` says beyond the reference's fields."""
+    """Return a string from the key `hlmat`, which extends the reference's fields."""
     private = record.get(PRIVATE_KEY)
     value = private.get(key) if isinstance(private, dict) else None
     return value if isinstance(value, str) else None

@@ -67,7 +67,7 @@ def test_bytes_are_made_of_latin1_alone(call: bytes) -> None:
 
 def test_a_pickle_cut_short() -> None:
     data = pickle.dumps([{"ref_id": 1}])
-    with pytest.raises(DataError, match=r"a\.p is not a pickle, or is damaged.*get the file anew"):
+    with pytest.raises(DataError, match=r"a\.p is not a pickle, or is damaged.*download it again"):
         load_plain_pickle(data[:-3], name="a.p")
 
 
