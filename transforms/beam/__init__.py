@@ -1,1 +1,1 @@
-"""Thin Beam transforms around the pure functions; the only Beam import below `pipelines`."""
+"""Beam transforms around the pure functions; nothing else under `transforms` imports Beam."""

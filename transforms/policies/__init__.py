@@ -1,1 +1,1 @@
-"""One module per way to choose the next action, behind the protocol `ClickPolicy`."""
+"""Click policies behind the protocol `ClickPolicy`: oracle, baselines and models."""

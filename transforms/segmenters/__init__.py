@@ -1,1 +1,1 @@
-"""One module per interactive segmentation tool, behind the protocol `Segmenter`."""
+"""Interactive segmentation tools behind the protocol `Segmenter`, one folder per tool."""

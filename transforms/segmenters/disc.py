@@ -1,6 +1,6 @@
-"""A fake for tests and trials: paints a disc at each positive click, erases one at each negative.
+"""A fake segmenter for tests: paints a disc at positive clicks, erases one at negative clicks.
 
-By dotted path: ``--segmenter hlmat.transforms.segmenters.disc:DiscSegmenter``.
+Use it by dotted path: ``--segmenter hlmat.transforms.segmenters.disc:DiscSegmenter``.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from hlmat.transforms.core.records import Box, Click
 
 
 class DiscSegmenter:
-    """Segments without looking at the image.
+    """Segment without looking at the image.
 
     Args:
-        radius: of the discs in pixels.
+        radius: of the discs, in pixels.
     """
 
     def __init__(self, radius: int = 8) -> None:
@@ -27,13 +27,17 @@ class DiscSegmenter:
         self._shape = (0, 0)
 
     def set_image(self, image: Image) -> None:
-        """Remember the image's size."""
+        """Store the image's size."""
         self._shape = image.shape[:2]
 
     def predict(
         self, *, clicks: Sequence[Click], box: Box | None = None, feedback: Any = None
     ) -> Prediction:
-        """Fill the box, then paint or erase a disc per click, oldest first."""
+        """Fill the box, then paint or erase a disc per click, oldest first.
+
+        Returns:
+            A bool mask of shape (H, W); its feedback is the number of clicks.
+        """
         canvas = np.zeros(self._shape, dtype=np.uint8)
         if box is not None:
             canvas[box.y0 : box.y1, box.x0 : box.x1] = 1

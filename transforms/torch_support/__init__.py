@@ -1,1 +1,1 @@
-"""TODO transforms/torch_support."""
+"""Helpers shared by everything that uses torch: devices, torchvision and transformers."""

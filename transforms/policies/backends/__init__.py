@@ -1,1 +1,1 @@
-"""TODO transforms/policies/backends."""
+"""Sources of a model's answers: a checkpoint, an OpenAI-compatible server or recorded answers."""

@@ -1,1 +1,1 @@
-"""TODO transforms/segmenters/graphcut."""
+"""A segmenter without weights: graph cuts on colour and contrast propose masks for each click."""

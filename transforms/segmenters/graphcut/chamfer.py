@@ -1,4 +1,4 @@
-"""How deep each pixel of a small mask lies, in integers and so the same on every machine."""
+"""Depth of each pixel in a small mask, in integers, so identical on every machine."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ _DIAGONAL = 1402
 
 
 def chamfer_depth(regions: Mask | NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Measure the distance to the nearest pixel outside the pixel's region, in 1/1024 pixel.
+    """Return each pixel's distance to the nearest pixel outside its region, in 1/1024 pixel.
 
     The 3 x 3 chamfer distance of Borgefors, "Distance Transformations in Digital Images", 1986,
-    with the steps of least error that she derives (0.955 and 1.369). The surroundings of the
-    array are outside every region.
+    with her optimal steps (0.955 and 1.369). Beyond the array is outside every region.
 
     Args:
-        regions: a mask, or the number of each pixel's region, 0 for none. Shape: (H, W).
+        regions: bool, or uint8 with the number of each pixel's region, 0 for none. Shape: (H, W).
 
     Returns:
         int32, 0 outside the regions. Shape: (H, W).
@@ -36,10 +35,12 @@ def chamfer_depth(regions: Mask | NDArray[np.uint8]) -> NDArray[np.int32]:
 
 
 def depth_share(regions: Mask | NDArray[np.uint8], row: int, column: int) -> float:
-    """Return a pixel's depth as a share of the greatest of all regions, in [0, 1].
+    """Return a pixel's depth as a share of the greatest depth of all regions, in [0, 1].
 
     Args:
         regions: as for `chamfer_depth`.
+        row: of the pixel.
+        column: of the pixel.
     """
     if not regions[row, column]:
         return 0.0

@@ -1,4 +1,4 @@
-"""The colours of an image in coarse classes, of which kindred ones share their mass."""
+"""Colour histograms over coarse classes, smoothed over similar colours."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _BANDWIDTH = 5.0
 _LIMIT = 4.0
 
 Values = NDArray[Any]
-"""Numbers of any kind, one a cell or pixel: NumPy and OpenCV do not keep track of the kind."""
+"""Numbers of any dtype, one per cell or pixel; NumPy and OpenCV stubs lose the dtype."""
 
 Part = tuple[slice, slice]
 """Rows and columns of a grid."""
 
 
 class ColourClasses:
-    """The class of every cell, and how like each other the classes look.
+    """Assign each cell a colour class and smooth histograms over similar classes.
 
     Args:
         lab: CIE L*a*b*, float32. Shape: (H, W, 3).
@@ -47,11 +47,14 @@ class ColourClasses:
         self._kinship = np.exp(-apart / (2 * _BANDWIDTH**2))
 
     def mass(self, weights: Values, part: Part = np.s_[:, :]) -> Values:
-        """Add up weights by class.
+        """Sum weights by class.
 
         Args:
             weights: float32. Shape: the part's.
-            part: the cells that are weighed.
+            part: cells that the weights belong to.
+
+        Returns:
+            float64. Shape: (classes,).
         """
         mass = np.zeros(self.count.size)
         _add_mass(self._cells[part], weights, mass)
@@ -63,7 +66,7 @@ class ColourClasses:
         return np.clip(ratio, -_LIMIT, _LIMIT).astype(np.float32)
 
     def paint(self, by_class: Values, part: Part = np.s_[:, :]) -> Values:
-        """Return the value of its class at every cell of a part."""
+        """Return the value of each cell's class. Shape: the part's."""
         return by_class[self._cells[part]]
 
     def separation(self, labels: Mask) -> float:
@@ -73,7 +76,7 @@ class ColourClasses:
         return 1 - float(overlap.sum())
 
     def _spread(self, mass: Values) -> Values:
-        # Not a matrix product: BLAS may add in another order on another number of threads.
+        # No matrix product: BLAS may sum in another order with another number of threads.
         smooth = np.einsum("ij,j->i", self._kinship, mass)
         return smooth / max(float(smooth.sum()), 1e-9)
 

@@ -1,4 +1,4 @@
-"""Masks that a first click or a box may mean, each with a score; the best one is the answer."""
+"""Candidate masks for a first click or a box, each with a score; the best one is the answer."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hlmat.transforms.segmenters.graphcut.chamfer import depth_share
 from hlmat.transforms.segmenters.graphcut.likelihood import click_likelihood
 from hlmat.transforms.segmenters.graphcut.window import Cell, ImageWindow
 
-WHOLE_PICTURE_RADII = (0.05, 0.08, 0.13, 0.2, 0.3, 0.45)
-"""Guesses of the object's radius, as shares of the window's longer side."""
+WHOLE_IMAGE_RADII = (0.05, 0.08, 0.13, 0.2, 0.3, 0.45)
+"""Candidate radii of the object, as shares of the window's longer side."""
 NEAR_OBJECT_RADII = (0.1, 0.16, 0.24)
 _RADIUS_PULL = 1.5
 _FIRST_ROUNDS = 2
@@ -27,9 +27,10 @@ _BOX_PULL = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A labelling of a window.
+    """A labelling of a window and its score.
 
     Attributes:
+        window: the part of the image that was labelled.
         labels: bool. Shape: the window's.
         score: comparable among the candidates for the same prompt.
     """
@@ -40,12 +41,12 @@ class Candidate:
 
 
 def best(candidates: Sequence[Candidate]) -> Candidate:
-    """Return the candidate of the highest score, the first among equals."""
+    """Return the candidate with the highest score, the first of equal ones."""
     return max(candidates, key=lambda candidate: candidate.score)
 
 
 def keep_clicked(labels: Mask, cells: Sequence[Cell], *, anchor: Mask | None = None) -> Mask:
-    """Keep the 4-connected parts that hold a positive click or meet the anchor."""
+    """Keep the 4-connected parts that contain a positive click or touch the anchor."""
     count, numbers = cv2.connectedComponents(labels.view(np.uint8), connectivity=4)
     parts = np.asarray(numbers, np.int32)
     keep = np.zeros(count, np.bool_)
@@ -61,12 +62,13 @@ def keep_clicked(labels: Mask, cells: Sequence[Cell], *, anchor: Mask | None = N
 def first_candidates(
     window: ImageWindow, cells: Sequence[Cell], *, centre: Cell, radii: Sequence[float]
 ) -> Iterator[Candidate]:
-    """Propose objects around the first positive click, one size after another.
+    """Propose objects around the first positive click, one per radius.
 
     Args:
+        window: where to look.
         cells: every click, oldest first.
-        centre: the click that the object lies around.
-        radii: guesses of the object's radius, as shares of the window's longer side.
+        centre: the click at the centre of the object.
+        radii: candidate radii of the object, as shares of the window's longer side.
     """
     row, column, _ = centre
     colours = window.colours
@@ -87,7 +89,7 @@ def first_candidates(
 
 
 def score_first(window: ImageWindow, labels: Mask, centre: Cell) -> float:
-    """Score an object by its contour, the click's depth in it, its colours, edge and size."""
+    """Score an object by its contour, the click's depth in it, its colours, image edge and size."""
     box, (height, width) = window.box, window.image_hw
     window_share = (box.x1 - box.x0) * (box.y1 - box.y0) / (height * width)
     return (
@@ -103,7 +105,8 @@ def box_candidates(window: ImageWindow, inner: Mask) -> Iterator[Candidate]:
     """Propose objects inside a box.
 
     Args:
-        inner: the cells of the box. Shape: the window's.
+        window: a box somewhat larger than the prompt.
+        inner: bool, the cells inside the prompt. Shape: the window's.
     """
     rows, columns = np.flatnonzero(inner.any(axis=1)), np.flatnonzero(inner.any(axis=0))
     half_height, half_width = rows.size / 2, columns.size / 2

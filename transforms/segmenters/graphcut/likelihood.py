@@ -1,4 +1,4 @@
-"""How likely a person's clicks are, from how deep in an error each of them lies."""
+"""Likelihood of a person's clicks, given the depth of each in the error it corrects."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.segmenters.graphcut.chamfer import depth_share
 from hlmat.transforms.segmenters.graphcut.window import Cell
 
-# Two kinds of people: some click the deepest pixel of an error, some anywhere well inside it. For
-# each: from which share of the greatest depth on a click is as good as the deepest, the likelihood
-# at the very edge against that at the best, and the log odds of the kind when all clicks are best.
+# A mixture of two annotators: one clicks the deepest pixel of an error, the other anywhere well
+# inside it. For each: the share of the greatest depth from which a click counts as deepest, the
+# likelihood at the edge relative to the deepest, and the log odds if all clicks are deepest.
 _CLICKERS = ((1.0, 0.23, 2.0), (0.5, 0.09, 0.0))
 
 
 @dataclass(frozen=True, eq=False)
 class PastError:
-    """A mask of the past and the click that was made to mend it.
+    """An earlier mask and the click that corrected it.
 
     Attributes:
-        labels: the mask before the click. Shape: the window's.
+        labels: bool, the mask before the click. Shape: the window's.
+        cell: the click.
     """
 
     labels: Mask
     cell: Cell
 
     def depth_share(self, truth: Mask) -> float:
-        """Return how deep the click lies in the error that `truth` would make the mask, in [0, 1].
+        """Return the click's share of depth in the mask's error if `truth` holds, in [0, 1].
 
         Args:
-            truth: labels that may be the true ones. Shape: the window's.
+            truth: bool, hypothetical true labels. Shape: the window's.
         """
         row, column, is_positive = self.cell
         missed, wrong = truth & ~self.labels, self.labels & ~truth
@@ -45,10 +46,10 @@ class PastError:
 
 
 def click_likelihood(shares: Sequence[tuple[float, float]]) -> float:
-    """Return the log likelihood, up to a constant, that somebody made all these clicks.
+    """Return the log likelihood of the clicks, up to a constant.
 
     Args:
-        shares: weight of each click, and its depth in the error as a share of the greatest.
+        shares: weight of each click, and its depth as a share of the error's greatest, in [0, 1].
     """
     by_kind = [
         odds

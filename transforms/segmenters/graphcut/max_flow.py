@@ -1,4 +1,4 @@
-"""The minimum cut of an 8-connected grid, by pushing flow towards the nearest drain."""
+"""Minimum cuts of an 8-connected grid by push-relabel, nearest drain first."""
 
 from __future__ import annotations
 
@@ -7,28 +7,26 @@ from numba import njit
 from numpy.typing import NDArray
 
 HARD = 1 << 24
-"""A unary that no sum of pairwise costs around a pixel outweighs."""
+"""A unary cost above any sum of pairwise costs around a pixel."""
 
 _FAR = 1 << 30
-# For each node of the grid, so many turns pass between two measurements of distance; a turn that
-# ends with a new distance counts for more.
+# Turns per node of the grid between two global relabellings; a turn that ends with a relabelling
+# counts for more.
 _EFFORT = 2
 _RELABELLING = 4
 
 
 class GridCut:
-    """Labels a grid object or background at the least total cost, again and again.
+    """Label a grid as object or background at minimum total cost; reuses the flow between cuts.
 
     A pixel labelled against the sign of its unary costs the unary's absolute value; two
-    neighbours with different labels cost their pairwise weight. Ties go to the object. So the
-    labels are the one answer there is, although each cut begins with the flow of the last, as in
-    Kohli and Torr, "Dynamic Graph Cuts for Efficient Inference in Markov Random Fields", PAMI
-    2007.
+    neighbours with different labels cost their pairwise weight. Ties go to the object, so the
+    result is unique, although each cut starts from the flow of the last, as in Kohli and Torr,
+    "Dynamic Graph Cuts for Efficient Inference in Markov Random Fields", PAMI 2007.
 
     Args:
-        pairwise: int32, at least 0; the weights from (y, x) to its right, lower, lower right and
-            lower left neighbour. Weights that lead out of the grid are ignored.
-            Shape: (4, H, W).
+        pairwise: int32, at least 0; weights from (y, x) to its right, lower, lower right and lower
+            left neighbour. Weights that lead out of the grid are ignored. Shape: (4, H, W).
     """
 
     def __init__(self, pairwise: NDArray[np.int32]) -> None:
@@ -46,11 +44,14 @@ class GridCut:
             unary: int32, positive where object is preferred. Shape: (H, W).
 
         Returns:
-            True for object. Shape: (H, W).
+            bool, True for object. Shape: (H, W).
+
+        Raises:
+            ValueError: another shape than the grid's.
         """
         if unary.shape != self._unary.shape:
             raise ValueError(
-                f"unary costs must have the grid's shape {self._unary.shape}, got {unary.shape}"
+                f"unary has shape {unary.shape}, expected the grid's {self._unary.shape}"
             )
         self._terminal[1:-1, 1:-1] += unary - self._unary
         self._unary[:] = unary
@@ -68,7 +69,7 @@ class GridCut:
 def _lay_out(  # pragma: no cover - compiled
     pairwise: NDArray[np.int32], capacity: NDArray[np.int32]
 ) -> None:
-    """Write down at each pixel what leads to its neighbours, in the order of `offset` below."""
+    """Store each pixel's edge capacities in the order of `offset` below."""
     height, width = pairwise.shape[1:]
     for y in range(height):
         for x in range(width):
@@ -81,15 +82,14 @@ def _lay_out(  # pragma: no cover - compiled
 
 # Goldberg and Tarjan, "A New Approach to the Maximum-Flow Problem", JACM 1988, first phase, with
 # the global relabelling and the gap rule of Cherkassky and Goldberg, "On Implementing the
-# Push-Relabel Method for the Maximum Flow Problem", Algorithmica 1997. Different from there, the
-# node nearest to a drain is taken first: much of what the object's terminal gives stays where it
-# is, behind the cut, and should not travel before what is near has filled the drains.
+# Push-Relabel Method for the Maximum Flow Problem", Algorithmica 1997. Unlike there, the node
+# nearest to a drain is processed first: much of the object terminal's excess ends up behind the cut
+# and should not move before nearby excess has filled the drains.
 #
-# Edge d of node i is capacity[i, d], a residual; offset[d] leads to its other end, and d ^ 1 is the
-# opposite direction. terminal[i] > 0 is what the object's terminal gives to i and i has not passed
-# on, terminal[i] < 0 what the background's can still take. distance[i] is a lower bound of the
-# number of edges from i to a drain. Indices are unsigned, so that none is taken to count from the
-# end; an offset of -1 is one of 2 ** 64 - 1.
+# capacity[i, d] is the residual of edge d of node i; offset[d] leads to its other end, and d ^ 1 is
+# the opposite direction. terminal[i] > 0 is the excess of i, terminal[i] < 0 the remaining capacity
+# of its drain. distance[i] is a lower bound on the number of edges from i to a drain. Indices are
+# unsigned so that none counts from the end; an offset of -1 becomes 2 ** 64 - 1.
 
 
 @njit("void(int32[::1], int32[:, ::1], int64, int32[::1])", cache=True, nogil=True)
@@ -99,14 +99,14 @@ def _push(  # pragma: no cover - compiled
     width: int,
     distance: NDArray[np.int32],
 ) -> None:
-    """Push until no node that can reach a drain has anything left; the others end up `_FAR`."""
+    """Push until no node with excess can reach a drain; nodes that cannot end up `_FAR`."""
     count = terminal.size
     one = np.uint64(1)
     offset = np.array(
         [1, -1, width, -width, width + 1, -width - 1, width - 1, 1 - width], np.int64
     ).view(np.uint64)
     queue = np.empty(count, np.uint32)
-    # Of each distance a linked list of the nodes with something to pass on; -1 ends it.
+    # A linked list of the nodes with excess for each distance; -1 ends it.
     first = np.empty(count, np.int32)
     following = np.empty(count, np.int32)
     population = np.empty(count, np.int32)

@@ -1,4 +1,4 @@
-"""What the graph-cut segmenter remembers of a target between its clicks."""
+"""The graph-cut segmenter's state of a target between clicks."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from hlmat.transforms.segmenters.graphcut.window import ImageWindow
 
 @dataclass(frozen=True, eq=False)
 class PackedMask:
-    """A mask at one bit a pixel.
+    """A mask at one bit per pixel.
 
     Attributes:
-        bits: uint8, not writeable. Shape: (H, ceil(W / 8)).
+        bits: uint8, read-only. Shape: (H, ceil(W / 8)).
+        size_hw: (height, width) of the mask.
     """
 
     bits: NDArray[np.uint8]
@@ -25,17 +26,17 @@ class PackedMask:
 
     @classmethod
     def pack(cls, mask: Mask) -> PackedMask:
-        """Pack a mask. Shape: (H, W)."""
+        """Pack a bool mask. Shape: (H, W)."""
         bits = np.packbits(mask, axis=1)
         bits.flags.writeable = False
         return cls(bits, (mask.shape[0], mask.shape[1]))
 
     def unpack(self) -> Mask:
-        """Return the mask. Shape: (H, W)."""
+        """Return the bool mask. Shape: (H, W)."""
         return self.part(Box(0, 0, self.size_hw[1], self.size_hw[0]))
 
     def part(self, box: Box) -> Mask:
-        """Unpack the pixels of a box."""
+        """Unpack the pixels of a box. Shape: the box's height and width."""
         first = box.x0 // 8
         bits = self.bits[box.y0 : box.y1, first : (box.x1 + 7) // 8]
         columns = np.unpackbits(bits, axis=1)[:, box.x0 - 8 * first : box.x1 - 8 * first]
@@ -44,10 +45,12 @@ class PackedMask:
 
 @dataclass(frozen=True, eq=False)
 class PastClick:
-    """A mask and the click that was made to mend it.
+    """A mask and the click that corrected it.
 
     Attributes:
-        cells: the mask at the cells of the window that the memory names; None if not yet known.
+        mask: the mask before the click.
+        click: the click.
+        cells: the mask at the cells of `TargetMemory.window`; None if not computed yet.
     """
 
     mask: PackedMask
@@ -63,15 +66,15 @@ class PastClick:
 
 @dataclass(frozen=True, eq=False)
 class TargetMemory:
-    """All that the segmenter knows about one target; its feedback.
+    """All state of one target; the segmenter's feedback.
 
     Attributes:
-        clicks: the clicks that led here.
-        box: the box that led here, clipped to the image.
-        mask: the answer to them.
-        past: masks with the click that followed, latest last.
+        clicks: the clicks so far, oldest first.
+        box: the box prompt, clipped to the image, or None.
+        mask: the answer to clicks and box.
+        past: recent masks, each with the click that followed, latest last.
         window: the part of the image that the last click was solved in.
-        given: a mask of somebody else's that was there before the first click, or None.
+        given: an external mask from before the first click, or None.
     """
 
     clicks: tuple[Click, ...]

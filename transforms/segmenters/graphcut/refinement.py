@@ -1,4 +1,4 @@
-"""Changes of a mask that one more click may ask for, each with a score."""
+"""Candidate changes of a mask for one more click, each with a score."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _GLOBAL_ROUNDS = 2
 _PRIOR_WEIGHT = 1.5
 _CLICK_WEIGHT = 2.5
 _OLD_CLICK_WEIGHT = 1.5
-# From these clicks on: only the part near the click is solved; only the connected change that
-# holds the click is kept of the whole-window candidates too; no whole-window candidates any more.
+# From these click numbers on: solve only the part near the click; keep only the connected change at
+# the click for whole-window candidates too; up to this one, propose whole-window candidates.
 _LOCAL_FROM = 3
 _CONNECTED_FROM = 6
 _GLOBAL_UNTIL = 8
@@ -32,13 +32,13 @@ _GLOBAL_UNTIL = 8
 
 @dataclass(frozen=True)
 class _Plan:
-    """Ways to answer a later click that share what they learn from it.
+    """Candidates for a later click that share a colour model.
 
     Attributes:
-        radius: how far the click reaches, in cells.
-        weights: of the colours and of the mask before the click, for each way.
-        rounds: how often colours are learned and the window is cut.
-        is_local: only what hangs together with the click may change.
+        radius: reach of the click, in cells.
+        weights: for each candidate, of the colours and of the mask before the click.
+        rounds: how often colours are estimated and the window is cut.
+        is_local: only the region connected to the click may change.
     """
 
     radius: float
@@ -49,12 +49,12 @@ class _Plan:
 
 @dataclass(frozen=True, eq=False)
 class _OldClicks:
-    """What the clicks before the last one still say.
+    """Influence of the clicks before the last one.
 
     Attributes:
-        pull: as a preference. Shape: the window's.
-        inside: as samples of the object's colours, by class.
-        outside: as samples of the other colours, by class.
+        pull: preference for the object. Shape: the window's.
+        inside: samples of the object's colours, by class.
+        outside: samples of other colours, by class.
     """
 
     pull: Values
@@ -81,13 +81,13 @@ def _colours_under(window: ImageWindow, bump: Bump, total: float) -> Values:
 
 @dataclass(frozen=True, eq=False)
 class _Lesson:
-    """What a click teaches about colours, at one reach.
+    """The colour model of a click at one reach.
 
     Attributes:
-        is_positive: does the click ask for object?
-        reach: how strongly it counts around it.
-        core: the colours right at it, by class.
-        old: what the clicks before it still say.
+        is_positive: whether the click asks for object.
+        reach: the click's weight around it.
+        core: the colours at the click, by class.
+        old: influence of the clicks before it.
     """
 
     is_positive: bool
@@ -102,14 +102,15 @@ class _Lesson:
         return cls(is_positive, window.bump(row, column, radius), core, old)
 
     def evidence(self, colours: ColourClasses, believed: Values) -> Values:
-        """Return what the colours say for the object, by class.
+        """Return the log odds of object by colour class.
 
         Args:
-            believed: float32, each cell's share of the object. Shape: the window's.
+            colours: the classes of the window.
+            believed: float32, each cell's current probability of object. Shape: the window's.
         """
         inside = colours.mass(believed)
         outside = colours.count - inside
-        # The surroundings of the click count for its own side alone.
+        # The surroundings of the click count only for its own side.
         share = believed[self.reach.part]
         if self.is_positive:
             outside -= colours.mass((1 - share) * self.reach.weights, self.reach.part)
@@ -132,20 +133,21 @@ def change_candidates(
     past: Sequence[PastError],
     anchor: Mask | None = None,
 ) -> Iterator[Candidate]:
-    """Propose changes of a mask that the last click may ask for.
+    """Propose changes of a mask for the last click.
 
     Args:
-        prior: each cell's share of the mask before the click. Shape: the window's.
+        window: where to look.
+        prior: float32, each cell's share of the mask before the click. Shape: the window's.
         cells: every click, the new one last.
-        past: the latest errors and their clicks, this one's included.
-        anchor: cells whose part of the mask stands without a positive click.
+        past: recent errors and their clicks, including the new one.
+        anchor: bool, cells whose connected parts need no positive click. Shape: the window's.
     """
     row, column, is_positive = cells[-1]
     before = prior > 0.5
     old = _OldClicks.of(window, cells[:-1])
     depth = float(chamfer_depth(before != is_positive)[row, column]) / 1024
     seen: list[Mask] = []
-    # Clipped radii make plans equal; a set would not keep their order.
+    # Clipped radii can make plans equal; unlike a set, a dict keeps their order.
     for plan in dict.fromkeys(_plans(depth, side=window.side, order=len(cells))):
         for labels in _carry_out(plan, window, prior, cells, old):
             if len(cells) >= _LOCAL_FROM and (plan.is_local or len(cells) >= _CONNECTED_FROM):
@@ -161,7 +163,7 @@ def change_candidates(
 
 
 def _plans(depth: float, *, side: int, order: int) -> Iterator[_Plan]:
-    """Yield the ways to answer the click of this order, `depth` cells deep in its region."""
+    """Yield plans for the click of number `order`, `depth` cells deep in its region."""
     local = tuple((colour, _PRIOR_WEIGHT) for colour in _LOCAL_COLOUR_WEIGHTS)
     for reach in _REACHES:
         radius = float(np.clip(reach * depth, 0.02 * side, 0.35 * side))
@@ -174,7 +176,7 @@ def _plans(depth: float, *, side: int, order: int) -> Iterator[_Plan]:
 def _carry_out(
     plan: _Plan, window: ImageWindow, prior: Values, cells: Sequence[Cell], old: _OldClicks
 ) -> Iterator[Mask]:
-    """Learn colours from mask and clicks and cut, as often as planned; yield each way's labels."""
+    """Estimate colours and cut, as often as planned; yield the labels of each candidate."""
     row, column, is_positive = cells[-1]
     before = prior > 0.5
     lesson = _Lesson.of(window, cells[-1], radius=plan.radius, old=old)

@@ -17,7 +17,7 @@ from hlmat.transforms.core.records import Box, Click
 from hlmat.transforms.masks.rle import mask_box
 from hlmat.transforms.segmenters.graphcut.first_click import (
     NEAR_OBJECT_RADII,
-    WHOLE_PICTURE_RADII,
+    WHOLE_IMAGE_RADII,
     Candidate,
     best,
     box_candidates,
@@ -40,17 +40,17 @@ _BOX_MARGIN = 1.5
 
 
 class GraphCutSegmenter:
-    """Answers clicks and boxes on photographs without learned weights.
+    """Segment photographs from clicks and boxes without learned weights.
 
-    The first click proposes objects of several sizes, each a minimum cut of the image by the
-    colours near and far from the click; later clicks propose changes of the mask, from the spot
-    to the whole. The proposal whose border follows contours, and which best explains why the
-    clicks were made where they were, is taken. Every click is then honoured: at its pixel the mask
-    is what the click says, the latest click's word where several share a pixel.
+    The first click proposes objects of several sizes, each a minimum cut of the image based on
+    the colours near and far from the click; later clicks propose changes of the mask, from local
+    to global. The best proposal has a border that follows contours and makes the positions of the
+    clicks likely. Every click is then honoured: its pixel has the click's label, the latest label
+    if several clicks share a pixel.
 
-    The answer depends on the image, the box and the order of the clicks alone: without
-    feedback, or with that of other clicks, the clicks are answered again one after another. A mask
-    that was there before (`feedback_of`) is changed by the clicks as the tool's own would be.
+    The answer depends only on the image, the box and the sequence of clicks: without feedback, or
+    with feedback of other clicks, all clicks are answered again in order. A given mask
+    (`feedback_of`) is changed by clicks like one of the segmenter's own.
     """
 
     def __init__(self) -> None:
@@ -59,22 +59,21 @@ class GraphCutSegmenter:
         self._windows: OrderedDict[tuple[Box, int], ImageWindow] = OrderedDict()
 
     def describe(self) -> Mapping[str, str | int | float | bool | None]:
-        """Return the version of the method: it rises whenever an answer may change."""
+        """Return name and version; the version changes whenever an answer may change."""
         return {"segmenter": "graphcut", "version": 2}
 
     def set_image(self, image: Image) -> None:
-        """Take the image that the next predictions are about.
+        """Set the image of the next predictions.
 
         Args:
             image: uint8 RGB. Shape: (H, W, 3).
 
         Raises:
-            SegmenterError: another dtype or shape, or no pixels.
+            SegmenterError: another dtype or shape, or an empty image.
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise SegmenterError(
-                "the graph-cut segmenter needs an image of uint8 RGB of shape (H, W, 3), got "
-                f"{image.dtype} {image.shape}; convert it first"
+                f"the image is {image.dtype} {image.shape}: expected uint8 RGB of shape (H, W, 3)"
             )
         self._image = np.ascontiguousarray(image)
         self._grey = np.asarray(cv2.cvtColor(self._image, cv2.COLOR_RGB2GRAY), np.uint8)
@@ -86,31 +85,31 @@ class GraphCutSegmenter:
         """Segment the object that clicks and box point at.
 
         Without a positive click or a box the mask is empty. A box is answered before the first
-        click, and later clicks may lead out of it.
+        click; later clicks may extend the mask beyond it.
 
         Args:
             clicks: every click so far, oldest first; may be empty when there is a box.
             box: a box around the object, or None; None keeps the box of the feedback.
-            feedback: what the last prediction for the same target returned, or None.
+            feedback: `Prediction.feedback` of the target's last prediction, or None.
 
         Raises:
-            SegmenterError: no image, no prompt, a prompt outside the image, or feedback
-                that is not the graph-cut segmenter's own for an image of this size.
+            SegmenterError: no image, no prompt, a prompt outside the image, or feedback of
+                another segmenter or image size.
         """
         size_hw = self._size_hw()
         if feedback is not None and not isinstance(feedback, TargetMemory):
             raise SegmenterError(
-                "feedback must be what this segmenter's last prediction for the target returned, "
-                f"or None, got {type(feedback).__name__}"
+                f"feedback is {type(feedback).__name__}: expected the feedback of this segmenter's "
+                "last prediction for the target, or None"
             )
         if feedback is not None and feedback.mask.size_hw != size_hw:
             raise SegmenterError(
-                f"feedback belongs to an image of {feedback.mask.size_hw} (H, W), the current "
+                f"feedback belongs to an image of {feedback.mask.size_hw} (H, W), but the current "
                 f"one has {size_hw}; pass feedback=None on a target's first prediction"
             )
         box = _clip(box, size_hw) if box is not None else None
         if not clicks and box is None and (feedback is None or not feedback.has_start):
-            raise SegmenterError("nothing points at an object: give a click or a box")
+            raise SegmenterError("no prompt: give a click or a box")
         for click in clicks:
             if not (0 <= click.y < size_hw[0] and 0 <= click.x < size_hw[1]):
                 raise SegmenterError(
@@ -132,10 +131,10 @@ class GraphCutSegmenter:
         return Prediction(mask=mask, feedback=memory)
 
     def feedback_of(self, mask: Mask) -> TargetMemory:
-        """Return the memory of a target whose mask is there already, without a click.
+        """Return the feedback of a target with a given mask and no clicks.
 
         Args:
-            mask: bool. Shape: (H, W).
+            mask: bool, of the current image's size. Shape: (H, W).
         """
         given = PackedMask.pack(mask)
         return TargetMemory((), None, given, given=given)
@@ -178,12 +177,12 @@ class GraphCutSegmenter:
         return replace(memory, mask=PackedMask.pack(mask))
 
     def _segment_first(self, centre: Click, clicks: Sequence[Click]) -> Mask:
-        """Find an object around a click on an empty mask."""
+        """Segment an object around a click on an empty mask."""
         height, width = self._size_hw()
         whole = Box(0, 0, width, height)
         window = self._window(whole, _FIRST_SIDE)
         cells, cell = [window.cell(c) for c in clicks], window.cell(centre)
-        found = best(list(first_candidates(window, cells, centre=cell, radii=WHOLE_PICTURE_RADII)))
+        found = best(list(first_candidates(window, cells, centre=cell, radii=WHOLE_IMAGE_RADII)))
         coarse = cv2.resize(found.labels.astype(np.float32), (width, height)) > 0.5
         near = _surroundings(coarse, clicks, margin=_FIRST_MARGIN)
         if (near.x1 - near.x0) * (near.y1 - near.y0) < 0.5 * height * width:
@@ -198,7 +197,7 @@ class GraphCutSegmenter:
         return _place(found, whole)
 
     def _segment_box(self, box: Box) -> Mask:
-        """Find the object that a box is drawn around."""
+        """Segment the object inside a box."""
         height, width = self._size_hw()
         around = _surroundings_of_box(box, (height, width), margin=_BOX_MARGIN)
         window = self._window(around, _SIDE)
@@ -216,7 +215,7 @@ class GraphCutSegmenter:
     def _change(
         self, memory: TargetMemory, mask: Mask, clicks: Sequence[Click]
     ) -> tuple[TargetMemory, Mask]:
-        """Change a mask as its memory's latest click, the last of `clicks`, asks for."""
+        """Change a mask for its memory's latest click, the last of `clicks`."""
         near = _surroundings(mask, clicks, margin=_MARGIN, keep=memory.window)
         window = self._window(near, _SIDE)
         prior = window.shrink(_part(mask, near))
@@ -242,7 +241,7 @@ class GraphCutSegmenter:
 
 
 def honour_clicks(mask: Mask, clicks: Sequence[Click]) -> None:
-    """Set a small disc at every click and then, in order, every clicked pixel itself, in place.
+    """Label a small disc around every click, then every clicked pixel in order, in place.
 
     Args:
         mask: bool, contiguous. Shape: (H, W).

@@ -1,4 +1,4 @@
-"""A part of the image at a bounded size: its colours, its contours, and cuts through it."""
+"""A part of the image at bounded size: its colours, its contours and its cuts."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from hlmat.transforms.core.records import Box, Click
 from hlmat.transforms.segmenters.graphcut.colour_model import ColourClasses, Part, Values
 from hlmat.transforms.segmenters.graphcut.max_flow import HARD, GridCut
 
-# Costs are floats where they are made and integers in the cut.
+# Costs are computed as floats and rounded to integers for the cut.
 _COST_UNIT = 32.0
 _SMOOTHNESS = 22.0
 _SMOOTHNESS_FLOOR = 0.5
 # Shares of straight and diagonal neighbours.
 _STRAIGHT, _DIAGONAL = 0.6, 0.4
-# Beyond so many standard deviations a bump is less than float32 can tell from 0 beside 1.
+# Beyond this many standard deviations a bump is below float32's resolution at 1.
 _BUMP_REACH = 5.8
 _GUIDE_RADIUS = 1.5
 _GUIDE_EPSILON = 1e-3
 
 Cell = tuple[int, int, bool]
-"""A click in a window: row, column, is it positive."""
+"""A click in a window: row, column, whether it is positive."""
 
 
 @dataclass(frozen=True, eq=False)
 class Bump:
-    """A Gaussian around a cell, as far out as it counts.
+    """A truncated Gaussian around a cell.
 
     Attributes:
-        part: the cells that it covers; elsewhere it is 0.
+        part: the cells that it covers; it is 0 elsewhere.
         weights: float32, 1 at the cell. Shape: the part's.
     """
 
@@ -96,7 +96,7 @@ class ImageWindow:
         self._edge_down = 1 - np.exp(-down / usual)
 
     def cell(self, click: Click) -> Cell:
-        """Return where in the window a click lies; clicks outside fall on its rim."""
+        """Return the cell of a click; clicks outside the window map to its rim."""
         box, (rows, columns) = self.box, self.shape
         row = int((click.y - box.y0 + 0.5) * rows / (box.y1 - box.y0))
         column = int((click.x - box.x0 + 0.5) * columns / (box.x1 - box.x0))
@@ -107,7 +107,14 @@ class ImageWindow:
         return np.sqrt((self.rows - row) ** 2 + (self.columns - column) ** 2)
 
     def shrink(self, mask: Mask) -> Values:
-        """Return each cell's share of the mask's part in this window; `mask` is the part."""
+        """Return the share of each cell that a mask covers.
+
+        Args:
+            mask: bool, the mask inside `box`. Shape: the box's height and width.
+
+        Returns:
+            float32 in [0, 1]. Shape: `shape`.
+        """
         shares = cv2.resize(
             mask.view(np.uint8) * np.uint8(255), self.shape[::-1], interpolation=cv2.INTER_AREA
         )
@@ -127,30 +134,34 @@ class ImageWindow:
         return rows, slice(max(0, column - reach), min(self.shape[1], column + reach + 1))
 
     def cut(self, preference: Values, seeds: Sequence[Cell]) -> Mask:
-        """Cut the window along its contours, given each cell's preference for the object.
+        """Cut the window along its contours.
 
         Args:
-            preference: positive for object. Shape: `shape`.
-            seeds: clicks that the cut must respect, with the cells beside them.
+            preference: log odds of object per cell. Shape: `shape`.
+            seeds: clicks that the cut must honour, including their neighbouring cells.
+
+        Returns:
+            bool, True for object. Shape: `shape`.
         """
         return self._whole_grid.cut(_unary(preference, seeds, (0, 0)))
 
     def part_cutter(self, part: Part, keep: Mask) -> PartCutter:
-        """Prepare to cut a part of the window again and again.
+        """Prepare repeated cuts of a part of the window.
 
         Args:
-            keep: the labels outside that part and on its rim. Shape: `shape`.
+            part: the cells to cut.
+            keep: bool, labels outside the part and on its rim. Shape: `shape`.
         """
         is_whole = part == self.whole
         grid = self._whole_grid if is_whole else GridCut(self._pairwise[:, *part])
         return PartCutter(grid, part, keep)
 
     def contrast(self, labels: Mask, *, besides: Mask | None = None) -> float:
-        """Return the mean contour strength under the labels' border, in [0, 1].
+        """Return the mean contour strength along the border of labels, in [0, 1].
 
         Args:
-            labels: Shape: `shape`.
-            besides: labels whose own border does not count.
+            labels: bool. Shape: `shape`.
+            besides: bool, labels whose border is left out. Shape: `shape`.
         """
         if besides is None:
             besides = np.zeros_like(labels)
@@ -160,7 +171,7 @@ class ImageWindow:
         return strength / length if length else 0.0
 
     def rim_share(self, labels: Mask) -> float:
-        """Return the share of the window's rim that is object and the image's edge as well."""
+        """Return the share of the window's rim where object meets the image's edge."""
         height, width = self.image_hw
         touching = (
             labels[0].sum() * (self.box.y0 == 0)
@@ -171,16 +182,16 @@ class ImageWindow:
         return float(touching) / (2 * (self.shape[0] + self.shape[1]))
 
     def enlarge(self, labels: Mask) -> Mask:
-        """Bring labels to the image's resolution, their border drawn to the grey edges.
+        """Enlarge labels to the image's resolution and align their border with grey edges.
 
         He, Sun and Tang, "Guided Image Filtering", 2010; the coefficients of large windows are
         computed on a coarser grid, as in their "Fast Guided Filter", 2015.
 
         Args:
-            labels: Shape: `shape`.
+            labels: bool. Shape: `shape`.
 
         Returns:
-            Shape: the box's height and width.
+            bool. Shape: the box's height and width.
         """
         height, width = self._grey.shape
         if (height, width) == self.shape:
@@ -214,7 +225,7 @@ class ImageWindow:
 
 
 class PartCutter:
-    """Cuts a part of a window; beyond it and on its rim the labels stay."""
+    """Cut a part of a window; labels outside it and on its rim stay fixed."""
 
     def __init__(self, grid: GridCut, part: Part, keep: Mask) -> None:
         self._grid = grid
@@ -229,7 +240,7 @@ class PartCutter:
         self._rim_unary = np.where(keep[part], HARD, -HARD)
 
     def cut(self, preference: Values, seeds: Sequence[Cell]) -> Mask:
-        """Cut; as `ImageWindow.cut`, but `preference` has the part's shape."""
+        """Cut as `ImageWindow.cut` does; `preference` has the part's shape."""
         unary = _unary(preference, seeds, (self._part[0].start, self._part[1].start))
         np.copyto(unary, self._rim_unary, where=self._rim, casting="same_kind")
         labels = self._keep.copy()
@@ -257,7 +268,7 @@ def _along_border(  # pragma: no cover - compiled
     edge_right: NDArray[np.float32],
     edge_down: NDArray[np.float32],
 ) -> tuple[float, int]:
-    """Add up the edges where `labels` change and `besides` do not, and count them."""
+    """Sum and count the edges where `labels` change and `besides` do not."""
     height, width = labels.shape
     strength, length = 0.0, 0
     for y in range(height):

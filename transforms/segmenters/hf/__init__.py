@@ -1,1 +1,1 @@
-"""TODO transforms/segmenters/hf."""
+"""SAM, SAM-HQ, SAM 2 and SAM 3 checkpoints of Hugging Face transformers."""

@@ -18,8 +18,7 @@ from hlmat.transforms.core.records import Box, Click
 from hlmat.transforms.segmenters.hf.families import Prompts
 from hlmat.transforms.segmenters.hf.files import read_checkpoint_folder
 from hlmat.transforms.segmenters.hf.loading import load_model, preprocess
-from hlmat.transforms.segmenters.mask_prompts import mask_logits, padded_size
-from hlmat.transforms.segmenters.request_batches import batches_of_one_kind
+from hlmat.transforms.segmenters.prompts import batches_of_one_kind, mask_logits, padded_size
 from hlmat.transforms.torch_support.transformers import first_line
 
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ class HuggingFaceSegmenter:
         return [answers[i] for i in range(len(pairs))]
 
     def feedback_of(self, mask: Mask) -> torch.Tensor:
-        """Return a mask as low-resolution logits, see `mask_prompts`. Shape: (1, s, s)."""
+        """Return a mask as low-resolution logits, see `mask_logits`. Shape: (1, s, s)."""
         import torch
 
         side, (height, width) = self._loaded.side, mask.shape

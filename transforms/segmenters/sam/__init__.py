@@ -1,1 +1,1 @@
-"""TODO transforms/segmenters/sam."""
+"""Segment Anything with segment-anything's weights, batched over images and targets."""

@@ -15,7 +15,7 @@ from torch.nn import functional
 from hlmat.transforms.core.errors import is_out_of_memory
 from hlmat.transforms.core.protocols import Image
 from hlmat.transforms.core.threads import Threads
-from hlmat.transforms.segmenters.mask_prompts import padded_size
+from hlmat.transforms.segmenters.prompts import padded_size
 from hlmat.transforms.segmenters.sam.attention import fuse_encoder_attention
 from hlmat.transforms.segmenters.sam.decoder import EncodedImage
 

@@ -17,8 +17,7 @@ from hlmat.transforms.core.records import Box, Click
 from hlmat.transforms.core.storage import LocalStorage, Storage
 from hlmat.transforms.core.threads import Threads
 from hlmat.transforms.masks.upsampling import Upsampling
-from hlmat.transforms.segmenters.mask_prompts import mask_logits
-from hlmat.transforms.segmenters.request_batches import batches_of_one_kind
+from hlmat.transforms.segmenters.prompts import batches_of_one_kind, mask_logits
 from hlmat.transforms.segmenters.sam.checkpoint import Description, describe_model, load_sam
 from hlmat.transforms.segmenters.sam.embedding_cache import (
     EmbeddingStore,
@@ -144,7 +143,7 @@ class SamSegmenter:
         return [by_index[index] for index in range(len(pairs))]
 
     def feedback_of(self, mask: Mask) -> torch.Tensor:
-        """Return a mask as low-resolution logits, see `mask_prompts`. Shape: (1, 256, 256)."""
+        """Return a mask as low-resolution logits, see `mask_logits`. Shape: (1, 256, 256)."""
         import torch
 
         logits = mask_logits(

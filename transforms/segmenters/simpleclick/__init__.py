@@ -1,1 +1,1 @@
-"""TODO transforms/segmenters/simpleclick."""
+"""SimpleClick with checkpoints of the official layout."""

@@ -1,4 +1,4 @@
-"""Colours are told apart, kindred ones share their mass."""
+"""Different colours are separated, similar ones share their mass."""
 
 from __future__ import annotations
 

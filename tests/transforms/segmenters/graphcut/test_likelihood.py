@@ -1,4 +1,4 @@
-"""Clicks are likelier the deeper they lie in the error that they mend."""
+"""Clicks are more likely the deeper they are in the error that they correct."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _ENDS = (
 
 
 def cost(unary: NDArray[np.int32], pairwise: NDArray[np.int32], labels: NDArray[np.bool_]) -> int:
-    """Add up what a labelling costs, by the definition."""
+    """Return the cost of a labelling, by definition."""
     total = int(np.where(labels, np.maximum(-unary, 0), np.maximum(unary, 0)).sum())
     for weights, (a, b) in zip(pairwise, _ENDS, strict=True):
         total += int(weights[a][labels[a] != labels[b]].sum())
@@ -121,5 +121,5 @@ def test_undecided_pixels_go_to_the_object() -> None:
 
 
 def test_costs_of_another_shape_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"must have the grid's shape \(3, 2\), got \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"shape \(2, 3\), expected the grid's \(3, 2\)"):
         GridCut(np.zeros((4, 3, 2), np.int32)).cut(np.zeros((2, 3), np.int32))

@@ -1,4 +1,4 @@
-"""Masks are remembered at one bit a pixel, and shrunk to a window once."""
+"""Masks are stored at one bit per pixel and shrunk to a window once."""
 
 from __future__ import annotations
 

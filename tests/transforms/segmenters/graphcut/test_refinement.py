@@ -1,4 +1,4 @@
-"""Changes are proposed that say what the clicks say, and what is proposed twice counts once."""
+"""Proposed changes honour every click, without duplicates."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def two_squares() -> ImageWindow:
     ),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_all_say_what_the_clicks_say_and_none_comes_twice(cells: list[Cell], seed: int) -> None:
+def test_every_candidate_honours_the_clicks_and_is_unique(cells: list[Cell], seed: int) -> None:
     window = two_squares()
     prior = np.zeros(window.shape, np.float32)
     y, x = np.random.default_rng(seed).integers(0, 40, 2)

@@ -1,1 +1,1 @@
-"""TODO transforms/policies/backends/checkpoint."""
+"""A transformers checkpoint that answers in this process: files checked, loaded and run."""

@@ -1,6 +1,8 @@
-"""A given mask as SAM's logits: turned back into a mask as SAM's own are, it is the same one."""
+"""Batches of requests have one prompt shape; a mask survives the round trip through logits."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 import cv2
 import numpy as np
@@ -8,9 +10,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hlmat.transforms.core.protocols import Request
+from hlmat.transforms.core.records import Box, Click
 from hlmat.transforms.masks.rle import mask_iou
 from hlmat.transforms.masks.upsampling import Upsampling
-from hlmat.transforms.segmenters.mask_prompts import mask_logits, padded_size
+from hlmat.transforms.segmenters.prompts import batches_of_one_kind, mask_logits, padded_size
+
+requests = st.builds(
+    Request,
+    clicks=st.lists(
+        st.builds(Click, st.integers(0, 9), st.integers(0, 9), st.booleans()), max_size=3
+    ).map(tuple),
+    box=st.none() | st.just(Box(0, 0, 5, 5)),
+    feedback=st.none() | st.integers(),
+)
+
+
+def kind(request: Request) -> tuple[int, bool, bool]:
+    return len(request.clicks), request.box is not None, request.feedback is not None
+
+
+@given(st.lists(requests, max_size=9), st.integers(1, 4))
+def test_every_request_is_in_one_batch_with_its_like(asked: list[Request], at_most: int):
+    batches = list(batches_of_one_kind(asked, at_most=at_most))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(asked)))
+    assert all(batch == sorted(batch) and len(batch) <= at_most for batch in batches)
+    assert all(len({kind(asked[i]) for i in batch}) == 1 for batch in batches)
+    needed = Counter(kind(request) for request in asked)
+    assert len(batches) == sum(-(-count // at_most) for count in needed.values())
 
 
 def ellipse(height: int, width: int) -> np.ndarray:
