@@ -26,11 +26,13 @@ from benchmarks.gpu.parts import Part, Setup, run_parts
 from benchmarks.gpu.profiles import measure_profile
 from benchmarks.gpu.report import publish
 from benchmarks.gpu.worker_runs import (
+    Scenes,
     measure_grid,
     measure_kept,
     measure_main,
     measure_others,
     measure_settings,
+    scenes_reader,
     scratch_folder,
 )
 from benchmarks.random_sam import MODELS
@@ -87,7 +89,7 @@ def main() -> None:
             seconds=60 * arguments.minutes - (time.monotonic() - STARTED),
             folder=Path(folder),
             publish=partial(publish, out=out, command=command),
-            meanwhile=prepare,
+            meanwhile=partial(prepare, setup),
         )
     for name, result in results.items():
         error = str(result["error"] or "done").strip().splitlines()[-1]
@@ -96,14 +98,16 @@ def main() -> None:
     print(f"{time.monotonic() - STARTED:.0f} s in all; {out / 'gpu.md'} and {out / 'gpu.json'}")
 
 
-def prepare() -> None:
-    """Compile the functions that the parts' processes then inherit."""
+def prepare(setup: Setup) -> None:
+    """Compile the functions that the parts' processes then inherit, and draw the images."""
     mask = np.zeros((64, 64), dtype=np.bool_)
     mask[8:40, 8:40] = True
     oracle_click(~mask, mask)
     encode_mask(mask)
     way = Upsampling.of(logits_size=16, square_size=64, resized_hw=(64, 64), size_hw=(64, 64))
     way.mask(np.zeros((16, 16), dtype=np.float32))
+    for width, height in setup.sizes:
+        scenes_reader(setup, Scenes(width, height, 1))
 
 
 def _parser() -> argparse.ArgumentParser:

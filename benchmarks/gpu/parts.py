@@ -157,7 +157,7 @@ def run_parts(
         left = max(deadline - time.monotonic(), 0.0)
         share = left * part.budget_s / sum(p.budget_s for p in parts[number:])
         budget = share if number == len(parts) - 1 else min(part.budget_s, share)
-        if left < min(5.0, part.budget_s):
+        if left < min(5.0, 0.02 * seconds):
             results[part.name] = _empty(f"left out: {left:.0f} s were left of {seconds:.0f}")
             publish(results)
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import itertools
@@ -9,9 +10,9 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
 TARGETS = (1, 3, 10)
-_FILES = 32
+_FILES = 16
 _MANY = 1_000_000
 """Images in a data set that no run gets to the end of."""
 
@@ -93,20 +94,25 @@ class Bench:
             product_flops(setup, torch.bfloat16),
         )
 
-    def reader(self, scenes: Scenes) -> DrawnScenes:
-        """Return a data set without an end, whose few files are drawn when first asked for."""
-        folder = self.setup.folder / f"{scenes.width}x{scenes.height}"
-        reader = DrawnScenes(
-            folder,
-            size_hw=(scenes.height, scenes.width),
-            images=_MANY,
-            targets=_MANY * scenes.targets,
-            files=_FILES if self.setup.on_cuda else 4,
-        )
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            reader.draw()
-        return reader
+
+def scenes_reader(setup: Setup, scenes: Scenes) -> DrawnScenes:
+    """Return a data set without an end, whose few files are drawn when first asked for."""
+    folder = setup.folder / f"{scenes.width}x{scenes.height}"
+    reader = DrawnScenes(
+        folder,
+        size_hw=(scenes.height, scenes.width),
+        images=_MANY,
+        targets=_MANY * scenes.targets,
+        files=_FILES if setup.on_cuda else 4,
+    )
+    if not folder.exists():
+        # Another process may be drawing the same, or have been ended in the middle of it.
+        setup.folder.mkdir(parents=True, exist_ok=True)
+        drawn = Path(mkdtemp(dir=setup.folder))
+        replace(reader, folder=drawn).draw()
+        with contextlib.suppress(OSError):
+            drawn.rename(folder)
+    return reader
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ def time_plain(bench: Bench, scenes: Scenes, *, seconds: float) -> Plain:
     """Time both plain loops on a workload's first targets; known results are taken again."""
     if scenes in bench.plain:
         return bench.plain[scenes]
-    reader = bench.reader(scenes)
+    reader = scenes_reader(bench.setup, scenes)
     at_most = bench.setup.unit_size
     refs = [r for r in itertools.islice(reader.read_targets(), at_most) if isinstance(r, TargetRef)]
     loop = PlainLoop(bench.model, reader=reader, max_clicks=bench.setup.max_clicks)
@@ -162,9 +168,10 @@ class WorkerRun:
             device=bench.setup.device,
             options=self.options,
             threads=self.threads,
+            description={"model_type": bench.name, "weights_sha256": "random"},
         )
         self._images_at_once = images_at_once
-        reader = bench.reader(scenes)
+        reader = scenes_reader(bench.setup, scenes)
         simulation = endless_simulation(
             TimedSam(self.segmenter, self.times),
             TimedReader(reader, self.times),

@@ -76,12 +76,16 @@ class SamSegmenter:
         device: str = "cpu",
         options: SamOptions | None = None,
         threads: Threads | None = None,
+        description: Description | None = None,
     ) -> SamSegmenter:
-        """Take over a model of segment-anything's own classes; it is rebuilt for speed."""
+        """Take over a model of segment-anything's own classes; it is rebuilt for speed.
+
+        Args:
+            description: identifies the model; None reads all weights for a digest.
+        """
         segmenter = cls.__new__(cls)
-        segmenter._use(
-            model, describe_model(model), device=device, options=options, threads=threads
-        )
+        description = description or describe_model(model)
+        segmenter._use(model, description, device=device, options=options, threads=threads)
         return segmenter
 
     def describe(self) -> Mapping[str, str | int | float | bool | None]:
