@@ -12,7 +12,8 @@ from hlmat.transforms.core.protocols import Image, TruthMasks
 from hlmat.transforms.core.records import Provenance, Reject, RejectReason, TargetRef
 from hlmat.transforms.policies.oracle import OraclePolicy
 from hlmat.transforms.rollout.loop import Limits
-from hlmat.transforms.rollout.unit_worker import AreaFilter, InitialAction, RolloutSettings
+from hlmat.transforms.rollout.options import AreaFilter, InitialAction
+from hlmat.transforms.rollout.unit_worker import RolloutSettings
 from hlmat.transforms.segmenters.registry import SegmenterOptions
 
 SIZE_HW = (40, 50)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 from collections.abc import Mapping
 from itertools import islice
@@ -16,6 +15,7 @@ from hlmat.pipelines.run.finished import open_manifest, open_source
 from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import ConfigError, OutputError, TargetError
 from hlmat.transforms.core.records import Click, Trajectory
+from hlmat.transforms.core.suggestions import closest
 from hlmat.transforms.prompting.strips import image_strip
 
 
@@ -85,8 +85,8 @@ def _find(arguments: argparse.Namespace) -> Trajectory:
         ids.append(trajectory.target.ref.target_id)
         if ids[-1] == arguments.target:
             return trajectory
-    close = difflib.get_close_matches(arguments.target, ids, n=1, cutoff=0.0)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    meant = closest(arguments.target, ids, cutoff=0.0)
+    hint = "" if meant is None else f"; did you mean {meant!r}?"
     raise ConfigError(
         [f"--target {arguments.target!r} is not among the {len(ids)} trajectories of {out}{hint}"]
     )

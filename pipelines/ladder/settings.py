@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hlmat.pipelines.ladder.plan import DEFAULT_STEPS, LadderPlan
-from hlmat.pipelines.recipes.recipe import Recipe, did_you_mean, parse_flags, with_recipe_flags
+from hlmat.pipelines.recipes.recipe import Recipe, parse_flags, with_recipe_flags
 from hlmat.pipelines.settings.run_options import add_data_arguments
 from hlmat.pipelines.settings.validation import ArgumentParser, Check
 from hlmat.pipelines.settings.yaml_files import read_settings
 from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.suggestions import did_you_mean
 from hlmat.transforms.prompting.coordinates import CODECS
 from hlmat.transforms.prompting.overlay import COLOURS
-from hlmat.transforms.rollout.unit_worker import InitialAction
+from hlmat.transforms.rollout.options import InitialAction
 
 LADDER = "ladder.yaml"
 

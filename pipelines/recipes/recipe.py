@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from hlmat.pipelines.settings.validation import ArgumentParser, Check
 from hlmat.pipelines.settings.yaml_files import read_settings
 from hlmat.pipelines.training import build_tiny_vlm as mini_base
 from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.suggestions import did_you_mean
 
 RECIPES = Path(__file__).parents[2] / "train_recipes"
 
@@ -219,12 +219,6 @@ def parse_flags(file: str, argv: Sequence[str]) -> argparse.Namespace:
         ConfigError: an unknown flag, or one without its value.
     """
     return FLAG_FILES[file].parser().parse_args(list(argv))
-
-
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """Return a suggestion for a mistyped name, or nothing."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]}? " if close else ""
 
 
 def _find(name_or_path: str) -> Path:

@@ -8,7 +8,7 @@ from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.protocols import DatasetReader
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.registry import DATASETS, open_reader
-from hlmat.transforms.readers.shapes.reader import ShapesOptions
+from hlmat.transforms.readers.shapes.options import ShapesOptions
 
 
 def open_manifest(out: str) -> Manifest:

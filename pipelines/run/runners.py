@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.runners.runner import PipelineRunner
 from apache_beam.transforms import environments
+
+from hlmat.transforms.core.suggestions import closest
 
 LOCAL_RUNNER = "local"
 REFUSED_RUNNERS = {
@@ -107,8 +108,8 @@ def check_runner_flags(
         if known:
             problems.append(f"{name} is a flag of Beam; it needs a --runner other than local")
             continue
-        close = difflib.get_close_matches(name, [*own_flags, *beam_flags], n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]}?" if close else "; see --help"
+        meant = closest(name, [*own_flags, *beam_flags], cutoff=0.5)
+        hint = "; see --help" if meant is None else f"; did you mean {meant}?"
         problems.append(f"unknown flag {name}{hint}")
     if flags and not flags[0].startswith("-"):
         problems.append(f"unexpected argument {flags[0]!r}; see --help")

@@ -27,8 +27,8 @@ from hlmat.pipelines.settings.validation import Check
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice
 from hlmat.transforms.policies.mllm import MODEL_POLICIES
-from hlmat.transforms.policies.registry import YARDSTICKS
-from hlmat.transforms.rollout.initial_mask import FirstMask
+from hlmat.transforms.policies.registry import BASELINES
+from hlmat.transforms.rollout.options import FirstMask
 
 _RANGE = re.compile(r"(\d*\.?\d+)-(\d*\.?\d+)")
 
@@ -135,7 +135,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def _annotation_config(
     arguments: argparse.Namespace, check: Check, *, rest: Sequence[str], own_flags: Sequence[str]
 ) -> AnnotationConfig:
-    if arguments.policy in YARDSTICKS:
+    if arguments.policy in BASELINES:
         check.note(
             f"--policy {arguments.policy!r}: masks are scored by a model; choose from "
             f"{', '.join(MODEL_POLICIES)}"

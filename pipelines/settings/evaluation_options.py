@@ -18,19 +18,20 @@ from hlmat.pipelines.settings.run_options import (
 from hlmat.pipelines.settings.validation import Check, read_step_choice
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice
 from hlmat.transforms.metrics.target_results import StepChoice
-from hlmat.transforms.policies.backends.checkpoint.generate import CheckpointOptions
-from hlmat.transforms.policies.backends.openai_server import ServerOptions
+from hlmat.transforms.policies.backends.options import (
+    AnswererOptions,
+    CheckpointOptions,
+    ReplayOptions,
+    ServerOptions,
+)
 from hlmat.transforms.policies.mllm import (
     MODEL_POLICIES,
-    AnswererOptions,
     ModelPolicyOptions,
-    ReplayOptions,
 )
-from hlmat.transforms.policies.registry import YARDSTICKS, PolicyOptions, check_policy_name
-from hlmat.transforms.rollout.tree_search import SearchOptions
-from hlmat.transforms.rollout.unit_worker import InitialAction
+from hlmat.transforms.policies.registry import BASELINES, PolicyOptions, check_policy_name
+from hlmat.transforms.rollout.options import InitialAction, SearchOptions
 
-POLICY_NAMES = (*MODEL_POLICIES, *YARDSTICKS)
+POLICY_NAMES = (*MODEL_POLICIES, *BASELINES)
 TARGETS_PER_UNIT = 64
 
 

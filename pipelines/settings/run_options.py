@@ -30,13 +30,16 @@ from hlmat.transforms.readers.registry import (
     check_split,
     missing_root,
 )
-from hlmat.transforms.readers.shapes.reader import ShapesOptions
-from hlmat.transforms.readers.shapes.scene import DIFFICULTIES
-from hlmat.transforms.rollout.initial_mask import FirstMask
-from hlmat.transforms.rollout.loop import Limits
-from hlmat.transforms.rollout.tree_search import SearchOptions
-from hlmat.transforms.rollout.unit_worker import AreaFilter, InitialAction
-from hlmat.transforms.segmenters.registry import SEGMENTERS, SegmenterOptions, check_segmenter_name
+from hlmat.transforms.readers.shapes.options import DIFFICULTIES, ShapesOptions
+from hlmat.transforms.rollout.options import (
+    AreaFilter,
+    FirstMask,
+    InitialAction,
+    Limits,
+    SearchOptions,
+)
+from hlmat.transforms.segmenters.options import SegmenterOptions
+from hlmat.transforms.segmenters.registry import SEGMENTERS, check_segmenter_name
 
 MAX_WORKERS_BY_DEFAULT = 16
 

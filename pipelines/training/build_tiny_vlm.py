@@ -15,7 +15,7 @@ from hlmat.pipelines.settings.run_options import fingerprint_of, shapes_options
 from hlmat.pipelines.settings.validation import Check
 from hlmat.transforms.core.atomic_files import atomic_folder
 from hlmat.transforms.core.errors import OutputError
-from hlmat.transforms.readers.shapes.reader import ShapesOptions
+from hlmat.transforms.readers.shapes.options import ShapesOptions
 from hlmat.transforms.tiny_vlm.architecture import TinyVlmArchitecture
 from hlmat.transforms.tiny_vlm.build import build_tiny_vlm
 from hlmat.transforms.tiny_vlm.pretraining import PretrainingOptions, PretrainingReport

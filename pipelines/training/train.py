@@ -18,7 +18,7 @@ import yaml
 
 from hlmat.pipelines.exporting.export import export_run
 from hlmat.pipelines.recipes.base_model import find_base_model, with_processor
-from hlmat.pipelines.recipes.recipe import did_you_mean, recipe_names
+from hlmat.pipelines.recipes.recipe import recipe_names
 from hlmat.pipelines.run.leak_guard import EXPORT_RECORD, TRAINING_RECORD
 from hlmat.pipelines.run.trajectories import make_trajectories
 from hlmat.pipelines.settings.run_options import fingerprint_of
@@ -26,6 +26,7 @@ from hlmat.pipelines.training import build_tiny_vlm as mini_base
 from hlmat.pipelines.training.job import TrainingJob, read_job
 from hlmat.pipelines.training.process import known_settings, run_llama_factory
 from hlmat.transforms.core.errors import ConfigError, IncompleteError, OutputError
+from hlmat.transforms.core.suggestions import did_you_mean
 from hlmat.transforms.policies.backends.checkpoint.files import CheckpointFiles
 
 

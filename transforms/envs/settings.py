@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass, field
 from typing import Any
 
 from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.suggestions import did_you_mean
 from hlmat.transforms.envs.actions import ClickActions, TextActions
 from hlmat.transforms.envs.observation import ObservationView
 from hlmat.transforms.policies.dialogue_policy import Conversation
@@ -61,8 +61,7 @@ class EnvironmentSettings:
             *([] if self.grid_hw is None else _size_problems("grid_hw", self.grid_hw)),
         ]
         if self.action_mode not in ACTION_MODES:
-            close = difflib.get_close_matches(str(self.action_mode), ACTION_MODES, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
+            hint = did_you_mean(str(self.action_mode), ACTION_MODES)
             problems.append(
                 f"action_mode {self.action_mode!r} is unknown; {hint}"
                 f"choose from {', '.join(ACTION_MODES)}"

@@ -1,33 +1,24 @@
-"""The policies that ask a model, and where their answers come from."""
+"""The policies that ask a model, and where their answers come from.
+
+No backend is imported before its answers are asked for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hlmat.transforms.core.protocols import Answerer
-from hlmat.transforms.policies.backends.checkpoint.generate import (
+from hlmat.transforms.policies.backends.options import (
+    AnswererOptions,
     CheckpointOptions,
-    load_checkpoint_answerer,
+    ReplayOptions,
+    ServerOptions,
 )
-from hlmat.transforms.policies.backends.openai_server import ServerOptions, connect
-from hlmat.transforms.policies.backends.replay import load_replay
-from hlmat.transforms.policies.dialogue_policy import Conversation, DialoguePolicy
 
-
-@dataclass(frozen=True)
-class ReplayOptions:
-    """Recorded answers.
-
-    Attributes:
-        path: of the file that holds them.
-    """
-
-    path: str
-
-
-AnswererOptions = CheckpointOptions | ServerOptions | ReplayOptions
+if TYPE_CHECKING:
+    from hlmat.transforms.core.protocols import Answerer
+    from hlmat.transforms.policies.dialogue_policy import Conversation, DialoguePolicy
 
 MODEL_POLICIES: Mapping[str, str] = {
     "mllm": "a transformers checkpoint in this process",
@@ -60,6 +51,8 @@ class ModelPolicyOptions:
             ConfigError: whatever is missing or does not fit.
             DataError: a damaged record.
         """
+        from hlmat.transforms.policies.dialogue_policy import DialoguePolicy
+
         return DialoguePolicy(
             name=self.name,
             conversation=self.conversation,
@@ -87,8 +80,16 @@ def load_answerer(options: AnswererOptions) -> Answerer:
     """Load a model, reach a server, or read recorded answers."""
     match options:
         case CheckpointOptions():
+            from hlmat.transforms.policies.backends.checkpoint.generate import (
+                load_checkpoint_answerer,
+            )
+
             return load_checkpoint_answerer(options)
         case ServerOptions():
+            from hlmat.transforms.policies.backends.openai_server import connect
+
             return connect(options)
-        case ReplayOptions(path):
-            return load_replay(path)
+        case ReplayOptions():
+            from hlmat.transforms.policies.backends.replay import load_replay
+
+            return load_replay(options.path)

@@ -1,51 +1,45 @@
-"""Click policies that need no model, by name: those that make data and those to measure against."""
+"""Click policies that need no model, by name: those that make data and those to measure against.
+
+No policy is imported before it is built.
+"""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.core.protocols import ClickPolicy
-from hlmat.transforms.policies.baselines import CentrePolicy, RandomPolicy
-from hlmat.transforms.policies.oracle import OraclePolicy
-from hlmat.transforms.policies.random_error import UniformPolicy
-from hlmat.transforms.policies.seeded_clicks import GridPolicy, RandomPointsPolicy, grid_side
+from hlmat.transforms.core.options import options, setting
+from hlmat.transforms.core.suggestions import did_you_mean
 
-DEFAULT_NUM_INITIAL = 4
+if TYPE_CHECKING:
+    from hlmat.transforms.core.protocols import ClickPolicy
 
 
-@dataclass(frozen=True)
+@options
 class PolicyOptions:
     """What a policy is built from; calling it builds the policy.
 
     Attributes:
-        name: a key of `POLICIES`, or of `YARDSTICKS` where a baseline is wanted.
+        name: a key of `POLICIES`, or of `BASELINES` where a baseline is wanted.
         seed: the run's seed.
         num_initial: how many set-up clicks, for `random` and `grid` among `POLICIES`; the grid is
             the largest square one that needs no more.
-        is_baseline: whether the name is one of `YARDSTICKS`.
+        is_baseline: whether the name is one of `BASELINES`.
 
     Raises:
         ConfigError: unknown name, or fewer than one set-up click.
     """
 
-    name: str
-    seed: int
-    num_initial: int = DEFAULT_NUM_INITIAL
-    is_baseline: bool = False
+    name: str = setting(default="oracle", metavar="P", help="who clicks")
+    seed: int = setting(default=0, ge=0, help="of everything random")
+    num_initial: int = setting(default=4, ge=1, help="random, grid: points set up first")
+    is_baseline: bool = setting(default=False, help="whether a baseline is meant")
 
-    def __post_init__(self) -> None:
-        problems = []
+    def conflicts(self) -> Iterator[str]:
+        """Yield what is wrong with several values together."""
         if (problem := check_policy_name(self.name, among=self._entries)) is not None:
-            problems.append(problem)
-        if self.num_initial < 1:
-            problems.append(
-                f"the number of set-up clicks must be at least 1, got {self.num_initial}"
-            )
-        if problems:
-            raise ConfigError(problems)
+            yield problem
 
     def __call__(self) -> ClickPolicy:
         """Build the policy."""
@@ -57,7 +51,7 @@ class PolicyOptions:
 
     @property
     def _entries(self) -> Mapping[str, PolicyEntry]:
-        return YARDSTICKS if self.is_baseline else POLICIES
+        return BASELINES if self.is_baseline else POLICIES
 
 
 @dataclass(frozen=True)
@@ -73,21 +67,43 @@ class PolicyEntry:
 
 
 def _build_oracle(options: PolicyOptions) -> ClickPolicy:
+    from hlmat.transforms.policies.oracle import OraclePolicy
+
     return OraclePolicy()
 
 
 def _build_uniform(options: PolicyOptions) -> ClickPolicy:
+    from hlmat.transforms.policies.random_error import UniformPolicy
+
     return UniformPolicy(seed=options.seed)
 
 
 def _build_random(options: PolicyOptions) -> ClickPolicy:
+    from hlmat.transforms.policies.oracle import OraclePolicy
+    from hlmat.transforms.policies.seeded_clicks import RandomPointsPolicy
+
     return RandomPointsPolicy(
         seed=options.seed, num_points=options.num_initial, then=OraclePolicy()
     )
 
 
 def _build_grid(options: PolicyOptions) -> ClickPolicy:
+    from hlmat.transforms.policies.oracle import OraclePolicy
+    from hlmat.transforms.policies.seeded_clicks import GridPolicy, grid_side
+
     return GridPolicy(points_per_side=grid_side(options.num_initial), then=OraclePolicy())
+
+
+def _build_centre(options: PolicyOptions) -> ClickPolicy:
+    from hlmat.transforms.policies.baselines import CentrePolicy
+
+    return CentrePolicy()
+
+
+def _build_random_baseline(options: PolicyOptions) -> ClickPolicy:
+    from hlmat.transforms.policies.baselines import RandomPolicy
+
+    return RandomPolicy(seed=options.seed)
 
 
 POLICIES: Mapping[str, PolicyEntry] = {
@@ -100,9 +116,9 @@ POLICIES: Mapping[str, PolicyEntry] = {
 }
 
 
-YARDSTICKS: Mapping[str, PolicyEntry] = {
-    "centre": PolicyEntry("one click at the image's centre", lambda _: CentrePolicy()),
-    "random": PolicyEntry("random clicks anywhere", lambda o: RandomPolicy(seed=o.seed)),
+BASELINES: Mapping[str, PolicyEntry] = {
+    "centre": PolicyEntry("one click at the image's centre", _build_centre),
+    "random": PolicyEntry("random clicks anywhere", _build_random_baseline),
     "oracle": PolicyEntry("the deepest pixel of the deeper error region", _build_oracle),
 }
 """What a model's figures are held against."""
@@ -115,6 +131,5 @@ def check_policy_name(
     names = list(among)
     if name in names:
         return None
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    hint = did_you_mean(name, names)
     return f"{flag} {name!r} is unknown; {hint}choose from {', '.join(names)}"

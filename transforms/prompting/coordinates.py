@@ -7,7 +7,6 @@ pixel again. A decoded pixel is always inside the image.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from abc import ABC, abstractmethod
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.suggestions import did_you_mean
 
 Order = Literal["xy", "row_column"]
 Resize = Callable[[tuple[int, int]], tuple[int, int]]
@@ -297,10 +297,9 @@ def make_codec(
     """
     problems = []
     if name not in CODECS:
-        close = difflib.get_close_matches(name, CODECS, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
         problems.append(
-            f"coordinate codec {name!r} is unknown; {hint}choose from {', '.join(CODECS)}"
+            f"coordinate codec {name!r} is unknown; {did_you_mean(name, CODECS)}"
+            f"choose from {', '.join(CODECS)}"
         )
     if order not in ("xy", "row_column"):
         problems.append(f"coordinate order {order!r} is unknown; choose from xy, row_column")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.storage import LocalStorage, Storage
+from hlmat.transforms.core.suggestions import closest
 
 IMAGE_MARK = "<image>"
 
@@ -61,8 +61,8 @@ class PromptTemplate:
         problems = []
         for name in names:
             if name not in PLACEHOLDERS:
-                close = difflib.get_close_matches(name, PLACEHOLDERS, n=1)
-                hint = f"did you mean {{{close[0]}}}? " if close else ""
+                meant = closest(name, PLACEHOLDERS)
+                hint = "" if meant is None else f"did you mean {{{meant}}}? "
                 problems.append(
                     f"{self.source}: unknown placeholder {{{name}}}; {hint}known are {known}"
                 )

@@ -23,8 +23,7 @@ from hlmat.transforms.readers.files.images import load_image_file
 from hlmat.transforms.readers.files.json import need_list, read_json
 from hlmat.transforms.readers.mask_folders import shown_entries
 from hlmat.transforms.readers.options import ReaderOptions
-
-LICENCE = "COCO annotations CC BY 4.0, others as their file says; images: their own terms"
+from hlmat.transforms.readers.terms import LICENSES
 
 _PROBED_PICTURES = 20
 
@@ -122,7 +121,7 @@ class CocoReader:
             object_id=0,
             expressions=(),
             truth_ref="{}",
-            license=LICENCE,
+            license=LICENSES["coco"],
         )
 
 

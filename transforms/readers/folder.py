@@ -17,13 +17,13 @@ from hlmat.transforms.masks.images import MaskRule
 from hlmat.transforms.readers.files.images import split_suffix
 from hlmat.transforms.readers.mask_folders import PairedFilesReader, PairedFolders, shown_entries
 from hlmat.transforms.readers.options import ReaderOptions
+from hlmat.transforms.readers.terms import LICENSES
 
 IMAGES, MASKS = "images", "masks"
 CAPTIONS_CSV, CAPTIONS_JSONL = "captions.csv", "captions.jsonl"
 FILE_COLUMNS = ("file", "file_name", "filename", "image", "name")
 CAPTION_COLUMNS = ("caption", "text", "expression")
 """What the two columns of captions may be called; further columns are left alone."""
-LICENCE = "the user's own"
 
 _Captions = dict[str, list[tuple[int, str]]]
 
@@ -135,7 +135,7 @@ def open_folder(name: str, options: ReaderOptions) -> FolderReader:
             masks=posixpath.join(MASKS, group) if group else MASKS,
             rule=MaskRule.FOREGROUND,
             text=the_object,
-            license=LICENCE,
+            license=LICENSES["folder"],
             group=group,
         )
         for group in groups

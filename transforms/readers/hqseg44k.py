@@ -17,7 +17,6 @@ from hlmat.transforms.readers.captions import (
     thinobject5k_text,
 )
 from hlmat.transforms.readers.mask_folders import (
-    OWN_TERMS,
     PairedFilesReader,
     PairedFolders,
     TextOfStem,
@@ -25,6 +24,7 @@ from hlmat.transforms.readers.mask_folders import (
     shown_entries,
 )
 from hlmat.transforms.readers.options import ReaderOptions
+from hlmat.transforms.readers.terms import LICENSES
 
 SAM_HQ = "sam-hq's tree"
 ORIGINAL = "the original tree"
@@ -61,12 +61,10 @@ class Part:
     """A data set that is part of HQSeg-44K.
 
     Attributes:
-        license: its terms.
         text: derives the expression from a stem.
         layouts: by split, those to look for in this order.
     """
 
-    license: str
     text: TextOfStem
     layouts: Mapping[str, Sequence[Layout]]
 
@@ -92,7 +90,6 @@ def _duts(folder: str) -> list[Layout]:
 
 PARTS: Mapping[str, Part] = {
     "dis5k": Part(
-        "DIS5K terms of use (non-commercial)",
         dis5k_text,
         {
             "train": _dis5k("DIS-TR"),
@@ -101,12 +98,10 @@ PARTS: Mapping[str, Part] = {
         },
     ),
     "thinobject5k": Part(
-        "CC BY-NC 4.0",
         thinobject5k_text,
         {"train": _thinobject5k("train"), "test": _thinobject5k("test")},
     ),
     "fss1000": Part(
-        OWN_TERMS,
         fss1000_text,
         {
             "train": [
@@ -117,12 +112,10 @@ PARTS: Mapping[str, Part] = {
         },
     ),
     "duts": Part(
-        OWN_TERMS,
         salient_object,
         {"train": _duts("DUTS-TR"), "test": _duts("DUTS-TE")},
     ),
     "ecssd": Part(
-        OWN_TERMS,
         salient_object,
         {
             "train": [
@@ -132,7 +125,6 @@ PARTS: Mapping[str, Part] = {
         },
     ),
     "msra10k": Part(
-        OWN_TERMS,
         salient_object,
         {
             "train": [
@@ -142,7 +134,6 @@ PARTS: Mapping[str, Part] = {
         },
     ),
     "coift": Part(
-        OWN_TERMS,
         coift_text,
         {
             "val": [
@@ -157,7 +148,6 @@ PARTS: Mapping[str, Part] = {
         },
     ),
     "hrsod": Part(
-        OWN_TERMS,
         salient_object,
         {
             "val": [
@@ -269,7 +259,7 @@ def _folders_at(
         masks=below(layout.masks),
         rule=layout.rule,
         text=PARTS[part].text,
-        license=PARTS[part].license,
+        license=LICENSES[part],
         listing=below(layout.listing) if layout.listing else None,
     )
     if layout.by_class:

@@ -11,7 +11,6 @@ from hlmat.transforms.core.errors import LayoutError
 from hlmat.transforms.masks.images import MaskRule
 from hlmat.transforms.readers.captions import coco_mval_text, main_object
 from hlmat.transforms.readers.mask_folders import (
-    OWN_TERMS,
     PairedFilesReader,
     PairedFolders,
     TextOfStem,
@@ -19,6 +18,7 @@ from hlmat.transforms.readers.mask_folders import (
     shown_entries,
 )
 from hlmat.transforms.readers.options import ReaderOptions
+from hlmat.transforms.readers.terms import LICENSES
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,6 @@ class Benchmark:
     masks: str
     rule: MaskRule
     text: TextOfStem
-    license: str
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
@@ -40,7 +39,6 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "boundary_GT",
         MaskRule.TRIMAP,
         main_object,
-        OWN_TERMS,
     ),
     "berkeley": Benchmark(
         "Berkeley",
@@ -48,16 +46,14 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "masks",
         MaskRule.FOREGROUND,
         main_object,
-        OWN_TERMS,
     ),
-    "davis": Benchmark("DAVIS", "img", "gt", MaskRule.PALETTE_INDEX, main_object, OWN_TERMS),
+    "davis": Benchmark("DAVIS", "img", "gt", MaskRule.PALETTE_INDEX, main_object),
     "coco_mval": Benchmark(
         "COCO_MVal",
         "img",
         "gt",
         MaskRule.FOREGROUND,
         coco_mval_text,
-        "COCO annotations CC BY 4.0; images: their own terms",
     ),
 }
 
@@ -81,7 +77,7 @@ def open_interactive(name: str, options: ReaderOptions) -> PairedFilesReader:
             masks=masks,
             rule=benchmark.rule,
             text=benchmark.text,
-            license=benchmark.license,
+            license=LICENSES[name],
         )
         layout = f"{name} in the usual layout at {base or root}"
         return PairedFilesReader(name, "test", root, storage, (folders,), layout)

@@ -19,9 +19,6 @@ from hlmat.transforms.readers.files.images import (
     split_suffix,
 )
 
-OWN_TERMS = "see the data set's own terms"
-"""The license of data sets that come without a license file known here."""
-
 TextOfStem = Callable[[str], str]
 # Lossless first: where there are two masks, the JPEG is a preview.
 _MASK_PREFERENCE = (".png", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from pydantic import SkipValidation
 
+from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.core.storage import LocalStorage, Storage
-from hlmat.transforms.readers.shapes.scene import ShapesOptions
+from hlmat.transforms.readers.shapes.options import ShapesOptions
 
 
-@dataclass(frozen=True)
+@options
 class ReaderOptions:
-    """What a reader is opened with.
+    """What a reader is opened with. Generated data needs no `data_root`."""
 
-    Attributes:
-        data_root: the data set's folder, a path or URL; None for generated data.
-        split: the data set's own name of a split; None takes its default.
-        storage: reaches `data_root`.
-        split_by: RefCOCO family: who made the split; None takes the default.
-        annotations: coco, trace: the JSON file, relative to `data_root`.
-        shapes: what to generate.
-    """
-
-    data_root: str | None = None
-    split: str | None = None
-    storage: Storage = field(default_factory=LocalStorage)
-    split_by: str | None = None
-    annotations: str | None = None
-    shapes: ShapesOptions = field(default_factory=ShapesOptions)
+    data_root: str | None = setting(
+        default=None,
+        metavar="DIR",
+        in_fingerprint=False,
+        help="folder of the data set, a path or URL",
+    )
+    split: str | None = setting(
+        default=None, metavar="S", help="the data set's own name of a split; its default else"
+    )
+    storage: SkipValidation[Storage] = setting(
+        default_factory=LocalStorage, in_fingerprint=False, help="reaches `data_root`"
+    )
+    split_by: str | None = setting(
+        default=None,
+        metavar="BY",
+        help="RefCOCO family: who made the split (unc, umd, google, ...)",
+    )
+    annotations: str | None = setting(
+        default=None, metavar="FILE", help="coco, trace: the JSON file, relative to --data-root"
+    )
+    shapes: ShapesOptions = setting(default_factory=ShapesOptions, help="what to generate")

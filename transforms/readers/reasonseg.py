@@ -20,10 +20,9 @@ from hlmat.transforms.readers.files.images import (
     read_below,
     split_suffix,
 )
-from hlmat.transforms.readers.mask_folders import OWN_TERMS, shown_entries
+from hlmat.transforms.readers.mask_folders import shown_entries
 from hlmat.transforms.readers.options import ReaderOptions
-
-LICENCE = OWN_TERMS
+from hlmat.transforms.readers.terms import LICENSES
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ class ReasonSegReader:
             object_id=0,
             expressions=(),
             truth_ref=json.dumps({"stem": stem}),
-            license=LICENCE,
+            license=LICENSES["reasonseg"],
         )
 
 

@@ -23,6 +23,7 @@ from hlmat.transforms.readers.files.json import need_list, read_json
 from hlmat.transforms.readers.files.pickle import load_plain_pickle
 from hlmat.transforms.readers.mask_folders import shown_entries
 from hlmat.transforms.readers.options import ReaderOptions
+from hlmat.transforms.readers.terms import LICENSES
 
 SPLIT_BY: Mapping[str, tuple[str, ...]] = {
     "refcoco": ("unc", "google"),
@@ -32,7 +33,6 @@ SPLIT_BY: Mapping[str, tuple[str, ...]] = {
 }
 """Who made the splits; the first is the default."""
 
-LICENCE = "COCO annotations CC BY 4.0; expressions and images: their own terms"
 
 _BASES = ("", "refer_seg")
 _COCO_FOLDERS = ("images/mscoco/images/train2014", "images/train2014", "train2014")
@@ -158,7 +158,7 @@ class ReferReader:
             object_id=object_id,
             expressions=_sentences(fields.get("sentences")),
             truth_ref="{}",
-            license=LICENCE,
+            license=LICENSES[self.name],
         )
 
 

@@ -1,34 +1,27 @@
-"""Data sets by name: which there are, their splits and terms, and how to open one."""
+"""Data sets by name: which there are, their splits and terms, and how to open one.
+
+Nothing that reads data is imported before a data set is opened.
+"""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from hlmat.transforms.core.errors import ConfigError, LayoutError
-from hlmat.transforms.core.protocols import DatasetReader
-from hlmat.transforms.readers.coco import LICENCE as COCO_LICENCE
-from hlmat.transforms.readers.coco import open_coco
-from hlmat.transforms.readers.folder import LICENCE as FOLDER_LICENCE
-from hlmat.transforms.readers.folder import open_folder
-from hlmat.transforms.readers.hqseg44k import PARTS, open_hqseg, splits_of
-from hlmat.transforms.readers.interactive_benchmarks import BENCHMARKS, open_interactive
+from hlmat.transforms.core.suggestions import did_you_mean
 from hlmat.transforms.readers.options import ReaderOptions
-from hlmat.transforms.readers.reasonseg import LICENCE as REASONSEG_LICENCE
-from hlmat.transforms.readers.reasonseg import open_reasonseg
-from hlmat.transforms.readers.refcoco import LICENCE as REFER_LICENCE
-from hlmat.transforms.readers.refcoco import open_refer
-from hlmat.transforms.readers.shapes.reader import LICENCE as SHAPES_LICENCE
-from hlmat.transforms.readers.shapes.reader import SPLITS as SHAPES_SPLITS
-from hlmat.transforms.readers.shapes.reader import ShapesReader
+from hlmat.transforms.readers.shapes.options import SPLITS as SHAPES_SPLITS
 from hlmat.transforms.readers.sources import (
     explain_layout,
     explain_missing_root,
     explain_source,
 )
-from hlmat.transforms.readers.trace.reader import LICENCE as TRACE_LICENCE
-from hlmat.transforms.readers.trace.reader import open_trace
+from hlmat.transforms.readers.terms import LICENSES
+
+if TYPE_CHECKING:
+    from hlmat.transforms.core.protocols import DatasetReader
 
 
 @dataclass(frozen=True)
@@ -48,77 +41,102 @@ class DatasetEntry:
     splits: tuple[str, ...] | None
     default_split: str
     license: str
-    needs_data_root: bool
     build: Callable[[str, ReaderOptions], DatasetReader]
+    needs_data_root: bool = True
 
 
 def _open_shapes(name: str, options: ReaderOptions) -> DatasetReader:
+    from hlmat.transforms.readers.shapes.reader import ShapesReader
+
     return ShapesReader(options.shapes, options.split or SHAPES_SPLITS[0])
 
 
-def _refer(summary: str, splits: tuple[str, ...]) -> DatasetEntry:
-    return DatasetEntry(summary, splits, "train", REFER_LICENCE, True, open_refer)
+def _open_refcoco(name: str, options: ReaderOptions) -> DatasetReader:
+    from hlmat.transforms.readers.refcoco import open_refer
+
+    return open_refer(name, options)
 
 
-def _part(name: str, summary: str) -> DatasetEntry:
-    splits = splits_of(name)
-    license = PARTS[name].license if name in PARTS else "by part, see the rows"
-    return DatasetEntry(summary, splits, splits[0], license, True, open_hqseg)
+def _open_hqseg(name: str, options: ReaderOptions) -> DatasetReader:
+    from hlmat.transforms.readers.hqseg44k import open_hqseg
+
+    return open_hqseg(name, options)
 
 
-def _benchmark(name: str, summary: str) -> DatasetEntry:
-    return DatasetEntry(
-        summary, ("test",), "test", BENCHMARKS[name].license, True, open_interactive
-    )
+def _open_reasonseg(name: str, options: ReaderOptions) -> DatasetReader:
+    from hlmat.transforms.readers.reasonseg import open_reasonseg
+
+    return open_reasonseg(name, options)
 
 
-# The last one is google's.
-_REFCOCO_SPLITS = ("train", "val", "testA", "testB", "test")
+def _open_coco(name: str, options: ReaderOptions) -> DatasetReader:
+    from hlmat.transforms.readers.coco import open_coco
+
+    return open_coco(name, options)
+
+
+def _open_interactive(name: str, options: ReaderOptions) -> DatasetReader:
+    from hlmat.transforms.readers.interactive_benchmarks import open_interactive
+
+    return open_interactive(name, options)
+
+
+def _open_folder(name: str, options: ReaderOptions) -> DatasetReader:
+    from hlmat.transforms.readers.folder import open_folder
+
+    return open_folder(name, options)
+
+
+def _open_trace(name: str, options: ReaderOptions) -> DatasetReader:
+    from hlmat.transforms.readers.trace.reader import open_trace
+
+    return open_trace(name, options)
+
+
+_Splits = tuple[str, ...] | None
+_Row = tuple[str, _Splits, Callable[[str, ReaderOptions], "DatasetReader"]]
+
+_ROWS: Mapping[str, _Row] = {
+    "shapes": ("generated scenes with exact masks", SHAPES_SPLITS, _open_shapes),
+    # The last split is google's.
+    "refcoco": ("RefCOCO", ("train", "val", "testA", "testB", "test"), _open_refcoco),
+    "refcoco+": (
+        "RefCOCO+, no words of place",
+        ("train", "val", "testA", "testB", "test"),
+        _open_refcoco,
+    ),
+    "refcocog": ("RefCOCOg, longer sentences", ("train", "val", "test"), _open_refcoco),
+    "refclef": ("RefCLEF", ("train", "val", "test", "testA", "testB", "testC"), _open_refcoco),
+    "hqseg44k": ("all parts of HQSeg-44K that are there", ("train", "val"), _open_hqseg),
+    "hres": ("DIS5K and ThinObject-5K", ("train", "val"), _open_hqseg),
+    "dis5k": ("DIS5K", ("train", "val", "te1", "te2", "te3", "te4"), _open_hqseg),
+    "thinobject5k": ("ThinObject-5K", ("train", "test"), _open_hqseg),
+    "fss1000": ("FSS-1000", ("train",), _open_hqseg),
+    "duts": ("DUTS", ("train", "test"), _open_hqseg),
+    "ecssd": ("ECSSD", ("train",), _open_hqseg),
+    "msra10k": ("MSRA-10K", ("train",), _open_hqseg),
+    "coift": ("COIFT", ("val",), _open_hqseg),
+    "hrsod": ("HRSOD", ("val",), _open_hqseg),
+    "reasonseg": ("ReasonSeg", ("train", "val", "test"), _open_reasonseg),
+    "coco": ("any COCO or LVIS instances file", None, _open_coco),
+    "grabcut": ("GrabCut", ("test",), _open_interactive),
+    "berkeley": ("Berkeley", ("test",), _open_interactive),
+    "davis": ("DAVIS frames", ("test",), _open_interactive),
+    "coco_mval": ("COCO_MVal", ("test",), _open_interactive),
+    "folder": ("images/ and masks/ of your own", ("all",), _open_folder),
+    "trace": ("a click trace JSON of the reference", ("all",), _open_trace),
+}
 
 DATASETS: Mapping[str, DatasetEntry] = {
-    "shapes": DatasetEntry(
-        "generated scenes with exact masks",
-        SHAPES_SPLITS,
-        SHAPES_SPLITS[0],
-        SHAPES_LICENCE,
-        False,
-        _open_shapes,
-    ),
-    "refcoco": _refer("RefCOCO", _REFCOCO_SPLITS),
-    "refcoco+": _refer("RefCOCO+, no words of place", _REFCOCO_SPLITS),
-    "refcocog": _refer("RefCOCOg, longer sentences", ("train", "val", "test")),
-    "refclef": _refer("RefCLEF", ("train", "val", "test", "testA", "testB", "testC")),
-    "hqseg44k": _part("hqseg44k", "all parts of HQSeg-44K that are there"),
-    "hres": _part("hres", "DIS5K and ThinObject-5K"),
-    "dis5k": _part("dis5k", "DIS5K"),
-    "thinobject5k": _part("thinobject5k", "ThinObject-5K"),
-    "fss1000": _part("fss1000", "FSS-1000"),
-    "duts": _part("duts", "DUTS"),
-    "ecssd": _part("ecssd", "ECSSD"),
-    "msra10k": _part("msra10k", "MSRA-10K"),
-    "coift": _part("coift", "COIFT"),
-    "hrsod": _part("hrsod", "HRSOD"),
-    "reasonseg": DatasetEntry(
-        "ReasonSeg",
-        ("train", "val", "test"),
-        "train",
-        REASONSEG_LICENCE,
-        True,
-        open_reasonseg,
-    ),
-    "coco": DatasetEntry(
-        "any COCO or LVIS instances file", None, "val2017", COCO_LICENCE, True, open_coco
-    ),
-    "grabcut": _benchmark("grabcut", "GrabCut"),
-    "berkeley": _benchmark("berkeley", "Berkeley"),
-    "davis": _benchmark("davis", "DAVIS frames"),
-    "coco_mval": _benchmark("coco_mval", "COCO_MVal"),
-    "folder": DatasetEntry(
-        "images/ and masks/ of your own", ("all",), "all", FOLDER_LICENCE, True, open_folder
-    ),
-    "trace": DatasetEntry(
-        "a click trace JSON of the reference", ("all",), "all", TRACE_LICENCE, True, open_trace
-    ),
+    name: DatasetEntry(
+        summary=summary,
+        splits=splits,
+        default_split="val2017" if splits is None else splits[0],
+        license=LICENSES[name],
+        build=build,
+        needs_data_root=name != "shapes",
+    )
+    for name, (summary, splits, build) in _ROWS.items()
 }
 
 
@@ -126,7 +144,7 @@ def check_dataset_name(name: str) -> str | None:
     """Return what is wrong with a `--dataset` value, None if it can be opened."""
     if name in DATASETS:
         return None
-    hint = _did_you_mean(name, DATASETS)
+    hint = did_you_mean(name, DATASETS)
     return f"--dataset {name!r} is unknown; {hint}choose from {', '.join(DATASETS)}"
 
 
@@ -135,14 +153,8 @@ def check_split(name: str, split: str | None) -> str | None:
     splits = DATASETS[name].splits
     if split is None or splits is None or split in splits:
         return None
-    hint = _did_you_mean(split, splits)
+    hint = did_you_mean(split, splits)
     return f"--split {split!r}: {name} has no such split; {hint}choose from {', '.join(splits)}"
-
-
-def _did_you_mean(value: str, names: Iterable[str]) -> str:
-    by_folded = {name.casefold(): name for name in names}
-    close = difflib.get_close_matches(value.casefold(), by_folded, n=1)
-    return f"did you mean {by_folded[close[0]]!r}? " if close else ""
 
 
 def open_reader(name: str, options: ReaderOptions) -> DatasetReader:

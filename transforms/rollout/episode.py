@@ -25,37 +25,7 @@ from hlmat.transforms.core.records import (
     Trajectory,
 )
 from hlmat.transforms.masks.rle import encode_mask, mask_iou
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a trajectory ends, apart from what the policy decides.
-
-    Attributes:
-        max_clicks: clicks that the policy may make, from 0; set-up actions do not count.
-        target_iou: end once a recorded mask reaches this IoU; None never ends for it.
-        stop_on_no_gain: end at the first click whose IoU is not strictly above the best so far,
-            and do not record that click.
-        stop_at_score: end once a model scores the mask it is shown as high, in (0, 1]; None never
-            ends for it. The first mask that this can be said of is the initial one, else that of
-            a step.
-        score_last: ask a model about the last mask of a rollout that ran out of clicks, for its
-            score alone. Without any clicks that is the mask it began with.
-    """
-
-    max_clicks: int = 5
-    target_iou: float | None = 0.98
-    stop_on_no_gain: bool = True
-    stop_at_score: float | None = None
-    score_last: bool = False
-
-    def __post_init__(self) -> None:
-        if self.max_clicks < 0:
-            raise ValueError(f"max_clicks must be at least 0, got {self.max_clicks}")
-        for name in ("target_iou", "stop_at_score"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= 1:
-                raise ValueError(f"{name} must be in (0, 1], got {value}")
+from hlmat.transforms.rollout.options import Limits
 
 
 @dataclass(frozen=True)

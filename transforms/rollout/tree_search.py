@@ -14,33 +14,9 @@ from hlmat.transforms.core.errors import SegmenterError
 from hlmat.transforms.core.protocols import ClickPolicy, PolicyAction, SamplingPolicy, Segmenter
 from hlmat.transforms.core.records import Answer, Click, Provenance, StopReason, Trajectory
 from hlmat.transforms.core.threads import Threads
-from hlmat.transforms.rollout.episode import EpisodeRun, Limits
+from hlmat.transforms.rollout.episode import EpisodeRun
 from hlmat.transforms.rollout.loop import ImageEpisodes, RolloutLoop, open_session, start_runs
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """How wide a search goes.
-
-    Attributes:
-        candidates: actions tried in each state: the likeliest one and draws.
-        beam: states that are expanded at each depth.
-        temperature: of the draws, above 0.
-
-    Raises:
-        ValueError: a value is out of range.
-    """
-
-    candidates: int = 3
-    beam: int = 1
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("candidates", "beam"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature must be above 0, got {self.temperature}")
+from hlmat.transforms.rollout.options import Limits, SearchOptions
 
 
 @dataclass

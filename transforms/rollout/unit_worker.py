@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import partial
 from itertools import chain, groupby
 from typing import Any, NamedTuple
@@ -36,11 +35,19 @@ from hlmat.transforms.core.threads import Threads, available_cores
 from hlmat.transforms.dataset_io.work_units import WorkItem, WorkUnit, ref_of
 from hlmat.transforms.masks.boxes import jittered_box, truth_box
 from hlmat.transforms.masks.rle import encode_mask
-from hlmat.transforms.rollout.initial_mask import FirstMask
-from hlmat.transforms.rollout.loop import Episode, ImageEpisodes, Limits, roll_out_all
+from hlmat.transforms.rollout.initial_mask import first_mask
+from hlmat.transforms.rollout.loop import Episode, ImageEpisodes, roll_out_all
+from hlmat.transforms.rollout.options import (
+    AreaFilter,
+    FirstMask,
+    InitialAction,
+    Limits,
+    SearchOptions,
+)
 from hlmat.transforms.rollout.segmenter_batching import encode_all
-from hlmat.transforms.rollout.tree_search import SearchOptions, search_all
-from hlmat.transforms.segmenters.registry import SegmenterOptions, load_segmenter
+from hlmat.transforms.rollout.tree_search import search_all
+from hlmat.transforms.segmenters.options import SegmenterOptions
+from hlmat.transforms.segmenters.registry import load_segmenter
 
 _IMAGES_AT_ONCE = 32
 """For a segmenter that takes many: enough to fill a device, few enough for its next batch to be
@@ -63,31 +70,6 @@ class _Loaded(NamedTuple):
     first: Mask | None = None
 
 
-class InitialAction(StrEnum):
-    """What the segmenter is given before the first click."""
-
-    NONE = "none"
-    BOX = "box"
-    JITTERED_BOX = "jittered-box"
-    POLICY_BOX = "policy-box"
-
-
-@dataclass(frozen=True)
-class AreaFilter:
-    """Range of truth areas to keep, in pixels, both bounds included."""
-
-    min_area: int | None = None
-    max_area: int | None = None
-
-    def problem(self, area: int) -> str | None:
-        """Return why a mask is excluded, None if it is kept."""
-        if self.min_area is not None and area < self.min_area:
-            return f"the mask has {area} pixels, fewer than the minimum of {self.min_area}"
-        if self.max_area is not None and area > self.max_area:
-            return f"the mask has {area} pixels, more than the maximum of {self.max_area}"
-        return None
-
-
 @dataclass(frozen=True)
 class Simulation:
     """All that is needed to turn targets into trajectories.
@@ -107,7 +89,7 @@ class Simulation:
     limits: Limits
     provenance: Provenance
     initial_action: InitialAction = InitialAction.NONE
-    area_filter: AreaFilter = AreaFilter()
+    area_filter: AreaFilter = field(default_factory=AreaFilter)
     seed: int = 0
     images_at_once: int = 1
     threads: Threads = field(default_factory=Threads)
@@ -283,7 +265,7 @@ def _load(position: int, ref: TargetRef, simulation: Simulation) -> _Loaded | Re
         masks = simulation.reader.load_truth(ref)
         if simulation.first_mask is not None:
             seed, target_id = simulation.seed, ref.target_id
-            first = simulation.first_mask.of(masks, seed=seed, target_id=target_id)
+            first = first_mask(simulation.first_mask, masks, seed=seed, target_id=target_id)
     except TargetError as error:
         return Reject(ref=ref, reason=error.reason, message=error.message)
     except MemoryError as error:

@@ -1,38 +1,24 @@
-"""Segmenters by name, or a user's own by dotted path."""
+"""Segmenters by name, or a user's own by dotted path.
+
+No tool is imported before it is opened.
+"""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.core.protocols import Describable, Segmenter
-from hlmat.transforms.core.storage import LocalStorage, Storage
+from hlmat.transforms.core.suggestions import closest, did_you_mean
 from hlmat.transforms.core.threads import Threads
+from hlmat.transforms.segmenters.options import SegmenterOptions
 
-
-@dataclass(frozen=True)
-class SegmenterOptions:
-    """What a segmenter is built from.
-
-    Attributes:
-        name: a key of `SEGMENTERS`, or `package.module:Class`.
-        checkpoint: path of the weights, for tools that have some.
-        device: a torch device or "auto", for tools that run on one.
-        arguments: further keyword arguments of a dotted class, or settings of a tool by name.
-        storage: where `checkpoint` lies.
-    """
-
-    name: str
-    checkpoint: str | None = None
-    device: str = "auto"
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    storage: Storage = field(default_factory=LocalStorage)
+if TYPE_CHECKING:
+    from hlmat.transforms.core.protocols import Segmenter
 
 
 def _build_graphcut(options: SegmenterOptions, threads: Threads) -> Segmenter:
@@ -131,8 +117,7 @@ def check_segmenter_name(name: str) -> str | None:
         return f"--segmenter {name!r}: a class of your own is given as package.module:Class"
     if name in SEGMENTERS:
         return None
-    close = difflib.get_close_matches(name, SEGMENTERS, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    hint = did_you_mean(name, SEGMENTERS)
     return (
         f"--segmenter {name!r} is unknown; {hint}choose from {', '.join(SEGMENTERS)}, "
         "or give package.module:Class"
@@ -149,6 +134,8 @@ def load_segmenter(options: SegmenterOptions, *, threads: Threads | None = None)
         ConfigError: unknown name, import failure, a class that does not fit the protocol, or
             whatever the tool itself finds missing.
     """
+    from hlmat.transforms.core.protocols import Segmenter
+
     if (problem := check_segmenter_name(options.name)) is not None:
         raise ConfigError([problem])
     if options.name in SEGMENTERS:
@@ -181,6 +168,8 @@ def describe_segmenter(
 
     A user's class without `describe` is identified by the text of its module.
     """
+    from hlmat.transforms.core.protocols import Describable
+
     identity: dict[str, str | int | float | bool | None] = {"name": options.name}
     if options.name not in SEGMENTERS:
         identity["source_sha256"] = _source_sha256(type(segmenter))
@@ -208,8 +197,8 @@ def _import_class(dotted: str) -> Callable[..., Any]:
         names = [
             n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module_name
         ]
-        close = difflib.get_close_matches(attribute, names, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        meant = closest(attribute, names)
+        hint = "" if meant is None else f"; did you mean {meant!r}?"
         raise ConfigError(
             [f"--segmenter {dotted!r}: module {module_name!r} has no class {attribute!r}{hint}"]
         )

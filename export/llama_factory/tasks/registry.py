@@ -1,25 +1,17 @@
-"""The training tasks by name."""
+"""The training tasks by name. No task is imported before its samples are made."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from hlmat.export.llama_factory.options import LlamaFactoryOptions
-from hlmat.export.llama_factory.samples import Case, Sample
-from hlmat.export.llama_factory.tasks import (
-    kto,
-    mask_filter,
-    multi_turn,
-    next_click,
-    preference,
-    prm,
-    refine,
-    star_plus,
-)
 from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from hlmat.export.llama_factory.options import LlamaFactoryOptions
+    from hlmat.export.llama_factory.samples import Case, Sample
 
 _STAGES: Mapping[str, tuple[str, ...]] = {"sft": ("sft",), "dpo": ("dpo", "rm"), "kto": ("kto",)}
 
@@ -51,53 +43,99 @@ class TrainingTask:
         return _STAGES[self.stage]
 
 
+def _next_click(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
+    from hlmat.export.llama_factory.tasks import next_click
+
+    return next_click.samples(case, options)
+
+
+def _prm(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
+    from hlmat.export.llama_factory.tasks import prm
+
+    return prm.samples(case, options)
+
+
+def _refine(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
+    from hlmat.export.llama_factory.tasks import refine
+
+    return refine.samples(case, options)
+
+
+def _mask_filter(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
+    from hlmat.export.llama_factory.tasks import mask_filter
+
+    return mask_filter.samples(case, options)
+
+
+def _preference(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
+    from hlmat.export.llama_factory.tasks import preference
+
+    return preference.samples(case, options)
+
+
+def _kto(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
+    from hlmat.export.llama_factory.tasks import kto
+
+    return kto.samples(case, options)
+
+
+def _multi_turn(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
+    from hlmat.export.llama_factory.tasks import multi_turn
+
+    return multi_turn.samples(case, options)
+
+
+def _star_plus(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
+    from hlmat.export.llama_factory.tasks import star_plus
+
+    return star_plus.samples(case, options)
+
+
 STAR_PLUS = "star-plus"
 
 _NO_CLICK = "each ended before a click that gained"
 
 _TASKS = (
-    TrainingTask(
-        "next-click", next_click.samples, "sft", _NO_CLICK, options=frozenset({"--first-box"})
-    ),
+    TrainingTask("next-click", _next_click, "sft", _NO_CLICK, options=frozenset({"--first-box"})),
     TrainingTask(
         "prm",
-        prm.samples,
+        _prm,
         "sft",
         _NO_CLICK,
         options=frozenset({"--first-box", "--score-prompt"}),
     ),
     TrainingTask(
         "refine",
-        refine.samples,
+        _refine,
         "sft",
         "no mask other than the truth could be made",
         options=frozenset({"--foreign-masks"}),
     ),
     TrainingTask(
         "filter",
-        mask_filter.samples,
+        _mask_filter,
         "sft",
         "their objects are too small for a mask of the IoU asked for",
         options=frozenset({"--score-prompt", "--candidates"}),
     ),
     TrainingTask(
         "preference",
-        preference.samples,
+        _preference,
         "dpo",
         "no two runs took different clicks in the same state with a margin of at least "
         "--min-margin",
-        columns={preference.CHOSEN: preference.CHOSEN, preference.REJECTED: preference.REJECTED},
+        columns={"chosen": "chosen", "rejected": "rejected"},
         options=frozenset({"--also", "--min-margin"}),
     ),
-    TrainingTask("kto", kto.samples, "kto", _NO_CLICK, columns={"kto_tag": kto.TAG}),
-    TrainingTask("multi-turn", multi_turn.samples, "sft", _NO_CLICK),
+    TrainingTask("kto", _kto, "kto", _NO_CLICK, columns={"kto_tag": "raised_iou"}),
+    TrainingTask("multi-turn", _multi_turn, "sft", _NO_CLICK),
     TrainingTask(
         STAR_PLUS,
-        star_plus.samples,
+        _star_plus,
         "sft",
         "the model's rollouts hold none of their targets",
         options=frozenset({"--also", "--score-prompt"}),
-        rows_beside=star_plus.FIRST_DATA,
+        rows_beside={"origin": "first_data", "round": 0, "model": None},
     ),
 )
 
@@ -119,9 +157,12 @@ def training_task(names: str) -> TrainingTask:
     tasks = []
     for name in names.split(","):
         if name not in TASKS:
-            close = difflib.get_close_matches(name, TASKS, n=1)
-            hint = f"did you mean {close[0]}? " if close else ""
-            raise ConfigError([f"task {name!r} is unknown; {hint}choose from {', '.join(TASKS)}"])
+            raise ConfigError(
+                [
+                    f"task {name!r} is unknown; {did_you_mean(name, TASKS)}choose from "
+                    f"{', '.join(TASKS)}"
+                ]
+            )
         tasks.append(TASKS[name])
     if len(set(names.split(","))) < len(tasks):
         raise ConfigError([f"--task {names}: a task is named twice; name each once"])

@@ -25,11 +25,9 @@ from hlmat.transforms.oracle.click import oracle_click
 from hlmat.transforms.prompting.actions import Dialogue
 from hlmat.transforms.prompting.coordinates import make_codec
 from hlmat.transforms.readers.shapes.reader import ShapesOptions, ShapesReader
-from hlmat.transforms.rollout.initial_mask import FirstMask
 from hlmat.transforms.rollout.loop import Limits
+from hlmat.transforms.rollout.options import AreaFilter, FirstMask, InitialAction
 from hlmat.transforms.rollout.unit_worker import (
-    AreaFilter,
-    InitialAction,
     RolloutSettings,
     simulate_unit,
 )

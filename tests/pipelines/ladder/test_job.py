@@ -12,9 +12,9 @@ from hlmat.pipelines.recipes.recipe import RECIPES
 from hlmat.pipelines.settings.evaluation_options import EvaluationConfig
 from hlmat.pipelines.settings.validation import ArgumentParser
 from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.policies.backends.checkpoint.generate import CheckpointOptions
+from hlmat.transforms.policies.backends.options import CheckpointOptions
 from hlmat.transforms.policies.mllm import ModelPolicyOptions
-from hlmat.transforms.rollout.tree_search import SearchOptions
+from hlmat.transforms.rollout.options import SearchOptions
 
 
 def read(root: Path, *flags: str, recipe: str = "mini_prm") -> LadderJob:

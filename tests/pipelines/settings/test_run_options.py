@@ -14,7 +14,7 @@ from hlmat.pipelines.settings.validation import ArgumentParser
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.dataset_io.work_units import DatasetShard
 from hlmat.transforms.policies.registry import PolicyOptions
-from hlmat.transforms.rollout.unit_worker import InitialAction
+from hlmat.transforms.rollout.options import InitialAction
 
 BASE = ("--dataset", "shapes", "--out", "out")
 

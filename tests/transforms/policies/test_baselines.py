@@ -11,7 +11,7 @@ from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.protocols import State
 from hlmat.transforms.core.records import Click, Finish, Target, TargetRef
 from hlmat.transforms.masks.rle import encode_mask
-from hlmat.transforms.policies.registry import YARDSTICKS, PolicyOptions
+from hlmat.transforms.policies.registry import BASELINES, PolicyOptions
 
 
 def make_state(name: str = "t", clicks: tuple[Click, ...] = ()) -> State:
@@ -50,7 +50,7 @@ def test_the_truth_is_not_looked_at(name: str) -> None:
 
 
 def test_baselines_and_data_policies_are_told_apart() -> None:
-    assert set(YARDSTICKS) == {"centre", "random", "oracle"}
+    assert set(BASELINES) == {"centre", "random", "oracle"}
     with pytest.raises(ConfigError, match="'centre' is unknown"):
         PolicyOptions("centre", 0)
     with pytest.raises(ConfigError, match="did you mean 'centre'"):

@@ -9,6 +9,7 @@ from hlmat.transforms.core.protocols import DatasetReader
 from hlmat.transforms.readers.hqseg44k import COLLECTIONS, PARTS
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.registry import open_reader
+from hlmat.transforms.readers.terms import LICENSES
 from reader_fixtures import assert_all_load, image, mask_image, memory, reasons, split_items
 
 SAM_HQ_FOLDERS = {
@@ -109,7 +110,7 @@ def test_every_part_of_the_sam_hq_tree(name: str, split: str) -> None:
     images, _, stem = SAM_HQ_FOLDERS[name, split]
     assert ref.image_path == f"{images}/{stem}.jpg"
     assert ref.image_name == f"{stem}.jpg"
-    assert (ref.dataset, ref.split, ref.license) == (name, split, PARTS[name].license)
+    assert (ref.dataset, ref.split, ref.license) == (name, split, LICENSES[name])
     assert ref.expressions == (TEXTS.get((name, split), "the salient object"),)
     assert "sam-hq's tree" in reader.describe_layout()
     assert_all_load(reader, refs)

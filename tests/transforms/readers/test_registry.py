@@ -5,6 +5,7 @@ import re
 import pytest
 
 from hlmat.transforms.core.errors import ConfigError, LayoutError
+from hlmat.transforms.readers.hqseg44k import COLLECTIONS, PARTS, splits_of
 from hlmat.transforms.readers.registry import (
     DATASETS,
     ReaderOptions,
@@ -12,6 +13,8 @@ from hlmat.transforms.readers.registry import (
     check_split,
     open_reader,
 )
+from hlmat.transforms.readers.shapes.options import ShapesOptions
+from hlmat.transforms.readers.shapes.reader import ShapesReader
 from reader_fixtures import memory
 
 
@@ -109,3 +112,14 @@ def test_no_data_root(name: str, data_root: str | None) -> None:
 
 def test_the_reader_gets_the_default_split() -> None:
     assert open_reader("shapes", ReaderOptions()).split == DATASETS["shapes"].default_split
+
+
+@pytest.mark.parametrize("name", [*PARTS, *COLLECTIONS])
+def test_the_splits_of_hqseg44k_are_those_of_its_layouts(name: str) -> None:
+    assert DATASETS[name].splits == splits_of(name)
+
+
+def test_a_data_set_opens_as_the_reader_of_its_module() -> None:
+    reader = open_reader("shapes", ReaderOptions(shapes=ShapesOptions(count=3)))
+    assert isinstance(reader, ShapesReader)
+    assert reader.options.count == 3

@@ -11,7 +11,8 @@ from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.core.protocols import TruthMasks
 from hlmat.transforms.core.records import RejectReason
 from hlmat.transforms.masks.rle import mask_iou
-from hlmat.transforms.rollout.initial_mask import FirstMask
+from hlmat.transforms.rollout.initial_mask import first_mask
+from hlmat.transforms.rollout.options import FirstMask
 
 
 def square() -> TruthMasks:
@@ -22,7 +23,7 @@ def square() -> TruthMasks:
 
 def test_the_given_mask_is_taken_as_it_is():
     masks = square()
-    assert FirstMask().of(masks, seed=0, target_id="t") is masks.truth
+    assert first_mask(FirstMask(), masks, seed=0, target_id="t") is masks.truth
     assert FirstMask().describe() == {"corrupted_to": None}
 
 
@@ -31,9 +32,9 @@ def test_a_corrupted_mask_is_of_the_range_and_of_its_target_alone(
     seed: int, bounds: tuple[float, float]
 ):
     masks, first = square(), FirstMask(corrupted_to=bounds)
-    found = first.of(masks, seed=seed, target_id="t")
+    found = first_mask(first, masks, seed=seed, target_id="t")
     assert bounds[0] <= mask_iou(found, masks.truth) < bounds[1]
-    assert np.array_equal(found, first.of(masks, seed=seed, target_id="t"))
+    assert np.array_equal(found, first_mask(first, masks, seed=seed, target_id="t"))
     assert first.describe() == {"corrupted_to": list(bounds)}
 
 
@@ -41,11 +42,14 @@ def test_an_object_of_one_pixel_is_not_corruptible_to_any_iou():
     truth = np.zeros((3, 3), dtype=np.bool_)
     truth[1, 1] = True
     with pytest.raises(TargetError, match="t: no corruption of the mask has an IoU") as caught:
-        FirstMask(corrupted_to=(0.6, 0.9)).of(TruthMasks(truth), seed=0, target_id="t")
+        first_mask(FirstMask(corrupted_to=(0.6, 0.9)), TruthMasks(truth), seed=0, target_id="t")
     assert caught.value.reason is RejectReason.NOT_CORRUPTIBLE
 
 
 @pytest.mark.parametrize("bounds", [(0.9, 0.1), (0.5, 0.5), (-0.1, 0.5), (0.5, 1.1)])
 def test_a_range_must_make_sense(bounds: tuple[float, float]):
-    with pytest.raises(ValueError, match="0 <= LOW < HIGH <= 1, got"):
+    with pytest.raises(
+        ValueError,
+        match=r"^FirstMask\.corrupted_to .*: expected LOW-HIGH with 0 <= LOW < HIGH <= 1",
+    ):
         FirstMask(corrupted_to=bounds)

@@ -281,9 +281,9 @@ def test_a_policy_must_answer_every_state():
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        ({"max_clicks": -1}, "max_clicks must be at least 0, got -1"),
-        ({"target_iou": 0.0}, r"target_iou must be in \(0, 1\], got 0.0"),
-        ({"target_iou": 1.5}, r"target_iou must be in \(0, 1\], got 1.5"),
+        ({"max_clicks": -1}, "max_clicks -1: must be at least 0"),
+        ({"target_iou": 0.0}, "target_iou 0: must be above 0 and at most 1"),
+        ({"target_iou": 1.5}, r"target_iou 1\.5: must be above 0 and at most 1"),
     ],
 )
 def test_limits_are_checked(limits: dict[str, Any], message: str):
@@ -371,7 +371,7 @@ def test_the_last_mask_is_scored_where_that_is_wanted(score_last: bool, expected
 
 @pytest.mark.parametrize("value", [0, -1, 1.5])
 def test_a_score_to_stop_at_lies_above_0_and_up_to_1(value: float):
-    with pytest.raises(ValueError, match=r"stop_at_score must be in \(0, 1\]"):
+    with pytest.raises(ValueError, match=r"stop_at_score \S+: must be above 0 and at most 1"):
         Limits(stop_at_score=value)
 
 

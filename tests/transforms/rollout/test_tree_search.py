@@ -264,9 +264,9 @@ def test_a_policy_with_one_answer_cannot_search():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"candidates": 0}, "candidates must be at least 1, got 0"),
-        ({"beam": 0}, "beam must be at least 1, got 0"),
-        ({"temperature": 0}, "temperature must be above 0, got 0"),
+        ({"candidates": 0}, "candidates 0: must be at least 1"),
+        ({"beam": 0}, "beam 0: must be at least 1"),
+        ({"temperature": 0}, "temperature 0: must be above 0"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str):

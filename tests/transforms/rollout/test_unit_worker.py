@@ -22,11 +22,9 @@ from hlmat.transforms.core.records import (
 from hlmat.transforms.core.threads import Threads
 from hlmat.transforms.dataset_io.work_units import WorkUnit, plan_units, ref_of
 from hlmat.transforms.masks.rle import mask_box
-from hlmat.transforms.rollout.initial_mask import FirstMask
 from hlmat.transforms.rollout.loop import Limits
+from hlmat.transforms.rollout.options import AreaFilter, FirstMask, InitialAction
 from hlmat.transforms.rollout.unit_worker import (
-    AreaFilter,
-    InitialAction,
     Simulation,
     simulate_unit,
 )

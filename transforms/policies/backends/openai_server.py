@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import math
-import os
 import threading
 import time
 import weakref
@@ -14,14 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Literal, get_args
-from urllib.parse import urlsplit
 
 import cv2
 import httpx
 
 from hlmat.transforms.core.errors import AnswerError, ConfigError
 from hlmat.transforms.core.protocols import Image, Question
+from hlmat.transforms.policies.backends.options import (
+    ImageFormat,
+    ServerOptions,
+    check_key,
+    read_key,
+)
 from hlmat.transforms.prompting.templates import IMAGE_MARK
 
 MAX_RESPONSE_BYTES = 8 << 20
@@ -32,63 +35,6 @@ _WORTH_RETRYING = frozenset({408, 409, 425, 429, *range(500, 600)})
 _ABOUT_ONE_QUESTION = frozenset({400, 413, 422})
 _SHOWN_CHARACTERS = 300
 _JPEG_QUALITY = 95
-
-ImageFormat = Literal["png", "jpeg"]
-
-
-@dataclass(frozen=True)
-class ServerOptions:
-    """Where the server is and how it is asked.
-
-    Attributes:
-        base_url: up to and including the version, such as ``http://localhost:8000/v1``. Proxies
-            and passwords that the environment or a .netrc name are not used for it.
-        model: the model's name there; None takes the only one that the server lists.
-        concurrency: requests under way at once.
-        timeout_s: of one request, in seconds; one that is being answered may take as long again.
-        retries: how often a failed request is made again.
-        temperature: 0 is greedy.
-        max_new_tokens: longest answer in tokens.
-        seed: sent along, for servers that heed it.
-        api_key_variable: the environment variable that holds the key; None sends no key. White
-            space around the key is left out.
-        image_format: png keeps every pixel as it is; jpeg sends less.
-
-    Raises:
-        ConfigError: values out of range; all of them at once.
-    """
-
-    base_url: str
-    model: str | None = None
-    concurrency: int = 8
-    timeout_s: float = 60.0
-    retries: int = 3
-    temperature: float = 0.0
-    max_new_tokens: int = 32
-    seed: int = 0
-    api_key_variable: str | None = None
-    image_format: ImageFormat = "png"
-
-    def __post_init__(self) -> None:
-        problems = _address_problems(self.base_url)
-        problems += [
-            f"the server's {name} is {value}; choose at least {least}"
-            for name, value, least in (
-                ("concurrency", self.concurrency, 1),
-                ("retries", self.retries, 0),
-                ("max_new_tokens", self.max_new_tokens, 1),
-                ("temperature", self.temperature, 0),
-            )
-            if not (least <= value < math.inf)
-        ]
-        if not 0 < self.timeout_s < math.inf:
-            problems.append(f"the server's timeout is {self.timeout_s} s; choose one above 0")
-        if self.image_format not in get_args(ImageFormat):
-            known = ", ".join(get_args(ImageFormat))
-            problems.append(f"images cannot be sent as {self.image_format!r}; choose of: {known}")
-        problems += _key_problems(self.api_key_variable)
-        if problems:
-            raise ConfigError(problems)
 
 
 def connect(options: ServerOptions) -> ServerAnswerer:
@@ -136,13 +82,11 @@ class ServerAnswerer:
 
     def __init__(self, options: ServerOptions, *, model: str) -> None:
         # The options may come from another machine, whose environment had the key.
-        problems = _key_problems(options.api_key_variable)
-        if problems:
-            raise ConfigError(problems)
+        check_key(options.api_key_variable)
         self.model = model
         self._options = options
         self._given_up: str | None = None
-        self._key = _read_key(options.api_key_variable)
+        self._key = read_key(options.api_key_variable)
         # A proxy from the environment would stand between this machine and its own servers.
         self._client = httpx.Client(
             timeout=httpx.Timeout(options.timeout_s, pool=None),
@@ -321,40 +265,6 @@ class _Batch:
     failure: str = "the questions are no longer waited for"
     is_over: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-def _address_problems(url: str) -> list[str]:
-    cure = "give one such as http://localhost:8000/v1"
-    try:
-        parts = urlsplit(url)
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
-        _ = parts.port, httpx.URL(url)
-    except (ValueError, httpx.InvalidURL):
-        return [f"--server {url!r} is no web address; {cure}"]
-    if not is_address:
-        return [f"--server {url!r} is no web address; {cure}"]
-    if parts.username is not None:
-        return [f"--server has a user name in it; {cure} and the key with --api-key-variable"]
-    if parts.query or parts.fragment:
-        return [f"--server {url!r} goes on after the path; {cure}"]
-    return []
-
-
-def _read_key(variable: str | None) -> str:
-    return "" if variable is None else os.environ.get(variable, "").strip()
-
-
-def _key_problems(variable: str | None) -> list[str]:
-    """Say what is wrong with the key, not what it is."""
-    key = _read_key(variable)
-    if variable is not None and not key:
-        return [f"--api-key-variable {variable}: this environment variable is not set; export it"]
-    if not key.isascii() or not key.isprintable() or " " in key:
-        return [
-            f"--api-key-variable {variable}: its value cannot be a key, which is one word of "
-            "ASCII characters; export it anew"
-        ]
-    return []
 
 
 def _model_names(data: bytes) -> list[str] | None:

@@ -16,12 +16,9 @@ from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
 from hlmat.transforms.core.rng import target_rng
 from hlmat.transforms.readers.shapes.drawing import paint_scene
 from hlmat.transforms.readers.shapes.expressions import SceneFacts, describe_object
-from hlmat.transforms.readers.shapes.scene import Scene, ShapesOptions, compose_scene
+from hlmat.transforms.readers.shapes.options import LICENSE, SPLITS, ShapesOptions
+from hlmat.transforms.readers.shapes.scene import Scene, compose_scene
 
-__all__ = ["LICENCE", "SPLITS", "ShapesOptions", "ShapesReader"]
-
-SPLITS = ("train", "val", "test")
-LICENCE = "CC0-1.0 (generated)"
 _CACHED_SCENES = 4
 
 
@@ -94,7 +91,7 @@ class ShapesReader:
                     object_id=number,
                     expressions=tuple(d.text() for d in descriptions),
                     truth_ref=json.dumps({"image": index, "object": number}),
-                    license=LICENCE,
+                    license=LICENSE,
                 )
 
     def load_truth(self, ref: TargetRef) -> TruthMasks:

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.rng import target_rng
 from hlmat.transforms.readers.shapes.kinds import (
@@ -19,9 +18,8 @@ from hlmat.transforms.readers.shapes.kinds import (
     THIN_KINDS,
     Outline,
 )
+from hlmat.transforms.readers.shapes.options import Difficulty, ShapesOptions
 
-Difficulty = Literal["simple", "thin", "mixed"]
-DIFFICULTIES: tuple[str, ...] = get_args(Difficulty)
 Pattern = Literal["plain", "gradient", "striped", "dotted", "checked"]
 Ground = Literal["clouds", "gradient", "stripes", "checks", "blobs", "grain", "planks"]
 Colour = tuple[int, int, int]
@@ -58,61 +56,6 @@ GROUND_COLOURS: tuple[Colour, ...] = (
 MIN_VISIBLE_SHARE = 0.4
 MIN_VISIBLE_PIXELS = 40
 _TRIES = 10
-
-
-@dataclass(frozen=True)
-class ShapesOptions:
-    """What to generate.
-
-    Attributes:
-        count: images of a split.
-        height: of an image in pixels, 64 to 8192.
-        width: of an image in pixels, 64 to 8192.
-        seed: another seed gives other images.
-        objects_min: fewest objects of an image, 1 to 12; a crowded image may hold fewer.
-        objects_max: most objects of an image, 1 to 12.
-        difficulty: "simple" has solid shapes alone, "thin" thin ones and ones with holes,
-            "mixed" all.
-
-    Raises:
-        ConfigError: values out of range; all of them at once.
-    """
-
-    count: int = 32
-    height: int = 240
-    width: int = 320
-    seed: int = 0
-    objects_min: int = 2
-    objects_max: int = 5
-    difficulty: Difficulty = "mixed"
-
-    def __post_init__(self) -> None:
-        ranges = {
-            "count": (self.count, 1, 10_000_000),
-            "height": (self.height, 64, 8192),
-            "width": (self.width, 64, 8192),
-            "objects_min": (self.objects_min, 1, 12),
-            "objects_max": (self.objects_max, 1, 12),
-        }
-        problems = [
-            f"shapes: {name} is {value}; choose a whole number from {least:,} to {most:,}"
-            for name, (value, least, most) in ranges.items()
-            if not least <= value <= most
-        ]
-        if self.seed < 0:
-            problems.append(f"shapes: seed is {self.seed}; choose a whole number from 0 on")
-        if self.objects_min > self.objects_max:
-            problems.append(
-                f"shapes: objects_min is {self.objects_min}, more than objects_max, "
-                f"{self.objects_max}; exchange them"
-            )
-        if self.difficulty not in get_args(Difficulty):
-            problems.append(
-                f"shapes: difficulty is {self.difficulty!r}; "
-                f"choose one of {', '.join(get_args(Difficulty))}"
-            )
-        if problems:
-            raise ConfigError(problems)
 
 
 @dataclass(frozen=True)

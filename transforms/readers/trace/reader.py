@@ -16,9 +16,8 @@ from hlmat.transforms.readers.files.coco_segmentation import load_segmentation, 
 from hlmat.transforms.readers.files.images import load_image_file
 from hlmat.transforms.readers.mask_folders import shown_entries
 from hlmat.transforms.readers.options import ReaderOptions
+from hlmat.transforms.readers.terms import LICENSES
 from hlmat.transforms.readers.trace.records import PRIVATE_KEY, iter_trace_records
-
-LICENCE = "that of the data set the trace was made from"
 
 _COCO_FOLDERS = (
     "",
@@ -137,7 +136,7 @@ class TraceReader:
                 size_hw=size_hw,
                 ignore=_own_text(record, "ignore_rle"),
             ),
-            license=_own_text(record, "license") or LICENCE,
+            license=_own_text(record, "license") or LICENSES["trace"],
         )
 
 

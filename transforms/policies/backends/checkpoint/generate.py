@@ -2,77 +2,20 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from hlmat.transforms.core.errors import AnswerError, ConfigError, is_out_of_memory
+from hlmat.transforms.core.errors import AnswerError, is_out_of_memory
 from hlmat.transforms.core.protocols import Question
 from hlmat.transforms.core.rng import target_rng
 from hlmat.transforms.policies.backends.checkpoint.files import CheckpointFiles, find_checkpoint
 from hlmat.transforms.policies.backends.checkpoint.loading import LoadedCheckpoint, load_checkpoint
 from hlmat.transforms.policies.backends.checkpoint.processor import render_question
-
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-DTYPES: tuple[Dtype, ...] = ("auto", "float32", "bfloat16", "float16")
+from hlmat.transforms.policies.backends.options import CheckpointOptions
 
 _IMAGE_MARK = "<image>"
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?")
-
-
-@dataclass(frozen=True)
-class CheckpointOptions:
-    """Which checkpoint answers, and how.
-
-    Attributes:
-        model: a folder, or an id `org/name` in the Hugging Face cache; the folder of a LoRA
-            adaptor stands for the adaptor on its base.
-        adapter: a LoRA adaptor for `model`.
-        device: "auto" for CUDA where there is one, "cpu", "cuda", "cuda:N" or "mps".
-        dtype: "auto" for the checkpoint's own.
-        batch_size: questions answered at once; halved for good where memory runs out. Answers
-            depend on it through rounding alone.
-        max_new_tokens: where an answer is cut off.
-        temperature: 0 takes the likeliest token each time; above, tokens are drawn.
-        seed: of the draws.
-
-    Raises:
-        ConfigError: a value out of its range.
-    """
-
-    model: str
-    adapter: str | None = None
-    device: str = "auto"
-    dtype: Dtype = "auto"
-    batch_size: int = 16
-    max_new_tokens: int = 32
-    temperature: float = 0.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        problems = []
-        if not self.model:
-            problems.append("no model was given; give the folder of a checkpoint")
-        if self.adapter == "":
-            problems.append("the adaptor is empty; give the folder of one or leave it out")
-        if not _DEVICE.fullmatch(self.device):
-            problems.append(f"device is {self.device!r}, expected auto, cpu, cuda, cuda:N or mps")
-        if self.dtype not in DTYPES:
-            problems.append(f"dtype is {self.dtype!r}, expected one of {', '.join(DTYPES)}")
-        if self.batch_size < 1:
-            problems.append(f"batch_size is {self.batch_size}, expected at least 1")
-        if self.max_new_tokens < 1:
-            problems.append(f"max_new_tokens is {self.max_new_tokens}, expected at least 1")
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            problems.append(f"temperature is {self.temperature}, expected 0 or a positive number")
-        if self.seed < 0:
-            problems.append(f"seed is {self.seed}, expected 0 or more")
-        if problems:
-            raise ConfigError(problems)
 
 
 def load_checkpoint_answerer(options: CheckpointOptions) -> CheckpointAnswerer:

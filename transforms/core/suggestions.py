@@ -1,0 +1,34 @@
+"""What a mistyped name may have meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def closest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the known name that is spelled most like `name`, whatever the case of its letters.
+
+    Args:
+        name: what was given.
+        known: what it can be.
+        cutoff: the least likeness, from 0 for any name to 1 for the same.
+
+    >>> closest("refcocoo", ["coco", "refcoco", "RefCOCO+"])
+    'refcoco'
+    """
+    by_folded = {each.casefold(): each for each in known}
+    found = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=cutoff)
+    return by_folded[found[0]] if found else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a suggestion to put before the list of known names, or nothing.
+
+    >>> did_you_mean("orcale", ["oracle", "random"])
+    "did you mean 'oracle'? "
+    >>> did_you_mean("zzz", ["oracle", "random"])
+    ''
+    """
+    found = closest(name, known)
+    return "" if found is None else f"did you mean {found!r}? "

@@ -1,0 +1,154 @@
+"""Where a model's answers come from: a checkpoint, a server, or a record of earlier answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import KW_ONLY
+from typing import Literal
+from urllib.parse import urlsplit
+
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.options import options, setting
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+ImageFormat = Literal["png", "jpeg"]
+
+
+@options
+class SamplingOptions:
+    """How a model writes its answers."""
+
+    _: KW_ONLY
+    max_new_tokens: int = setting(
+        default=32, ge=1, metavar="N", help="where an answer is cut off, in tokens"
+    )
+    temperature: float = setting(
+        default=0.0, ge=0, metavar="T", help="0 takes the likeliest token; above, tokens are drawn"
+    )
+    seed: int = setting(default=0, ge=0, help="of the draws; a server may ignore it")
+
+
+@options
+class CheckpointOptions(SamplingOptions):
+    """Which checkpoint answers, and how.
+
+    Attributes:
+        model: a folder, or an id `org/name` in the Hugging Face cache; the folder of a LoRA
+            adapter stands for the adapter on its base.
+        batch_size: halved for good where memory runs out. Answers depend on it through rounding
+            alone.
+
+    Raises:
+        OptionsError: a value out of its range.
+    """
+
+    model: str = setting(min_length=1, metavar="DIR", help="the folder of a checkpoint")
+    adapter: str | None = setting(
+        default=None, min_length=1, metavar="DIR", help="the folder of a LoRA adapter for --model"
+    )
+    device: str = setting(
+        default="auto",
+        pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$",
+        metavar="DEV",
+        help="auto, cpu, cuda, cuda:N or mps",
+    )
+    dtype: Dtype = setting(default="auto", metavar="T", help="auto for the checkpoint's own")
+    batch_size: int = setting(default=16, ge=1, metavar="N", help="questions asked at once")
+
+
+@options
+class ServerOptions(SamplingOptions):
+    """Where the server is and how it is asked.
+
+    Attributes:
+        base_url: up to and including the version. Proxies and passwords that the environment or
+            a .netrc name are not used for it.
+        timeout_s: one that is being answered may take as long again.
+        api_key_variable: None sends no key. White space around the key is left out.
+        image_format: png keeps every pixel as it is; jpeg sends less.
+
+    Raises:
+        OptionsError: values out of range; all of them at once.
+    """
+
+    base_url: str = setting(
+        metavar="URL", help="the server's address, such as http://localhost:8000/v1"
+    )
+    model: str | None = setting(
+        default=None, metavar="NAME", help="the model's name there; the only one else"
+    )
+    concurrency: int = setting(default=8, ge=1, help="requests under way at once")
+    timeout_s: float = setting(default=60.0, gt=0, metavar="S", help="time of a request in seconds")
+    retries: int = setting(
+        default=3, ge=0, metavar="N", help="how often a failed request is made again"
+    )
+    api_key_variable: str | None = setting(
+        default=None, metavar="VAR", help="environment variable that holds the key"
+    )
+    image_format: ImageFormat = setting(
+        default="png", metavar="F", help="how images are sent: png keeps every pixel"
+    )
+
+    def conflicts(self) -> Iterator[str]:
+        """Yield what is wrong with the address and the key."""
+        yield from _address_problems(self.base_url)
+        yield from _key_problems(self.api_key_variable)
+
+
+@options
+class ReplayOptions:
+    """Recorded answers."""
+
+    path: str = setting(metavar="FILE", help="predictions.json, or JSON lines of answers")
+
+
+AnswererOptions = CheckpointOptions | ServerOptions | ReplayOptions
+
+
+def read_key(variable: str | None) -> str:
+    """Return the key that an environment variable holds, "" for none."""
+    return "" if variable is None else os.environ.get(variable, "").strip()
+
+
+def check_key(variable: str | None) -> None:
+    """Make sure that this process's environment holds the key.
+
+    Raises:
+        ConfigError: the variable is not set, or its value cannot be a key.
+    """
+    if problems := _key_problems(variable):
+        raise ConfigError(problems)
+
+
+def _key_problems(variable: str | None) -> list[str]:
+    """Say what is wrong with the key, not what it is."""
+    key = read_key(variable)
+    if variable is not None and not key:
+        return [f"--api-key-variable {variable}: this environment variable is not set; export it"]
+    if not key.isascii() or not key.isprintable() or " " in key:
+        return [
+            f"--api-key-variable {variable}: its value cannot be a key, which is one word of "
+            "ASCII characters; export the right one"
+        ]
+    return []
+
+
+def _address_problems(url: str) -> list[str]:
+    import httpx
+
+    cure = "give one such as http://localhost:8000/v1"
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
+        _ = parts.port, httpx.URL(url)
+    except (ValueError, httpx.InvalidURL):
+        is_address = False
+    if not is_address:
+        return [f"--server {url!r} is no web address; {cure}"]
+    if parts.username is not None:
+        # The address holds a password: it is not repeated.
+        return [f"--server has a user name in it; {cure} and the key with --api-key-variable"]
+    if parts.query or parts.fragment:
+        return [f"--server {url!r} goes on after the path; {cure}"]
+    return []

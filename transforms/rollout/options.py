@@ -1,0 +1,124 @@
+"""What a rollout can be told: when it ends, how it begins, how wide it searches, which masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Any
+
+from hlmat.transforms.core.options import options, setting
+
+
+class InitialAction(StrEnum):
+    """What the segmenter is given before the first click."""
+
+    NONE = "none"
+    BOX = "box"
+    JITTERED_BOX = "jittered-box"
+    POLICY_BOX = "policy-box"
+
+
+@options
+class Limits:
+    """When a trajectory ends, apart from what the policy decides.
+
+    Attributes:
+        max_clicks: clicks that the policy may make; set-up actions do not count.
+        target_iou: end once a recorded mask reaches this IoU; None never ends for it.
+        stop_on_no_gain: end at the first click whose IoU is not strictly above the best so far,
+            and do not record that click.
+        stop_at_score: end once a model scores the mask it is shown as high; None never ends for
+            it. The first mask that this can be said of is the initial one, else that of a step.
+        score_last: ask a model about the last mask of a rollout that ran out of clicks, for its
+            score alone. Without any clicks that is the mask it began with.
+    """
+
+    max_clicks: int = setting(default=5, ge=0, metavar="N", help="stop after N clicks")
+    target_iou: float | None = setting(
+        default=0.98, gt=0, le=1, metavar="X", help="stop at this IoU, or 'none'"
+    )
+    stop_on_no_gain: bool = setting(
+        default=True, help="stop at the first click that does not raise the best IoU, unrecorded"
+    )
+    stop_at_score: float | None = setting(
+        default=None,
+        gt=0,
+        le=1,
+        metavar="S",
+        help="with --score: stop once the model scores its mask as high, in (0, 1]",
+    )
+    score_last: bool = setting(default=False, help="ask for the score of the last mask too")
+
+
+@options
+class SearchOptions:
+    """How wide a search goes.
+
+    Attributes:
+        candidates: actions tried in each state: the likeliest one and draws.
+        beam: states that are gone on with at each depth.
+        temperature: of the draws.
+    """
+
+    candidates: int = setting(
+        default=1,
+        ge=1,
+        metavar="K",
+        help="with --score: try K clicks in each state, go on from the best-scored masks",
+    )
+    beam: int = setting(default=1, ge=1, metavar="B", help="masks that a search goes on from")
+    temperature: float = setting(default=1.0, gt=0, metavar="T", help="of a search's draws")
+
+
+@options
+class AreaFilter:
+    """Which truth masks are wanted, by their area in pixels, both bounds included."""
+
+    min_area: int | None = setting(
+        default=None, ge=0, metavar="PX", help="leave out masks of fewer pixels"
+    )
+    max_area: int | None = setting(
+        default=None, ge=0, metavar="PX", help="leave out masks of more pixels"
+    )
+
+    def conflicts(self) -> Iterator[str]:
+        """Yield what is wrong with several values together."""
+        low, high = self.min_area, self.max_area
+        if low is not None and high is not None and low > high:
+            yield "{min_area} is above {max_area}: no mask would be left"
+
+    def problem(self, area: int) -> str | None:
+        """Return why a mask is left out, None if it is wanted."""
+        if self.min_area is not None and area < self.min_area:
+            return f"the mask has {area} pixels, fewer than the minimum of {self.min_area}"
+        if self.max_area is not None and area > self.max_area:
+            return f"the mask has {area} pixels, more than the maximum of {self.max_area}"
+        return None
+
+
+@options
+class FirstMask:
+    """Which mask a rollout begins with, where that is not an empty one.
+
+    Attributes:
+        corrupted_to: the data set's mask is corrupted on purpose, to an IoU with itself from the
+            first number up to, but not including, the second; None takes the mask as it is.
+    """
+
+    corrupted_to: tuple[float, float] | None = setting(
+        default=None,
+        metavar="LOW-HIGH",
+        help="trial: corrupt the masks to an IoU in this range first, as 0.5-0.9, and report how "
+        "well that is found out",
+    )
+
+    def conflicts(self) -> Iterator[str]:
+        """Yield what is wrong with several values together."""
+        if self.corrupted_to is not None and not (
+            0 <= self.corrupted_to[0] < self.corrupted_to[1] <= 1
+        ):
+            yield "{corrupted_to}: expected LOW-HIGH with 0 <= LOW < HIGH <= 1, as 0.5-0.9"
+
+    def describe(self) -> dict[str, Any]:
+        """Return plain JSON values for the run's fingerprint."""
+        return {"corrupted_to": None if self.corrupted_to is None else list(self.corrupted_to)}

@@ -1,0 +1,45 @@
+"""What a segmenter is built from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import SkipValidation
+
+from hlmat.transforms.core.options import options, setting
+from hlmat.transforms.core.storage import LocalStorage, Storage
+
+
+@options
+class SegmenterOptions:
+    """What a segmenter is built from.
+
+    Attributes:
+        name: a key of `SEGMENTERS`, or `package.module:Class`.
+        arguments: further keyword arguments of a dotted class, or settings of a tool by name.
+        search_path: where the module of a dotted class is; None for the working folder.
+        storage: reaches `checkpoint`.
+    """
+
+    name: str = setting(
+        default="graphcut", metavar="NAME", help="a segmenter's name, or module:Class of your own"
+    )
+    checkpoint: str | None = setting(
+        default=None, metavar="PATH", in_fingerprint=False, help="the segmenter's weights"
+    )
+    device: str = setting(default="auto", metavar="DEV", help="cpu, cuda, cuda:N")
+    arguments: Mapping[str, Any] = setting(
+        default_factory=dict,
+        metavar="KEY=JSON",
+        help="a setting of sam, or an argument of your own class; repeatable",
+    )
+    search_path: str | None = setting(
+        default=None,
+        metavar="DIR",
+        in_fingerprint=False,
+        help="folder of the module of your own class (the working folder)",
+    )
+    storage: SkipValidation[Storage] = setting(
+        default_factory=LocalStorage, in_fingerprint=False, help="reaches `checkpoint`"
+    )
