@@ -99,6 +99,10 @@ def options(cls: Class) -> Class:
     return typing.cast("Class", made)
 
 
+class HiddenValueError(ValueError):
+    """A value is wrong that may hold a secret, so that no message repeats it."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Issue:
     """One thing that is wrong with an option class's values.
@@ -283,7 +287,7 @@ def _declared(name: str, info: FieldInfo) -> Declared:
     elif isinstance(annotation, type) and issubclass(annotation, StrEnum):
         kind, choices = "choice", tuple(annotation)
     elif annotation in (int, float, bool, str):
-        kind = typing.cast("Kind", {str: "text"}.get(annotation, annotation.__name__))
+        kind = "text" if annotation is str else typing.cast("Kind", annotation.__name__)
     if extra.get("choices") is not None:
         kind, choices = "choice", tuple(extra["choices"]())
     limits = {key: getattr(limit, key) for limit in info.metadata for key in _limits_of(limit)}
@@ -309,6 +313,8 @@ def _limits_of(limit: Any) -> Iterator[str]:
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:
+    if typing.get_origin(annotation) is Annotated:
+        annotation = typing.get_args(annotation)[0]
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         inner = [each for each in typing.get_args(annotation) if each is not type(None)]
         if len(inner) < len(typing.get_args(annotation)) and len(inner) == 1:
@@ -348,6 +354,10 @@ def _issues(
                 )
             case "string_pattern_mismatch" | "string_too_short" if declaration is not None:
                 yield Issue(name, f"expected {declaration.help}", value)
+            case "value_error":
+                cause = each.get("ctx", {})["error"]
+                is_secret = isinstance(cause, HiddenValueError)
+                yield Issue(name, str(cause), value, shows_value=not is_secret)
             case _:
                 expected = each["msg"] if declaration is None else declaration.expectation
                 yield Issue(name, f"expected {expected}", value)

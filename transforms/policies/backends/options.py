@@ -3,30 +3,81 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import KW_ONLY
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+from pydantic import AfterValidator
+
 from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.core.options import options, setting
+from hlmat.transforms.core.options import HiddenValueError, options, setting
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 ImageFormat = Literal["png", "jpeg"]
+
+
+def read_key(variable: str | None) -> str:
+    """Return the key that an environment variable holds, "" for none."""
+    return "" if variable is None else os.environ.get(variable, "").strip()
+
+
+def check_key(variable: str | None) -> None:
+    """Make sure that this process's environment holds the key.
+
+    Raises:
+        ConfigError: the variable is not set, or its value cannot be a key.
+    """
+    try:
+        _checked_key(variable)
+    except ValueError as error:
+        raise ConfigError([f"--api-key-variable {variable}: {error}"]) from None
+
+
+def _checked_key(variable: str | None) -> str | None:
+    """Refuse a key that cannot be one; say what is wrong with it, not what it is."""
+    key = read_key(variable)
+    if variable is not None and not key:
+        raise ValueError("this environment variable is not set; export it")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ValueError(
+            "its value cannot be a key, which is one word of ASCII characters; export the right one"
+        )
+    return variable
+
+
+def _checked_address(url: str) -> str:
+    import httpx
+
+    cure = "give one such as http://localhost:8000/v1"
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
+        _ = parts.port, httpx.URL(url)
+    except (ValueError, httpx.InvalidURL):
+        raise ValueError(f"is no web address; {cure}") from None
+    if not is_address:
+        raise ValueError(f"is no web address; {cure}")
+    if parts.username is not None:
+        raise HiddenValueError(f"has a user name in it; {cure} and the key with --api-key-variable")
+    if parts.query or parts.fragment:
+        raise ValueError(f"goes on after the path; {cure}")
+    return url
 
 
 @options
 class SamplingOptions:
     """How a model writes its answers."""
 
-    _: KW_ONLY
     max_new_tokens: int = setting(
-        default=32, ge=1, metavar="N", help="where an answer is cut off, in tokens"
+        default=32, kw_only=True, ge=1, metavar="N", help="where an answer is cut off, in tokens"
     )
     temperature: float = setting(
-        default=0.0, ge=0, metavar="T", help="0 takes the likeliest token; above, tokens are drawn"
+        default=0.0,
+        kw_only=True,
+        ge=0,
+        metavar="T",
+        help="0 takes the likeliest token; above, tokens are drawn",
     )
-    seed: int = setting(default=0, ge=0, help="of the draws; a server may ignore it")
+    seed: int = setting(default=0, kw_only=True, ge=0, help="of the draws; a server may ignore it")
 
 
 @options
@@ -72,7 +123,7 @@ class ServerOptions(SamplingOptions):
         OptionsError: values out of range; all of them at once.
     """
 
-    base_url: str = setting(
+    base_url: Annotated[str, AfterValidator(_checked_address)] = setting(
         metavar="URL", help="the server's address, such as http://localhost:8000/v1"
     )
     model: str | None = setting(
@@ -83,17 +134,12 @@ class ServerOptions(SamplingOptions):
     retries: int = setting(
         default=3, ge=0, metavar="N", help="how often a failed request is made again"
     )
-    api_key_variable: str | None = setting(
+    api_key_variable: Annotated[str | None, AfterValidator(_checked_key)] = setting(
         default=None, metavar="VAR", help="environment variable that holds the key"
     )
     image_format: ImageFormat = setting(
         default="png", metavar="F", help="how images are sent: png keeps every pixel"
     )
-
-    def conflicts(self) -> Iterator[str]:
-        """Yield what is wrong with the address and the key."""
-        yield from _address_problems(self.base_url)
-        yield from _key_problems(self.api_key_variable)
 
 
 @options
@@ -104,51 +150,3 @@ class ReplayOptions:
 
 
 AnswererOptions = CheckpointOptions | ServerOptions | ReplayOptions
-
-
-def read_key(variable: str | None) -> str:
-    """Return the key that an environment variable holds, "" for none."""
-    return "" if variable is None else os.environ.get(variable, "").strip()
-
-
-def check_key(variable: str | None) -> None:
-    """Make sure that this process's environment holds the key.
-
-    Raises:
-        ConfigError: the variable is not set, or its value cannot be a key.
-    """
-    if problems := _key_problems(variable):
-        raise ConfigError(problems)
-
-
-def _key_problems(variable: str | None) -> list[str]:
-    """Say what is wrong with the key, not what it is."""
-    key = read_key(variable)
-    if variable is not None and not key:
-        return [f"--api-key-variable {variable}: this environment variable is not set; export it"]
-    if not key.isascii() or not key.isprintable() or " " in key:
-        return [
-            f"--api-key-variable {variable}: its value cannot be a key, which is one word of "
-            "ASCII characters; export the right one"
-        ]
-    return []
-
-
-def _address_problems(url: str) -> list[str]:
-    import httpx
-
-    cure = "give one such as http://localhost:8000/v1"
-    try:
-        parts = urlsplit(url)
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
-        _ = parts.port, httpx.URL(url)
-    except (ValueError, httpx.InvalidURL):
-        is_address = False
-    if not is_address:
-        return [f"--server {url!r} is no web address; {cure}"]
-    if parts.username is not None:
-        # The address holds a password: it is not repeated.
-        return [f"--server has a user name in it; {cure} and the key with --api-key-variable"]
-    if parts.query or parts.fragment:
-        return [f"--server {url!r} goes on after the path; {cure}"]
-    return []

@@ -356,9 +356,9 @@ def test_options_say_everything_that_is_wrong() -> None:
             image_format="gif",  # pyright: ignore[reportArgumentType]
         )
     told = str(caught.value)
-    for part in ("'localhost' is no web address", "concurrency is 0", "retries is -1", "NONE_X"):
+    for part in ("'localhost': is no web address", "concurrency 0", "retries -1", "NONE_X"):
         assert part in told
-    for part in ("timeout is 0 s", "temperature is nan", "'gif'; choose of: png, jpeg"):
+    for part in ("timeout_s 0", "temperature nan", "'gif': choose from png, jpeg"):
         assert part in told
 
 

@@ -165,17 +165,24 @@ def test_options_name_every_problem_at_once() -> None:
             height=10,
             width=9000,
             seed=-1,
-            objects_min=6,
-            objects_max=3,
+            objects_min=13,
             difficulty="hard",  # pyright: ignore[reportArgumentType]
         )
     assert caught.value.problems == (
-        "shapes: count is 0; choose a whole number from 1 to 10,000,000",
-        "shapes: height is 10; choose a whole number from 64 to 8,192",
-        "shapes: width is 9000; choose a whole number from 64 to 8,192",
-        "shapes: seed is -1; choose a whole number from 0 on",
-        "shapes: objects_min is 6, more than objects_max, 3; exchange them",
-        "shapes: difficulty is 'hard'; choose one of simple, thin, mixed",
+        "ShapesOptions.count 0: must be from 1 to 10,000,000",
+        "ShapesOptions.height 10: must be from 64 to 8,192",
+        "ShapesOptions.width 9000: must be from 64 to 8,192",
+        "ShapesOptions.seed -1: must be at least 0",
+        "ShapesOptions.objects_min 13: must be from 1 to 12",
+        "ShapesOptions.difficulty 'hard': choose from simple, thin, mixed",
+    )
+
+
+def test_the_fewest_objects_are_not_more_than_the_most() -> None:
+    with pytest.raises(ConfigError) as caught:
+        ShapesOptions(objects_min=6, objects_max=3)
+    assert caught.value.problems == (
+        "ShapesOptions.objects_min 6 is above ShapesOptions.objects_max 3; swap them",
     )
 
 

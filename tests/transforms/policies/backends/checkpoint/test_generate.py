@@ -339,7 +339,7 @@ class TestOptions:
                 temperature=float("nan"),
                 seed=-1,
             )
-        words = ("model", "adaptor", "gpu", "int8", "batch_size", "max_new", "nan", "seed")
+        words = ("max_new", "nan", "seed", "model", "adapter", "gpu", "int8", "batch_size")
         assert len(caught.value.problems) == len(words)
         for word, problem in zip(words, caught.value.problems, strict=True):
             assert word in problem
