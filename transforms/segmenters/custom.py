@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import os
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from types import ModuleType
 
 from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.suggestions import closest
 
 _METHODS = ("set_image", "predict")
 
@@ -89,5 +89,5 @@ def _suggestion(attribute: str, module: ModuleType) -> str:
         for name, value in vars(module).items()
         if inspect.isclass(value) and value.__module__ == module.__name__
     ]
-    close = difflib.get_close_matches(attribute, names, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    meant = closest(attribute, names)
+    return "" if meant is None else f"; did you mean {meant!r}?"

@@ -18,7 +18,7 @@ class SegmenterOptions:
     Attributes:
         name: a key of `SEGMENTERS`, or `package.module:Class`.
         arguments: further keyword arguments of a dotted class, or settings of a tool by name.
-        search_path: where the module of a dotted class is; None for the working folder.
+        search_path: where the module of a dotted class is looked for first.
         storage: reaches `checkpoint`.
     """
 
@@ -34,11 +34,11 @@ class SegmenterOptions:
         metavar="KEY=JSON",
         help="a setting of sam, or an argument of your own class; repeatable",
     )
-    search_path: str | None = setting(
-        default=None,
+    search_path: tuple[str, ...] = setting(
+        default=(),
         metavar="DIR",
         in_fingerprint=False,
-        help="folder of the module of your own class (the working folder)",
+        help="folder of the module of your own class; repeatable (the working folder)",
     )
     storage: SkipValidation[Storage] = setting(
         default_factory=LocalStorage, in_fingerprint=False, help="reaches `checkpoint`"

@@ -109,7 +109,7 @@ def test_every_problem_is_told_at_once():
         ((*BASE, "--min-area", "9", "--max-area", "3"), "no mask would be left"),
         ((*BASE, "--shapes-size", "big"), "expected HEIGHTxWIDTH"),
         ((*BASE, "--shapes-difficulty", "hard"), "difficulty"),
-        ((*BASE, "--shapes-objects", "5-2"), "more than objects_max"),
+        ((*BASE, "--shapes-objects", "5-2"), "is above ShapesOptions.objects_max 2"),
         ((*BASE, "--shapes-objects", "five"), "expected MIN-MAX, as 2-5"),
         ((*BASE, "--seed", "x"), "--seed 'x': expected a whole number of at least 0"),
         ((*BASE, "--segmenter-arg", "radius"), "expected KEY=JSON"),
