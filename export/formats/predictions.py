@@ -1,4 +1,4 @@
-"""Rollouts as the prediction JSON of the SegAgent reference, and anybody's such file read back."""
+"""Rollouts as the prediction JSON of SegAgent's code, and any such file read back."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ class PredictedTarget:
     """One entry of a prediction file: an expression with its rollout.
 
     Attributes:
-        image: `img_path`, as the file has it.
         expression: the first caption.
         outputs: the model's text of each step, None where the file has none.
-        rollout: truth, masks and scores; its target id is the file's, else the entry's number.
+        rollout: truth, masks and scores; its target id is the file's, or the entry's number, and
+            its image the `img_path`.
     """
 
-    image: str
     expression: str
     outputs: tuple[str | None, ...]
     rollout: RolledOut
@@ -47,10 +46,10 @@ def predictions_json(trajectories: Iterable[Trajectory]) -> bytes:
 
 
 def read_predictions(path: str) -> list[PredictedTarget]:
-    """Read a prediction file of anybody's.
+    """Read a prediction file, whatever program wrote it.
 
     Masks may be compressed or uncompressed run lengths or polygons, null for an empty mask.
-    What the reference does not need may be missing.
+    Fields that SegAgent's scorer does not need may be missing.
 
     Raises:
         DataError: the file cannot be read, or an entry is not as it should be.
@@ -59,9 +58,9 @@ def read_predictions(path: str) -> list[PredictedTarget]:
         with open(path, "rb") as f:
             entries = json.load(f)
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error}; name a prediction file") from error
+        raise DataError(f"{path} cannot be read: {error}; expected a prediction file") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not JSON ({error}); write it again") from error
+        raise DataError(f"{path} is not JSON ({error}); regenerate it") from error
     if not isinstance(entries, list) or not entries:
         seen = "an empty list" if entries == [] else f"a JSON {type(entries).__name__}"
         raise DataError(f"{path} holds {seen}; expected a list with an object per expression")
@@ -71,8 +70,8 @@ def read_predictions(path: str) -> list[PredictedTarget]:
         before = seen_at.setdefault(one.rollout.target_id, k)
         if before != k:
             raise DataError(
-                f"{path}: entries {before} and {k} have one target_id, "
-                f"{one.rollout.target_id!r}; keep one of them"
+                f"{path}: entries {before} and {k} have the same target_id, "
+                f"{one.rollout.target_id!r}; remove one of them"
             )
     return predicted
 
@@ -129,20 +128,20 @@ def _read_entry(entry: Any, number: int, path: str) -> PredictedTarget:
     outputs = [s.get("outputs") for s in steps]
     for k, text in enumerate([*outputs, entry.get("last_output")]):
         if text is not None and not isinstance(text, str):
-            raise DataError(f"{place}: the text of step {k} is {_shown(text)}, expected a text")
+            raise DataError(f"{place}: the text of step {k} is {_shown(text)}, expected text")
     if entry.get("gt_mask") is None:
-        raise DataError(f"{place} has no gt_mask, without which it cannot be scored")
+        raise DataError(f"{place}: gt_mask is missing; expected the true mask")
     masks = [
         _mask(s.get("mask"), size_hw, f"{place}, the mask of step {k}") for k, s in enumerate(steps)
     ]
     ignore, first = entry.get("ignore_mask"), entry.get("initial_mask")
     set_up = [_is_initial(s) for s in steps]
     return PredictedTarget(
-        image=_text(entry, "img_path", place),
         expression=_caption(entry, place),
         outputs=tuple(outputs),
         rollout=RolledOut(
             target_id=_target_id(entry, number, place),
+            image=_text(entry, "img_path", place),
             truth=_mask(entry["gt_mask"], size_hw, f"{place}, gt_mask"),
             ignore=None if ignore is None else _mask(ignore, size_hw, f"{place}, ignore_mask"),
             masks=tuple(masks),
@@ -156,7 +155,7 @@ def _read_entry(entry: Any, number: int, path: str) -> PredictedTarget:
 
 
 def _is_initial(step: dict[str, Any]) -> bool:
-    """Tell set-up steps: ours are marked, others' have a box and no click yet."""
+    """Return whether a step is set-up: ours say so, those of other programs have only a box."""
     if "is_initial" in step:
         return step["is_initial"] is True
     return bool(step.get("used_box")) and not step.get("clicks")
@@ -172,7 +171,7 @@ def _side(entry: dict[str, Any], key: str, place: str) -> int:
 def _text(entry: dict[str, Any], key: str, place: str) -> str:
     value = entry.get(key)
     if not isinstance(value, str):
-        raise DataError(f"{place}: {key} is {_shown(value)}, expected a text")
+        raise DataError(f"{place}: {key} is {_shown(value)}, expected text")
     return value
 
 
@@ -180,7 +179,7 @@ def _caption(entry: dict[str, Any], place: str) -> str:
     caption = entry.get("caption")
     texts: Sequence[Any] = [caption] if isinstance(caption, str) else caption or []
     if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
-        raise DataError(f"{place}: caption is {_shown(caption)}, expected a list of texts")
+        raise DataError(f"{place}: caption is {_shown(caption)}, expected a list of strings")
     return texts[0]
 
 
@@ -206,8 +205,8 @@ def _stop_reason(entry: dict[str, Any], place: str) -> StopReason | None:
 def _mask(segmentation: Any, size_hw: tuple[int, int], name: str) -> Rle:
     if size_hw[0] * size_hw[1] > MAX_PIXELS:
         raise DataError(
-            f"{name}: the image is said to have {size_hw[1]} x {size_hw[0]} pixels, more than "
-            f"the {MAX_PIXELS:,} that are read"
+            f"{name}: an image of {size_hw[1]} x {size_hw[0]} pixels, expected at most "
+            f"{MAX_PIXELS:,} pixels"
         )
     empty = encode_mask(np.zeros(size_hw, np.bool_))
     if segmentation is None:
@@ -218,7 +217,7 @@ def _mask(segmentation: Any, size_hw: tuple[int, int], name: str) -> Rle:
         if error.reason is RejectReason.EMPTY_MASK:
             return empty
         raise DataError(
-            f"{error.message}; the file says that the image is {size_hw[1]} x {size_hw[0]} pixels"
+            f"{error.message}; the entry gives the image size as {size_hw[1]} x {size_hw[0]} pixels"
         ) from error
 
 

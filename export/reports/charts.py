@@ -1,4 +1,4 @@
-"""Charts of an evaluation as PNG files; the same figures give the same bytes."""
+"""Charts of evaluations as PNG files; the same figures give the same bytes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.metrics.click_curves import THRESHOLDS
@@ -15,7 +16,7 @@ _SIZE_INCHES = (8.0, 5.0)
 _DPI = 100
 
 
-def iou_by_step_chart(series: Mapping[str, Sequence[Mapping[str, float]]]) -> bytes:
+def iou_by_step_chart(series: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
     """Draw the mean IoU after each click, with the intervals as bands.
 
     Args:
@@ -24,15 +25,14 @@ def iou_by_step_chart(series: Mapping[str, Sequence[Mapping[str, float]]]) -> by
     figure, axes = _new_axes()
     for name, points in series.items():
         clicks = np.arange(1, len(points) + 1)
-        axes.plot(clicks, [p["value"] for p in points], marker="o", label=name)
-        axes.fill_between(
-            clicks, [p["low"] for p in points], [p["high"] for p in points], alpha=0.2
-        )
+        values, low, high = _with_limits(points).T
+        axes.plot(clicks, values, marker="o", label=name)
+        axes.fill_between(clicks, low, high, alpha=0.2)
     longest = max((len(points) for points in series.values()), default=1)
     axes.set_xticks(range(1, longest + 1))
     axes.set_ylim(0, 1)
     axes.set_xlabel("clicks (a rollout that ended keeps its last mask)")
-    axes.set_ylabel("mean IoU, 95 % interval over targets")
+    axes.set_ylabel("mean IoU, 95 % interval by image")
     axes.legend()
     return _png(figure)
 
@@ -52,32 +52,32 @@ def noc_chart(iou_after_click: Sequence[Sequence[float]]) -> bytes:
     axes.set_xticks(clicks)
     axes.set_ylim(0, 1)
     axes.set_xlabel("clicks")
-    axes.set_ylabel("share of targets that have reached it")
+    axes.set_ylabel("share of targets that have reached the IoU")
     axes.legend()
     return _png(figure)
 
 
-def reliability_chart(bins: Sequence[Mapping[str, float]]) -> bytes:
-    """Draw what masks are worth that a model scored alike.
+def reliability_chart(bins: Sequence[Mapping[str, Any]]) -> bytes:
+    """Draw the true IoU of masks over the model's score of them.
 
     Args:
         bins: tenths of scores with their `count`, mean `predicted` and mean true `iou`.
     """
     figure, axes = _new_axes()
-    axes.plot([0, 1], [0, 1], linestyle="--", color="grey", label="a perfect score")
+    axes.plot([0, 1], [0, 1], linestyle="--", color="grey", label="perfect scores")
     scores, ious = [b["predicted"] for b in bins], [b["iou"] for b in bins]
     axes.plot(scores, ious, marker="o", label="masks, by tenths of the score")
     for score, iou, tenth in zip(scores, ious, bins, strict=True):
         axes.annotate(f"{tenth['count']:,}", (score, iou), (4, -12), textcoords="offset points")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    axes.set_xlabel("score, mean of the tenth")
+    axes.set_xlabel("model's score, mean of the tenth")
     axes.set_ylabel("true IoU, mean of the tenth")
     axes.legend()
     return _png(figure)
 
 
-def learning_curve_chart(points: Sequence[tuple[int, Mapping[str, float]]]) -> bytes:
+def learning_curve_chart(points: Sequence[tuple[int, Mapping[str, Any]]]) -> bytes:
     """Draw gIoU over the number of training targets.
 
     Args:
@@ -86,7 +86,7 @@ def learning_curve_chart(points: Sequence[tuple[int, Mapping[str, float]]]) -> b
     figure, axes = _new_axes()
     ordered = sorted(points, key=lambda point: point[0])
     counts = [count for count, _ in ordered]
-    values = np.array([[p["value"], p["low"], p["high"]] for _, p in ordered], dtype=np.float64)
+    values = _with_limits([figure for _, figure in ordered])
     spans = np.abs(values[:, 1:] - values[:, :1]).T
     axes.errorbar(counts, values[:, 0], yerr=spans, marker="o", capsize=4)
     axes.set_xscale("log", base=2)
@@ -94,32 +94,43 @@ def learning_curve_chart(points: Sequence[tuple[int, Mapping[str, float]]]) -> b
     axes.minorticks_off()
     axes.set_ylim(0, 1)
     axes.set_xlabel("training targets")
-    axes.set_ylabel("held-out gIoU, 95 % interval")
+    axes.set_ylabel("held-out gIoU, 95 % interval by image")
     return _png(figure)
 
 
-def ladder_chart(series: Mapping[str, Sequence[tuple[str, Mapping[str, float]]]]) -> bytes:
-    """Draw the gIoU of each rung of a ladder, a line for each set of targets.
+def ladder_chart(series: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]) -> bytes:
+    """Draw the gIoU of each rung of a ladder, one line per set of targets.
 
     Args:
-        series: by set, the rungs' labels, the same in every set, and their gIoU with its `value`,
+        series: by set, the label of each rung, the same in every set, and its gIoU with `value`,
             `low` and `high`.
     """
     figure, axes = _new_axes()
     labels: list[str] = []
     for place, (name, rungs) in enumerate(series.items()):
         labels = [label for label, _ in rungs]
-        values = np.array([[r["value"], r["low"], r["high"]] for _, r in rungs], dtype=np.float64)
-        # Side by side, so that no interval covers another.
+        values = _with_limits([figure for _, figure in rungs])
+        # Shifted, so that no interval covers another.
         positions = np.arange(len(rungs)) + 0.08 * (place - (len(series) - 1) / 2)
         spans = np.abs(values[:, 1:] - values[:, :1]).T
         axes.errorbar(positions, values[:, 0], yerr=spans, marker="o", capsize=4, label=name)
     axes.set_xticks(range(len(labels)), labels)
     axes.set_xlim(-0.5, len(labels) - 0.5)
     axes.set_ylim(0, 1)
-    axes.set_ylabel("held-out gIoU, 95 % interval")
+    axes.set_ylabel("held-out gIoU, 95 % interval by image")
     axes.legend()
     return _png(figure)
+
+
+def _with_limits(figures: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+    """Return value and limits of figures, those without an interval as a point. Shape: (N, 3)."""
+    return np.array(
+        [
+            [f["value"], *(f["value"] if f[key] is None else f[key] for key in ("low", "high"))]
+            for f in figures
+        ],
+        dtype=np.float64,
+    )
 
 
 def _new_axes() -> tuple[Any, Any]:

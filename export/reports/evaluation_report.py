@@ -1,4 +1,4 @@
-"""An evaluation's figures as texts: metrics.json, a Markdown table, a row of a results table."""
+"""An evaluation's figures as text: metrics.json, a Markdown table, a row of a results table."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hlmat.transforms.metrics.bootstrap import METHOD, remark_on_images
 from hlmat.transforms.metrics.target_results import TargetResult
 
 _WITH_INTERVAL = (
@@ -22,7 +23,7 @@ _WITH_INTERVAL = (
 
 
 def render_metrics_json(figures: Mapping[str, Any]) -> bytes:
-    """Return figures as JSON, in one order always."""
+    """Return figures as JSON with sorted keys."""
     return (json.dumps(figures, sort_keys=True, indent=1, ensure_ascii=True) + "\n").encode()
 
 
@@ -32,11 +33,16 @@ def render_markdown(
     """Return figures and settings as Markdown tables.
 
     Args:
-        figures: as `evaluation_figures` gives them, with `SPC` and `targets`.
+        figures: as `Summary.figures` gives them, with `SPC` and `targets`.
         title: of the section.
-        settings: what the run was made with; their texts are escaped.
+        settings: of the run, by what they are; the values are escaped.
     """
-    lines = [f"## {_escaped(title)}", "", "| figure | value | 95 % interval |", "|---|---|---|"]
+    lines = [
+        f"## {escape_markdown(title)}",
+        "",
+        "| figure | value | 95 % interval |",
+        "|---|---|---|",
+    ]
     lines += [_line(label, figures[key]) for key, label in _WITH_INTERVAL if key in figures]
     if "IoU@0" in figures:
         lines.append(_line("IoU@0", figures["IoU@0"]))
@@ -47,52 +53,72 @@ def render_markdown(
     seconds = figures.get("SPC")
     lines.append(f"| seconds per click | {'not measured' if seconds is None else seconds} | |")
     lines += [
-        _count_line(f"ended by {_escaped(name)}", f) for name, f in figures["stop_reasons"].items()
+        _count_line(f"ended by {escape_markdown(name)}", f)
+        for name, f in figures["stop_reasons"].items()
     ]
-    lines += [f"| targets | {figures['targets']} | |", ""]
+    lines += [f"| targets | {figures['targets']} | |", f"| images | {figures['images']} | |", ""]
     lines += ["| setting | |", "|---|---|"]
-    lines += [f"| {_escaped(name)} | {_escaped(value)} |" for name, value in settings.items()]
-    lines += ["", "Intervals are percentile bootstraps over targets (1,000 resamples, seed 0)."]
+    lines += [
+        f"| {escape_markdown(name)} | {escape_markdown(value)} |"
+        for name, value in settings.items()
+    ]
+    remark = remark_on_images(figures["images"])
+    lines += ["", f"{METHOD}.", *([f"Warning: {remark}."] if remark else [])]
     return "\n".join(lines) + "\n"
 
 
 def results_row(name: str, figures: Mapping[str, Any]) -> str:
-    """Return a line of a results table: name, gIoU, cIoU, invalid answers, clicks, targets."""
-    cells = [_with_interval(figures[key]) for key in ("gIoU", "cIoU")]
+    """Return a row of a results table; see `RESULTS_HEADER`."""
+    cells = [figure_text(figures[key]) for key in ("gIoU", "cIoU")]
     invalid, clicks = figures["invalid_rate"]["value"], figures["clicks_per_target"]["value"]
     return (
-        f"| {_escaped(name)} | {' | '.join(cells)} | {100 * invalid:.1f} % | {clicks:.2f} | "
-        f"{figures['targets']} |"
+        f"| {escape_markdown(name)} | {' | '.join(cells)} | {100 * invalid:.1f} % | {clicks:.2f} | "
+        f"{figures['targets']} | {figures.get('images', 'unknown')} |"
     )
 
 
+def figure_text(figure: Mapping[str, Any], *, digits: int = 3, sign: str = "") -> str:
+    """Return "0.712 (0.690 to 0.734)".
+
+    Args:
+        figure: with `value`, `low` and `high`; the limits None where there is no interval.
+        digits: after the point.
+        sign: "+" for a sign on positive numbers too.
+    """
+    value = f"{figure['value']:{sign}.{digits}f}"
+    if figure["low"] is None:
+        return f"{value} (no interval)"
+    return f"{value} ({figure['low']:{sign}.{digits}f} to {figure['high']:{sign}.{digits}f})"
+
+
 RESULTS_HEADER = (
-    "| policy | gIoU | cIoU | invalid answers | clicks per target | targets |\n"
-    "|---|---|---|---|---|---|"
+    "| policy | gIoU | cIoU | invalid answers | clicks per target | targets | images |\n"
+    "|---|---|---|---|---|---|---|"
 )
-"""The head of the table whose lines `results_row` gives."""
+"""The header of the table with rows of `results_row`."""
 
 
-def worst_and_best(scores: Sequence[TargetResult], *, count: int) -> tuple[list[str], list[str]]:
+def worst_and_best(results: Sequence[TargetResult], *, count: int) -> tuple[list[str], list[str]]:
     """Return the ids of the targets with the lowest and with the highest IoU.
 
-    Equal ones go by their id. No target is in both; of few targets the worst half comes first.
+    Ties are ordered by id. No target is in both lists; of few targets the worse half is in the
+    first.
     """
-    ordered = sorted(scores, key=lambda s: (s.iou, s.target_id))
+    ordered = sorted(results, key=lambda r: (r.iou, r.target_id))
     num_worst = min(count, (len(ordered) + 1) // 2)
     num_best = min(count, len(ordered) - num_worst)
-    best = sorted(ordered, key=lambda s: (-s.iou, s.target_id))
-    worst_ids = [s.target_id for s in ordered[:num_worst]]
+    best = sorted(ordered, key=lambda r: (-r.iou, r.target_id))
+    worst_ids = [r.target_id for r in ordered[:num_worst]]
     chosen = set(worst_ids)
-    return worst_ids, [s.target_id for s in best if s.target_id not in chosen][:num_best]
+    return worst_ids, [r.target_id for r in best if r.target_id not in chosen][:num_best]
 
 
 def _calibration_lines(calibration: Mapping[str, Any] | None) -> list[str]:
     if calibration is None:
         return []
     labels = {
-        "MAE": "score MAE, percent points",
-        "MSE": "score MSE, percent points squared",
+        "MAE": "score MAE, percentage points",
+        "MSE": "score MSE, percentage points squared",
         "Pearson": "score and IoU, Pearson",
         "Spearman": "score and IoU, Spearman",
     }
@@ -104,19 +130,21 @@ def _calibration_lines(calibration: Mapping[str, Any] | None) -> list[str]:
     return [*lines, f"| masks scored by the model | {calibration['masks']} | |"]
 
 
-def _line(label: str, figure: Mapping[str, float]) -> str:
-    return f"| {label} | {figure['value']:.3f} | {figure['low']:.3f} to {figure['high']:.3f} |"
+def _line(label: str, figure: Mapping[str, Any]) -> str:
+    return f"| {label} | {figure['value']:.3f} | {_limits(figure, digits=3)} |"
 
 
-def _count_line(label: str, figure: Mapping[str, float]) -> str:
-    return f"| {label} | {figure['value']} | {figure['low']:.0f} to {figure['high']:.0f} |"
+def _count_line(label: str, figure: Mapping[str, Any]) -> str:
+    return f"| {label} | {figure['value']} | {_limits(figure, digits=0)} |"
 
 
-def _with_interval(figure: Mapping[str, float]) -> str:
-    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+def _limits(figure: Mapping[str, Any], *, digits: int) -> str:
+    if figure["low"] is None:
+        return "no interval"
+    return f"{figure['low']:.{digits}f} to {figure['high']:.{digits}f}"
 
 
-def _escaped(value: object) -> str:
-    """Return a text that neither Markdown nor HTML reads as anything but text."""
+def escape_markdown(value: object) -> str:
+    """Return a value as plain text that neither Markdown nor HTML interprets."""
     text = html.escape(" ".join(str(value).split()), quote=False)
     return re.sub(r"([\\`*_{}\[\]|])", r"\\\1", text)

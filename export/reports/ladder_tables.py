@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from hlmat.export.reports.evaluation_report import figure_text
+from hlmat.transforms.metrics.bootstrap import METHOD
+
 _Figures = Mapping[str, Any]
 
 
@@ -12,8 +15,8 @@ def render_ladder(report: _Figures) -> str:
     """Return every table that the ladder has figures for.
 
     Args:
-        report: as `hlmat ladder` gives it: by set, `rungs` and `steps`, and where they were asked
-            for `filter`, `refine`, `initial_actions`, `codecs` and `mask_colours`.
+        report: the figures of `hlmat ladder`: by set, `rungs` and `steps`, and where requested
+            `filter`, `refine`, `initial_actions`, `codecs` and `mask_colours`.
     """
     sets: Mapping[str, _Figures] = report["sets"]
     parts = [
@@ -23,22 +26,25 @@ def render_ladder(report: _Figures) -> str:
             _rows(sets, "rungs", _comparison_row),
         ),
         _table(
-            "Clicks, without and with the model's own score (table 2)",
+            "Number of clicks, without and with the model's own score (table 2)",
             (
-                *("clicks at most", "last mask, gIoU", "best-scored mask, gIoU"),
-                *("difference", "", "a perfect score's choice, gIoU"),
-                *("last mask, cIoU", "best-scored mask, cIoU"),
+                *("at most clicks", "last mask, gIoU", "best-scored mask, gIoU"),
+                *("difference", "", "gIoU with perfect scores"),
+                *("last mask, cIoU", "best-scored mask, cIoU", "targets", "images"),
             ),
             _rows(sets, "steps", _step_row),
         ),
         _table(
             "Scores of corrupted masks (table 3)",
-            ("IoU of the masks", "masks", "without score", "MAE", "MSE", "Pearson", "Spearman"),
+            (
+                *("IoU of the masks", "masks", "images", "without score"),
+                *("MAE", "MSE", "Pearson", "Spearman"),
+            ),
             _rows(sets, "filter", _filter_row),
         ),
         _table(
-            "Corrupted masks mended",
-            ("IoU of the masks", "masks", "IoU before", "IoU after", "gain", ""),
+            "Corrupted masks, refined",
+            ("IoU of the masks", "masks", "images", "IoU before", "IoU after", "gain", ""),
             _rows(sets, "refine", _refine_row),
         ),
         _table(
@@ -58,9 +64,8 @@ def render_ladder(report: _Figures) -> str:
         ),
     ]
     remarks = (
-        "Intervals are percentile bootstraps over targets (95 %, 1,000 resamples, seed 0); a "
-        "difference is the mean over the same targets of both. It rises or falls where its "
-        "interval leaves out 0."
+        f"{METHOD}. A difference is the mean over the targets that both have; it rises or falls "
+        "where its interval excludes 0."
     )
     return "\n".join([*(part for part in parts if part), remarks]) + "\n"
 
@@ -89,7 +94,7 @@ def _rows(
 def _comparison_head(first: str, against: str) -> tuple[str, ...]:
     return (
         *(first, "gIoU", "cIoU", f"IoU compared with {against}", "", "invalid answers"),
-        *("clicks", "model calls", "segmenter calls", "targets"),
+        *("clicks", "model calls", "segmenter calls", "targets", "images"),
     )
 
 
@@ -103,6 +108,7 @@ def _comparison_row(figures: _Figures) -> tuple[str, ...]:
         f"{100 * figures['invalid_rate']['value']:.1f} %" if "invalid_rate" in figures else "",
         *(f"{figures[name]['value']:.2f}" if name in figures else "" for name in calls),
         str(figures["scored"]),
+        str(figures["images"]),
     )
 
 
@@ -116,6 +122,8 @@ def _step_row(figures: _Figures) -> tuple[str, ...]:
         _figure(figures["perfect"]),
         _figure(last["cIoU"]),
         _figure(best["cIoU"]),
+        str(figures["targets"]),
+        str(figures["images"]),
     )
 
 
@@ -124,13 +132,15 @@ def _filter_row(figures: _Figures) -> tuple[str, ...]:
     masks = figures["kept"] + figures["doubtful"]
     errors = [_figure(calibration.get(name), digits=1) for name in ("MAE", "MSE")]
     agreement = [_figure(calibration.get(name)) for name in ("Pearson", "Spearman")]
-    return (figures["corrupt"], str(masks), str(figures["unreadable"]), *errors, *agreement)
+    counts = (str(masks), str(figures["images"]), str(figures["unreadable"]))
+    return (figures["corrupt"], *counts, *errors, *agreement)
 
 
 def _refine_row(figures: _Figures) -> tuple[str, ...]:
     return (
         figures["corrupt"],
         str(figures["changed"] + figures["unchanged"]),
+        str(figures["images"]),
         _figure(figures["IoU_before"]),
         _figure(figures["IoU_after"]),
         *_difference(figures["gain"]),
@@ -143,9 +153,6 @@ def _difference(difference: _Figures | None) -> tuple[str, str]:
     return _figure(difference, sign="+"), difference["change"]
 
 
-def _figure(figure: Mapping[str, float] | None, *, digits: int = 3, sign: str = "") -> str:
-    """Return "0.712 (0.690 to 0.734)", or "none" for a figure that does not exist."""
-    if figure is None:
-        return "none"
-    value, low, high = (f"{figure[key]:{sign}.{digits}f}" for key in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
+def _figure(figure: Mapping[str, Any] | None, *, digits: int = 3, sign: str = "") -> str:
+    """Return a figure with its interval, or "none" for one that does not exist."""
+    return "none" if figure is None else figure_text(figure, digits=digits, sign=sign)

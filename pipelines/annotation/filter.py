@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from hlmat.export.formats.coco import ScoredAnnotation, coco_json
 from hlmat.export.formats.mask_png import mask_names, mask_png
-from hlmat.export.reports.evaluation_report import render_metrics_json
+from hlmat.export.reports.evaluation_report import figure_text, render_metrics_json
 from hlmat.pipelines.annotation.run import (
     Annotation,
     AnnotationReport,
@@ -92,7 +92,7 @@ def _figures(
     if not config.is_corrupted:
         return figures
     scored = [
-        ScoredMask(j.annotation.target_id, j.score, j.annotation.trajectory.initial_iou)
+        ScoredMask(j.annotation.rollout.image, j.score, j.annotation.trajectory.initial_iou)
         for j in judged
         if j.score is not None
     ]
@@ -170,5 +170,5 @@ def _lines(figures: Mapping[str, Any]) -> dict[str, str]:
             lines[name] = f"{of_kind['masks']} ({what}), {of_kind['kept']} of them kept"
     for name, figure in figures.get("score_calibration", {}).items():
         if isinstance(figure, Mapping):
-            lines[name] = f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+            lines[name] = figure_text(figure)
     return lines

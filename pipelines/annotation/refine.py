@@ -10,7 +10,7 @@ import numpy as np
 
 from hlmat.export.formats.coco import ScoredAnnotation, coco_json
 from hlmat.export.formats.mask_png import mask_names, mask_png
-from hlmat.export.reports.evaluation_report import render_metrics_json
+from hlmat.export.reports.evaluation_report import figure_text, render_metrics_json
 from hlmat.pipelines.annotation.run import (
     Annotation,
     AnnotationReport,
@@ -99,12 +99,13 @@ def _figures(
     }
     if config.is_corrupted:
         ious = np.array([r.ious for r in refined], np.float64)
-        # One table, so that every resampled set holds both IoUs of a target.
+        # One table, so that every resample holds both IoUs of a target.
         table = np.column_stack([ious, ious[:, 1] - ious[:, 0]])
         names = ("IoU_before", "IoU_after", "gain")
+        images = [r.annotation.rollout.image for r in refined]
         figures |= {
             name: interval.as_dict()
-            for name, interval in zip(names, mean_intervals(table), strict=True)
+            for name, interval in zip(names, mean_intervals(table, images), strict=True)
         }
         figures["improved"] = int(np.count_nonzero(table[:, 2] > 0))
         figures["worsened"] = int(np.count_nonzero(table[:, 2] < 0))
@@ -174,8 +175,7 @@ def _lines(figures: Mapping[str, Any]) -> dict[str, str]:
         ("gain", "gain"),
     ):
         if name in figures:
-            figure = figures[name]
-            lines[label] = f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+            lines[label] = figure_text(figures[name])
     if "improved" in figures:
         lines["better, worse"] = f"{figures['improved']}, {figures['worsened']}"
     return lines

@@ -20,6 +20,7 @@ from hlmat.pipelines.settings.annotation_options import AnnotationConfig
 from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import Rle, Trajectory
+from hlmat.transforms.metrics.bootstrap import remark_on_images
 from hlmat.transforms.metrics.target_results import RolledOut, rolled_out
 from hlmat.transforms.readers.coco import CocoReader
 from hlmat.transforms.readers.folder import IMAGES
@@ -129,10 +130,13 @@ def roll_out_annotations(config: AnnotationConfig, *, quiet: bool) -> Annotation
     figures = {
         **{key: manifest.config[key] for key in ("dataset", "split", "policy")},
         "targets": len(annotations) + rejects.total(),
+        "images": len({annotation.rollout.image for annotation in annotations}),
         "rejected": rejects.total(),
         "rejects": dict(sorted(rejects.items())),
         "corrupted_to": manifest.config["first_mask"]["corrupted_to"],
     }
+    remark = remark_on_images(figures["images"]) if config.is_corrupted else None
+    remarks += [remark] if remark else []
     mirrored = IMAGES if rollouts.run.dataset == "folder" else None
     return AnnotationRun(annotations, figures, _coco_source(config), mirrored, remarks)
 

@@ -1,18 +1,37 @@
-"""The job `hlmat compare`: evaluations side by side, as a table and as charts."""
+"""The job `hlmat compare`: evaluations side by side, paired over the targets that they share."""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hlmat.export.reports.charts import iou_by_step_chart, learning_curve_chart
-from hlmat.export.reports.evaluation_report import RESULTS_HEADER, results_row
+from hlmat.export.reports.evaluation_report import (
+    RESULTS_HEADER,
+    escape_markdown,
+    figure_text,
+    results_row,
+)
+from hlmat.export.runs.manifest import read_manifest
+from hlmat.export.runs.trajectories import read_trajectories
 from hlmat.pipelines.evaluation.evaluate import METRICS
+from hlmat.pipelines.evaluation.results import click_protocol, evaluation_results
 from hlmat.pipelines.settings.validation import Check
 from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import DataError
+from hlmat.transforms.dataset_io.layout import OutputLayout
+from hlmat.transforms.metrics.bootstrap import METHOD, remark_on_images
+from hlmat.transforms.metrics.paired_results import compare_results
+from hlmat.transforms.metrics.target_results import TargetResult, measure_rollout, rolled_out
+
+_DIFFERENCES_HEADER = (
+    "| policy | gIoU compared with {first} | | cIoU compared with {first} | | targets | images |\n"
+    "|---|---|---|---|---|---|---|"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +50,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """A finished evaluation.
+
+    Attributes:
+        figures: as in metrics.json, with intervals resampled by image where `results` are known.
+        results: of each target, by its id and ground truth; None without trajectories.
+    """
+
+    figures: dict[str, Any]
+    results: Mapping[str, TargetResult] | None
+
+
 def compare(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Read the figures of every evaluation and write the charts asked for.
+    """Read the figures of every evaluation, compare each with the first, and draw charts.
+
+    Returns:
+        By name the figures of metrics.json with `difference` from the first evaluation over the
+        shared targets (None for the first, or where nothing is shared) and `remarks`.
 
     Raises:
         ConfigError: with every problem of the command line.
@@ -51,7 +87,11 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
         else:
             folders[name] = folder
     check.done()
-    figures = {name: _read_figures(folder) for name, folder in folders.items()}
+    evaluations = {name: read_evaluation(folder) for name, folder in folders.items()}
+    figures = {
+        name: {**each.figures, **_comparison(name, evaluations)}
+        for name, each in evaluations.items()
+    }
     if arguments.chart:
         series = {name: f["IoU@k"] for name, f in figures.items()}
         _write(arguments.chart, iou_by_step_chart(series))
@@ -62,9 +102,87 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def format_comparison(figures: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a Markdown table with a line for each evaluation."""
+    """Return Markdown tables: a row for each evaluation, and its difference from the first."""
     rows: Sequence[str] = [results_row(name, each) for name, each in figures.items()]
-    return "\n".join([RESULTS_HEADER, *rows])
+    lines = [RESULTS_HEADER, *rows]
+    differences = [
+        _difference_row(name, each["difference"])
+        for name, each in figures.items()
+        if each.get("difference")
+    ]
+    if differences:
+        lines += [
+            "",
+            _DIFFERENCES_HEADER.format(first=escape_markdown(next(iter(figures)))),
+            *differences,
+        ]
+    remarks = [remark for each in figures.values() for remark in each.get("remarks", ())]
+    lines += ["", f"{METHOD}.", *(f"Warning: {remark}." for remark in remarks)]
+    return "\n".join(lines)
+
+
+def read_evaluation(folder: str) -> Evaluation:
+    """Read an evaluation; recompute the figures of one whose intervals are not by image.
+
+    Raises:
+        DataError: the folder holds no finished evaluation, or its files are damaged.
+    """
+    storage, figures = storage_for(folder), _read_figures(folder)
+    out = folder.rstrip("/")
+    if not storage.is_file(OutputLayout(out).manifest):
+        return Evaluation(figures, None)
+    manifest = read_manifest(storage, out)
+    trajectories = list(read_trajectories(storage, out, manifest=manifest))
+    keys = [
+        f"{t.target.ref.target_id} {hashlib.sha256(t.target.truth.counts.encode()).hexdigest()}"
+        for t in trajectories
+    ]
+    protocol, step = click_protocol(manifest), figures["step"]
+    if "images" in figures:
+        results = [
+            measure_rollout(rolled_out(t), step=step, max_clicks=protocol.max_clicks)
+            for t in trajectories
+        ]
+    else:
+        results, computed = evaluation_results(trajectories, protocol=protocol, step=step)
+        figures |= computed
+    return Evaluation(figures, dict(zip(keys, results, strict=True)))
+
+
+def _difference_row(name: str, difference: Mapping[str, Any]) -> str:
+    cells = [
+        cell
+        for key in ("gIoU", "cIoU")
+        for cell in (figure_text(difference[key], sign="+"), difference[key]["change"])
+    ]
+    counts = f"{difference['targets']} | {difference['images']}"
+    return f"| {escape_markdown(name)} | {' | '.join(cells)} | {counts} |"
+
+
+def _comparison(name: str, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
+    """Return `difference` from the first evaluation, and `remarks`."""
+    first_name, first = next(iter(evaluations.items()))
+    one = evaluations[name]
+    if first.results is None or one.results is None:
+        remarks = [f"{name}: no trajectories in its folder, so nothing is paired"]
+        if "images" not in one.figures:
+            remarks.append(
+                f"{name}: its intervals resample targets, not images, and are too narrow"
+            )
+        return {"difference": None, "remarks": remarks if one.results is None else []}
+    few_images = remark_on_images(one.figures["images"])
+    remarks = [f"{name}: {few_images}"] if few_images else []
+    if one is first:
+        return {"difference": None, "remarks": remarks}
+    shared = len(first.results.keys() & one.results.keys())
+    if shared < len(first.results) or shared < len(one.results):
+        remarks.append(
+            f"{name} and {first_name} share {shared} targets, of {len(one.results)} and "
+            f"{len(first.results)}; "
+            + ("compared over these only" if shared else "they cannot be compared")
+        )
+    difference = compare_results(first.results, one.results)
+    return {"difference": difference and {"against": first_name, **difference}, "remarks": remarks}
 
 
 def _read_figures(folder: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The job `hlmat evaluate`: rollouts with a model, scored, with a report for people."""
+"""The job `hlmat evaluate`: rollouts with a model, their figures, and a report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from hlmat.export.reports.evaluation_report import (
 )
 from hlmat.export.runs.manifest import Manifest
 from hlmat.export.runs.trajectories import read_rejects, read_trajectories
-from hlmat.pipelines.evaluation.stats import click_protocol, format_counts
+from hlmat.pipelines.evaluation.results import click_protocol, evaluation_results
+from hlmat.pipelines.evaluation.stats import format_counts
 from hlmat.pipelines.run.finished import open_manifest, open_source
 from hlmat.pipelines.run.leak_guard import image_keys, refuse_leaks
 from hlmat.pipelines.run.planning import reading_errors
@@ -29,14 +30,8 @@ from hlmat.transforms.core.errors import DataError, TargetError
 from hlmat.transforms.core.records import TargetRef, Trajectory
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.dataset_io.work_units import select_items
-from hlmat.transforms.metrics.calibration import calibration_figures, scored_masks
-from hlmat.transforms.metrics.target_results import (
-    TargetResult,
-    call_figures,
-    evaluation_figures,
-    measure_rollout,
-    rolled_out,
-)
+from hlmat.transforms.metrics.bootstrap import remark_on_images
+from hlmat.transforms.metrics.target_results import TargetResult
 from hlmat.transforms.prompting.strips import image_strip
 from hlmat.transforms.readers.registry import open_reader
 
@@ -50,13 +45,13 @@ SHOWN_TARGETS = 12
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """What an evaluation found.
+    """The outcome of an evaluation.
 
     Attributes:
         figures: as in metrics.json.
         text: the figures as a table.
-        files: what was written, by what it is.
-        remarks: what the user ought to know.
+        files: paths written, by what they hold.
+        remarks: warnings for the user.
     """
 
     figures: Mapping[str, Any]
@@ -66,14 +61,13 @@ class EvaluationReport:
 
 
 def evaluate(config: EvaluationConfig, *, quiet: bool = False) -> EvaluationReport:
-    """Roll the policy out, or what is left to do of it, and write the report.
+    """Roll the policy out, resuming an unfinished run, and write the report.
 
     Raises:
-        ConfigError: something that was asked for is missing, or training images would be
-            evaluated on.
+        ConfigError: a model or file is missing, or the evaluation would use training images.
         DataError: the data set cannot be listed, or has no targets.
         OutputError: the output folder cannot be written or holds another run.
-        IncompleteError: units died; the same call takes them up again.
+        IncompleteError: units died; the same call resumes them.
     """
     remarks = refuse_leaks(
         evaluated_images(config),
@@ -86,7 +80,7 @@ def evaluate(config: EvaluationConfig, *, quiet: bool = False) -> EvaluationRepo
 
 
 def evaluated_images(config: EvaluationConfig) -> list[str]:
-    """Return the keys of the images to be evaluated on, for the leak guard."""
+    """Return the keys of the images that an evaluation uses, for the leak guard."""
     run = config.run
     with reading_errors(run):
         reader = open_reader(run.dataset, run.reader)
@@ -105,17 +99,13 @@ def _write_report(
     trajectories = list(read_trajectories(storage, out, manifest=manifest))
     if not trajectories:
         raise DataError(
-            f"{out}: every target was rejected, so there is nothing to score; "
-            f"{out}/rejects says why"
+            f"{out}: every target was rejected, so there is nothing to evaluate; "
+            f"{out}/rejects gives the reasons"
         )
-    scores = [
-        measure_rollout(rolled_out(t), step=config.step, max_clicks=protocol.max_clicks)
-        for t in trajectories
-    ]
+    results, figures = evaluation_results(trajectories, protocol=protocol, step=config.step)
     rejects = _counted(r.reason.value for r in read_rejects(storage, out, manifest=manifest))
     clicks = sum(t.num_clicks for t in trajectories)
-    figures = {
-        **evaluation_figures(scores, protocol=protocol),
+    figures |= {
         "SPC": _seconds_per_click(run, clicks=clicks, storage=storage, out=out),
         "step": config.step,
         "rejected": sum(rejects.values()),
@@ -124,10 +114,8 @@ def _write_report(
         **{key: manifest.config[key] for key in ("dataset", "split", "policy", "expressions")},
         "segmenter": manifest.config["segmenter"]["name"],
     }
-    figures |= call_figures(trajectories)
-    scored = [mask for trajectory in trajectories for mask in scored_masks(trajectory)]
-    if scored:
-        figures["score_calibration"] = calibration_figures(scored)
+    few_images = remark_on_images(figures["images"])
+    remarks = [*remarks, *([few_images] if few_images else [])]
     settings = {
         "data set": f"{figures['dataset']} ({figures['split']})",
         "policy": figures["policy"],
@@ -143,10 +131,10 @@ def _write_report(
         PREDICTIONS: predictions_json(trajectories),
         METRICS: render_metrics_json(figures),
         "charts/iou_by_step.png": iou_by_step_chart({str(figures["policy"]): figures["IoU@k"]}),
-        "charts/noc.png": noc_chart([s.iou_after_click for s in scores]),
+        "charts/noc.png": noc_chart([r.iou_after_click for r in results]),
         **_reliability(figures),
-        **_strips(scores, trajectories, manifest=manifest, config=config),
-        # The last one: whoever finds it has a whole report.
+        **_strips(results, trajectories, manifest=manifest, config=config),
+        # Written last: a folder that has it has the whole report.
         REPORT: (text + _image_lines(figures)).encode(),
     }
     for name, content in contents.items():
@@ -161,7 +149,7 @@ def _write_report(
 
 
 def _strips(
-    scores: Sequence[TargetResult],
+    results: Sequence[TargetResult],
     trajectories: Sequence[Trajectory],
     *,
     manifest: Manifest,
@@ -170,7 +158,7 @@ def _strips(
     """Draw the worst and the best targets as PNG files, by name."""
     reader = open_source(manifest, data_root=config.run.reader.data_root)
     by_id = {t.target.ref.target_id: t for t in trajectories}
-    worst, best = worst_and_best(scores, count=SHOWN_TARGETS)
+    worst, best = worst_and_best(results, count=SHOWN_TARGETS)
     strips = {}
     for label, target_ids in (("worst", worst), ("best", best)):
         for place, target_id in enumerate(target_ids, start=1):
@@ -180,7 +168,7 @@ def _strips(
                     trajectory.target.ref.image_path, size_hw=trajectory.target.size_hw
                 )
             except TargetError as error:
-                raise DataError(f"an image cannot be read any more: {error}") from error
+                raise DataError(f"an image can no longer be read: {error}") from error
             strip = cv2.cvtColor(image_strip(image, trajectory), cv2.COLOR_RGB2BGR)
             strips[f"strips/{label}_{place:02d}.png"] = cv2.imencode(".png", strip)[1].tobytes()
     return strips
@@ -196,15 +184,15 @@ def _image_lines(figures: Mapping[str, Any]) -> str:
     scores = f"![Scores]({RELIABILITY})\n" if "score_calibration" in figures else ""
     return (
         f"\n![IoU by step](charts/iou_by_step.png)\n![NoC](charts/noc.png)\n{scores}\n"
-        "`strips/` shows the worst and the best targets: the truth's outline, each state with its "
-        "click, the last mask.\n"
+        "`strips/` shows the worst and the best targets: the outline of the ground truth, each "
+        "state with its click, the last mask.\n"
     )
 
 
 def _seconds_per_click(run: RunReport, *, clicks: int, storage: Storage, out: str) -> float | None:
-    """Return the time of a click, policy and segmenter together, on this run's machine.
+    """Return the time per click, policy and segmenter together, on this run's machine.
 
-    A run that was found complete, or resumed, has the time that was measured before, if any.
+    A run that was already complete, or resumed, keeps the time measured before, if any.
     """
     if run.targets_done and clicks and run.status.value == "new":
         return round(run.elapsed_s / clicks, 4)

@@ -1,4 +1,4 @@
-"""The job `hlmat score`: figures of anybody's prediction file, and the reference's beside them."""
+"""The job `hlmat score`: figures of a prediction file, beside those of SegAgent's scorer."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hlmat.export.formats.predictions import PredictedTarget, read_predictions
+from hlmat.export.reports.evaluation_report import figure_text
+from hlmat.pipelines.evaluation.results import INTERVALS
 from hlmat.pipelines.settings.validation import Check, read_step_choice
 from hlmat.transforms.core.errors import DataError
+from hlmat.transforms.metrics.bootstrap import METHOD, remark_on_images
 from hlmat.transforms.metrics.segagent_scorer import MOST_EXPRESSIONS, segagent_figures
-from hlmat.transforms.metrics.target_results import StepChoice, evaluation_figures, measure_rollout
+from hlmat.transforms.metrics.summary import summarize
+from hlmat.transforms.metrics.target_results import StepChoice, measure_rollout
 
 _CLOSE = 5e-5
 
@@ -27,24 +31,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def score_file(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Compute every figure from the masks of a file; numbers in it are not trusted.
+    """Compute every figure from the masks of a file; IoUs that it states are not used.
 
     Raises:
-        ConfigError: a step that is none.
+        ConfigError: `--step` is invalid.
         DataError: the file cannot be read or scored.
     """
     check = Check()
     step = read_step_choice(arguments.step, check)
     check.done()
     predicted = read_predictions(arguments.predictions)
-    scores = [measure_rollout(p.rollout, step=step, max_clicks=0) for p in predicted]
-    figures = evaluation_figures(scores)
+    figures = summarize(
+        measure_rollout(p.rollout, step=step, max_clicks=0, with_boundary=True) for p in predicted
+    ).figures()
     return {
         **figures,
+        "intervals": INTERVALS,
         "step": step,
         "expressions": len(predicted),
-        "images": len({p.image for p in predicted}),
-        "segagent_scorer": _reference(predicted, figures, step=step),
+        "segagent_scorer": _segagent(predicted, figures, step=step),
     }
 
 
@@ -54,48 +59,54 @@ def format_scores(figures: Mapping[str, Any]) -> str:
         ("expressions", f"{figures['expressions']} on {figures['images']} images"),
         ("prediction", f"step {figures['step']}"),
     ]
-    for name in ("gIoU", "cIoU", "boundary_IoU", "invalid_rate", "clicks_per_target"):
-        if name in figures:
-            f = figures[name]
-            lines.append((name, f"{f['value']:.4f}  [{f['low']:.4f}, {f['high']:.4f}]"))
-    reference = figures["segagent_scorer"]
-    if reference["cIoU"] is not None:
+    lines += [
+        (name, figure_text(figures[name], digits=4))
+        for name in ("gIoU", "cIoU", "boundary_IoU", "invalid_rate", "clicks_per_target")
+        if name in figures
+    ]
+    theirs = figures["segagent_scorer"]
+    if theirs["cIoU"] is not None:
         lines.append(
             (
-                "reference's",
-                f"gIoU {reference['gIoU']:.4f}, cIoU {reference['cIoU']:.4f} over "
-                f"{reference['expressions']} expressions",
+                "SegAgent's scorer",
+                f"gIoU {theirs['gIoU']:.4f}, cIoU {theirs['cIoU']:.4f} over "
+                f"{theirs['expressions']} expressions",
             )
         )
-    lines += [("differs", text) for text in reference["differences"]]
+    lines += [("difference", text) for text in theirs["differences"]]
+    remark = remark_on_images(figures["images"])
+    if remark is not None:
+        lines.append(("warning", remark))
     width = max(len(label) for label, _ in lines) + 2
     text = "\n".join(f"{label:<{width}} {value}" for label, value in lines)
-    return text + "\n[...] are 95 % bootstrap intervals over expressions"
+    return f"{text}\n{METHOD}"
 
 
-def _reference(
+def _segagent(
     predicted: Sequence[PredictedTarget], figures: Mapping[str, Any], *, step: StepChoice
 ) -> dict[str, Any]:
-    """Return the reference's figures and, in sentences, why they are others."""
+    """Return the figures of SegAgent's scorer and, in sentences, why they differ."""
     differences = []
     if len(predicted) > MOST_EXPRESSIONS:
         differences.append(
-            f"its evaluator writes the first {MOST_EXPRESSIONS:,} expressions alone, "
-            f"{len(predicted) - MOST_EXPRESSIONS:,} fewer than are here"
+            f"its evaluator writes only the first {MOST_EXPRESSIONS:,} expressions, "
+            f"{len(predicted) - MOST_EXPRESSIONS:,} fewer than this file"
         )
-    pngs = sum(p.image.lower().endswith(".png") for p in predicted)
+    pngs = sum(p.rollout.image.lower().endswith(".png") for p in predicted)
     if pngs:
-        differences.append(f"its evaluator passes over .png images, {pngs} of those here")
+        differences.append(f"its evaluator skips .png images, {pngs} in this file")
     if any(p.rollout.ignore is not None for p in predicted):
         differences.append("it counts ignored pixels as background")
-    groups = sum(k == 0 or p.image != predicted[k - 1].image for k, p in enumerate(predicted))
-    if groups > len({p.image for p in predicted}):
+    groups = sum(
+        k == 0 or p.rollout.image != predicted[k - 1].rollout.image for k, p in enumerate(predicted)
+    )
+    if groups > len({p.rollout.image for p in predicted}):
         differences.append(
-            "an image comes back after another one: it groups neighbours alone, which changes "
+            "entries of one image are not adjacent: it groups only adjacent entries, which changes "
             "its per-image table but not its totals"
         )
     try:
-        reference = segagent_figures([(p.rollout, p.outputs) for p in predicted], step=step)
+        theirs = segagent_figures([(p.rollout, p.outputs) for p in predicted], step=step)
     except DataError as error:
         return {
             "gIoU": None,
@@ -103,25 +114,25 @@ def _reference(
             "expressions": 0,
             "differences": [*differences, str(error)],
         }
-    if reference.skipped:
+    if theirs.skipped:
         differences.append(
-            f"it leaves {reference.skipped} expressions without any mask out; here they count "
-            "as empty predictions"
+            f"it leaves out {theirs.skipped} expressions without any mask; here they count as "
+            "empty predictions"
         )
     ours = (figures["gIoU"]["value"], figures["cIoU"]["value"])
-    gaps = (reference.giou - ours[0], reference.ciou - ours[1])
+    gaps = (theirs.giou - ours[0], theirs.ciou - ours[1])
     if step == "best-scored" and max(map(abs, gaps)) > _CLOSE:
         differences.append(
-            "it reads scores otherwise: the last mask never wins by its score, and one text that "
-            "cannot be read makes all scores of its expression 0"
+            "it reads scores differently: the last mask never wins by its score, and one "
+            "unreadable text sets all scores of its expression to 0"
         )
     if step == "last":
-        differences.append("it has no choice of the last mask; this is what it would make of it")
+        differences.append("it has no option for the last mask; these are its rules applied to it")
     if max(map(abs, gaps)) > _CLOSE:
-        differences.append(f"in all: gIoU {gaps[0]:+.4f}, cIoU {gaps[1]:+.4f}")
+        differences.append(f"in total: gIoU {gaps[0]:+.4f}, cIoU {gaps[1]:+.4f}")
     return {
-        "gIoU": reference.giou,
-        "cIoU": reference.ciou,
-        "expressions": reference.scored,
+        "gIoU": theirs.giou,
+        "cIoU": theirs.ciou,
+        "expressions": theirs.scored,
         "differences": differences,
     }

@@ -1,4 +1,4 @@
-"""The figures of a run: read from its files, and as a text for people."""
+"""The job `hlmat stats`: the figures of a run, read from its files and shown as text."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from hlmat.export.runs.manifest import Manifest, read_manifest, verify
+from hlmat.export.runs.manifest import read_manifest, verify
 from hlmat.export.runs.trajectories import read_rejects, read_trajectories
+from hlmat.pipelines.evaluation.results import click_protocol
 from hlmat.transforms.beam.storage import storage_for
-from hlmat.transforms.metrics.click_curves import (
-    ClickProtocol,
-    TrajectoryStatistics,
-    sum_statistics,
-)
+from hlmat.transforms.metrics.summary import Summary
+from hlmat.transforms.metrics.target_results import measure_rollout, rolled_out
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,50 +27,30 @@ def read_figures(out: str, *, verify_all: bool = False) -> dict[str, Any]:
 
     Args:
         out: the output folder of the run.
-        verify_all: report every file that is not as the manifest lists it, not the first alone.
+        verify_all: report every file that differs from the manifest, not only the first.
 
     Raises:
-        DataError: no finished run lies there, or its files are damaged.
+        DataError: the folder holds no finished run, or its files are damaged.
     """
     storage = storage_for(out)
     manifest = read_manifest(storage, out)
     if verify_all:
         verify(storage, out, manifest)
     protocol = click_protocol(manifest)
-    statistics = sum_statistics(
-        (
-            TrajectoryStatistics.from_trajectory(t, protocol)
-            for t in read_trajectories(storage, out)
-        ),
-        protocol,
-    ) + sum_statistics(
-        (TrajectoryStatistics.from_reject(r, protocol) for r in read_rejects(storage, out)),
-        protocol,
-    )
+    summary = Summary(protocol, by_image=False)
+    for trajectory in read_trajectories(storage, out, manifest=manifest):
+        rollout = rolled_out(trajectory)
+        summary.add(measure_rollout(rollout, step="last", max_clicks=protocol.max_clicks))
+    for reject in read_rejects(storage, out, manifest=manifest):
+        summary.add_reject(reject)
     config = manifest.config
     return {
         "dataset": config["dataset"],
         "split": config["split"],
         "segmenter": config["segmenter"]["name"],
         "policy": config["policy"],
-        **statistics.final_values(),
+        **summary.values(),
     }
-
-
-def click_protocol(manifest: Manifest) -> ClickProtocol:
-    """Return the rules that a run's clicks followed."""
-    config = manifest.config
-    first_mask = config.get("first_mask")
-    start = config["initial_action"]
-    if first_mask is not None:
-        start = "given masks" if first_mask["corrupted_to"] is None else "corrupted masks"
-    return ClickProtocol(
-        max_clicks=config["max_clicks"],
-        stop_on_no_gain=config["stop_on_no_gain"],
-        target_iou=config["target_iou"],
-        initial_action=start,
-        stop_at_score=config["stop_at_score"],
-    )
 
 
 def format_figures(figures: Mapping[str, Any]) -> str:

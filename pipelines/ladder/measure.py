@@ -1,7 +1,8 @@
 """The job `hlmat ladder`: what each step of SegAgent's method adds, on held-out targets.
 
-Figure 4 of the paper (arXiv 2503.08625) in miniature: the first model greedily, improved by StaR+,
-stopped by its own score, searching; beside it tables 2, 3, 5 and 6, each with its intervals.
+Figure 4 of the paper (arXiv 2503.08625) in miniature: the first model with greedy clicks, improved
+by StaR+, stopped by its own score, with tree search; beside it tables 2, 3, 5 and 6. All figures
+have intervals, resampled by image.
 """
 
 from __future__ import annotations
@@ -24,29 +25,34 @@ from hlmat.pipelines.training import star_plus
 from hlmat.pipelines.training import train as training
 from hlmat.pipelines.training.build_tiny_vlm import print_note
 from hlmat.transforms.beam.storage import storage_for
-from hlmat.transforms.metrics.paired_differences import change_of, paired_difference
-from hlmat.transforms.metrics.target_results import StepChoice, choose_mask, rolled_out
+from hlmat.transforms.metrics.bootstrap import change_of, paired_difference
+from hlmat.transforms.metrics.target_results import (
+    RolledOut,
+    StepChoice,
+    measure_rollout,
+    rolled_out,
+)
 from hlmat.transforms.metrics.truncation import RolloutOverlaps, step_figures
 
 JSON, TABLES, CHART = "ladder.json", "ladder.md", "ladder.png"
 
 _FIGURES = (
     *("gIoU", "cIoU", "clicks_per_target", "model_calls_per_target", "decoder_calls_per_target"),
-    *("invalid_rate", "scored", "rejected", "stop_reasons", "score_calibration"),
+    *("invalid_rate", "scored", "images", "rejected", "stop_reasons", "score_calibration"),
 )
 _NO_COMPARISON = {"against": None, "difference": None}
 
 
 def make_ladder(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Train, evaluate and compare all that the recipe's `ladder.yaml` names; return the figures.
+    """Train, evaluate and compare everything in the recipe's `ladder.yaml`; return the figures.
 
-    What is done is kept: the same call goes on where it was cut off.
+    Finished parts are kept: the same call resumes an interrupted ladder.
 
     Raises:
         ConfigError: with every problem of recipe and command line.
         DataError: a data set cannot be read.
         OutputError: the output cannot be written, or holds something else.
-        IncompleteError: a training or an evaluation failed; the same call goes on.
+        IncompleteError: a training or an evaluation failed; the same call resumes it.
     """
     job = read_ladder(arguments)
     note = (lambda text: None) if job.quiet else print_note
@@ -73,7 +79,7 @@ def make_ladder(arguments: argparse.Namespace) -> dict[str, Any]:
     rungs = {name: [(r["label"], r["gIoU"]) for r in s["rungs"]] for name, s in sets.items()}
     storage.write_bytes(f"{out}/{CHART}", ladder_chart(rungs))
     storage.write_bytes(f"{out}/{TABLES}", render_ladder(report).encode())
-    # The last one: whoever finds it has everything.
+    # Written last: a folder that has it is complete.
     storage.write_bytes(f"{out}/{JSON}", render_metrics_json(report))
     return report
 
@@ -82,12 +88,15 @@ def _measure_set(job: LadderJob, name: str) -> dict[str, Any]:
     """Return every table's figures on a set."""
     rows: dict[str, dict[str, Any]] = {}
     ious: dict[str, dict[str, float]] = {}
+    image_of: dict[str, str] = {}
     remarks: list[str] = []
     for measurement, config in job.evaluations(name):
         evaluation = evaluate(config, quiet=job.quiet)
         remarks += evaluation.remarks
         figures = evaluation.figures
-        ious[measurement.name] = _iou_by_target(config.run.out, step=config.step)
+        rollouts = _read_rollouts(config.run.out)
+        image_of |= {rollout.target_id: rollout.image for rollout in rollouts}
+        ious[measurement.name] = _iou_by_target(rollouts, step=config.step)
         rows[measurement.name] = {
             "name": measurement.name,
             "label": measurement.label,
@@ -96,7 +105,9 @@ def _measure_set(job: LadderJob, name: str) -> dict[str, Any]:
             **{key: figures[key] for key in _FIGURES if key in figures},
             "against": measurement.against,
             "difference": measurement.against
-            and paired_difference(ious[measurement.against], ious[measurement.name]),
+            and paired_difference(
+                ious[measurement.against], ious[measurement.name], image_of=image_of
+            ),
         }
     plan = job.plan
     result: dict[str, Any] = {
@@ -119,24 +130,23 @@ def _measure_set(job: LadderJob, name: str) -> dict[str, Any]:
     return result | _annotation_figures(job, name)
 
 
-def _iou_by_target(out: str, *, step: StepChoice) -> dict[str, float]:
+def _read_rollouts(out: str) -> list[RolledOut]:
+    return [rolled_out(trajectory) for trajectory in read_trajectories(storage_for(out), out)]
+
+
+def _iou_by_target(rollouts: Sequence[RolledOut], *, step: StepChoice) -> dict[str, float]:
     """Return each target's IoU as the evaluation counts it."""
-    ious = {}
-    for trajectory in read_trajectories(storage_for(out), out):
-        chosen = choose_mask(rolled_out(trajectory), step)
-        ious[trajectory.target.ref.target_id] = trajectory.iou_before(
-            0 if chosen is None else chosen + 1
-        )
-    return ious
+    results = [measure_rollout(rollout, step=step, max_clicks=0) for rollout in rollouts]
+    return {result.target_id: result.iou for result in results}
 
 
 def _step_rows(out: str, steps: Sequence[int]) -> list[dict[str, Any]]:
-    rollouts = [RolloutOverlaps.of(rolled_out(t)) for t in read_trajectories(storage_for(out), out)]
+    rollouts = [RolloutOverlaps.of(rollout) for rollout in _read_rollouts(out)]
     return [step_figures(rollouts, clicks=clicks) for clicks in steps]
 
 
 def _annotation_figures(job: LadderJob, name: str) -> dict[str, Any]:
-    """Return what the improved model makes of the set's corrupted masks."""
+    """Return how the improved model filters and refines the set's corrupted masks."""
     result: dict[str, Any] = {}
     for command, corrupt, run in (
         ("filter", job.plan.filter, filter_annotations),

@@ -1,7 +1,7 @@
 """How well a model's scores of masks agree with the masks' true IoU.
 
 The figures are those that SegAgent reports for annotation filtering (arXiv 2503.08625): mean
-absolute and mean squared error in percent points of IoU, Pearson's and Spearman's correlation.
+absolute and mean squared error in percentage points of IoU, Pearson's and Spearman's correlation.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from hlmat.transforms.core.image_identity import image_key
 from hlmat.transforms.core.records import Trajectory
-from hlmat.transforms.metrics.bootstrap import interval_of, resampled_sums
+from hlmat.transforms.metrics.bootstrap import bootstrap_intervals, mean_intervals
 
 BINS = 10
 
@@ -25,12 +25,12 @@ class ScoredMask:
     """A mask that a model scored.
 
     Attributes:
-        target_id: of the mask's target; masks of one target are resampled together.
+        image: a label that all masks of the image share; intervals resample images.
         predicted_iou: the model's score, in [0, 1].
-        iou: the true one, in [0, 1].
+        iou: the true IoU, in [0, 1].
     """
 
-    target_id: str
+    image: str
     predicted_iou: float
     iou: float
 
@@ -40,71 +40,68 @@ def scored_masks(trajectory: Trajectory) -> Iterator[ScoredMask]:
 
     A score that comes with a click is that of the mask before it.
     """
-    target_id = trajectory.target.ref.target_id
+    image = image_key(trajectory.target.ref, shapes=None)
     scores = [*(step.predicted_iou for step in trajectory.steps), trajectory.last_predicted_iou]
     for index, score in enumerate(scores):
         if score is not None and trajectory.mask_before(index) is not None:
-            yield ScoredMask(target_id, score, trajectory.iou_before(index))
+            yield ScoredMask(image, score, trajectory.iou_before(index))
 
 
 def calibration_figures(masks: Sequence[ScoredMask]) -> dict[str, Any]:
-    """Return agreement with 95 % intervals over targets, and what each tenth of scores is worth.
+    """Return agreement with 95 % intervals, and the true IoU of the masks in each tenth of scores.
 
     Args:
         masks: at least one.
 
     Returns:
-        `MAE` and `MSE` in percent points, `Pearson` and `Spearman`, each with its interval, the
-        correlations None where scores or IoUs do not vary; `masks`, how many there are; `bins`,
-        for each tenth of scores its `count`, mean `predicted` and mean true `iou`.
+        `MAE` and `MSE` in percentage points, `Pearson` and `Spearman`, each with its interval,
+        the correlations None where scores or IoUs do not vary; `masks` and `images`, how many
+        there are; `bins`, for each tenth of scores its `count`, mean `predicted` and mean true
+        `iou`.
 
     Raises:
         ValueError: there are no masks.
     """
     if not masks:
         raise ValueError("calibration needs at least one scored mask")
+    from scipy.stats import rankdata  # slow to import, and only needed here
+
     predicted = 100 * np.array([m.predicted_iou for m in masks])
     true = 100 * np.array([m.iou for m in masks])
-    target = np.unique([m.target_id for m in masks], return_inverse=True)[1]
-    # Tiny differences have no variance any more, rounded means one that there is not.
+    images = [m.image for m in masks]
+    errors = predicted - true
+    mae, mse = mean_intervals(np.column_stack([np.abs(errors), errors**2]), images)
+    # Tiny differences can have a variance of 0, and rounding a mean can give a false one.
     varies = all(np.ptp(values) > 0 and np.var(values) > 0 for values in (predicted, true))
-    ranks = stats.rankdata(predicted), stats.rankdata(true)
+    ranks = rankdata(predicted), rankdata(true)
     return {
         "masks": len(masks),
-        "MAE": _mean(np.abs(predicted - true), target),
-        "MSE": _mean((predicted - true) ** 2, target),
-        "Pearson": _correlation(predicted, true, target) if varies else None,
-        "Spearman": _correlation(*ranks, target) if varies else None,
+        "images": len(set(images)),
+        "MAE": mae.as_dict(),
+        "MSE": mse.as_dict(),
+        "Pearson": _correlation(predicted, true, images) if varies else None,
+        "Spearman": _correlation(*ranks, images) if varies else None,
         "bins": _bins(predicted / 100, true / 100),
     }
 
 
-def _mean(values: NDArray[np.float64], target: NDArray[np.intp]) -> dict[str, float]:
-    """Return the mean over masks; for the interval, targets are drawn with all their masks."""
-    total, count = _resampled([values, np.ones_like(values)], target).T
-    return interval_of(float(values.mean()), total / count).as_dict()
-
-
 def _correlation(
-    a: NDArray[np.float64], b: NDArray[np.float64], target: NDArray[np.intp]
-) -> dict[str, float]:
-    """Return Pearson's correlation; ranks given to it are not ranked anew when resampled."""
-    a, b = a - a.mean(), b - b.mean()
-    moments = _resampled([np.ones_like(a), a, b, a * a, b * b, a * b], target).T
-    mean_a, mean_b, mean_aa, mean_bb, mean_ab = moments[1:] / moments[0]
+    a: NDArray[np.float64], b: NDArray[np.float64], images: Sequence[str]
+) -> dict[str, float | None]:
+    """Return Pearson's correlation; ranks stay those of all masks in every resample."""
+    # Standardized, so that products of tiny variances do not underflow.
+    a, b = (a - a.mean()) / a.std(), (b - b.mean()) / b.std()
+    moments = np.column_stack([np.ones_like(a), a, b, a * a, b * b, a * b])
+    return bootstrap_intervals(moments, images, _correlation_of)[0].as_dict()
+
+
+def _correlation_of(moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    mean_a, mean_b, mean_aa, mean_bb, mean_ab = (moments[:, 1:] / moments[:, :1]).T
     spread = (mean_aa - mean_a**2) * (mean_bb - mean_b**2)
-    # A resampled set may hold a single target whose masks are all alike.
-    usable = spread > 0
-    resampled = (mean_ab - mean_a * mean_b)[usable] / np.sqrt(spread[usable])
-    return interval_of(float(np.corrcoef(a, b)[0, 1]), resampled).as_dict()
-
-
-def _resampled(
-    columns: Sequence[NDArray[np.float64]], target: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    """Sum each column over resampled sets of targets. Shape: (R, columns)."""
-    sums = np.stack([np.bincount(target, column) for column in columns], axis=1)
-    return resampled_sums(sums.astype(np.float64))
+    # A resample may hold a single image whose masks are all alike.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation = (mean_ab - mean_a * mean_b) / np.sqrt(spread)
+    return np.where(spread > 0, correlation, np.nan)[:, None]
 
 
 def _bins(predicted: NDArray[np.float64], true: NDArray[np.float64]) -> list[dict[str, float]]:

@@ -1,8 +1,8 @@
-"""What the SegAgent reference's scorer makes of predictions, to tell where our figures differ.
+"""The figures of SegAgent's own scorer, to show where they differ from ours.
 
-Restated from its public evaluation code: it reads the score that a text states up to the next
-comma, takes the mask *before* the best-scored text (so the last mask never wins by its score),
-skips what has no mask, and adds 1e-5 to every union.
+Reimplemented from its public evaluation code: it reads the score in a text up to the next comma,
+takes the mask *before* the best-scored text (so the last mask never wins by its score), skips
+entries without a mask, and adds 1e-5 to every union.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from hlmat.transforms.metrics.target_results import RolledOut, StepChoice
 from hlmat.transforms.prompting.predicted_iou import PREDICTED_IOU_MARK
 
 MOST_EXPRESSIONS = 5000
-"""Its evaluator, which writes the predictions, stops after so many."""
+"""SegAgent's evaluator, which writes the predictions, stops after this many."""
 
 _EPSILON = 1e-5
 
 
 @dataclass(frozen=True)
 class SegAgentFigures:
-    """What the reference would print.
+    """The figures that SegAgent's scorer would print.
 
     Attributes:
         ciou: its `class_iou`.
         giou: its `global_iou`.
-        scored: expressions that enter the figures.
-        skipped: expressions without any mask, which it leaves out.
+        scored: expressions that count.
+        skipped: expressions without any mask, which it leaves out of the figures.
     """
 
     ciou: float
@@ -45,14 +45,14 @@ class SegAgentFigures:
 def segagent_figures(
     rollouts: Sequence[tuple[RolledOut, Sequence[str | None]]], *, step: StepChoice
 ) -> SegAgentFigures:
-    """Score rollouts, each with the texts of its steps, as the reference does.
+    """Score rollouts, each with the texts of its steps, as SegAgent's scorer does.
 
     Args:
-        step: "best-scored" is its default; K its ``--click_id K - 1``; for "last", which it has
-            not, each rollout's last mask.
+        step: "best-scored" is its default; K its ``--click_id K - 1``; "last", which it does not
+            have, takes each rollout's last mask.
 
     Raises:
-        DataError: it would stop with an error, since a rollout is shorter than K.
+        DataError: a rollout is shorter than K, where the scorer would stop with an error.
     """
     totals = np.zeros(2)
     ious: list[float] = []
@@ -80,8 +80,8 @@ def _chosen(rollout: RolledOut, texts: Sequence[str | None], *, step: StepChoice
     if isinstance(step, int):
         if step > count:
             raise DataError(
-                f"target {rollout.target_id!r} has {count} masks, so the reference's scorer would "
-                f"stop at --click_id {step - 1}"
+                f"target {rollout.target_id!r} has {count} masks, so SegAgent's scorer would stop "
+                f"at --click_id {step - 1}"
             )
         return step - 1
     if count == 0:
@@ -93,7 +93,7 @@ def _chosen(rollout: RolledOut, texts: Sequence[str | None], *, step: StepChoice
 
 
 def _stated(texts: Sequence[str | None]) -> list[float]:
-    """Return the scores that texts state; all 0 where a single one cannot be read."""
+    """Return the scores in texts; all 0 where a single one cannot be read."""
     for read in (_up_to_comma, _up_to_label):
         try:
             return [0.0 if text is None else float(read(text)) for text in texts]

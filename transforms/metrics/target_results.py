@@ -1,18 +1,17 @@
-"""What every figure of an evaluation is made of: one score per target, figures with intervals."""
+"""What each target adds to the figures of a run: its rollout, the chosen mask and the result."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from hlmat.transforms.core.image_identity import image_key
+from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import Click, Rle, StopReason, Trajectory
-from hlmat.transforms.masks.rle import decode_rle, overlap
-from hlmat.transforms.metrics.bootstrap import mean_intervals, ratio_interval
-from hlmat.transforms.metrics.click_curves import THRESHOLDS, ClickProtocol, boundary_iou
+from hlmat.transforms.masks.rle import decode_rle, mask_iou, rle_area, rle_common_area
 from hlmat.transforms.prompting.predicted_iou import last_predicted_iou
 
 StepChoice = Literal["last", "best-scored"] | int
@@ -21,21 +20,27 @@ StepChoice = Literal["last", "best-scored"] | int
 
 @dataclass(frozen=True)
 class RolledOut:
-    """The masks of one rollout, and what a model said of them.
+    """The masks of one rollout and the model's scores of them.
 
     Attributes:
-        target_id: unique among what is scored together.
+        target_id: unique among the rollouts of a run.
+        image: a label that all targets of the image share; intervals resample images.
         truth: the true mask.
-        ignore: pixels that count as neither, or None.
+        ignore: pixels that count neither as object nor as background, or None.
         masks: after each step, of whatever kind; of the truth's size.
         predicted_ious: for each step, the model's score of the mask *before* it, or None.
         last_predicted_iou: the model's score of the last mask, or None.
         first_click: how many steps come before the policy's first click.
         stop_reason: why it ended, where that is known.
-        initial_mask: what was there before the first step, or None for an empty mask.
+        initial_mask: the mask before the first step, or None for an empty mask.
+        ious: as the rollout recorded them, before the first step and after each; None to compute
+            them from the masks.
+        model_calls: questions that the model answered; None where nobody counted.
+        decoder_calls: requests that the segmenter answered; None where nobody counted.
     """
 
     target_id: str
+    image: str
     truth: Rle
     ignore: Rle | None
     masks: tuple[Rle, ...]
@@ -44,45 +49,67 @@ class RolledOut:
     first_click: int = 0
     stop_reason: StopReason | None = None
     initial_mask: Rle | None = None
+    ious: tuple[float, ...] | None = None
+    model_calls: int | None = None
+    decoder_calls: int | None = None
 
     @property
     def scores(self) -> tuple[float | None, ...]:
         """The model's score of the mask before the first step, then of each of `masks`."""
         return (*self.predicted_ious, self.last_predicted_iou)
 
+    def overlap_before(self, index: int) -> tuple[int, int]:
+        """Return intersection and union with the truth, in pixels, of the mask before a step.
+
+        Args:
+            index: of the step; the number of masks for the last mask.
+        """
+        return rle_overlap(self.mask_before(index), self.truth, ignore=self.ignore)
+
+    def mask_before(self, index: int) -> Rle | None:
+        """Return the mask before a step; None for an empty start."""
+        return self.masks[index - 1] if index else self.initial_mask
+
 
 @dataclass(frozen=True)
 class TargetResult:
-    """What a rollout adds to the figures.
+    """What a target adds to the figures of a run.
 
     Attributes:
         target_id: of the target.
+        image: a label that all targets of the image share.
         intersection: pixels that prediction and truth share.
         union: pixels of either.
         iou: their ratio; 1 where both masks are empty.
-        boundary_iou: IoU of the inner contour bands.
         iou_after_click: IoU before the policy's first click and after each; an ended rollout
             keeps its last.
-        clicks: that the policy made.
+        clicks: clicks that the policy made.
         stop_reason: why the rollout ended, where that is known.
+        boundary_iou: IoU of the inner contour bands, where it was asked for.
+        model_calls: questions that the model answered; None where nobody counted.
+        decoder_calls: requests that the segmenter answered; None where nobody counted.
     """
 
     target_id: str
+    image: str
     intersection: int
     union: int
     iou: float
-    boundary_iou: float
     iou_after_click: tuple[float, ...]
     clicks: int
     stop_reason: StopReason | None
+    boundary_iou: float | None = None
+    model_calls: int | None = None
+    decoder_calls: int | None = None
 
 
 def rolled_out(trajectory: Trajectory) -> RolledOut:
-    """Return the masks of a trajectory."""
+    """Return the masks of a trajectory, with the IoUs that it recorded."""
     steps = trajectory.steps
     is_click = [isinstance(s.action, Click) and not s.is_initial for s in steps]
     return RolledOut(
         target_id=trajectory.target.ref.target_id,
+        image=image_key(trajectory.target.ref, shapes=None),
         truth=trajectory.target.truth,
         ignore=trajectory.target.ignore,
         masks=tuple(s.mask for s in steps),
@@ -91,6 +118,9 @@ def rolled_out(trajectory: Trajectory) -> RolledOut:
         first_click=is_click.index(True) if True in is_click else len(steps),
         stop_reason=trajectory.stop_reason,
         initial_mask=trajectory.initial_mask,
+        ious=(trajectory.initial_iou, *(s.iou for s in steps)),
+        model_calls=trajectory.model_calls,
+        decoder_calls=trajectory.decoder_calls,
     )
 
 
@@ -100,11 +130,11 @@ def _score_of(text: str | None, recorded: float | None) -> float | None:
 
 
 def choose_mask(rollout: RolledOut, step: StepChoice) -> int | None:
-    """Return the index of the mask that is the prediction; None for what it began with.
+    """Return the index of the mask that is the prediction; None for the mask before the first step.
 
-    "best-scored" takes the mask that the model scored best, the later one of equals; a score
-    belongs to the mask before the step whose text holds it. Masks that nobody scored are left
-    out; where none is scored the last one is taken. An empty start is no candidate; an initial
+    "best-scored" takes the mask with the model's highest score, the later one of equals; a score
+    belongs to the mask before the step whose text holds it. Masks without a score are left
+    out; where none has one the last mask is taken. An empty start is no candidate; an initial
     mask is one, and yields only to a mask of a higher score.
     """
     last = len(rollout.masks) - 1
@@ -122,123 +152,102 @@ def choose_mask(rollout: RolledOut, step: StepChoice) -> int | None:
     return max(scored)[1] if scored and max(scored)[0] > at_start else None
 
 
-def measure_rollout(rollout: RolledOut, *, step: StepChoice, max_clicks: int) -> TargetResult:
-    """Score one rollout from its masks alone.
+def measure_rollout(
+    rollout: RolledOut, *, step: StepChoice, max_clicks: int, with_boundary: bool = False
+) -> TargetResult:
+    """Return what a rollout adds to the figures.
 
     Args:
-        max_clicks: that the policy could make; `iou_after_click` has one more entry.
+        step: which mask is the prediction.
+        max_clicks: clicks that the policy could make; `iou_after_click` has one more entry.
+        with_boundary: whether to compute the boundary IoU, which decodes the mask.
     """
-    truth = decode_rle(rollout.truth)
-    ignore = None if rollout.ignore is None else decode_rle(rollout.ignore)
-    counted = truth if ignore is None else truth & ~ignore
-    overlaps = [overlap(decode_rle(m), truth, ignore=ignore) for m in rollout.masks]
-    first = rollout.initial_mask
-    start = np.zeros_like(truth) if first is None else decode_rle(first)
-    at_start = overlap(start, truth, ignore=ignore)
-    ious = [i / u if u else 1.0 for i, u in [at_start, *overlaps]][rollout.first_click :]
-    ious += [ious[-1]] * (max_clicks + 1 - len(ious))
     chosen = choose_mask(rollout, step)
-    intersection, union = at_start if chosen is None else overlaps[chosen]
-    mask = start if chosen is None else decode_rle(rollout.masks[chosen])
+    index = 0 if chosen is None else chosen + 1
+    intersection, union = rollout.overlap_before(index)
+    ious = _ious(rollout)
+    after = list(ious[rollout.first_click :])
+    after += [after[-1]] * (max_clicks + 1 - len(after))
     return TargetResult(
         target_id=rollout.target_id,
+        image=rollout.image,
         intersection=intersection,
         union=union,
-        iou=intersection / union if union else 1.0,
-        boundary_iou=boundary_iou(mask if ignore is None else mask & ~ignore, counted),
-        iou_after_click=tuple(ious[: max_clicks + 1]),
+        iou=ious[index],
+        iou_after_click=tuple(after[: max_clicks + 1]),
         clicks=len(rollout.masks) - rollout.first_click,
         stop_reason=rollout.stop_reason,
+        boundary_iou=_boundary_iou_of(rollout, index) if with_boundary else None,
+        model_calls=rollout.model_calls,
+        decoder_calls=rollout.decoder_calls,
     )
 
 
-def evaluation_figures(
-    scores: Sequence[TargetResult], *, protocol: ClickProtocol | None = None
-) -> dict[str, Any]:
-    """Return every figure with its 95 % interval, as plain JSON values.
+def rle_overlap(mask: Rle | None, truth: Rle, *, ignore: Rle | None) -> tuple[int, int]:
+    """Return intersection and union in pixels, ignored pixels left out, without decoding.
 
     Args:
-        scores: at least one; their order changes nothing.
-        protocol: the rules of the run, for what its figures may be called; None leaves out what
-            clicks decide (IoU@k, NoC, NoF).
+        mask: None for an empty mask.
+        truth: of the same size.
+        ignore: pixels left out of both, or None.
     """
-    scores = sorted(scores, key=lambda s: s.target_id)
-    means = {
-        "gIoU": [s.iou for s in scores],
-        "boundary_IoU": [s.boundary_iou for s in scores],
-        "clicks_per_target": [float(s.clicks) for s in scores],
-    }
-    if all(s.stop_reason is not None for s in scores):
-        is_invalid = [s.stop_reason is StopReason.INVALID_ACTION for s in scores]
-        means["invalid_rate"] = [float(invalid) for invalid in is_invalid]
-    figures: dict[str, Any] = _means(means)
-    figures["cIoU"] = ratio_interval(
-        np.array([s.intersection for s in scores], np.float64),
-        np.array([s.union for s in scores], np.float64),
-    ).as_dict()
-    figures["scored"] = len(scores)
-    figures["stop_reasons"] = _stop_reasons(scores)
-    if protocol is None:
-        return figures
-    after = np.array([s.iou_after_click for s in scores], np.float64)
-    figures["IoU@k"] = [i.as_dict() for i in mean_intervals(after[:, 1:])]
-    if protocol.initial_action != "none":
-        figures["IoU@0"] = mean_intervals(after[:, :1])[0].as_dict()
-    needed = {t: _clicks_needed(after, t) for t in THRESHOLDS}
-    figures["NoC"] = _means(
-        {
-            protocol.label("NoC", t): np.minimum(clicks, protocol.max_clicks)
-            for t, clicks in needed.items()
-        }
-    )
-    figures["NoF"] = _counts(
-        {protocol.label("NoF", t): c > protocol.max_clicks for t, c in needed.items()}
-    )
-    return figures
+    truth_area = rle_area(truth) - _common_area(truth, ignore)
+    if mask is None:
+        return 0, truth_area
+    mask_area = rle_area(mask) - _common_area(mask, ignore)
+    intersection = _common_area(mask, truth) - _common_area(mask, truth, ignore)
+    return intersection, mask_area + truth_area - intersection
 
 
-def call_figures(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
-    """Return the calls of model and segmenter per target, with intervals.
+def boundary_iou(a: Mask, b: Mask, *, dilation_ratio: float = 0.02) -> float:
+    """Return the IoU of the inner contour bands of two masks; 1 if both are empty.
+
+    A band holds the mask's pixels within `dilation_ratio` times the image's diagonal of its
+    contour, at least one pixel (3x3 erosions; outside the image is background). After Cheng et
+    al., Boundary IoU, CVPR 2021.
 
     Args:
-        trajectories: at least one; without any figures where one of them counted no calls.
+        a: bool. Shape: (H, W).
+        b: bool. Shape: (H, W).
+
+    Raises:
+        ValueError: the masks differ in shape.
     """
-    calls = {
-        "model_calls_per_target": [t.model_calls for t in trajectories],
-        "decoder_calls_per_target": [t.decoder_calls for t in trajectories],
-    }
-    if any(None in counts for counts in calls.values()):
-        return {}
-    return _means(calls)
+    if a.shape != b.shape:
+        raise ValueError(f"two masks of one image have one shape, got {a.shape} and {b.shape}")
+    width_px = max(1, round(dilation_ratio * float(np.hypot(*a.shape))))
+    return mask_iou(_inner_band(a, width_px), _inner_band(b, width_px))
 
 
-def _stop_reasons(scores: Sequence[TargetResult]) -> dict[str, Any]:
-    reasons = sorted({s.stop_reason.value for s in scores if s.stop_reason is not None})
-    return _counts({reason: [s.stop_reason == reason for s in scores] for reason in reasons})
+def _ious(rollout: RolledOut) -> tuple[float, ...]:
+    """Return the IoU before the first step and after each, recorded or computed."""
+    if rollout.ious is None:
+        overlaps = [rollout.overlap_before(k) for k in range(len(rollout.masks) + 1)]
+        return tuple(i / u if u else 1.0 for i, u in overlaps)
+    if rollout.initial_mask is None and not rollout.overlap_before(0)[1]:
+        # A trajectory records 0 for an empty start, but here the truth is empty as well.
+        return (1.0, *rollout.ious[1:])
+    return rollout.ious
 
 
-def _counts(columns: dict[str, Any]) -> dict[str, Any]:
-    """Return how many targets each column is true of, with intervals; whole numbers as such."""
-    count = len(next(iter(columns.values()), ()))
-    return {
-        name: {
-            "value": round(mean["value"] * count),
-            "low": mean["low"] * count,
-            "high": mean["high"] * count,
-        }
-        for name, mean in (_means(columns) if columns else {}).items()
-    }
+def _boundary_iou_of(rollout: RolledOut, index: int) -> float:
+    truth = decode_rle(rollout.truth)
+    rle = rollout.mask_before(index)
+    mask = np.zeros_like(truth) if rle is None else decode_rle(rle)
+    if rollout.ignore is not None:
+        counted = ~decode_rle(rollout.ignore)
+        mask, truth = mask & counted, truth & counted
+    return boundary_iou(mask, truth)
 
 
-def _means(columns: dict[str, Any]) -> dict[str, Any]:
-    table = np.stack([np.asarray(c, np.float64) for c in columns.values()], axis=1)
-    return {
-        name: interval.as_dict()
-        for name, interval in zip(columns, mean_intervals(table), strict=True)
-    }
+def _inner_band(mask: Mask, width_px: int) -> Mask:
+    padded = cv2.copyMakeBorder(mask.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    kernel = np.ones((3, 3), dtype=np.uint8)
+    core = cv2.erode(padded, kernel, iterations=width_px)[1:-1, 1:-1]
+    return mask & (core == 0)
 
 
-def _clicks_needed(after: NDArray[np.float64], threshold: float) -> NDArray[np.int64]:
-    """Return the first k whose IoU reaches the threshold; one more than there are if none does."""
-    reached = after >= threshold
-    return np.where(reached.any(axis=1), reached.argmax(axis=1), after.shape[1])
+def _common_area(*rles: Rle | None) -> int:
+    """Return the pixels that all masks hold; none where one of them is missing."""
+    present = [rle for rle in rles if rle is not None]
+    return rle_common_area(*present) if len(present) == len(rles) else 0

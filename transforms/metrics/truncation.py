@@ -1,8 +1,8 @@
-"""What a rollout would have come to with fewer clicks, worked out from its own masks.
+"""What a rollout would have given with fewer clicks, computed from its own masks.
 
 A greedy model's next click depends on the clicks so far, not on how many are left: the first K
-clicks of a rollout are the rollout of at most K clicks. SegAgent's table 2 (arXiv 2503.08625) is
-so made from one run: the mask after K clicks, and the best-scored one of the first K.
+clicks of a rollout are the rollout of at most K clicks. Table 2 of SegAgent (arXiv 2503.08625) is
+made from one run in this way: the mask after K clicks, and the best-scored one of the first K.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 
 from hlmat.transforms.core.records import StopReason
-from hlmat.transforms.masks.rle import decode_rle, overlap
-from hlmat.transforms.metrics.bootstrap import mean_intervals, ratio_interval
-from hlmat.transforms.metrics.paired_differences import paired_difference
+from hlmat.transforms.metrics.bootstrap import mean_intervals, paired_difference, ratio_interval
 from hlmat.transforms.metrics.target_results import RolledOut, StepChoice, choose_mask
 
 
@@ -36,12 +34,8 @@ class RolloutOverlaps:
     @classmethod
     def of(cls, rollout: RolledOut) -> RolloutOverlaps:
         """Compare each mask with the truth, ignored pixels left out."""
-        truth = decode_rle(rollout.truth)
-        ignore = None if rollout.ignore is None else decode_rle(rollout.ignore)
-        first = rollout.initial_mask
-        start = np.zeros_like(truth) if first is None else decode_rle(first)
-        masks = [start, *map(decode_rle, rollout.masks)]
-        return cls(rollout, tuple(overlap(mask, truth, ignore=ignore) for mask in masks))
+        indices = range(len(rollout.masks) + 1)
+        return cls(rollout, tuple(rollout.overlap_before(index) for index in indices))
 
     def chosen(self, step: StepChoice, *, clicks: int) -> tuple[int, int]:
         """Return the overlap of the prediction after at most so many clicks."""
@@ -51,7 +45,7 @@ class RolloutOverlaps:
     def best(self, *, clicks: int) -> tuple[int, int]:
         """Return the overlap that a perfect score would choose after at most so many clicks.
 
-        What `choose_mask` may choose from: an empty start only where there is nothing else.
+        The candidates are those of `choose_mask`: an empty start only where there is nothing else.
         """
         count = len(truncated(self.rollout, clicks=clicks).masks)
         has_start = self.rollout.initial_mask is not None or not count
@@ -59,19 +53,19 @@ class RolloutOverlaps:
 
 
 def truncated(rollout: RolledOut, *, clicks: int) -> RolledOut:
-    """Return the rollout as it is when no more than so many clicks may be made.
+    """Return the rollout as it would be with at most so many clicks.
 
-    The score of its last mask is then what the next answer says of it. Steps before the policy's
-    first click all stay. Only true of rollouts whose policy looks at no more than the state.
+    The score of its last mask is then the one in the next answer. Steps before the policy's first
+    click all stay. Holds only for policies whose clicks depend on the state alone.
 
     Args:
         clicks: at least 1.
 
     Raises:
-        ValueError: there would be no click at all.
+        ValueError: `clicks` is below 1.
     """
     if clicks < 1:
-        raise ValueError(f"a rollout has at least 1 click to make, got {clicks}")
+        raise ValueError(f"clicks={clicks}: must be at least 1")
     kept = rollout.first_click + clicks
     if len(rollout.masks) < kept:
         return rollout
@@ -83,43 +77,50 @@ def truncated(rollout: RolledOut, *, clicks: int) -> RolledOut:
         predicted_ious=rollout.predicted_ious[:kept],
         last_predicted_iou=rollout.scores[kept],
         stop_reason=reason if ends_there else StopReason.MAX_CLICKS,
+        ious=None if rollout.ious is None else rollout.ious[: kept + 1],
+        # What the calls were after so many clicks is not recorded.
+        model_calls=None,
+        decoder_calls=None,
     )
 
 
 def step_figures(rollouts: Sequence[RolloutOverlaps], *, clicks: int) -> dict[str, Any]:
-    """Return what at most so many clicks come to, with and without the model's score.
+    """Return the figures of at most so many clicks, with and without the model's score.
 
     Args:
         rollouts: at least one, in any order.
 
     Returns:
-        `clicks`; `last` and `best_scored` with `gIoU` and `cIoU`; `difference` of the best-scored
-        mask to the last one, paired; `perfect`, the gIoU that a perfect score would reach. Each
-        with its 95 % interval over targets.
+        `clicks`, `targets`, `images`; `last` and `best_scored` with `gIoU` and `cIoU`;
+        `difference` of the best-scored mask to the last one, paired; `perfect`, the gIoU that a
+        perfect score would reach. Each with its 95 % interval, resampled by image.
     """
-    rollouts = sorted(rollouts, key=lambda r: r.rollout.target_id)
-    ids = [r.rollout.target_id for r in rollouts]
+    image_of = {r.rollout.target_id: r.rollout.image for r in rollouts}
+    images = [r.rollout.image for r in rollouts]
     last = [r.chosen("last", clicks=clicks) for r in rollouts]
     best_scored = [r.chosen("best-scored", clicks=clicks) for r in rollouts]
     perfect = np.array([[_iou(r.best(clicks=clicks))] for r in rollouts], np.float64)
     return {
         "clicks": clicks,
-        "last": _figures(last),
-        "best_scored": _figures(best_scored),
+        "targets": len(rollouts),
+        "images": len(set(images)),
+        "last": _figures(last, images),
+        "best_scored": _figures(best_scored, images),
         "difference": paired_difference(
-            dict(zip(ids, map(_iou, last), strict=True)),
-            dict(zip(ids, map(_iou, best_scored), strict=True)),
+            dict(zip(image_of, map(_iou, last), strict=True)),
+            dict(zip(image_of, map(_iou, best_scored), strict=True)),
+            image_of=image_of,
         ),
-        "perfect": mean_intervals(perfect)[0].as_dict(),
+        "perfect": mean_intervals(perfect, images)[0].as_dict(),
     }
 
 
-def _figures(overlaps: Sequence[tuple[int, int]]) -> dict[str, Any]:
+def _figures(overlaps: Sequence[tuple[int, int]], images: Sequence[str]) -> dict[str, Any]:
     columns = np.array(overlaps, np.float64)
     ious = np.array([[_iou(pair)] for pair in overlaps], np.float64)
     return {
-        "gIoU": mean_intervals(ious)[0].as_dict(),
-        "cIoU": ratio_interval(columns[:, 0], columns[:, 1]).as_dict(),
+        "gIoU": mean_intervals(ious, images)[0].as_dict(),
+        "cIoU": ratio_interval(columns[:, 0], columns[:, 1], images).as_dict(),
     }
 
 

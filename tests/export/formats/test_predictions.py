@@ -114,7 +114,7 @@ def test_reading_gives_back_what_was_written(tmp_path: Path, data: st.DataObject
     path.write_bytes(predictions_json(written))
     for one, t in zip(read_predictions(str(path)), written, strict=True):
         rollout = rolled_out(t)
-        assert one.image == t.target.ref.image_path
+        assert one.rollout.image == t.target.ref.image_path
         assert one.expression == t.target.ref.expressions[0]
         assert one.outputs == tuple(s.answer for s in t.steps)
         assert one.rollout.target_id == rollout.target_id
@@ -173,9 +173,9 @@ def test_nothing_to_write_is_an_empty_list() -> None:
     assert json.loads(predictions_json([])) == []
 
 
-def test_the_reference_s_own_entries_are_read(tmp_path: Path) -> None:
+def test_entries_of_segagent_s_own_code_are_read(tmp_path: Path) -> None:
     (one,) = read_predictions(write(tmp_path, foreign_entry()))
-    assert (one.image, one.expression) == ("train2014/a.jpg", "a cup")
+    assert (one.rollout.image, one.expression) == ("train2014/a.jpg", "a cup")
     assert one.rollout.stop_reason is None
     assert one.rollout.predicted_ious == (0.0, 0.1)
     assert one.rollout.last_predicted_iou is None
@@ -231,7 +231,7 @@ def without(key: str) -> dict[str, Any]:
         pytest.param(changed(pred_list={}), "entry 1: pred_list must be a list", id="object"),
         pytest.param(changed(pred_list=[3]), "pred_list must be a list of objects", id="numbers"),
         pytest.param(without("pred_list"), "entry 1: pred_list", id="no pred_list"),
-        pytest.param(without("gt_mask"), "entry 1 has no gt_mask", id="no truth"),
+        pytest.param(without("gt_mask"), "entry 1: gt_mask is missing", id="no truth"),
         pytest.param(changed(caption=[]), "entry 1: caption is", id="no text"),
         pytest.param(changed(caption=[3]), "entry 1: caption is", id="numbers for texts"),
         pytest.param(changed(caption={"a": 1}), "entry 1: caption is", id="object for texts"),
@@ -239,7 +239,7 @@ def without(key: str) -> dict[str, Any]:
         pytest.param(changed(target_id=3), "entry 1: target_id is 3", id="number for id"),
         pytest.param(changed(stop_reason="x"), "stop_reason is 'x', expected one of", id="reason"),
         pytest.param(changed(stop_reason=[]), "stop_reason is \\[\\]", id="no text for a reason"),
-        pytest.param(changed(last_output=3), "entry 1: .* 3, expected a text", id="last"),
+        pytest.param(changed(last_output=3), "entry 1: .* 3, expected text", id="last"),
         pytest.param(with_step(outputs=3), "entry 1: the text of step 1 is 3", id="outputs"),
         pytest.param(
             with_step(mask={**rle(2), "size": [5, 4]}),
@@ -296,7 +296,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_two_entries_with_one_id_are_refused(tmp_path: Path) -> None:
     entry = {**foreign_entry(), "target_id": "t"}
-    with pytest.raises(DataError, match="entries 0 and 1 have one target_id, 't'"):
+    with pytest.raises(DataError, match="entries 0 and 1 have the same target_id, 't'"):
         read_predictions(write(tmp_path, entry, entry))
 
 

@@ -50,6 +50,13 @@ def test_a_band_is_drawn() -> None:
     assert wide != iou_by_step_chart({"a": exact})
 
 
+def test_figures_without_an_interval_are_drawn_as_points() -> None:
+    alone = [{"value": v, "low": None, "high": None} for v in (0.6, 0.8)]
+    exact = [{"value": v, "low": v, "high": v} for v in (0.6, 0.8)]
+    assert iou_by_step_chart({"a": alone}) == iou_by_step_chart({"a": exact})
+    assert learning_curve_chart([(100, alone[0])]) == learning_curve_chart([(100, exact[0])])
+
+
 def test_a_ladder_shows_each_rung_with_its_interval() -> None:
     drawn = ladder_chart({"thin": RUNGS})
     exact = [(label, {**figure, "low": figure["value"]}) for label, figure in RUNGS]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from hlmat.export.reports.evaluation_report import (
     RESULTS_HEADER,
+    figure_text,
     render_markdown,
     render_metrics_json,
     results_row,
@@ -34,11 +35,12 @@ def make_figures() -> dict[str, Any]:
         "SPC": None,
         "stop_reasons": {"no_gain": {"value": 4, "low": 2.0, "high": 6.0}},
         "targets": 12,
+        "images": 30,
     }
 
 
-def make_score(target_id: str, iou: float) -> TargetResult:
-    return TargetResult(target_id, 1, 1, iou, iou, (0.0, iou), 1, None)
+def make_result(target_id: str, iou: float) -> TargetResult:
+    return TargetResult(target_id, target_id, 1, 1, iou, (0.0, iou), 1, None)
 
 
 @pytest.mark.parametrize(
@@ -51,17 +53,51 @@ def make_score(target_id: str, iou: float) -> TargetResult:
         "| ended by no\\_gain | 4 | 2 to 6 |",
         "| seconds per click | not measured | |",
         "| targets | 12 | |",
+        "| images | 30 | |",
         "| policy | oracle |",
     ],
 )
 def test_a_report_has_figures_intervals_and_settings(line: str) -> None:
     text = render_markdown(make_figures(), title="Evaluation", settings={"policy": "oracle"})
     assert line in text.splitlines()
-    assert "percentile bootstrap" in text
+    assert text.splitlines()[-1].startswith("95 % intervals, resampled by image")
+
+
+def test_few_images_are_reported() -> None:
+    figures = {**make_figures(), "images": 7}
+    text = render_markdown(figures, title="Evaluation", settings={})
+    assert "Warning: 7 images: intervals from fewer than 20 images are rough; use more." in text
+
+
+def test_a_figure_without_an_interval_says_so() -> None:
+    alone = {"value": 0.5, "low": None, "high": None}
+    figures = {
+        **make_figures(),
+        "images": 1,
+        "gIoU": alone,
+        "NoF": {"NoF@90": {**alone, "value": 3}},
+    }
+    lines = render_markdown(figures, title="Evaluation", settings={}).splitlines()
+    assert "| gIoU | 0.500 | no interval |" in lines
+    assert "| NoF@90 | 3 | no interval |" in lines
+    assert figure_text(alone) == "0.500 (no interval)"
+    assert "| 0.500 (no interval) | 0.800 (" in results_row("a", figures)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({}, "0.712 (0.690 to 0.734)"),
+        ({"digits": 1}, "0.7 (0.7 to 0.7)"),
+        ({"sign": "+"}, "+0.712 (+0.690 to +0.734)"),
+    ],
+)
+def test_a_figure_as_text(options: Any, text: str) -> None:
+    assert figure_text({"value": 0.7123, "low": 0.69, "high": 0.734}, **options) == text
 
 
 @given(st.text(), st.text())
-def test_names_of_strangers_stay_text(title: str, value: str) -> None:
+def test_markup_in_names_and_values_is_escaped(title: str, value: str) -> None:
     plain = render_markdown(make_figures(), title="t", settings={"name": "v"})
     text = render_markdown(
         make_figures(), title=f"<b>{title}|", settings={"name": f"{value}\n| <script> |"}
@@ -79,22 +115,22 @@ def test_metrics_are_the_same_bytes_in_any_order() -> None:
 
 def test_a_results_row_fits_its_header() -> None:
     row = results_row("a|b", make_figures())
-    assert "0.700 (0.600 to 0.800) | 0.800 (0.700 to 0.900) | 25.0 % | 2.50 | 12 |" in row
+    assert "0.700 (0.600 to 0.800) | 0.800 (0.700 to 0.900) | 25.0 % | 2.50 | 12 | 30 |" in row
     head = RESULTS_HEADER.splitlines()[0]
     assert row.replace("\\|", "").count("|") == head.count("|")
 
 
-def test_equal_targets_go_by_id() -> None:
-    scores = [make_score(target_id, 0.5) for target_id in "dbca"]
-    assert worst_and_best(scores, count=2) == (["a", "b"], ["c", "d"])
+def test_ties_are_ordered_by_id() -> None:
+    results = [make_result(target_id, 0.5) for target_id in "dbca"]
+    assert worst_and_best(results, count=2) == (["a", "b"], ["c", "d"])
 
 
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0]), max_size=40), st.randoms())
 def test_no_target_is_among_worst_and_best(ious: list[float], random: Any) -> None:
-    scores = [make_score(f"{k:02d}", iou) for k, iou in enumerate(ious)]
-    worst, best = worst_and_best(scores, count=12)
+    results = [make_result(f"{k:02d}", iou) for k, iou in enumerate(ious)]
+    worst, best = worst_and_best(results, count=12)
     assert len(set(worst) | set(best)) == len(worst) + len(best) == min(len(ious), 24)
-    by_id = {s.target_id: s.iou for s in scores}
+    by_id = {s.target_id: s.iou for s in results}
     assert all(by_id[w] <= by_id[b] for w in worst for b in best)
-    random.shuffle(scores)
-    assert worst_and_best(scores, count=12) == (worst, best)
+    random.shuffle(results)
+    assert worst_and_best(results, count=12) == (worst, best)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -24,11 +25,9 @@ from hlmat.transforms.core.storage import MemoryStorage
 from hlmat.transforms.dataset_io.arrow import split_unit_tables, table_to_parquet_bytes, unit_table
 from hlmat.transforms.dataset_io.layout import OutputLayout
 from hlmat.transforms.masks.rle import encode_mask
-from hlmat.transforms.metrics.click_curves import (
-    ClickProtocol,
-    TrajectoryStatistics,
-    sum_statistics,
-)
+from hlmat.transforms.metrics.click_curves import ClickProtocol
+from hlmat.transforms.metrics.summary import Summary, summarize
+from hlmat.transforms.metrics.target_results import measure_rollout, rolled_out
 
 REF = TargetRef("t", "d", "val", "a.jpg", "a.jpg", None, 0, ("cup",), "{}", "")
 
@@ -79,19 +78,19 @@ def test_files_that_the_manifest_does_not_list_are_not_read(storage: MemoryStora
     assert len(list(read_trajectory_rows(storage, "out"))) == len(TRAJECTORIES)
 
 
-def test_statistics_from_files_equal_those_from_trajectories(storage: MemoryStorage) -> None:
+def test_a_summary_of_files_equals_that_of_their_trajectories(storage: MemoryStorage) -> None:
     protocol = ClickProtocol(max_clicks=5, stop_on_no_gain=True)
-    from_files = sum_statistics(
-        (
-            TrajectoryStatistics.from_row(row, protocol)
-            for row in read_trajectory_rows(storage, "out")
-        ),
-        protocol,
-    )
-    direct = sum_statistics(
-        (TrajectoryStatistics.from_trajectory(t, protocol) for t in TRAJECTORIES), protocol
-    )
-    assert from_files == direct
+
+    def summary_of(trajectories: Iterable[Trajectory]) -> Summary:
+        return summarize(
+            (
+                measure_rollout(rolled_out(t), step="last", max_clicks=protocol.max_clicks)
+                for t in trajectories
+            ),
+            protocol,
+        )
+
+    assert summary_of(read_trajectories(storage, "out")) == summary_of(TRAJECTORIES)
 
 
 def test_a_changed_file_is_refused(storage: MemoryStorage) -> None:

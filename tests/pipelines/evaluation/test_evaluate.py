@@ -121,7 +121,7 @@ def test_scores_of_masks_are_held_against_their_iou(tmp_path: Path) -> None:
     entries = json.loads((tmp_path / "all" / "predictions.json").read_text())
     assert all(entry["last_output"].startswith("Current IOU: ") for entry in entries)
     report = (tmp_path / "all" / "report.md").read_text()
-    assert "score MAE, percent points" in report
+    assert "score MAE, percentage points" in report
     assert "charts/reliability.png" in report
     assert (tmp_path / "all" / "charts" / "reliability.png").read_bytes().startswith(b"\x89PNG")
     stopped = figures_in(tmp_path / "stop")

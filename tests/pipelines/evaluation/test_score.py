@@ -1,4 +1,4 @@
-"""`hlmat score`: figures by hand, by a plain loop, and as the reference's scorer prints them."""
+"""`hlmat score`: figures by hand, by a plain loop, and as SegAgent's scorer prints them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_one_target_by_hand(tmp_path: Path, step: str, ours: float, theirs: floa
         last_output="Current IOU: 99.0, Finish",
     )
     figures = scored(tmp_path, [one], step=step)
-    assert figures["gIoU"] == {"value": ours, "low": ours, "high": ours}
+    assert figures["gIoU"] == {"value": ours, "low": None, "high": None}  # a single image
     assert figures["cIoU"]["value"] == ours
     assert figures["segagent_scorer"]["gIoU"] == pytest.approx(theirs, abs=1e-5)
     assert figures["segagent_scorer"]["cIoU"] == pytest.approx(theirs, abs=1e-5)
@@ -107,14 +107,14 @@ def test_several_targets_by_hand(tmp_path: Path) -> None:
     assert figures["cIoU"]["value"] == (8 + 4 + 0 + 12) / (16 + 4 + 8 + 16)
     assert figures["invalid_rate"]["value"] == 0.25
     assert (figures["expressions"], figures["images"]) == (4, 2)
-    reference = figures["segagent_scorer"]
-    assert reference["gIoU"] == pytest.approx((0.5 + 1 + 0.75) / 3, abs=1e-5)
-    assert reference["cIoU"] == pytest.approx(24 / 36, abs=1e-5)
-    assert reference["expressions"] == 3
-    assert "leaves 1 expressions without any mask out" in " ".join(reference["differences"])
+    theirs = figures["segagent_scorer"]
+    assert theirs["gIoU"] == pytest.approx((0.5 + 1 + 0.75) / 3, abs=1e-5)
+    assert theirs["cIoU"] == pytest.approx(24 / 36, abs=1e-5)
+    assert theirs["expressions"] == 3
+    assert "leaves out 1 expressions without any mask" in " ".join(theirs["differences"])
 
 
-def test_numbers_in_the_file_are_not_trusted(tmp_path: Path) -> None:
+def test_numbers_in_the_file_are_not_used(tmp_path: Path) -> None:
     plain = entry([rows(2)], truth=rows(4))
     lying = json.loads(json.dumps(plain))
     lying["pred_list"][0].update(iou=0.99, gain=1)
@@ -122,7 +122,7 @@ def test_numbers_in_the_file_are_not_trusted(tmp_path: Path) -> None:
     assert scored(tmp_path, [lying]) == scored(tmp_path, [plain])
 
 
-def test_ignored_pixels_count_for_the_reference_alone(tmp_path: Path) -> None:
+def test_ignored_pixels_count_for_segagent_s_scorer_only(tmp_path: Path) -> None:
     one = entry([rows(2)], truth=rows(4), ignore_mask=rle(np.flipud(rows(2))))
     figures = scored(tmp_path, [one])
     assert figures["gIoU"]["value"] == 1
@@ -130,27 +130,27 @@ def test_ignored_pixels_count_for_the_reference_alone(tmp_path: Path) -> None:
     assert any("ignored pixels" in text for text in figures["segagent_scorer"]["differences"])
 
 
-def test_what_the_reference_s_evaluator_leaves_out_is_told(
+def test_what_segagent_s_evaluator_skips_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hlmat.pipelines.evaluation.score.MOST_EXPRESSIONS", 2)
     entries = [entry([rows(1)], truth=rows(1), img_path=f"{k}.png") for k in range(3)]
     text = " ".join(scored(tmp_path, entries)["segagent_scorer"]["differences"])
-    assert "first 2 expressions alone, 1 fewer" in text
-    assert "passes over .png images, 3 of those here" in text
+    assert "only the first 2 expressions, 1 fewer" in text
+    assert "skips .png images, 3 in this file" in text
     assert segagent_scorer.MOST_EXPRESSIONS == 5000
 
 
-def test_a_rollout_shorter_than_k_would_stop_the_reference(tmp_path: Path) -> None:
+def test_a_rollout_shorter_than_k_would_stop_segagent_s_scorer(tmp_path: Path) -> None:
     entries = [entry(RISING, truth=rows(4)), entry([rows(1)], truth=rows(4))]
     figures = scored(tmp_path, entries, step="2")
     assert figures["gIoU"]["value"] == (0.5 + 0.25) / 2
-    reference = figures["segagent_scorer"]
-    assert (reference["gIoU"], reference["cIoU"], reference["expressions"]) == (None, None, 0)
-    assert any("stop at --click_id 1" in text for text in reference["differences"])
+    theirs = figures["segagent_scorer"]
+    assert (theirs["gIoU"], theirs["cIoU"], theirs["expressions"]) == (None, None, 0)
+    assert any("stop at --click_id 1" in text for text in theirs["differences"])
 
 
-def by_the_reference(entries: list[dict[str, Any]], masks: list[list[Mask]]) -> Any:
+def by_segagent(entries: list[dict[str, Any]], masks: list[list[Mask]]) -> Any:
     """Its best-scored figures, written from their description: cIoU, gIoU, expressions."""
     groups: list[tuple[str, list[float]]] = []
     intersections = unions = 0
@@ -184,7 +184,7 @@ written_scores = st.sampled_from(
 
 @files
 @given(st.data())
-def test_the_reference_s_figures_are_those_of_its_description(
+def test_segagent_s_figures_are_those_of_its_description(
     tmp_path: Path, data: st.DataObject
 ) -> None:
     entries, masks = [], []
@@ -194,12 +194,12 @@ def test_the_reference_s_figures_are_those_of_its_description(
         texts = [data.draw(written_scores) for _ in masks[-1]]
         image = data.draw(st.sampled_from(["a.jpg", "b.jpg"]))
         entries.append(entry(masks[-1], truth=truth, texts=texts, img_path=image))
-    reference = scored(tmp_path, entries, step="best-scored")["segagent_scorer"]
+    theirs = scored(tmp_path, entries, step="best-scored")["segagent_scorer"]
     truths = [{**e, "truth": _decoded(e["gt_mask"])} for e in entries]
-    ciou, giou, used = by_the_reference(truths, masks)
-    assert reference["expressions"] == used
-    assert reference["cIoU"] == pytest.approx(ciou, abs=1e-9)
-    assert reference["gIoU"] == pytest.approx(giou, abs=2e-5)
+    ciou, giou, used = by_segagent(truths, masks)
+    assert theirs["expressions"] == used
+    assert theirs["cIoU"] == pytest.approx(ciou, abs=1e-9)
+    assert theirs["gIoU"] == pytest.approx(giou, abs=2e-5)
 
 
 @files
@@ -224,7 +224,7 @@ def _decoded(content: dict[str, Any]) -> Mask:
 
 
 @pytest.mark.parametrize("step", ["0", "-1", "first", "1.5", "", "٣"])
-def test_a_step_that_is_none_is_refused(tmp_path: Path, step: str) -> None:
+def test_an_invalid_step_is_refused(tmp_path: Path, step: str) -> None:
     with pytest.raises(ConfigError, match=r"--step .*expected last, best-scored"):
         scored_with(tmp_path, step)
 
@@ -238,15 +238,32 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         scored_with(tmp_path, "last")
 
 
+def test_more_expressions_of_the_same_images_do_not_narrow_the_intervals(tmp_path: Path) -> None:
+    once = [entry([rows(k % 4)], truth=rows(4), img_path=f"{k}.jpg") for k in range(30)]
+    few, many = scored(tmp_path, once), scored(tmp_path, once * 5)
+    assert (few["images"], many["images"], many["expressions"]) == (30, 30, 150)
+    for name in ("gIoU", "cIoU", "boundary_IoU"):
+        assert many[name] == pytest.approx(few[name])
+
+
 def test_figures_are_json_and_the_same_each_time(tmp_path: Path) -> None:
     entries = [entry([rows(k)], truth=rows(4)) for k in (1, 2, 3)]
     first = json.dumps(scored(tmp_path, entries), sort_keys=True)
     assert first == json.dumps(scored(tmp_path, entries), sort_keys=True)
 
 
-def test_the_text_says_figures_interval_and_differences(tmp_path: Path) -> None:
-    entries = [entry([rows(2)], truth=rows(4)), entry([], truth=rows(4))]
-    text = format_scores(scored(tmp_path, entries))
-    for part in ("2 on 1 images", "gIoU", "0.2500  [", "cIoU", "boundary_IoU", "reference's"):
-        assert part in text
-    assert "invalid_rate" not in text  # the file does not say how rollouts ended
+def test_the_text_shows_figures_intervals_and_differences(tmp_path: Path) -> None:
+    entries = [
+        entry([rows(2)], truth=rows(4)),
+        entry([], truth=rows(4)),
+        entry([rows(2)], truth=rows(4), img_path="b.jpg"),
+    ]
+    lines = format_scores(scored(tmp_path, entries)).splitlines()
+    shown = dict(line.split("  ", 1) for line in lines if "  " in line)
+    shown = {label: value.strip() for label, value in shown.items()}
+    assert shown["expressions"] == "3 on 2 images"
+    assert shown["gIoU"] == "0.3333 (0.2500 to 0.5000)"
+    assert shown["SegAgent's scorer"].endswith("over 2 expressions")
+    assert shown["warning"].startswith("2 images: intervals from fewer than 20")
+    assert lines[-1].startswith("95 % intervals, resampled by image")
+    assert "invalid_rate" not in shown  # the file does not state how rollouts ended

@@ -1,4 +1,4 @@
-"""Agreement of scores and IoUs: against scipy, at its ends, and where there is nothing to say."""
+"""Agreement of scores and IoUs: against scipy, at its extremes, and where it is undefined."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from hlmat.transforms.core.image_identity import image_key
 from hlmat.transforms.masks.rle import encode_mask
 from hlmat.transforms.metrics.calibration import ScoredMask, calibration_figures, scored_masks
 from trajectory_cases import HALF, make_trajectory
@@ -20,7 +21,7 @@ PAIRS = st.lists(st.tuples(st.integers(0, 5), UNIT, UNIT), min_size=1, max_size=
 
 
 def masks(pairs: list[tuple[int, float, float]]) -> list[ScoredMask]:
-    return [ScoredMask(f"t{target}", predicted, iou) for target, predicted, iou in pairs]
+    return [ScoredMask(f"image {image}", predicted, iou) for image, predicted, iou in pairs]
 
 
 @given(PAIRS)
@@ -30,8 +31,13 @@ def test_figures_are_those_of_their_definitions(pairs: list[tuple[int, float, fl
     assert figures["masks"] == len(pairs)
     assert figures["MAE"]["value"] == pytest.approx(np.abs(predicted - iou).mean())
     assert figures["MSE"]["value"] == pytest.approx(((predicted - iou) ** 2).mean())
+    assert figures["images"] == len({image for image, *_ in pairs})
     for name in ("MAE", "MSE"):
-        assert figures[name]["low"] <= figures[name]["value"] <= figures[name]["high"]
+        low, high = figures[name]["low"], figures[name]["high"]
+        if figures["images"] == 1:
+            assert low is high is None
+        else:
+            assert low <= figures[name]["value"] <= high
     assert sum(b["count"] for b in figures["bins"]) == len(pairs)
     assert all(0 <= b["predicted"] <= 1 and 0 <= b["iou"] <= 1 for b in figures["bins"])
 
@@ -64,11 +70,22 @@ def test_scores_that_do_not_vary_have_no_correlation():
     assert (figures["Pearson"], figures["Spearman"]) == (None, None)
 
 
-def test_masks_of_one_target_are_drawn_together():
-    alone = calibration_figures(masks([(k, 0.5, 0.1 * k) for k in range(8)]))["MAE"]
-    together = calibration_figures(masks([(0, 0.5, 0.1 * k) for k in range(8)]))["MAE"]
-    assert together["low"] == together["high"] == pytest.approx(together["value"])
-    assert alone["low"] < alone["value"] < alone["high"]
+def test_masks_of_one_image_are_drawn_together():
+    errors = np.random.default_rng(0).random((8, 10))
+    once = masks([(k, 0.5, errors[k, 0]) for k in range(8)])
+    alone, repeated = calibration_figures(once), calibration_figures(once * 10)
+    assert (alone["images"], repeated["images"], repeated["masks"]) == (8, 8, 80)
+    assert repeated["MAE"] == pytest.approx(alone["MAE"])
+    single = calibration_figures(masks([(0, 0.5, 0.1 * k) for k in range(8)]))["MAE"]
+    assert (single["low"], single["high"]) == (None, None)
+
+
+def test_correlations_of_repeated_masks_keep_their_interval():
+    pairs = np.random.default_rng(1).random((30, 2))
+    once = masks([(k, *pair) for k, pair in enumerate(pairs)])
+    alone, repeated = calibration_figures(once), calibration_figures(once * 6)
+    for name in ("Pearson", "Spearman"):
+        assert repeated[name] == pytest.approx(alone[name])
 
 
 def test_an_initial_mask_is_among_those_that_were_scored():
@@ -82,10 +99,11 @@ def test_an_initial_mask_is_among_those_that_were_scored():
         last_predicted_iou=0.9,
     )
     first, last = (step.iou for step in trajectory.steps)
-    after = [ScoredMask("t/1 #é", 0.2, first), ScoredMask("t/1 #é", 0.9, last)]
+    image = image_key(trajectory.target.ref, shapes=None)
+    after = [ScoredMask(image, 0.2, first), ScoredMask(image, 0.9, last)]
     assert list(scored_masks(scored)) == after
     begun = replace(scored, initial_mask=encode_mask(HALF), initial_iou=0.5)
-    assert list(scored_masks(begun)) == [ScoredMask("t/1 #é", 0.1, 0.5), *after]
+    assert list(scored_masks(begun)) == [ScoredMask(image, 0.1, 0.5), *after]
 
 
 def test_differences_too_small_for_a_variance_are_none():

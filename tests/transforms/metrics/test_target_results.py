@@ -1,14 +1,17 @@
-"""Scores of rollouts: which mask is the prediction, and figures against a plain loop."""
+"""Results of targets: which mask is the prediction, and figures against a plain loop."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 
+from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import (
     Box,
     Click,
@@ -20,13 +23,16 @@ from hlmat.transforms.core.records import (
     TargetRef,
     Trajectory,
 )
-from hlmat.transforms.masks.rle import encode_mask
-from hlmat.transforms.metrics.click_curves import ClickProtocol, boundary_iou
+from hlmat.transforms.masks.rle import decode_rle, encode_mask, mask_iou, overlap
+from hlmat.transforms.metrics.click_curves import ClickProtocol
+from hlmat.transforms.metrics.summary import summarize
 from hlmat.transforms.metrics.target_results import (
     RolledOut,
+    StepChoice,
+    boundary_iou,
     choose_mask,
-    evaluation_figures,
     measure_rollout,
+    rle_overlap,
     rolled_out,
 )
 
@@ -52,6 +58,7 @@ def rollout(
     masks = tuple(columns(c) for c in counts)
     return RolledOut(
         target_id=name,
+        image=name,
         truth=columns(2),
         ignore=None,
         masks=masks,
@@ -76,7 +83,7 @@ def rollout(
         (rollout(1, 2, 3, scores=(0.0, 0.5, 0.9), last=0.6), "best-scored", 1),  # mask before
         (rollout(1, 2, 3, scores=(0.0, 0.5, 0.6), last=0.9), "best-scored", 2),
         (rollout(1, 2, 3, scores=(0.0, 0.5, 0.5), last=0.5), "best-scored", 2),  # later of equals
-        (rollout(1, 2, 3, scores=(0.9, 0.5, None)), "best-scored", 0),  # the empty start is none
+        (rollout(1, 2, 3, scores=(0.9, 0.5, None)), "best-scored", 0),  # an empty start is none
         (rollout(1, 2, 3), "best-scored", 2),  # nothing is scored
         (rollout(1, 2), "best-scored", 1),
         (rollout(1, 2, scores=(0.9, 0.5), last=0.6, begins=3), "best-scored", None),
@@ -89,42 +96,36 @@ def rollout(
         (rollout(begins=3), 4, None),
     ],
 )
-def test_which_mask_is_the_prediction(one: RolledOut, step: str | int, chosen: int | None) -> None:
-    assert choose_mask(one, step) == chosen  # pyright: ignore[reportArgumentType]
+def test_which_mask_is_the_prediction(one: RolledOut, step: StepChoice, chosen: int | None) -> None:
+    assert choose_mask(one, step) == chosen
 
 
-def test_a_score_by_hand() -> None:
-    score = measure_rollout(rollout(1, 4), step="last", max_clicks=4)
-    assert (score.intersection, score.union, score.iou) == (8, 16, 0.5)
-    assert score.iou_after_click == (0.0, 0.5, 0.5, 0.5, 0.5)
-    assert score.clicks == 2
+def test_a_result_by_hand() -> None:
+    result = measure_rollout(rollout(1, 4), step="last", max_clicks=4)
+    assert (result.intersection, result.union, result.iou) == (8, 16, 0.5)
+    assert result.iou_after_click == (0.0, 0.5, 0.5, 0.5, 0.5)
+    assert result.clicks == 2
 
 
 def test_no_mask_at_all_is_an_empty_prediction() -> None:
-    score = measure_rollout(rollout(), step="last", max_clicks=2)
-    assert (score.intersection, score.union, score.iou) == (0, 8, 0.0)
+    result = measure_rollout(rollout(), step="last", max_clicks=2)
+    assert (result.intersection, result.union, result.iou) == (0, 8, 0.0)
     empty = replace(rollout(), truth=columns(0))
     assert measure_rollout(empty, step="last", max_clicks=2).iou == 1.0
 
 
 def test_a_rollout_without_steps_is_the_mask_that_it_began_with() -> None:
-    score = measure_rollout(rollout(begins=1), step="last", max_clicks=2)
-    assert (score.intersection, score.union, score.clicks) == (4, 8, 0)
-    assert score.iou_after_click == (0.5, 0.5, 0.5)
+    result = measure_rollout(rollout(begins=1), step="last", max_clicks=2)
+    assert (result.intersection, result.union, result.clicks) == (4, 8, 0)
+    assert result.iou_after_click == (0.5, 0.5, 0.5)
     later = measure_rollout(rollout(2, begins=1), step="last", max_clicks=1)
     assert later.iou_after_click == (0.5, 1.0)
 
 
 def test_ignored_pixels_count_nowhere() -> None:
-    one = replace(rollout(4), ignore=encode_mask(~np.asarray(_decoded(columns(3)))))
-    score = measure_rollout(one, step="last", max_clicks=1)
-    assert (score.intersection, score.union) == (8, 12)
-
-
-def _decoded(rle: Rle) -> np.ndarray:
-    from hlmat.transforms.masks.rle import decode_rle
-
-    return decode_rle(rle)
+    one = replace(rollout(4), ignore=encode_mask(~np.asarray(decode_rle(columns(3)))))
+    result = measure_rollout(one, step="last", max_clicks=1)
+    assert (result.intersection, result.union) == (8, 12)
 
 
 def test_a_trajectory_s_boxes_and_set_up_are_no_clicks_of_the_policy() -> None:
@@ -142,22 +143,23 @@ def test_a_trajectory_s_boxes_and_set_up_are_no_clicks_of_the_policy() -> None:
     )
     one = rolled_out(trajectory)
     assert (one.first_click, one.predicted_ious, one.last_predicted_iou) == (1, (None, 0.4), 0.8)
-    score = measure_rollout(one, step="last", max_clicks=2)
-    assert (score.clicks, score.iou_after_click) == (1, (0.5, 1.0, 1.0))
+    result = measure_rollout(one, step="last", max_clicks=2)
+    assert (result.clicks, result.iou_after_click) == (1, (0.5, 1.0, 1.0))
 
 
+small_masks = npst.arrays(bool, (4, 5))
 ROLLOUTS = st.lists(st.lists(st.integers(0, 4), max_size=4), min_size=1, max_size=8)
 
 
-@given(ROLLOUTS, st.randoms())
-def test_figures_are_those_of_a_plain_loop(all_counts: list[list[int]], random: object) -> None:
+@given(ROLLOUTS)
+def test_figures_are_those_of_a_plain_loop(all_counts: list[list[int]]) -> None:
     rollouts = [rollout(*counts, name=f"t{k}") for k, counts in enumerate(all_counts)]
-    scores = [measure_rollout(r, step="last", max_clicks=20) for r in rollouts]
-    figures = evaluation_figures(scores, protocol=FIELD)
+    results = [measure_rollout(r, step="last", max_clicks=20, with_boundary=True) for r in rollouts]
+    figures = summarize(results, FIELD).figures()
     ious, boundaries, tops, bottoms, needed = [], [], 0, 0, []
-    truth = _decoded(columns(2))
+    truth = decode_rle(columns(2))
     for counts in all_counts:
-        masks = [_decoded(columns(c)) for c in counts]
+        masks = [decode_rle(columns(c)) for c in counts]
         mask = masks[-1] if masks else np.zeros_like(truth)
         tops += int((mask & truth).sum())
         bottoms += int((mask | truth).sum())
@@ -171,21 +173,105 @@ def test_figures_are_those_of_a_plain_loop(all_counts: list[list[int]], random: 
     assert figures["NoC"]["NoC@90"]["value"] == pytest.approx(np.mean(needed))
     assert figures["NoF"]["NoF@90"]["value"] == sum(2 not in counts for counts in all_counts)
     assert figures["IoU@k"][19]["value"] == pytest.approx(np.mean(ious))
-    assert evaluation_figures(scores[::-1], protocol=FIELD) == figures
+    assert summarize(results[::-1], FIELD).figures() == figures
 
 
-def test_figures_carry_the_names_of_their_rules_and_count_what_was_invalid() -> None:
-    rollouts = [rollout(2, name="a"), rollout(name="b", reason=StopReason.INVALID_ACTION)]
-    scores = [measure_rollout(r, step="last", max_clicks=3) for r in rollouts]
-    protocol = ClickProtocol(max_clicks=3, stop_on_no_gain=False, initial_action="box")
-    figures = evaluation_figures(scores, protocol=protocol)
-    assert list(figures["NoC"]) == [f"NoC@{t} (max 3 clicks, after box)" for t in (80, 85, 90)]
-    assert figures["invalid_rate"]["value"] == 0.5
-    assert figures["stop_reasons"] == {
-        "finished": {"value": 1, "low": 0.0, "high": 2.0},
-        "invalid_action": {"value": 1, "low": 0.0, "high": 2.0},
-    }
-    assert figures["IoU@0"]["value"] == 0.0
-    without = evaluation_figures(scores)
-    assert "NoC" not in without
-    assert without["gIoU"] == figures["gIoU"]
+@given(
+    st.lists(st.tuples(small_masks, st.booleans()), max_size=3),
+    small_masks,
+    st.none() | small_masks,
+)
+def test_recorded_ious_are_those_of_the_masks(
+    steps: list[tuple[Mask, bool]], truth: Mask, ignore: Mask | None
+) -> None:
+    ref = TargetRef("t", "d", "s", "a", "a", None, 0, ("it",), "{}", "l")
+    recorded = [mask_iou(mask, truth, ignore=ignore) for mask, _ in steps]
+    trajectory = Trajectory(
+        Target(ref, encode_mask(truth), None if ignore is None else encode_mask(ignore)),
+        tuple(
+            Step(Click(0, 0, True), encode_mask(mask), iou, 0.0, is_initial=is_initial)
+            for (mask, is_initial), iou in zip(steps, recorded, strict=True)
+        ),
+        StopReason.FINISHED,
+        Provenance("s", "", "p", 0, "f"),
+    )
+    one = rolled_out(trajectory)
+    computed = measure_rollout(
+        replace(one, ious=None), step="last", max_clicks=3, with_boundary=True
+    )
+    assert measure_rollout(one, step="last", max_clicks=3, with_boundary=True) == computed
+
+
+@given(st.none() | small_masks, small_masks, st.none() | small_masks)
+def test_overlap_of_run_lengths_is_that_of_pixels(
+    mask: Mask | None, truth: Mask, ignore: Mask | None
+) -> None:
+    pixels = np.zeros_like(truth) if mask is None else mask
+    found = rle_overlap(
+        None if mask is None else encode_mask(mask),
+        encode_mask(truth),
+        ignore=None if ignore is None else encode_mask(ignore),
+    )
+    assert found == overlap(pixels, truth, ignore=ignore)
+
+
+def test_targets_of_one_image_share_its_label() -> None:
+    refs = [
+        TargetRef("t", "refcoco", "val", path, path, None, 0, ("it",), "{}", "l")
+        for path in (
+            "a/COCO_train2014_000000000042.jpg",
+            "b/000000000042.jpg",
+            "a/COCO_train2014_000000000043.jpg",
+        )
+    ]
+    provenance = Provenance("s", "", "p", 0, "f")
+    images = [
+        rolled_out(Trajectory(Target(ref, columns(2)), (), StopReason.FINISHED, provenance)).image
+        for ref in refs
+    ]
+    assert images[0] == images[1] != images[2]
+
+
+@given(small_masks, small_masks)
+def test_boundary_iou_is_symmetric_and_in_range(a: Mask, b: Mask) -> None:
+    value = boundary_iou(a, b)
+    assert 0 <= value <= 1
+    assert value == boundary_iou(b, a)
+    assert boundary_iou(a, a) == 1
+
+
+def test_boundary_iou_depends_on_the_contour_alone() -> None:
+    outer = np.zeros((300, 400), dtype=bool)
+    outer[50:250, 50:350] = True
+    holed = outer.copy()
+    holed[140:160, 190:210] = False  # deep inside: 10 px bands of a 500 px diagonal
+    shifted = np.roll(outer, 5, axis=1)
+    assert mask_iou(outer, shifted) > 0.96
+    assert boundary_iou(outer, shifted) < 0.8
+    band = 300 * 200 - 280 * 180
+    assert boundary_iou(outer, outer & ~_eroded(outer, 10)) == 1
+    assert boundary_iou(outer, holed) < 1
+    assert boundary_iou(outer, np.zeros_like(outer)) == 0
+    assert np.count_nonzero(outer & ~_eroded(outer, 10)) == band
+
+
+def test_boundary_iou_counts_the_image_s_edge_as_contour() -> None:
+    full = np.ones((300, 400), dtype=bool)
+    rim = full & ~_eroded(full, 10)
+    assert boundary_iou(full, rim) == 1
+
+
+def test_boundary_iou_refuses_other_shapes() -> None:
+    with pytest.raises(ValueError, match=r"one shape, got \(2, 2\) and \(3, 3\)"):
+        boundary_iou(np.ones((2, 2), bool), np.ones((3, 3), bool))
+
+
+def _eroded(mask: Mask, width_px: int) -> Mask:
+    padded = np.pad(mask, width_px)
+    rows, columns = mask.shape
+    shifts = [
+        padded[dy : dy + rows, dx : dx + columns]
+        for dy in (0, width_px, 2 * width_px)
+        for dx in (0, width_px, 2 * width_px)
+    ]
+    return reduce(np.logical_and, shifts)

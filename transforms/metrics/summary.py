@@ -1,0 +1,284 @@
+"""Figures of a run: sums over its targets, kept by image, and what they come to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hlmat.transforms.core.records import Reject, StopReason
+from hlmat.transforms.metrics.bootstrap import Interval, bootstrap_intervals, ratios
+from hlmat.transforms.metrics.click_curves import THRESHOLDS, ClickProtocol, clicks_to_reach
+from hlmat.transforms.metrics.target_results import TargetResult
+
+# IoUs are summed as whole multiples of 2^-60: integers add up alike in any order.
+_IOU_UNIT = 1 << 60
+
+_OPTIONAL = ("boundary_iou", "model_calls", "decoder_calls", "stop_reason")
+"""Attributes of a result that may be None; a figure of one needs it of every target."""
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """A ratio of two sums, by the names of their columns.
+
+    Attributes:
+        group: the list or dictionary that it belongs to; None for the figures of their own.
+        label: its name within the group.
+        is_count: whether it is shown as a number of targets instead of a share of them.
+    """
+
+    group: str | None
+    label: str
+    top: str
+    bottom: str = "targets"
+    is_count: bool = False
+
+
+class Summary:
+    """Sums over results and rejects, in any order with the same outcome; `+` merges two.
+
+    Memory grows with the number of images, not of targets.
+
+    Args:
+        protocol: the rules of the run; summaries of different protocols do not merge. None
+            leaves out what clicks decide (IoU@k, NoC, NoF).
+        by_image: whether sums are kept by image, as intervals need them; one sum otherwise.
+    """
+
+    def __init__(self, protocol: ClickProtocol | None = None, *, by_image: bool = True) -> None:
+        self.protocol = protocol
+        self.rejects: Counter[str] = Counter()
+        self._by_image = by_image
+        self._rows: dict[str, list[int]] = {}
+        self._known: Counter[str] = Counter()
+        self._columns = {name: place for place, name in enumerate(_column_names(protocol))}
+
+    def add(self, result: TargetResult) -> None:
+        """Add a target's result.
+
+        Raises:
+            ValueError: it has more clicks than the protocol allows.
+        """
+        values = _column_values(result, self.protocol)
+        image = result.image if self._by_image else ""
+        row = self._rows.get(image)
+        self._rows[image] = values if row is None else _added(row, values)
+        self._known.update(name for name in _OPTIONAL if getattr(result, name) is not None)
+
+    def add_reject(self, reject: Reject) -> None:
+        """Count a target without a trajectory."""
+        self.rejects[reject.reason.value] += 1
+
+    def __add__(self, other: Summary) -> Summary:
+        if self.protocol != other.protocol or self._by_image != other._by_image:
+            raise ValueError(
+                f"figures of different protocols do not add up: {self.protocol} and "
+                f"{other.protocol}"
+            )
+        merged = Summary(self.protocol, by_image=self._by_image)
+        merged.rejects = self.rejects + other.rejects
+        merged._known = self._known + other._known
+        merged._rows = dict(self._rows)
+        for image, values in other._rows.items():
+            row = merged._rows.get(image)
+            merged._rows[image] = values if row is None else _added(row, values)
+        return merged
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Summary):
+            return NotImplemented
+        mine, theirs = (
+            (s.protocol, s.rejects, s._rows, s._known, s._by_image) for s in (self, other)
+        )
+        return mine == theirs
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def num_targets(self) -> int:
+        """How many results were added."""
+        return sum(row[0] for row in self._rows.values())
+
+    def values(self) -> dict[str, Any]:
+        """Return the figures without intervals, as plain JSON values; means of nothing are None.
+
+        Returns:
+            `targets`, `trajectories`, `rejected`, `rejects`, `stop_reasons` (counts),
+            `clicks_per_target`, `gIoU`, `cIoU`, `IoU@k` (a list, k = 1 to max_clicks), `IoU@0`
+            (only after an initial action), `NoC` and `NoF` (by label, see `ClickProtocol.label`),
+            and what else all results state: `boundary_IoU`, calls, `invalid_rate`.
+        """
+        figures = self._figures()
+        count = self.num_targets
+        shares: Sequence[float | None] = [None] * len(figures)
+        if count:
+            total = [sum(column) for column in zip(*self._rows.values(), strict=True)]
+            shares = self._statistic(figures)(np.array([self._scaled(total)]))[0].tolist()
+        cells = [
+            round((share or 0) * count) if figure.is_count else share
+            for figure, share in zip(figures, shares, strict=True)
+        ]
+        rejected = self.rejects.total()
+        return {
+            "targets": count + rejected,
+            "trajectories": count,
+            "rejected": rejected,
+            "rejects": dict(sorted(self.rejects.items())),
+            **self._assembled(figures, cells),
+        }
+
+    def figures(self) -> dict[str, Any]:
+        """Return every figure with its 95 % interval, as plain JSON values.
+
+        Returns:
+            As `values`, each figure with `value`, `low` and `high`; counts of targets have whole
+            numbers as values. `scored` and `images` count what the figures are over.
+
+        Raises:
+            ValueError: no results were added, or sums are not kept by image.
+        """
+        if not self._by_image or not self._rows:
+            raise ValueError("intervals need results, with sums kept by image")
+        figures = self._figures()
+        columns = np.array([self._scaled(row) for row in self._rows.values()])
+        intervals = bootstrap_intervals(columns, list(self._rows), self._statistic(figures))
+        count = self.num_targets
+        cells = [
+            _count_of(interval, count) if figure.is_count else interval.as_dict()
+            for figure, interval in zip(figures, intervals, strict=True)
+        ]
+        return {
+            **self._assembled(figures, cells),
+            "scored": count,
+            "images": len(self._rows),
+        }
+
+    def _figures(self) -> list[_Figure]:
+        """List the figures that every result has what is needed for."""
+        count = self.num_targets
+        known = {name for name in _OPTIONAL if count and self._known[name] == count}
+        listed = [
+            _Figure(None, "gIoU", "iou"),
+            _Figure(None, "cIoU", "intersection", "union"),
+            _Figure(None, "clicks_per_target", "clicks"),
+        ]
+        if "boundary_iou" in known:
+            listed.append(_Figure(None, "boundary_IoU", "boundary_iou"))
+        listed += [
+            _Figure(None, f"{name}_per_target", name)
+            for name in ("model_calls", "decoder_calls")
+            if {"model_calls", "decoder_calls"} <= known
+        ]
+        if "stop_reason" in known:
+            listed.append(_Figure(None, "invalid_rate", StopReason.INVALID_ACTION))
+        listed += [
+            _Figure("stop_reasons", reason, reason, is_count=True)
+            for reason in sorted(r.value for r in StopReason)
+            if any(row[self._columns[reason]] for row in self._rows.values())
+        ]
+        protocol = self.protocol
+        if protocol is None:
+            return listed
+        clicks = range(1, protocol.max_clicks + 1)
+        listed += [_Figure("IoU@k", str(k), f"after {k}") for k in clicks]
+        if protocol.initial_action != "none":
+            listed.append(_Figure(None, "IoU@0", "after 0"))
+        for t in THRESHOLDS:
+            listed.append(_Figure("NoC", protocol.label("NoC", t), f"needed {t}"))
+            listed.append(_Figure("NoF", protocol.label("NoF", t), f"failed {t}", is_count=True))
+        return listed
+
+    def _statistic(
+        self, figures: Sequence[_Figure]
+    ) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+        tops = [self._columns[figure.top] for figure in figures]
+        bottoms = [self._columns[figure.bottom] for figure in figures]
+        return lambda sums: ratios(sums[:, tops], sums[:, bottoms])
+
+    def _scaled(self, row: Sequence[int]) -> list[float]:
+        """Return sums as floats, IoUs in units of 1."""
+        return [
+            value / _IOU_UNIT if _is_iou(name) else float(value)
+            for name, value in zip(self._columns, row, strict=True)
+        ]
+
+    def _assembled(self, figures: Sequence[_Figure], cells: Sequence[Any]) -> dict[str, Any]:
+        """Put each figure's cell where it belongs."""
+        content: dict[str, Any] = {"stop_reasons": {}}
+        if self.protocol is not None:
+            content |= {"IoU@k": [], "NoC": {}, "NoF": {}}
+        for figure, cell in zip(figures, cells, strict=True):
+            if figure.group is None:
+                content[figure.label] = cell
+            elif figure.group == "IoU@k":
+                content["IoU@k"].append(cell)
+            else:
+                content[figure.group][figure.label] = cell
+        return content
+
+
+def summarize(
+    results: Iterable[TargetResult], protocol: ClickProtocol | None = None, *, by_image: bool = True
+) -> Summary:
+    """Sum results; none at all give an empty summary. Arguments as of `Summary`."""
+    summary = Summary(protocol, by_image=by_image)
+    for result in results:
+        summary.add(result)
+    return summary
+
+
+def _column_names(protocol: ClickProtocol | None) -> Iterator[str]:
+    yield from ("targets", "iou", "boundary_iou", "intersection", "union", "clicks")
+    yield from ("model_calls", "decoder_calls")
+    yield from (reason.value for reason in StopReason)
+    if protocol is not None:
+        yield from (f"after {k}" for k in range(protocol.max_clicks + 1))
+        yield from (f"needed {t}" for t in THRESHOLDS)
+        yield from (f"failed {t}" for t in THRESHOLDS)
+
+
+def _column_values(result: TargetResult, protocol: ClickProtocol | None) -> list[int]:
+    """Return what a result adds to each column, in the order of `_column_names`."""
+    values = [
+        1,
+        round(result.iou * _IOU_UNIT),
+        round((result.boundary_iou or 0) * _IOU_UNIT),
+        result.intersection,
+        result.union,
+        result.clicks,
+        result.model_calls or 0,
+        result.decoder_calls or 0,
+        *(int(result.stop_reason is reason) for reason in StopReason),
+    ]
+    if protocol is None:
+        return values
+    if result.clicks > protocol.max_clicks:
+        raise ValueError(
+            f"target {result.target_id!r} has {result.clicks} clicks, more than the "
+            f"{protocol.max_clicks} of the protocol; give the run's own"
+        )
+    needed = [clicks_to_reach(result.iou_after_click, t) for t in THRESHOLDS]
+    values += [round(iou * _IOU_UNIT) for iou in result.iou_after_click]
+    values += [protocol.max_clicks if n is None else n for n in needed]
+    values += [int(n is None) for n in needed]
+    return values
+
+
+def _is_iou(name: str) -> bool:
+    return name in ("iou", "boundary_iou") or name.startswith("after ")
+
+
+def _count_of(interval: Interval, count: int) -> dict[str, Any]:
+    """Return a share of targets as a number of them."""
+    limits = {"low": interval.low, "high": interval.high}
+    scaled = {key: None if limit is None else limit * count for key, limit in limits.items()}
+    return {"value": round(interval.value * count), **scaled}
+
+
+def _added(a: Sequence[int], b: Sequence[int]) -> list[int]:
+    return [x + y for x, y in zip(a, b, strict=True)]
