@@ -39,6 +39,15 @@ def trajectory_to_record(trajectory: Trajectory) -> dict[str, Any]:
     Raises:
         DataError: it says that it was read from a trace of others, but its `truth_ref` does not
             fit it.
+
+    >>> import numpy as np
+    >>> from hlmat import load_segmenter, make_target, roll_out
+    >>> truth = np.zeros((48, 64), dtype=bool)
+    >>> truth[10:40, 20:50] = True
+    >>> image = np.where(truth[..., None], (200, 60, 40), (30, 90, 160)).astype(np.uint8)
+    >>> trajectory = roll_out(make_target(truth), image, segmenter=load_segmenter())
+    >>> sorted(trajectory_to_record(trajectory))
+    ['clicks_list', 'gt_ann', 'height', 'hlmat', 'image_name', 'width']
     """
     record = trajectory_to_plain_record(trajectory)
     if trajectory.stop_reason is StopReason.UNRECORDED:

@@ -43,7 +43,7 @@ class ImageFiles:
 
     def write(self, target: Target, shown: Shown) -> str:
         """Write the image of a state if it is not there; return its name below the folder."""
-        name = _image_name(target, shown, suffix=self._options.image_format)
+        name = image_name(target, shown, suffix=self._options.image_format)
         path = os.path.join(self._folder, name)
         if os.path.exists(path):
             return name
@@ -74,7 +74,7 @@ class ImageFiles:
         return encoded.tobytes()
 
 
-def _image_name(target: Target, shown: Shown, *, suffix: str) -> str:
+def image_name(target: Target, shown: Shown, *, suffix: str) -> str:
     """Return a name that any file system takes, the same in every export."""
     ref = target.ref
     owner = [ref.image_path, *target.size_hw] if shown.mask is None else [ref.target_id]

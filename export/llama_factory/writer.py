@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from hlmat.export.llama_factory.images import ImageFiles, ImageLoader
+from hlmat.export.llama_factory.images import ImageFiles, ImageLoader, image_name
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.export.llama_factory.samples import Case, Sample, cases_of
 from hlmat.export.llama_factory.tasks.registry import DEFAULT_TASK, TASKS, TrainingTask
 from hlmat.transforms.core.atomic_files import atomic_folder
 from hlmat.transforms.core.errors import OutputError
-from hlmat.transforms.core.records import Trajectory
+from hlmat.transforms.core.records import Target, Trajectory
 from hlmat.transforms.prompting.templates import IMAGE_MARK
 
 DATASET_INFO = "dataset_info.json"
@@ -106,6 +106,30 @@ def export_task(
     return counts
 
 
+def rows_of(
+    task: TrainingTask, case: Case, options: LlamaFactoryOptions
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a target; their images are named, not written."""
+    for sample in task.samples(case, options):
+        yield from _rows(sample, case.trajectory.target, options)
+
+
+def _rows(sample: Sample, target: Target, options: LlamaFactoryOptions) -> list[dict[str, Any]]:
+    expressions = target.ref.expressions
+    if options.expressions == "first":
+        expressions = expressions[:1]
+    suffix = options.image_format
+    return [
+        {
+            "messages": _messages(sample, expression),
+            "images": [image_name(target, turn.shown, suffix=suffix) for turn in sample.turns],
+            "target_id": target.ref.target_id,
+            **sample.columns,
+        }
+        for expression in expressions
+    ]
+
+
 class _Writer:
     """Writes one data set into a folder."""
 
@@ -143,23 +167,16 @@ class _Writer:
     def _write_target(self, f: TextIO, case: Case, *, is_first: bool) -> int:
         count = 0
         target = case.trajectory.target
-        expressions = target.ref.expressions
-        if self._options.expressions == "first":
-            expressions = expressions[:1]
         for sample in self._task.samples(case, self._options):
-            images = [self._images.write(target, turn.shown) for turn in sample.turns]
-            for expression in expressions:
-                row = {
-                    "messages": _messages(sample, expression),
-                    "images": images,
-                    "target_id": target.ref.target_id,
-                    **sample.columns,
-                }
+            for turn in sample.turns:
+                self._images.write(target, turn.shown)
+            rows = _rows(sample, target, self._options)
+            for row in rows:
                 f.write("\n" if is_first and count == 0 else ",\n")
                 f.write(json.dumps(row))
                 count += 1
             if sample.kind is not None:
-                self._kinds[sample.kind] += len(expressions)
+                self._kinds[sample.kind] += len(rows)
         return count
 
     def _dataset_info(self) -> dict[str, Any]:

@@ -19,7 +19,15 @@ from hlmat.transforms.core.records import RejectReason
 
 
 class HlmatError(Exception):
-    """Base of every error that the project raises on purpose."""
+    """Base of every error that the project raises on purpose.
+
+    >>> from hlmat import load_segmenter
+    >>> try:
+    ...     load_segmenter("grapcut")
+    ... except HlmatError as error:
+    ...     type(error).__name__
+    'ConfigError'
+    """
 
 
 class ConfigError(HlmatError):
@@ -27,6 +35,9 @@ class ConfigError(HlmatError):
 
     Args:
         problems: every problem, one sentence each.
+
+    >>> ConfigError(["--workers 0: must be at least 1"]).problems
+    ('--workers 0: must be at least 1',)
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -38,7 +49,15 @@ class ConfigError(HlmatError):
 
 
 class DataError(HlmatError):
-    """Malformed or missing input."""
+    """Malformed or missing input.
+
+    >>> from hlmat import read_trajectories
+    >>> try:
+    ...     next(read_trajectories("/no/such/folder"))
+    ... except DataError:
+    ...     "no run there"
+    'no run there'
+    """
 
 
 class LayoutError(DataError):
@@ -58,7 +77,15 @@ class TargetError(DataError):
 
 
 class SegmenterError(HlmatError):
-    """A segmenter failed or broke its protocol."""
+    """A segmenter failed or broke its protocol.
+
+    >>> from hlmat import load_segmenter
+    >>> try:
+    ...     load_segmenter("graphcut").predict(clicks=[])
+    ... except SegmenterError:
+    ...     "no image was set"
+    'no image was set'
+    """
 
 
 class AnswerError(HlmatError):

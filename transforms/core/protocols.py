@@ -34,6 +34,9 @@ class Prediction:
         mask: bool. Shape: (H, W) of the image.
         score: the segmenter's own estimate of the mask's quality, or None.
         feedback: handed back to the segmenter on the target's next step; may be None.
+
+    >>> Prediction(mask=np.ones((2, 3), dtype=bool), score=0.9, feedback=None).score
+    0.9
     """
 
     mask: Mask
@@ -56,6 +59,20 @@ class Segmenter(Protocol):
 
     One instance serves many images, one after another, and many targets of the current image:
     state of a target must travel through `feedback`.
+
+    >>> from hlmat import Prediction, make_target, roll_out
+    >>> class Square:
+    ...     def set_image(self, image):
+    ...         self.shape = image.shape[:2]
+    ...     def predict(self, *, clicks, box=None, feedback=None):
+    ...         mask = np.zeros(self.shape, dtype=bool)
+    ...         mask[clicks[0].y - 3 : clicks[0].y + 4, clicks[0].x - 3 : clicks[0].x + 4] = True
+    ...         return Prediction(mask=mask, score=None, feedback=None)
+    >>> truth = np.zeros((20, 20), dtype=bool)
+    >>> truth[4:11, 6:13] = True
+    >>> image = np.zeros((20, 20, 3), dtype=np.uint8)
+    >>> roll_out(make_target(truth), image, segmenter=Square()).final_iou
+    1.0
     """
 
     def set_image(self, image: Image) -> None:
@@ -148,6 +165,24 @@ class State:
         clicks: every click so far, oldest first.
         truth: ground truth, for oracles alone. Shape: (H, W).
         ignore: pixels that belong to no error, or None. Shape: (H, W).
+
+    >>> from hlmat import load_segmenter, make_target, roll_out
+    >>> class FirstPixel:
+    ...     name = "first-pixel"
+    ...     def initial_clicks(self, state):
+    ...         return ()
+    ...     def next_actions(self, states):
+    ...         return [self.click(state) for state in states]
+    ...     def click(self, state):
+    ...         ys, xs = np.nonzero(state.truth)
+    ...         return Click(int(xs[0]), int(ys[0]), True)
+    >>> truth = np.zeros((48, 64), dtype=bool)
+    >>> truth[10:40, 20:50] = True
+    >>> image = np.where(truth[..., None], (200, 60, 40), (30, 90, 160)).astype(np.uint8)
+    >>> roll_out(
+    ...     make_target(truth), image, segmenter=load_segmenter(), policy=FirstPixel()
+    ... ).steps[0].action
+    Click(x=20, y=10, is_positive=True)
     """
 
     target: Target
@@ -197,7 +232,13 @@ class Answerer(Protocol):
 
 
 class ClickPolicy(Protocol):
-    """Chooses the next action."""
+    """Chooses the next action.
+
+    >>> from hlmat.transforms.policies.oracle import OraclePolicy
+    >>> policy: ClickPolicy = OraclePolicy()
+    >>> policy.name
+    'oracle'
+    """
 
     @property
     def name(self) -> str:
@@ -267,6 +308,10 @@ class DatasetReader(Protocol):
 
     A reader is small and picklable: it is sent to the workers, unlike the tables that it reads
     while listing.
+
+    >>> from hlmat import open_dataset
+    >>> sum(1 for _ in open_dataset("shapes").read_targets())
+    112
     """
 
     @property

@@ -11,7 +11,11 @@ from enum import StrEnum
 
 
 class StopReason(StrEnum):
-    """Why a trajectory ended."""
+    """Why a trajectory ended.
+
+    >>> StopReason("no_gain") is StopReason.NO_GAIN
+    True
+    """
 
     REACHED_IOU = "reached_iou"
     NO_GAIN = "no_gain"
@@ -53,6 +57,11 @@ class Rle:
     Attributes:
         counts: the compressed counts as ASCII text.
         size_hw: (height, width) in pixels.
+
+    >>> from hlmat import encode_mask
+    >>> import numpy as np
+    >>> encode_mask(np.ones((2, 3), dtype=bool))
+    Rle(counts='06', size_hw=(2, 3))
     """
 
     counts: str
@@ -61,7 +70,11 @@ class Rle:
 
 @dataclass(frozen=True, slots=True)
 class Click:
-    """A point given to the segmenter: inside the object (positive) or outside it."""
+    """A point given to the segmenter: inside the object (positive) or outside it.
+
+    >>> Click(x=12, y=7, is_positive=True)
+    Click(x=12, y=7, is_positive=True)
+    """
 
     x: int
     y: int
@@ -70,7 +83,11 @@ class Click:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A half-open rectangle: columns x0 to x1 - 1, rows y0 to y1 - 1."""
+    """A half-open rectangle: columns x0 to x1 - 1, rows y0 to y1 - 1.
+
+    >>> Box(x0=2, y0=1, x1=6, y1=3)
+    Box(x0=2, y0=1, x1=6, y1=3)
+    """
 
     x0: int
     y0: int
@@ -84,7 +101,11 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The policy ends the trajectory; `reason` distinguishes "done" from "no error left"."""
+    """The policy ends the trajectory; `reason` distinguishes "done" from "no error left".
+
+    >>> Finish().reason.value
+    'finished'
+    """
 
     reason: StopReason = StopReason.FINISHED
 
@@ -135,6 +156,11 @@ class TargetRef:
         expressions: texts that name the object; at least one.
         truth_ref: JSON text that the reader's `load_truth` understands.
         license: the terms of the data set.
+
+    >>> from hlmat import open_dataset
+    >>> ref = next(iter(open_dataset("shapes").read_targets()))
+    >>> ref.dataset, ref.split, ref.object_id
+    ('shapes', 'train', 0)
     """
 
     target_id: str
@@ -151,7 +177,13 @@ class TargetRef:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A target that gave no trajectory, with the reason and what replaying it needs."""
+    """A target that gave no trajectory, with the reason and what replaying it needs.
+
+    >>> from hlmat import open_dataset
+    >>> entries = open_dataset("shapes").read_targets()
+    >>> [entry.reason for entry in entries if isinstance(entry, Reject)]
+    []
+    """
 
     ref: TargetRef
     reason: RejectReason
@@ -166,6 +198,11 @@ class Target:
         ref: identity and where it came from.
         truth: the ground-truth mask at the image's full resolution; never empty.
         ignore: pixels that count neither as object nor as background, or None.
+
+    >>> import numpy as np
+    >>> from hlmat import make_target
+    >>> make_target(np.ones((2, 3), dtype=bool), expressions=["all of it"]).ref.expressions
+    ('all of it',)
     """
 
     ref: TargetRef
@@ -191,6 +228,16 @@ class Step:
         is_initial: True for actions that set up the first state and are no sample to learn from.
         answer: the text of the model that chose the action; None where no model did.
         predicted_iou: the model's score of the mask *before* the action, if it gave one.
+
+    >>> import numpy as np
+    >>> from hlmat import load_segmenter, make_target, roll_out
+    >>> truth = np.zeros((48, 64), dtype=bool)
+    >>> truth[10:40, 20:50] = True
+    >>> image = np.where(truth[..., None], (200, 60, 40), (30, 90, 160)).astype(np.uint8)
+    >>> trajectory = roll_out(make_target(truth), image, segmenter=load_segmenter())
+    >>> step = trajectory.steps[0]
+    >>> step.action, step.iou, step.gain
+    (Click(x=34, y=24, is_positive=True), 1.0, 1.0)
     """
 
     action: Click | Box
@@ -236,6 +283,15 @@ class Trajectory:
             were not kept; None if not counted.
         initial_mask: what was there before the first step; None for an empty mask.
         initial_iou: IoU of that mask with the truth, ignored pixels left out.
+
+    >>> import numpy as np
+    >>> from hlmat import load_segmenter, make_target, roll_out
+    >>> truth = np.zeros((48, 64), dtype=bool)
+    >>> truth[10:40, 20:50] = True
+    >>> image = np.where(truth[..., None], (200, 60, 40), (30, 90, 160)).astype(np.uint8)
+    >>> trajectory = roll_out(make_target(truth), image, segmenter=load_segmenter())
+    >>> trajectory.num_clicks, trajectory.final_iou, trajectory.stop_reason.value
+    (1, 1.0, 'reached_iou')
     """
 
     target: Target

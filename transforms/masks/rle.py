@@ -23,6 +23,9 @@ def encode_mask(mask: Mask) -> Rle:
 
     Args:
         mask: bool. Shape: (H, W).
+
+    >>> encode_mask(np.array([[False, True], [False, True]]))
+    Rle(counts='22', size_hw=(2, 2))
     """
     if mask.dtype != np.bool_ or mask.ndim != 2:
         raise ValueError(f"a mask must be bool of shape (H, W), got {mask.dtype} {mask.shape}")
@@ -34,6 +37,9 @@ def decode_rle(rle: Rle) -> Mask:
     """Decode run lengths from `encode_mask`, or from a file if `rle_problem` accepts them.
 
     Shape: (H, W).
+
+    >>> decode_rle(encode_mask(np.array([[False, True]])))
+    array([[False,  True]])
     """
     decoded: Any = rlemasklib.decode(rle_to_coco(rle))
     return np.ascontiguousarray(decoded).view(np.bool_)
@@ -156,7 +162,12 @@ def mask_box(mask: Mask) -> Box | None:
 
 
 def mask_iou(a: Mask, b: Mask, *, ignore: Mask | None = None) -> float:
-    """Return intersection over union, ignored pixels left out of both; 1 if both are empty."""
+    """Return intersection over union, ignored pixels left out of both; 1 if both are empty.
+
+    >>> truth = np.array([[True, True, False, False]])
+    >>> mask_iou(np.array([[True, False, False, False]]), truth)
+    0.5
+    """
     intersection, union = overlap(a, b, ignore=ignore)
     return intersection / union if union else 1.0
 

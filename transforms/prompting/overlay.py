@@ -33,6 +33,10 @@ def draw_mask(image: Image, mask: Mask, *, colour: str = "green", opacity: float
 
     Raises:
         ValueError: another shape, colour or opacity.
+
+    >>> image = np.zeros((1, 2, 3), dtype=np.uint8)
+    >>> draw_mask(image, np.array([[False, True]]), colour="green", opacity=0.5)[0].tolist()
+    [[0, 0, 0], [0, 128, 0]]
     """
     if image.shape != (*mask.shape, 3):
         raise ValueError(f"a mask of shape {mask.shape} does not fit an image of {image.shape}")
