@@ -39,7 +39,7 @@ _COCO_FOLDERS = ("images/mscoco/images/train2014", "images/train2014", "train201
 
 
 @dataclass(frozen=True)
-class ReferReader:
+class RefcocoReader:
     """One target per ref, with all its sentences.
 
     Attributes:
@@ -162,7 +162,7 @@ class ReferReader:
         )
 
 
-def open_refer(name: str, options: ReaderOptions) -> ReferReader:
+def open_refcoco(name: str, options: ReaderOptions) -> RefcocoReader:
     """Open a member of the family.
 
     Raises:
@@ -180,7 +180,7 @@ def open_refer(name: str, options: ReaderOptions) -> ReferReader:
         if storage.is_file(posixpath.join(root, folder, f"refs({split_by}).p")):
             images = _images_folder(name, base, root=root, storage=storage)
             split = options.split or "train"
-            return ReferReader(name, split, split_by, root, storage, folder, images)
+            return RefcocoReader(name, split, split_by, root, storage, folder, images)
     raise LayoutError(
         f"{root} does not hold {name}: looked for {name}/refs({split_by}).p with "
         f"{name}/instances.json, there or in refer_seg/; found: {shown_entries(storage, root)}; "

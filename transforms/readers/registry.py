@@ -52,9 +52,9 @@ def _open_shapes(name: str, options: ReaderOptions) -> DatasetReader:
 
 
 def _open_refcoco(name: str, options: ReaderOptions) -> DatasetReader:
-    from hlmat.transforms.readers.refcoco import open_refer
+    from hlmat.transforms.readers.refcoco import open_refcoco
 
-    return open_refer(name, options)
+    return open_refcoco(name, options)
 
 
 def _open_hqseg(name: str, options: ReaderOptions) -> DatasetReader:
