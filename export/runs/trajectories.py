@@ -12,7 +12,7 @@ from hlmat.transforms.core.records import Reject, Trajectory
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.dataset_io.arrow import Row, open_parquet, row_to_reject, row_to_trajectory
 from hlmat.transforms.dataset_io.layout import OutputLayout
-from hlmat.transforms.dataset_io.schemas import REJECT_SCHEMA, TRAJECTORY_SCHEMA
+from hlmat.transforms.dataset_io.schemas import REJECT_SCHEMA, TRAJECTORY_SCHEMA, present_names
 
 _BATCH_ROWS = 256
 
@@ -65,5 +65,6 @@ def _rows(
                 f"{name} holds {file.metadata.num_rows} rows, the manifest lists "
                 f"{listed[name].rows}; run again with --overwrite"
             )
+        names = present_names(file.schema_arrow)
         for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-            yield from batch.to_pylist()
+            yield from batch.rename_columns(names).to_pylist()

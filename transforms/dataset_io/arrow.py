@@ -29,6 +29,7 @@ from hlmat.transforms.dataset_io.schemas import (
     TRAJECTORY_SCHEMA,
     UNIT_SCHEMA,
     check_schema,
+    present_names,
 )
 from hlmat.transforms.masks.rle import rle_area
 
@@ -220,13 +221,16 @@ def parquet_bytes_to_table(data: bytes, *, schema: pa.Schema, name: str) -> pa.T
     """
     file = open_parquet(data, schema=schema, name=name)
     try:
-        return file.read().cast(schema)
+        return file.read().rename_columns(present_names(file.schema_arrow)).cast(schema)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(name, error) from error
 
 
 def open_parquet(data: bytes, *, schema: pa.Schema, name: str) -> pq.ParquetFile:
-    """Open a Parquet file for reading row group by row group; arguments and errors as above."""
+    """Open a Parquet file for reading row group by row group; arguments and errors as above.
+
+    Rename what is read with `present_names`: columns may have earlier names.
+    """
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
     except (pa.ArrowException, OSError) as error:

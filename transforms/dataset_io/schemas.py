@@ -10,6 +10,8 @@ from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import RejectReason, StopReason
 
 SCHEMA_VERSION = 4
+
+_EARLIER_NAMES = {"licence": "license"}
 VERSION_KEY = b"hlmat.schema_version"
 
 
@@ -189,12 +191,20 @@ def schema_to_markdown(schema: pa.Schema) -> str:
     return "\n".join(lines)
 
 
+def present_names(schema: pa.Schema) -> list[str]:
+    """Return a file's column names, with earlier spellings replaced by the present ones."""
+    return [_EARLIER_NAMES.get(name, name) for name in schema.names]
+
+
 def check_schema(seen: pa.Schema, *, expected: pa.Schema, name: str) -> None:
-    """Hold a file's schema against the one it must have.
+    """Compare a file's schema, apart from earlier spellings of names, with the expected one.
 
     Raises:
         DataError: another schema version, or other columns.
     """
+    names = present_names(seen)
+    fields = [field.with_name(present) for field, present in zip(seen, names, strict=True)]
+    seen = pa.schema(fields, metadata=seen.metadata)
     version = (seen.metadata or {}).get(VERSION_KEY, b"none").decode(errors="replace")
     if version != str(SCHEMA_VERSION):
         raise DataError(

@@ -22,8 +22,14 @@ from hlmat.transforms.core.records import (
     Trajectory,
 )
 from hlmat.transforms.core.storage import MemoryStorage
-from hlmat.transforms.dataset_io.arrow import split_unit_tables, table_to_parquet_bytes, unit_table
+from hlmat.transforms.dataset_io.arrow import (
+    parquet_bytes_to_table,
+    split_unit_tables,
+    table_to_parquet_bytes,
+    unit_table,
+)
 from hlmat.transforms.dataset_io.layout import OutputLayout
+from hlmat.transforms.dataset_io.schemas import TRAJECTORY_SCHEMA
 from hlmat.transforms.masks.rle import encode_mask
 from hlmat.transforms.metrics.click_curves import ClickProtocol
 from hlmat.transforms.metrics.summary import Summary, summarize
@@ -91,6 +97,25 @@ def test_a_summary_of_files_equals_that_of_their_trajectories(storage: MemorySto
         )
 
     assert summary_of(read_trajectories(storage, "out")) == summary_of(TRAJECTORIES)
+
+
+def test_files_with_an_earlier_column_name_are_read() -> None:
+    tables = split_unit_tables([unit_table(TRAJECTORIES, "f00")])
+    names = (OutputLayout.trajectory_name(0, 1), OutputLayout.reject_name(0, 1))
+    storage, files = MemoryStorage(), {}
+    for name, table in zip(names, tables, strict=True):
+        earlier = ["licence" if column == "license" else column for column in table.column_names]
+        renamed = table.rename_columns(earlier).replace_schema_metadata(table.schema.metadata)
+        data = table_to_parquet_bytes(renamed)
+        storage.write_bytes(f"out/{name}", data)
+        files[name] = FileEntry.of(data, rows=table.num_rows)
+    storage.write_bytes("out/manifest.json", build_manifest(files, {}, {}))
+    assert list(read_trajectories(storage, "out")) == TRAJECTORIES
+    assert list(read_rejects(storage, "out")) == []
+    table = parquet_bytes_to_table(
+        storage.read_bytes(f"out/{names[0]}"), schema=TRAJECTORY_SCHEMA, name=names[0]
+    )
+    assert "license" in table.column_names
 
 
 def test_a_changed_file_is_refused(storage: MemoryStorage) -> None:
