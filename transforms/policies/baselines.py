@@ -1,4 +1,4 @@
-"""Policies that know nothing of the target: what a model must beat to have learnt anything."""
+"""Baseline policies that do not look at the target; a trained model must beat them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hlmat.transforms.core.rng import target_rng
 
 
 class CentrePolicy:
-    """Clicks the image's centre once, then finishes."""
+    """Click the image's centre once, then finish."""
 
     name = "centre"
 
@@ -19,12 +19,12 @@ class CentrePolicy:
         return ()
 
     def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
-        """Return the centre for states without a click, a finish for the others."""
+        """Return a click at the centre for states without clicks, a finish for the others."""
         return [Finish() if state.clicks else _centre_of(state) for state in states]
 
 
 class RandomPolicy:
-    """Clicks random pixels of the image, positive ones first, then of either label.
+    """Click random pixels of the image: a positive click first, then clicks of random sign.
 
     Args:
         seed: the run's seed.
@@ -40,7 +40,7 @@ class RandomPolicy:
         return ()
 
     def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
-        """Return a random click for each state; the same for the same target and click count."""
+        """Return a random click for each state; target, seed and click count determine it."""
         return [self._next_action(state) for state in states]
 
     def _next_action(self, state: State) -> Click:

@@ -1,4 +1,4 @@
-"""A model that clicks: each state drawn and asked about, each answer read strictly."""
+"""A policy that shows a model each state, asks for a click and parses the answer strictly."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hlmat.transforms.prompting.templates import PromptTemplate, first_box_promp
 
 @dataclass(frozen=True)
 class Conversation:
-    """How states become questions and texts become actions.
+    """Set how states become questions and texts become actions.
 
     Attributes:
-        dialogue: question and answer of a click.
-        view: how states are drawn; its colour is the dialogue's.
+        dialogue: question and answer for a click.
+        view: how states are drawn; uses the dialogue's colour.
         box_prompt: the question for the box that a trajectory may begin with.
     """
 
@@ -29,13 +29,14 @@ class Conversation:
 
 
 class DialoguePolicy:
-    """Asks an `Answerer` about all states at once; what it cannot read is an `InvalidAction`.
+    """Ask an `Answerer` about all states at once; an unreadable answer is an `InvalidAction`.
 
     Args:
-        name: what the command line calls it.
+        name: its name on the command line.
+        conversation: asks questions and parses answers.
         answerer: writes the answers.
-        draws_boxes: whether every trajectory begins with `initial_boxes`, which is then a target's
-            first question.
+        draws_boxes: whether every trajectory begins with `initial_boxes`, a target's first
+            question.
     """
 
     def __init__(
@@ -50,11 +51,11 @@ class DialoguePolicy:
         self._dialogue = replace(conversation.dialogue, codec=codec)
 
     def initial_clicks(self, state: State) -> tuple[Click, ...]:
-        """Return no set-up clicks."""
+        """Return no initial clicks."""
         return ()
 
     def initial_boxes(self, states: Sequence[State]) -> list[Answer]:
-        """Ask for the box of each target.
+        """Ask for a box for each target; returns one answer per state, in order.
 
         Raises:
             AnswerError: the model cannot answer.
@@ -63,7 +64,7 @@ class DialoguePolicy:
         return self._answers(self._questions(states, question=asking.question), states)
 
     def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
-        """Ask for the next click of each state.
+        """Ask for the next click of each state; returns one action per state, in order.
 
         Raises:
             AnswerError: the model cannot answer.
@@ -76,7 +77,7 @@ class DialoguePolicy:
     def sample_actions(
         self, states: Sequence[State], *, count: int, temperature: float
     ) -> list[list[PolicyAction]]:
-        """Draw several clicks for each state.
+        """Sample `count` answers for each state at a temperature.
 
         Raises:
             AnswerError: the model cannot answer.
@@ -106,12 +107,12 @@ class DialoguePolicy:
         ]
 
     def _answers(self, questions: Sequence[Question], states: Sequence[State]) -> list[Answer]:
-        """Ask, and read each text against the state that it is about."""
+        """Ask, and parse each text for the image of its state."""
         texts = self._answerer.answer(questions)
         if len(texts) != len(states):
             raise AnswerError(
                 f"{type(self._answerer).__name__} gave {len(texts)} answers to {len(states)} "
-                "questions; it must give one for each, in order"
+                "questions: expected one per question, in order"
             )
         return [
             self._dialogue.read(text, size_hw=state.target.size_hw)

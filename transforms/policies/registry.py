@@ -73,9 +73,9 @@ def _build_oracle(options: PolicyOptions) -> ClickPolicy:
 
 
 def _build_uniform(options: PolicyOptions) -> ClickPolicy:
-    from hlmat.transforms.policies.random_error import UniformPolicy
+    from hlmat.transforms.policies.oracle import RandomErrorPolicy
 
-    return UniformPolicy(seed=options.seed)
+    return RandomErrorPolicy(seed=options.seed)
 
 
 def _build_random(options: PolicyOptions) -> ClickPolicy:

@@ -1,4 +1,4 @@
-"""Set-up clicks at random or on a grid, after which another policy goes on mending."""
+"""Initial clicks at random or on a grid, before another policy takes over."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _BOX_SCALE = 1.5
 
 
 class RandomPointsPolicy:
-    """Sets up random points: half inside the object, half around it.
+    """Start with random clicks, half inside the object and half around it, then hand over.
 
-    Points around the object lie in its box enlarged by 1.5 about its centre. Inside and around
-    take turns, inside first; where there are too few pixels there are fewer points.
+    Clicks around the object are inside its box enlarged 1.5 times about its centre. Inside and
+    around alternate, inside first; too few free pixels give fewer clicks.
 
     Args:
         seed: the run's seed.
-        num_points: how many set-up clicks.
-        then: the policy that goes on after them.
+        num_points: number of initial clicks.
+        then: the policy that takes over.
     """
 
     name = "random"
@@ -35,7 +35,7 @@ class RandomPointsPolicy:
         self._then = then
 
     def initial_clicks(self, state: State) -> tuple[Click, ...]:
-        """Return the random set-up clicks; the same for the same target."""
+        """Return the random initial clicks; target and seed determine them."""
         free = _free_pixels(state)
         around = np.zeros_like(free)
         box = _enlarged(truth_box(state.truth), size_hw=state.truth.shape)
@@ -54,18 +54,19 @@ class RandomPointsPolicy:
         return tuple(clicks)
 
     def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
-        """Return what the policy that goes on does."""
+        """Return the actions of the policy that takes over."""
         return self._then.next_actions(states)
 
 
 class GridPolicy:
-    """Sets up the centres of a square grid over the truth's box, in row-major order.
+    """Start with clicks on a square grid over the truth's box, in row-major order, then hand over.
 
-    Each point is labelled by the truth there; ignored pixels and repeated points are left out.
+    Clicks are at the centres of the grid's cells and labelled by the truth there; ignored pixels
+    and duplicates are left out.
 
     Args:
         points_per_side: rows and columns of the grid.
-        then: the policy that goes on after them.
+        then: the policy that takes over.
     """
 
     name = "grid"
@@ -75,7 +76,7 @@ class GridPolicy:
         self._then = then
 
     def initial_clicks(self, state: State) -> tuple[Click, ...]:
-        """Return the set-up clicks on the grid."""
+        """Return the initial clicks on the grid."""
         box = truth_box(state.truth)
         free = _free_pixels(state)
         points = (
@@ -86,7 +87,7 @@ class GridPolicy:
         return tuple(Click(x, y, bool(state.truth[y, x])) for x, y in points if free[y, x])
 
     def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
-        """Return what the policy that goes on does."""
+        """Return the actions of the policy that takes over."""
         return self._then.next_actions(states)
 
 
@@ -114,7 +115,7 @@ def _enlarged(box: Box, *, size_hw: tuple[int, ...]) -> Box:
 
 
 def _sample(region: Mask, count: int, *, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Draw (x, y) of distinct pixels, as many as there are if there are too few."""
+    """Draw (x, y) of `count` distinct pixels, or of all pixels if there are fewer."""
     pixels = np.flatnonzero(region)
     drawn = rng.choice(pixels, size=min(count, pixels.size), replace=False)
     return [(int(i) % region.shape[1], int(i) // region.shape[1]) for i in drawn]

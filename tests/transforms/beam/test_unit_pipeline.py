@@ -160,7 +160,7 @@ def test_a_damaged_checkpoint_is_named(bucket: str):
         run(bucket)
 
 
-def test_a_damaged_plan_is_told(bucket: str):
+def test_a_damaged_plan_is_reported(bucket: str):
     layout = OutputLayout(bucket)
     storage_for(bucket).write_bytes(layout.plan_file(0), b"not a unit\n")
     reader = ReadWorkUnits(layout, storage_for(bucket))

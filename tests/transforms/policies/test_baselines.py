@@ -49,7 +49,7 @@ def test_the_truth_is_not_looked_at(name: str) -> None:
     assert policy.next_actions([state]) == policy.next_actions([replace(state, truth=~state.truth)])
 
 
-def test_baselines_and_data_policies_are_told_apart() -> None:
+def test_baselines_and_data_policies_are_separate() -> None:
     assert set(BASELINES) == {"centre", "random", "oracle"}
     with pytest.raises(ConfigError, match="'centre' is unknown"):
         PolicyOptions("centre", 0)

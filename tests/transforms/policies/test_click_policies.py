@@ -10,8 +10,7 @@ from hlmat.transforms.core.protocols import Mask, State
 from hlmat.transforms.core.records import Click, Finish, StopReason, Target, TargetRef
 from hlmat.transforms.masks.rle import encode_mask
 from hlmat.transforms.oracle.click import oracle_click
-from hlmat.transforms.policies.oracle import OraclePolicy
-from hlmat.transforms.policies.random_error import UniformPolicy
+from hlmat.transforms.policies.oracle import OraclePolicy, RandomErrorPolicy
 from hlmat.transforms.policies.registry import POLICIES, PolicyOptions, check_policy_name
 from hlmat.transforms.policies.seeded_clicks import GridPolicy, RandomPointsPolicy, grid_side
 
@@ -72,7 +71,7 @@ def test_the_oracle_clicks_as_the_oracle() -> None:
     assert OraclePolicy().initial_clicks(state) == ()
 
 
-def test_uniform_hits_every_wrong_pixel_alike_and_no_other() -> None:
+def test_random_error_clicks_every_wrong_pixel_equally_and_no_other() -> None:
     truth = np.zeros((1, 6), dtype=np.bool_)
     truth[0, :3] = True
     mask = np.array([[True, False, False, True, True, False]])
@@ -80,16 +79,16 @@ def test_uniform_hits_every_wrong_pixel_alike_and_no_other() -> None:
     counts: dict[Click, int] = {}
     for seed in range(600):
         state = make_state(truth=truth, mask=mask, ignore=ignore, name="t")
-        click = UniformPolicy(seed=seed).next_actions([state])[0]
+        click = RandomErrorPolicy(seed=seed).next_actions([state])[0]
         assert isinstance(click, Click)
         counts[click] = counts.get(click, 0) + 1
     assert set(counts) == {Click(1, 0, True), Click(2, 0, True), Click(3, 0, False)}
     assert min(counts.values()) > 140
 
 
-def test_uniform_draws_anew_at_each_step_and_never_twice_the_same() -> None:
+def test_random_error_draws_again_at_each_step_and_never_the_same_pixel() -> None:
     truth = np.ones((2, 5), dtype=np.bool_)
-    policy = UniformPolicy(seed=0)
+    policy = RandomErrorPolicy(seed=0)
     clicks: tuple[Click, ...] = ()
     for _ in range(10):
         action = policy.next_actions([make_state(truth=truth, clicks=clicks)])[0]

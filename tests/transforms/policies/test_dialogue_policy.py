@@ -107,7 +107,7 @@ def test_the_box_is_the_first_question_where_boxes_are_drawn() -> None:
     ]
 
 
-def test_an_answer_too_few_is_told() -> None:
+def test_an_answer_too_few_is_reported() -> None:
     with pytest.raises(AnswerError, match="ScriptedAnswerer gave 1 answers to 2 questions"):
         make_policy(ScriptedAnswerer(["Finish"])).next_actions([make_state("a"), make_state("b")])
 

@@ -85,7 +85,7 @@ def test_unknown_names_suggest_the_nearest():
     assert "package.module:Class" in problem(":Class")
 
 
-def test_what_is_wrong_with_a_users_class_is_told(module: str):
+def test_what_is_wrong_with_a_users_class_is_reported(module: str):
     assert "module 'nowhere_at_all' cannot be imported" in problem("nowhere_at_all:X")
     assert "a_package_that_is_not_there" in problem("users_broken:X")
     assert "has no class 'Fin'; did you mean 'Fine'?" in problem(f"{module}:Fin")

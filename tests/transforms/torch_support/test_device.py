@@ -25,7 +25,7 @@ def test_a_name_of_torch_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch):
     assert resolve_device("cuda:1") == torch.device("cuda", 1)
 
 
-def test_what_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch):
+def test_what_is_not_there_is_reported(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match=r"'cuda:0' was asked for, .*sees no CUDA device; use"):
         resolve_device("cuda:0")
@@ -36,6 +36,6 @@ def test_what_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("name", ["gpu9", "meta", ""])
-def test_what_is_no_device_for_a_tool_is_told(name: str):
+def test_what_is_no_device_for_a_tool_is_reported(name: str):
     with pytest.raises(ConfigError, match=rf"'{name}' is no device for this tool; use auto, cpu"):
         resolve_device(name)

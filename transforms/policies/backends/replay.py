@@ -1,4 +1,4 @@
-"""Recorded answers, read again: a run is scored anew without the model that wrote them."""
+"""Replay recorded answers, to evaluate again without the model."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hlmat.transforms.core.protocols import Question
 
 
 class ReplayAnswerer:
-    """Answers a target's n-th question with its n-th recorded text.
+    """Answer a target's n-th question with its n-th recorded text.
 
     Args:
-        answers: the texts of each target, by its id.
-        source: where they come from, for messages.
-        digest: sha256 of that, for the fingerprint.
+        answers: the texts of each target, by target id.
+        source: their origin, for messages.
+        digest: sha256 of the record, for the fingerprint.
     """
 
     def __init__(
@@ -35,27 +35,27 @@ class ReplayAnswerer:
         """Return the recorded text of each question.
 
         Raises:
-            AnswerError: there is none for one of them.
+            AnswerError: a question has no recorded answer.
         """
         return [self._answer_one(question) for question in questions]
 
     def _answer_one(self, question: Question) -> str:
         if question.draw:
             raise AnswerError(
-                f"{self._source} holds one answer to a question; a search asks for several: "
+                f"{self._source} holds one answer per question, but a search needs several; "
                 "evaluate the model itself"
             )
         texts = self._answers.get(question.target_id)
         if texts is None:
             raise AnswerError(
-                f"{self._source} holds no answers about {question.target_id!r}; evaluate the data "
-                "set and split that they were recorded on, with the same --expressions"
+                f"{self._source} holds no answers about {question.target_id!r}; evaluate the "
+                "recorded data set and split, with the same --expressions"
             )
         if question.turn >= len(texts):
             raise AnswerError(
                 f"{self._source} holds {len(texts)} answers about {question.target_id!r}, but "
-                f"number {question.turn + 1} is asked for; use the segmenter, --max-clicks and "
-                "conversation that they were recorded with"
+                f"number {question.turn + 1} is needed; use the recorded run's segmenter, "
+                "--max-clicks and prompts"
             )
         return texts[question.turn]
 
@@ -65,11 +65,11 @@ def load_replay(path: str) -> ReplayAnswerer:
 
     Args:
         path: JSON lines of ``{"target_id": ..., "answers": [...]}``, or a predictions.json with
-            target ids, as `hlmat evaluate` writes it. Set-up steps that no model was asked about
-            are no turns.
+            target ids, as `hlmat evaluate` writes it. Initial steps that no model was asked about
+            do not count as turns.
 
     Raises:
-        DataError: the file is missing, or holds something else.
+        DataError: the file is missing or has another format.
     """
     try:
         with open(path, "rb") as f:
@@ -97,7 +97,7 @@ def _entries(path: str, data: bytes) -> list[tuple[str, Any]]:
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path} is not JSON ({error}); record the answers again") from error
     entries = []
-    # Not splitlines: a JSON string may hold what Unicode calls a line's end.
+    # Not splitlines: a JSON string may contain other line breaks of Unicode.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -114,8 +114,8 @@ def _entries(path: str, data: bytes) -> list[tuple[str, Any]]:
 def _read_entry(place: str, entry: Any) -> tuple[str, list[str]]:
     if not isinstance(entry, dict) or not isinstance(entry.get("target_id"), str):
         raise DataError(
-            f"{place} has no target_id; expected answers that hlmat recorded: a text `target_id` "
-            "in every entry"
+            f"{place} has no target_id; expected answers recorded by hlmat, with a text "
+            "`target_id` in every entry"
         )
     if "answers" in entry:
         texts = entry["answers"]
@@ -137,5 +137,5 @@ def _read_entry(place: str, entry: Any) -> tuple[str, list[str]]:
 
 
 def _is_unasked(step: dict[str, Any]) -> bool:
-    """Tell a set-up step that comes from the truth; a model's box is one of its answers."""
+    """Return whether a step is an initial one from the truth; a model's box is an answer."""
     return step.get("is_initial") is True and step.get("outputs") is None

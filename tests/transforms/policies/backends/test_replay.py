@@ -44,9 +44,9 @@ def test_predictions_give_their_outputs_and_the_last_one(tmp_path: Path) -> None
     path.write_text(json.dumps(entries))
     replay = load_replay(str(path))
     assert replay.answer([question("a", k) for k in range(3)]) == ["click", "again", "Finish"]
-    with pytest.raises(AnswerError, match=r"holds 0 answers about 'b', but number 1 is asked for"):
+    with pytest.raises(AnswerError, match=r"holds 0 answers about 'b', but number 1 is needed"):
         replay.answer([question("b", 0)])
-    with pytest.raises(AnswerError, match=r"holds no answers about 'c'; evaluate the data set"):
+    with pytest.raises(AnswerError, match=r"holds no answers about 'c'; evaluate the recorded"):
         replay.answer([question("c", 0)])
 
 
@@ -85,7 +85,7 @@ def test_any_text_is_given_back(
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("[{", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
@@ -98,20 +98,20 @@ def test_any_text_is_given_back(
         ('{"target_id": "a", "answers": []}\n{"target_id": "a", "answers": []}', "occurs twice"),
     ],
 )
-def test_a_damaged_record_is_told(tmp_path: Path, content: str, told: str) -> None:
+def test_a_damaged_record_is_reported(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "answers"
     path.write_text(content)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         load_replay(str(path))
 
 
-def test_a_record_that_is_no_text_is_told(tmp_path: Path) -> None:
+def test_a_record_that_is_no_text_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     path.write_bytes(b'{"target_id": "a", "answers": ["\xff"]}')
     with pytest.raises(DataError, match="is not UTF-8"):
         load_replay(str(path))
 
 
-def test_a_missing_record_is_told(tmp_path: Path) -> None:
+def test_a_missing_record_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         load_replay(str(tmp_path / "none.json"))

@@ -51,7 +51,7 @@ def change_weights(folder: Path, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize("model_type", ["edgetam", "sam3", "bert", "no_such_model"])
-def test_other_model_types_are_told_with_those_that_are_taken(folder: Path, model_type: str):
+def test_other_model_types_are_reported_with_those_that_are_taken(folder: Path, model_type: str):
     change_config(folder, model_type=model_type)
     message = refused(folder)
     assert f"is of model_type {model_type!r}" in message
@@ -68,24 +68,24 @@ def test_another_encoder_is_refused_before_anything_is_made_of_it(tmp_path: Path
     assert "is of model_type 'timm_wrapper', expected 'sam2_hiera_det_model'" in message
 
 
-def test_missing_tensors_are_told(folder: Path):
+def test_missing_tensors_are_reported(folder: Path):
     change_weights(folder, **{"mask_decoder.iou_token.weight": None})
     message = refused(folder)
     assert "do not fit SamModel: 1 tensors missing (mask_decoder.iou_token.weight)" in message
 
 
-def test_tensors_that_are_not_the_models_are_told(folder: Path):
+def test_tensors_that_are_not_the_models_are_reported(folder: Path):
     change_weights(folder, extra=torch.zeros(2))
     assert "1 tensors not part of the model (extra)" in refused(folder)
 
 
-def test_tensors_of_another_shape_are_told(folder: Path):
+def test_tensors_of_another_shape_are_reported(folder: Path):
     change_weights(folder, **{"mask_decoder.iou_token.weight": torch.zeros(1, 7)})
     message = refused(folder)
     assert "mask_decoder.iou_token.weight is (1, 7), expected (1, 32)" in message
 
 
-def test_weights_of_another_family_are_told(folder: Path):
+def test_weights_of_another_family_are_reported(folder: Path):
     change_config(folder, model_type="sam_hq")
     message = refused(folder)
     assert "do not fit SamHQModel" in message
@@ -93,7 +93,7 @@ def test_weights_of_another_family_are_told(folder: Path):
 
 
 @pytest.mark.parametrize("length", [0, 4, 1000])
-def test_weights_that_are_cut_off_are_told(folder: Path, length: int):
+def test_weights_that_are_cut_off_are_reported(folder: Path, length: int):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:length])
     message = refused(folder)
@@ -147,7 +147,7 @@ def test_code_beside_the_weights_does_not_run(folder: Path, tmp_path: Path):
         pytest.param({"size": "large"}, "does not work", id="no size"),
     ],
 )
-def test_a_processor_of_another_model_is_told(
+def test_a_processor_of_another_model_is_reported(
     folder: Path, settings: dict[str, Any], expected: str
 ):
     (folder / "preprocessor_config.json").write_text(json.dumps(settings))
@@ -182,20 +182,20 @@ def test_settings_as_sams_publishers_wrote_them_are_taken(folder: Path):
     torch.testing.assert_close(logits[0], logits[1])
 
 
-def test_a_configuration_that_contradicts_itself_is_told(folder: Path):
+def test_a_configuration_that_contradicts_itself_is_reported(folder: Path):
     config = json.loads((folder / "config.json").read_bytes())
     prompts = {**config["prompt_encoder_config"], "image_size": 128}
     change_config(folder, prompt_encoder_config=prompts)
     assert "names different image sizes: [64, 128]" in refused(folder)
 
 
-def test_a_configuration_of_nonsense_is_told(folder: Path):
+def test_a_configuration_of_nonsense_is_reported(folder: Path):
     change_config(folder, vision_config={"hidden_size": "wide"})
     assert f"the model in {folder} cannot be loaded" in refused(folder)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
-def test_a_device_that_is_not_there_is_told(folder: Path):
+def test_a_device_that_is_not_there_is_reported(folder: Path):
     assert "sees no CUDA device; use cpu" in refused(folder, device="cuda")
 
 
@@ -204,7 +204,7 @@ def test_no_such_device(folder: Path):
 
 
 @pytest.mark.parametrize("package", ["torch", "transformers"])
-def test_a_package_that_is_not_installed_is_told(
+def test_a_package_that_is_not_installed_is_reported(
     folder: Path, monkeypatch: pytest.MonkeyPatch, package: str
 ):
     monkeypatch.setitem(sys.modules, package, None)

@@ -237,7 +237,7 @@ def test_an_image_must_be_set_first(tmp_path: Path):
         segmenter.predict(clicks=CLICKS[:1])
 
 
-def test_an_image_of_which_nothing_would_be_left_is_told(tmp_path: Path):
+def test_an_image_of_which_nothing_would_be_left_is_reported(tmp_path: Path):
     segmenter = HuggingFaceSegmenter(str(folder_of("sam", tmp_path)), device="cpu")
     segmenter.set_image(make_image(50, 37))
     with pytest.raises(SegmenterError, match="an image of 1 x 500 pixels cannot be scaled"):

@@ -254,7 +254,7 @@ def test_where_memory_runs_out_the_batch_is_halved(model: Any, monkeypatch: pyte
         ({"store": 5}, "store must be the path of a folder, got 5"),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_told(arguments: dict[str, Any], message: str):
+def test_a_setting_that_makes_no_sense_is_reported(arguments: dict[str, Any], message: str):
     with pytest.raises(ConfigError, match=message):
         SamOptions.of(arguments)
 
@@ -308,7 +308,7 @@ def test_a_checkpoint_with_code_in_it_does_not_run(tmp_path: Path):
     assert not victim.exists()
 
 
-def test_other_contents_are_told(tmp_path: Path):
+def test_other_contents_are_reported(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"not a SAM checkpoint.*got no such tensor"):
         SamSegmenter("sam.pth", storage=stored({"weight": torch.zeros(1)}))
     wrong_width = {"image_encoder.patch_embed.proj.weight": torch.zeros(64, 3, 16, 16)}
@@ -320,7 +320,7 @@ def test_other_contents_are_told(tmp_path: Path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
-def test_a_device_that_is_not_there_is_told(model: Any):
+def test_a_device_that_is_not_there_is_reported(model: Any):
     with pytest.raises(ConfigError, match="sees no CUDA device; use cpu"):
         SamSegmenter.from_model(model, device="cuda")
     with pytest.raises(ConfigError, match="'gpu9' is no device"):

@@ -114,7 +114,7 @@ def test_settings_that_would_change_the_answer_are_refused(changes: dict[str, An
     assert str(caught.value).startswith("x.pth: its config does not fit: ")
 
 
-def test_all_problems_are_told_at_once():
+def test_all_problems_are_reported_at_once():
     config = config_of(use_disks=False, head_params__upsample="x2", neck_params__out_dims=None)
     with pytest.raises(ConfigError) as caught:
         read_architecture(config, name="x.pth")

@@ -182,14 +182,14 @@ def test_a_class_that_the_config_names_is_not_imported(
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.999])
-def test_a_truncated_file_is_told(network: Any, share: float):
+def test_a_truncated_file_is_reported(network: Any, share: float):
     data = saved(entry_of(network))
     with pytest.raises(ConfigError, match=r"^cut\.pth cannot be read as .*: it is cut short"):
         load_networks(data[: int(len(data) * share)], name="cut.pth")
 
 
 @pytest.mark.parametrize("data", [b"hello", b"\x80\x02.", b"<html></html>" * 50, b"PK\x03\x04"])
-def test_what_is_no_checkpoint_is_told(data: bytes):
+def test_what_is_no_checkpoint_is_reported(data: bytes):
     with pytest.raises(ConfigError, match="expected an official SimpleClick file"):
         load_networks(data, name="x.pth")
 
@@ -206,12 +206,12 @@ def test_what_is_no_checkpoint_is_told(data: bytes):
         ({"state_dict": [], "config": {}}, "expected the entries 'state_dict' and 'config'"),
     ],
 )
-def test_checkpoints_of_other_tools_are_told(content: Any, reason: str):
+def test_checkpoints_of_other_tools_are_reported(content: Any, reason: str):
     with pytest.raises(ConfigError, match=reason):
         load_networks(saved(content), name="x.pth")
 
 
-def test_another_architecture_is_told(network: Any):
+def test_another_architecture_is_reported(network: Any):
     entry = entry_of(network)
     entry["config"]["class"] = "isegm.model.is_hrnet_model.HRNetModel"
     with pytest.raises(ConfigError, match=r"is_hrnet_model\.HRNetModel.*expected SimpleClick's"):
@@ -232,7 +232,7 @@ def test_tensors_that_do_not_fit_are_listed(network: Any):
     assert "of another shape: head.conv_seg.bias (2,) instead of (1,)" in message
 
 
-def test_a_config_of_another_size_is_told(network: Any):
+def test_a_config_of_another_size_is_reported(network: Any):
     entry = {"state_dict": network.state_dict(), "config": config_of(ARCHITECTURES["vit_large"])}
     with pytest.raises(ConfigError, match="config says 24 blocks, its tensors are of 4"):
         load_networks(saved(entry), name="x.pth")
@@ -250,7 +250,7 @@ def test_a_config_of_another_size_is_told(network: Any):
         torch.zeros(1, device="meta"),
     ],
 )
-def test_what_is_no_dense_tensor_of_floats_is_told(network: Any, value: Any):
+def test_what_is_no_dense_tensor_of_floats_is_reported(network: Any, value: Any):
     entry = entry_of(network)
     entry["state_dict"]["head.conv_seg.bias"] = value
     with pytest.raises(ConfigError, match=r"'head.conv_seg.bias' is no dense tensor of floats"):

@@ -434,7 +434,7 @@ def test_an_image_comes_first(network: Any):
         SimpleClick.from_network(network).predict(clicks=CLICKS)
 
 
-def test_a_network_of_another_size_is_told(image: np.ndarray):
+def test_a_network_of_another_size_is_reported(image: np.ndarray):
     class Small(torch.nn.Module):
         def forward(self, image: Any, points: Any) -> Any:
             return image[:, :1, ::4, ::4]
@@ -459,7 +459,7 @@ def test_a_file_that_is_no_checkpoint_is_named():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
-def test_a_device_that_is_not_there_is_told(network: Any):
+def test_a_device_that_is_not_there_is_reported(network: Any):
     storage = MemoryStorage({"x.pth": saved(entry_of(network))})
     with pytest.raises(ConfigError, match=r"'cuda' was asked for.*no CUDA device; use cpu"):
         SimpleClick("x.pth", device="cuda", storage=storage)
@@ -468,7 +468,7 @@ def test_a_device_that_is_not_there_is_told(network: Any):
             SimpleClick.from_network(network, device=device)
 
 
-def test_a_limit_below_one_target_is_told(network: Any):
+def test_a_limit_below_one_target_is_reported(network: Any):
     with pytest.raises(ConfigError, match="max_targets is 0; expected 1 or more"):
         SimpleClick.from_network(network, max_targets=0)
 

@@ -1,7 +1,7 @@
-"""The files of a model checkpoint: found, checked before anything is loaded, and hashed.
+"""Find, check and hash the files of a model checkpoint before anything is loaded.
 
-A checkpoint is a folder in the layout of Hugging Face: a full model, or a LoRA adaptor and the
-model it was made for. Nothing is downloaded and nothing in a folder is run.
+A checkpoint is a folder in the layout of Hugging Face: a full model, or a LoRA adaptor and its
+base model. Nothing is downloaded and no code of a folder is run.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ _HASHED = frozenset(
 
 @dataclass(frozen=True)
 class CheckpointFiles:
-    """Where a checkpoint lies. Made by `find_checkpoint`.
+    """Locate a checkpoint; built by `find_checkpoint`.
 
     Attributes:
         model: the folder of the full model.
-        model_type: what its configuration says it is, such as "qwen2_vl".
+        model_type: the type in its configuration, such as "qwen2_vl".
         weights: names of its weight files.
         adapter: the folder of the LoRA adaptor, or None.
     """
@@ -63,18 +63,18 @@ class CheckpointFiles:
 
     @property
     def processor(self) -> Path:
-        """The folder of the processor: the adaptor's if it brings one, else the model's."""
+        """The folder of the processor: the adaptor's if it has one, else the model's."""
         if self.adapter is not None and _has_processor(self.adapter):
             return self.adapter
         return self.model
 
     @property
     def name(self) -> str:
-        """What to call the checkpoint in an error."""
+        """The checkpoint's name in messages."""
         return str(self.model) if self.adapter is None else f"{self.adapter} on {self.model}"
 
     def sha256(self) -> str:
-        """Hash everything that determines the answers, wherever the folders lie."""
+        """Hash everything that determines the answers, independent of the folders' paths."""
         parts = [("model", self.model, self.weights)]
         if self.adapter is not None:
             parts.append(("adapter", self.adapter, (ADAPTER_WEIGHTS,)))
@@ -92,13 +92,13 @@ def find_checkpoint(model: str, *, adapter: str | None = None) -> CheckpointFile
     """Find a checkpoint on this machine and check its files.
 
     Args:
-        model: a folder, or an id `org/name` that the Hugging Face cache holds. The folder of an
-            adaptor stands for the adaptor on the model that it names as its base; a relative
-            base is looked for from here, then from the adaptor's folder.
+        model: a folder, or an id `org/name` in the Hugging Face cache. The folder of an adaptor
+            means the adaptor on its base model; a relative base is resolved from the working
+            folder, then from the adaptor's folder.
         adapter: the folder or id of a LoRA adaptor for `model`, or None.
 
     Raises:
-        ConfigError: something is missing, unreadable, of another kind, or not safe to load.
+        ConfigError: something is missing, unreadable, unsupported or unsafe; lists every problem.
     """
     problems: list[str] = []
     named = _find_folder(model, what="the model", marker=CONFIG, problems=problems)
@@ -111,8 +111,8 @@ def find_checkpoint(model: str, *, adapter: str | None = None) -> CheckpointFile
         adapter_folder, named = named, _find_base(named, problems=problems)
     if named is not None and (named / ADAPTER_CONFIG).is_file():
         problems.append(
-            f"the model {named} is itself an adaptor ({ADAPTER_CONFIG} is there), and one adaptor "
-            "at a time is what is supported; merge it into its base and give the full model"
+            f"the model {named} is itself an adaptor (it has {ADAPTER_CONFIG}), and only one "
+            "adaptor is supported; merge it into its base and give the full model"
         )
         named = None
     if adapter_folder is not None:
@@ -129,14 +129,14 @@ def find_checkpoint(model: str, *, adapter: str | None = None) -> CheckpointFile
 def _find_folder(
     name: str, *, what: str, marker: str, problems: list[str], beside: Path | None = None
 ) -> Path | None:
-    """Return the folder of a path or hub id; None, and a problem, where there is none.
+    """Return the folder of a path or hub id; None and a problem if there is none.
 
     Args:
         name: a path, or an id `org/name`.
-        what: what to call it in the problem.
-        marker: a file that the folder holds.
-        problems: where a problem is added.
-        beside: a folder from which a relative path is looked for as well.
+        what: its name in messages.
+        marker: a file that the folder must contain.
+        problems: a problem is appended here.
+        beside: another folder from which a relative path is resolved.
     """
     path = Path(os.path.expanduser(name))
     places = [path] if beside is None else [path, beside / path]
@@ -144,20 +144,20 @@ def _find_folder(
         if place.is_dir():
             return place.absolute()
         if place.is_file():
-            problems.append(f"{what} {name!r} is a file; give the folder that it lies in")
+            problems.append(f"{what} {name!r} is a file; give its folder")
             return None
     looked = " and ".join(str(p.absolute()) for p in dict.fromkeys(places))
     if not _HUB_ID.fullmatch(name):
         problems.append(
-            f"{what} {name!r} is not there: looked for the folder {looked}; give the folder of a "
+            f"{what} {name!r} does not exist: looked for the folder {looked}; give the folder of a "
             "checkpoint"
         )
         return None
     snapshot, cache = _find_in_cache(name, marker=marker)
     if snapshot is None:
         problems.append(
-            f"{what} {name!r} is not there: looked for the folder {looked} and for the id in the "
-            f"Hugging Face cache {cache}; nothing is downloaded here, so get it with "
+            f"{what} {name!r} does not exist: looked for the folder {looked} and for the id in the "
+            f"Hugging Face cache {cache}; hlmat downloads nothing, so fetch it with "
             f"`hf download {name} --local-dir DIR` and give DIR"
         )
     return snapshot
@@ -188,7 +188,7 @@ def _find_base(adapter: Path, *, problems: list[str]) -> Path | None:
     base = config.get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
         problems.append(
-            f"{adapter / ADAPTER_CONFIG} does not say which model it was made for "
+            f"{adapter / ADAPTER_CONFIG} does not name its base model "
             f"(base_model_name_or_path is {base!r}); give that model and this folder as its adaptor"
         )
         return None
@@ -201,8 +201,8 @@ def _check_model(folder: Path, *, problems: list[str]) -> str:
     _check_no_code(folder, problems=problems)
     if not (folder / CONFIG).is_file():
         problems.append(
-            f"{folder / CONFIG} is missing, so {folder} is no checkpoint; give the folder that "
-            f"holds {CONFIG} and the weights"
+            f"{folder / CONFIG} is missing, so {folder} is not a checkpoint; give the folder with "
+            f"{CONFIG} and the weights"
         )
         return ""
     config = read_json(folder / CONFIG, problems=problems)
@@ -219,7 +219,7 @@ def _check_adapter(folder: Path, *, problems: list[str]) -> None:
     _check_no_code(folder, problems=problems)
     if not (folder / ADAPTER_CONFIG).is_file():
         problems.append(
-            f"{folder / ADAPTER_CONFIG} is missing, so {folder} is no LoRA adaptor; give the "
+            f"{folder / ADAPTER_CONFIG} is missing, so {folder} is not a LoRA adaptor; give the "
             "folder of one, or leave the adaptor out"
         )
         return
@@ -241,15 +241,15 @@ def _check_adapter(folder: Path, *, problems: list[str]) -> None:
 def _check_no_code(folder: Path, *, problems: list[str]) -> None:
     configs = sorted(p for p in folder.glob("*.json") if p.name in _HASHED)
     problems.extend(
-        f"{path} has an auto_map: the checkpoint needs Python code of its own, which is never run "
-        "here; take one whose architecture transformers has built in"
+        f"{path} has an auto_map: the checkpoint needs its own Python code, which hlmat never "
+        "runs; use one whose architecture is part of transformers"
         for path in configs
         if _mentions_code(path)
     )
 
 
 def _mentions_code(path: Path) -> bool:
-    """Tell whether a configuration names classes outside transformers; broken JSON does not."""
+    """Return whether a configuration names classes outside transformers; False for broken JSON."""
     config = read_json(path, problems=[])
     if config is None:
         return False

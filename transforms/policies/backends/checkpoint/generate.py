@@ -22,8 +22,8 @@ def load_checkpoint_answerer(options: CheckpointOptions) -> CheckpointAnswerer:
     """Load the checkpoint; needs torch, transformers and peft.
 
     Raises:
-        ConfigError: the checkpoint is missing, damaged, not safe to load or of another kind, its
-            adaptor does not fit it, or a package or the device is not there.
+        ConfigError: the checkpoint is missing, damaged, unsafe or of an unsupported type, its
+            adaptor does not fit, or a package or the device is missing.
     """
     files = find_checkpoint(options.model, adapter=options.adapter)
     checkpoint = load_checkpoint(files, device=options.device, dtype=options.dtype)
@@ -33,14 +33,14 @@ def load_checkpoint_answerer(options: CheckpointOptions) -> CheckpointAnswerer:
 def describe_checkpoint(
     options: CheckpointOptions, *, files: CheckpointFiles | None = None
 ) -> Mapping[str, str | int | float | bool | None]:
-    """Return what determines a checkpoint's answers, reading its files and loading nothing.
+    """Return what determines a checkpoint's answers; hash its files without loading it.
 
     Args:
-        options: which checkpoint answers, and how.
-        files: what `find_checkpoint` found, if it was called already.
+        options: checkpoint and generation settings.
+        files: the result of `find_checkpoint`; None to call it.
 
     Raises:
-        ConfigError: the files are missing, damaged or not safe to load.
+        ConfigError: the files are missing, damaged or unsafe to load.
     """
     files = files or find_checkpoint(options.model, adapter=options.adapter)
     is_greedy = options.temperature == 0
@@ -56,17 +56,15 @@ def describe_checkpoint(
 
 
 class CheckpointAnswerer:
-    """Answers with a loaded checkpoint. Made by `load_checkpoint_answerer`.
+    """Answer with a loaded checkpoint; built by `load_checkpoint_answerer`.
 
-    A question becomes one user message in the checkpoint's own chat template, the image where
-    its mark stands. The image goes to the processor as it is; what resizing the processor does
-    is its own. Sampling settings that a checkpoint brings with it, such as a repetition penalty,
-    are not used.
+    A question becomes one user message in the checkpoint's chat template, with the image at its
+    mark. The processor gets the image at full size and resizes it itself. Sampling settings of the
+    checkpoint, such as a repetition penalty, are ignored.
 
-    With a temperature, the draws belong to the question: its target, its turn and the seed
-    decide them, not its place in a batch. What is left to chance is rounding: on another device,
-    dtype or batch size, scores differ in their last digits and may tip a draw, or a tie between
-    the two likeliest tokens.
+    With a temperature, a question's draws depend on its target, its turn and the seed, not on its
+    place in a batch. Only rounding varies: on another device, dtype or batch size, scores differ in
+    their last digits, which can change a draw or break a tie differently.
     """
 
     def __init__(
@@ -79,7 +77,7 @@ class CheckpointAnswerer:
         self._checkpoint = checkpoint
         self._batch_size = options.batch_size
         self._description: Mapping[str, str | int | float | bool | None] | None = None
-        # What the call of `generate` leaves open is taken from here.
+        # Defaults for the call of `generate`.
         checkpoint.model.generation_config = GenerationConfig(
             do_sample=False,
             max_new_tokens=options.max_new_tokens,
@@ -88,17 +86,17 @@ class CheckpointAnswerer:
         )
 
     def describe(self) -> Mapping[str, str | int | float | bool | None]:
-        """Return the same as `describe_checkpoint`; the first call reads all files."""
+        """Return the result of `describe_checkpoint`; the first call hashes all files."""
         if self._description is None:
             self._description = describe_checkpoint(self._options, files=self._files)
         return dict(self._description)
 
     def answer(self, questions: Sequence[Question]) -> list[str]:
-        """Return the model's texts, special tokens left out, nothing else stripped.
+        """Return the model's texts without special tokens, otherwise unstripped.
 
         Raises:
-            AnswerError: memory runs out at a single question, a question has not exactly one
-                mark for the image, or the processor or the model fails.
+            AnswerError: out of memory for a single question, a question without exactly one image
+                mark, or a failure of processor or model.
         """
         for question in questions:
             self._check(question)
@@ -114,25 +112,25 @@ class CheckpointAnswerer:
         return answers
 
     def _check(self, question: Question) -> None:
-        """Raise AnswerError if the text would show the model another number of images."""
+        """Raise AnswerError unless the text has exactly one image mark."""
         marks = question.text.count(_IMAGE_MARK)
         image_token = getattr(self._checkpoint.processor, "image_token", None)
         rest = question.text.replace(_IMAGE_MARK, "", 1)
         if marks != 1 or (image_token is not None and image_token in rest):
             raise AnswerError(
-                f"{_name(question)} has {marks} marks {_IMAGE_MARK} for one image, or the "
-                f"model's own mark {image_token} in its text; take the marks out of the expression"
+                f"{_name(question)} has {marks} marks {_IMAGE_MARK} for one image, or the model's "
+                f"mark {image_token} in its text; remove the marks from the expression"
             )
 
     def _answer_batch(self, questions: Sequence[Question]) -> list[str] | None:
-        """Return the answers, or None where memory ran out and fewer questions may go."""
+        """Return the answers, or None if out of memory and a smaller batch may work."""
         try:
             return self._generate(questions)
-        except Exception as error:  # model code can fail in any way; it is told, not hidden
+        except Exception as error:  # model code can raise anything; report it
             if is_out_of_memory(error):
                 if len(questions) > 1:
                     return None
-                problem = "memory ran out at a batch of one; use a smaller image, dtype or model"
+                problem = "out of memory at batch size 1; use a smaller image, dtype or model"
             else:
                 problem = f"{type(error).__name__}: {error}"
             raise AnswerError(
@@ -169,7 +167,7 @@ class CheckpointAnswerer:
             text=prompts,
             images=[[Image.fromarray(question.image)] for question in questions],
             padding=True,
-            # A template that writes the first token itself must not get it twice.
+            # Do not add the first token twice if the template writes it.
             add_special_tokens=not (bos and prompts[0].startswith(bos)),
             return_tensors="pt",
         )
@@ -178,7 +176,7 @@ class CheckpointAnswerer:
         return question.temperature if question.draw else self._options.temperature
 
     def _sampler(self, questions: Sequence[Question], temperatures: Sequence[float]) -> _Sampler:
-        # A first answer keeps the draws that it had before there were further ones.
+        # Draw 0 is left out of the seed, so that first answers equal those of older versions.
         rngs = [
             target_rng(
                 self._options.seed, q.target_id, "answer", q.turn, *([q.draw] if q.draw else [])
@@ -195,10 +193,10 @@ class CheckpointAnswerer:
 
 
 class _Sampler:
-    """Makes the likeliest token a draw from softmax(scores / temperature).
+    """Turn greedy decoding into sampling from softmax(scores / temperature).
 
-    Adding Gumbel noise and taking the maximum is such a draw; so every row can have a generator
-    of its own, which the sampling of transformers has not.
+    The maximum after adding Gumbel noise is such a sample, and every row can have its own
+    generator, which the sampling of transformers does not support.
     """
 
     def __init__(
@@ -215,7 +213,7 @@ class _Sampler:
 
 
 def _parts(text: str) -> list[dict[str, str]]:
-    """Split a question into the parts of a message, nothing added or stripped."""
+    """Split a question into the parts of a message without stripping."""
     before, after = text.split(_IMAGE_MARK)
     texts = [{"type": "text", "text": part} if part else None for part in (before, after)]
     return [part for part in (texts[0], {"type": "image"}, texts[1]) if part]

@@ -1,7 +1,7 @@
-"""Loads a checkpoint with transformers and peft: all of it or not at all, offline, silently.
+"""Load a checkpoint with transformers and peft: complete or not at all, offline and silent.
 
-Both libraries go on with random weights where a file does not fit the model, and say so in a
-warning; here that is an error. torch, transformers and peft are imported when first needed.
+Both libraries only warn when they replace missing weights by random ones; here that is an error.
+torch, transformers and peft are imported on first use.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from hlmat.transforms.torch_support.transformers import first_line, list_keys, q
 
 @dataclass(frozen=True)
 class LoadedCheckpoint:
-    """A model that is ready to answer.
+    """Hold a model that is ready to answer.
 
     Attributes:
-        model: the transformers model on its device, the adaptor's layers inside.
-        processor: of transformers; pads on the left.
-        chat_template: Jinja text that `processor` renders.
+        model: the transformers model on its device, including the adaptor's layers.
+        processor: its transformers processor; pads on the left.
+        chat_template: Jinja template for `processor`.
         stop_ids: tokens that end an answer.
-        pad_id: the token that fills up shorter rows.
+        pad_id: the token that pads shorter rows.
     """
 
     model: Any
@@ -43,9 +43,9 @@ def load_checkpoint(files: CheckpointFiles, *, device: str, dtype: str) -> Loade
     """Load a checkpoint onto a device.
 
     Args:
-        files: what `find_checkpoint` found.
-        device: a torch device, or "auto" for CUDA where there is one.
-        dtype: "auto" for the checkpoint's own, or the name of a torch dtype.
+        files: the result of `find_checkpoint`.
+        device: a torch device, or "auto" for CUDA if available.
+        dtype: "auto" for the checkpoint's dtype, or the name of a torch dtype.
 
     Raises:
         ConfigError: packages missing, no such device, not an image-text-to-text model, no chat
@@ -101,7 +101,7 @@ def _check_architecture(files: CheckpointFiles) -> None:
     if files.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         return
     if files.model_type in CONFIG_MAPPING_NAMES:
-        problem = "which does not answer questions about images"
+        problem = "which is not an image-text-to-text model"
     else:
         problem = f"which transformers {transformers.__version__} does not know"
     raise ConfigError(
@@ -144,21 +144,21 @@ def _load_model(files: CheckpointFiles, *, dtype: str) -> Any:
         raise ConfigError(
             [
                 f"the weights in {files.model} do not fit {type(model).__name__}: "
-                f"{'; '.join(problems)}; they belong to another config.json, or were saved by "
-                "another version of transformers"
+                f"{'; '.join(problems)}; they may belong to another config.json or another version "
+                "of transformers"
             ]
         )
     return model
 
 
 def _add_adapter(model: Any, folder: Path, *, base: Path) -> Any:
-    """Put a LoRA adaptor's layers into a model; return the model."""
+    """Add a LoRA adaptor's layers to a model; return the model."""
     from peft import LoraConfig, PeftModel
 
     mapping = getattr(model, "_checkpoint_conversion_mapping", {})
     try:
         adapted = PeftModel(model, LoraConfig.from_pretrained(str(folder)))
-        # PeftModel.from_pretrained would keep to itself which keys did not fit.
+        # PeftModel.from_pretrained does not report which keys did not fit.
         report: Any = adapted.load_adapter(
             str(folder), "default", torch_device="cpu", key_mapping=mapping
         )
@@ -173,8 +173,8 @@ def _add_adapter(model: Any, folder: Path, *, base: Path) -> Any:
             return adapted.get_base_model()
     raise ConfigError(
         [
-            f"the adaptor {folder} does not fit the model {base}: {'; '.join(problems)}; it was "
-            "made for another model: give that one as the base"
+            f"the adaptor {folder} does not fit the model {base}: {'; '.join(problems)}; give the "
+            "model that it was trained on"
         ]
     )
 
@@ -187,7 +187,7 @@ def _stop_ids(model: Any, processor: Any, *, files: CheckpointFiles) -> tuple[in
     if not stop_ids:
         raise ConfigError(
             [
-                f"{files.name} names no token that ends an answer; copy the model's "
+                f"{files.name} defines no end-of-text token; copy the model's "
                 "generation_config.json into the folder"
             ]
         )
@@ -200,7 +200,7 @@ def _check_vocabulary(model: Any, processor: Any, *, files: CheckpointFiles) -> 
     if tokens > rows:
         raise ConfigError(
             [
-                f"the tokenizer in {files.processor} has {tokens} tokens and {files.name} knows "
-                f"{rows}; tokenizer and weights come from different models"
+                f"the tokenizer in {files.processor} has {tokens} tokens, but {files.name} only "
+                f"{rows}; use tokenizer and weights of the same model"
             ]
         )

@@ -1,4 +1,4 @@
-"""The processor of a checkpoint: images and text to tensors, by its own chat template."""
+"""The processor of a checkpoint: turns images and text into tensors by its chat template."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ _PROBE = "Where is it?"
 
 
 def load_processor(folder: Path) -> Any:
+    """Load the processor of a checkpoint's folder.
+
+    Raises:
+        ConfigError: it cannot be loaded, or does not process both images and text.
+    """
     from transformers import AutoProcessor
 
     try:
@@ -28,30 +33,33 @@ def load_processor(folder: Path) -> Any:
     if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
         raise ConfigError(
             [
-                f"{folder} holds a {type(processor).__name__} and no processor of images and "
-                "text; copy preprocessor_config.json and the tokenizer's files of the model there"
+                f"{folder} has a {type(processor).__name__}, not a processor for images and text; "
+                "copy the model's preprocessor_config.json and tokenizer files there"
             ]
         )
     return processor
 
 
 def find_chat_template(processor: Any, *, folder: Path) -> str:
-    """Return the template after trying it: one image and one text must come out of it."""
+    """Return the chat template after checking that it renders one image and one text.
+
+    Raises:
+        ConfigError: no template, or one that fails the check.
+    """
     template = processor.chat_template or processor.tokenizer.chat_template
     if isinstance(template, dict):
         template = template.get("default")
     if not template:
         raise ConfigError(
             [
-                f"{folder} has no chat template, so a question cannot be put the way the model "
-                "learnt it; copy the chat_template.jinja (or chat_template.json) of the model's "
-                "instruction-tuned release there"
+                f"{folder} has no chat template; copy chat_template.jinja (or chat_template.json) "
+                "of the model's instruction-tuned release there"
             ]
         )
     parts = [{"type": "image"}, {"type": "text", "text": _PROBE}]
     try:
         rendered = render_question(processor, template, parts)
-    except Exception as error:  # a template is a program, and not ours
+    except Exception as error:  # a template is foreign code and can raise anything
         raise ConfigError(
             [f"the chat template in {folder} cannot be rendered: {first_line(error)}"]
         ) from error
@@ -61,19 +69,19 @@ def find_chat_template(processor: Any, *, folder: Path) -> str:
         raise ConfigError(
             [
                 f"the chat template in {folder} does not put one image and one text into the "
-                f"prompt, it gives {rendered!r}; it may be that of a model for text alone"
+                f"prompt, but gives {rendered!r}; it may belong to a text-only model"
             ]
         )
     return template
 
 
 def render_question(processor: Any, chat_template: str, parts: list[dict[str, str]]) -> str:
-    """Return the prompt of one user message, up to where the model goes on.
+    """Return the prompt of one user message, up to the start of the answer.
 
     Args:
         processor: of transformers.
-        chat_template: Jinja text.
-        parts: the message's content, texts and images in order.
+        chat_template: a Jinja template.
+        parts: the message's content: texts and images, in order.
     """
     return processor.apply_chat_template(
         [{"role": "user", "content": parts}],

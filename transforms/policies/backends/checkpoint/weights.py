@@ -1,4 +1,4 @@
-"""The weight files of a checkpoint: listed, and checked to be whole and no pickles."""
+"""List the weight files of a checkpoint; check that they are complete safetensors files."""
 
 from __future__ import annotations
 
@@ -68,19 +68,17 @@ def read_json(path: Path, *, problems: list[str]) -> Mapping[str, Any] | None:
 def _missing_weights(folder: Path, *, expected: str) -> str:
     pickles = sorted(p.name for p in folder.glob("*.bin"))
     if not pickles:
-        return (
-            f"{folder} holds no weights: {expected} is missing; fetch or save the checkpoint again"
-        )
+        return f"{folder} has no weights: {expected} is missing; fetch or save the checkpoint again"
     return (
-        f"{folder} holds its weights as pickles ({pickles[0]}), which can run code when they are "
-        f"read, and no {expected}; convert a checkpoint that you trust: load it with "
+        f"{folder} has its weights as pickles ({pickles[0]}), which can run code when loaded, "
+        f"and no {expected}; convert a checkpoint that you trust: load it with "
         "from_pretrained(..., use_safetensors=False) and write it with save_pretrained(...), "
         "which writes safetensors"
     )
 
 
 def _check_safetensors(path: Path, *, problems: list[str]) -> None:
-    """Check that a file is whole: its header can be read and its length is what that says."""
+    """Check that a file is complete: its header is readable and matches its length."""
     if not path.is_file():
         problems.append(f"the weights {path} are missing; fetch or save the checkpoint again")
         return
@@ -98,13 +96,13 @@ def _check_safetensors(path: Path, *, problems: list[str]) -> None:
     size = path.stat().st_size
     if size != expected:
         problems.append(
-            f"the weights {path} have {size} bytes, their header says {expected}: the file is "
-            "cut off or damaged; fetch or save the checkpoint again"
+            f"the weights {path} have {size} bytes, expected {expected} by their header: the file "
+            "is truncated or damaged; fetch or save the checkpoint again"
         )
 
 
 def _safetensors_size(path: Path) -> int:
-    """Return how many bytes a safetensors file should have. Raises ValueError if it is none."""
+    """Return the expected size of a safetensors file in bytes. Raises ValueError for others."""
     with open(path, "rb") as f:
         start = f.read(8)
         if len(start) < 8:

@@ -75,7 +75,7 @@ class TestFinding:
     ) -> None:
         adapter = make_adapter(models["llava"], tmp_path / "lora")
         edit_json(adapter / "adapter_config.json", base_model_name_or_path=base)
-        expected = "/nowhere/base" if base else "does not say which model"
+        expected = "/nowhere/base" if base else "does not name its base model"
         assert expected in problems_of(adapter)
 
     def test_the_adaptor_s_processor_is_used(
@@ -137,7 +137,7 @@ class TestAdapterFiles:
     def test_cut_off_weights(self, adapter: Path) -> None:
         path = adapter / "adapter_model.safetensors"
         path.write_bytes(path.read_bytes()[:-1])
-        assert "the file is cut off" in problems_of(adapter)
+        assert "is truncated" in problems_of(adapter)
 
     def test_problems_of_both_are_named_at_once(self, adapter: Path, copied: Path) -> None:
         cut_off_weights(copied)

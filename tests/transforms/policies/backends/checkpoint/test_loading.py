@@ -86,11 +86,14 @@ def set_config(**values: Any) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
-        (lambda f: (f / "config.json").unlink(), r"config\.json is missing, so .* no checkpoint"),
+        (
+            lambda f: (f / "config.json").unlink(),
+            r"config\.json is missing, so .* not a checkpoint",
+        ),
         (damage_config, r"config\.json is not JSON"),
         (lambda f: (f / "config.json").write_text("[]"), r"config\.json is not a JSON object"),
         (set_config(model_type=None), r"config\.json has no model_type"),
-        (set_config(model_type="llama"), "'llama', which does not answer questions about pict"),
+        (set_config(model_type="llama"), "'llama', which is not an image-text-to-text model"),
         (set_config(model_type="odd"), r"'odd', which transformers \S+ does not know"),
         (set_config(auto_map={"AutoModel": "m.M"}), r"config\.json has an auto_map"),
         (
@@ -100,7 +103,7 @@ def set_config(**values: Any) -> Callable[[Path], None]:
         (lambda f: (f / "model.safetensors").unlink(), r"no weights: model\.safetensors is miss"),
         (damage_index, r"index\.json does not name weight files beside it"),
         (lose_a_shard, r"model-00002-of-00002\.safetensors are missing"),
-        (cut_off_weights, r"have \d+ bytes, their header says \d+: the file is cut off"),
+        (cut_off_weights, r"have \d+ bytes, expected \d+ by their header: .* is truncated"),
         (leave_a_pointer, r"not a safetensors file .* Git LFS pointer"),
         (leave_pickles, r"pickles \(pytorch_model\.bin\).* convert a checkpoint that you trust"),
         (drop_a_tensor, r"do not fit Qwen2VL.*: 1 tensors missing \(lm_head\.weight\)"),
@@ -108,7 +111,7 @@ def set_config(**values: Any) -> Callable[[Path], None]:
         (cut_a_tensor, r"1 tensors of another shape \(lm_head\.weight is \(5, 64\), expected"),
         (lambda f: (f / "tokenizer.json").write_text("{}"), "the processor in .* cannot be loaded"),
         (lambda f: (f / "processor_config.json").unlink(), "processor"),
-        (drop_the_template, r"has no chat template.*copy the chat_template\.jinja"),
+        (drop_the_template, r"has no chat template.*copy chat_template\.jinja"),
         (write_template("{% if %}"), "chat template in .* cannot be rendered"),
         (write_template("{{ messages[0]['content'] }}"), "not put one image and one text into"),
     ],
@@ -142,7 +145,7 @@ def test_an_end_that_nobody_names(copied: Path) -> None:
     edit_json(copied / "config.json", text_config={**config["text_config"], "eos_token_id": None})
     (copied / "generation_config.json").unlink()
     edit_json(copied / "tokenizer_config.json", eos_token=None)
-    assert "names no token that ends an answer" in problems_of(copied)
+    assert "defines no end-of-text token" in problems_of(copied)
 
 
 def test_a_tokenizer_of_another_model(copied: Path) -> None:
@@ -153,7 +156,7 @@ def test_a_tokenizer_of_another_model(copied: Path) -> None:
         {**content["added_tokens"][-1], "id": last + 1, "content": "<|one more|>"}
     )
     path.write_text(json.dumps(content))
-    assert re.search(r"has \d+ tokens and .* knows \d+", problems_of(copied))
+    assert re.search(r"has \d+ tokens, but .* only \d+", problems_of(copied))
 
 
 @pytest.mark.parametrize(
