@@ -27,7 +27,13 @@ class DocumentedCommand:
 
     @property
     def program(self) -> str:
-        return self.argv[0]
+        """Return the program's name: `hlmat`, `make`, `pip`, `hf`, `curl`."""
+        return self.argv[0].rpartition("/")[2]
+
+    @property
+    def is_in_checkout(self) -> bool:
+        """Tell whether the program is called by its path in the checkout's environment."""
+        return self.argv[0].startswith(".venv/bin/")
 
 
 def documents() -> list[Path]:

@@ -43,7 +43,10 @@ def test_the_table_of_layers_is_the_one_that_the_checks_enforce() -> None:
     rows = re.findall(r"^\| (\d) \| (.*) \|$", TEXT, re.MULTILINE)
     assert [number for number, _ in rows] == [str(n) for n in range(len(enforced), 0, -1)]
     table = [
-        {name.removeprefix("transforms.") for name in re.findall("`([^`]+)`", cells)}
+        {
+            name.removeprefix("hlmat.").removeprefix("transforms.")
+            for name in re.findall("`([^`]+)`", cells)
+        }
         for _, cells in rows
     ]
     rest_of_pipelines = enforced[1]
