@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pandas
 import pytest
 
@@ -31,13 +32,13 @@ def test_the_segmenter_and_the_queries_of_the_documents_run(
     table = pandas.read_parquet("out/mine/trajectories")
     assert len(table) == 12
     assert set(table["segmenter"]) == {"my_tools:MySegmenter"}
-    assert table["final_iou"].mean() > 0.5
+    assert float(np.mean(table["final_iou"])) > 0.5
 
     monkeypatch.chdir(tmp_path / "out")
     query = block("docs/formats.md", "sql").replace("out/shapes", "mine")
-    clicks = duckdb.sql(query).fetchall()
+    clicks = duckdb.execute(query).fetchall()
     assert len(clicks) == table["num_clicks"].sum()
     counts = re.search(r'duckdb.sql\("(.*)"\)', block("docs/formats.md", "python"))
     assert counts is not None
-    reasons = duckdb.sql(counts[1].replace("out/shapes", "mine")).fetchall()
+    reasons = duckdb.execute(counts[1].replace("out/shapes", "mine")).fetchall()
     assert sum(count for _, count in reasons) == 12
