@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+import builders
 from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.core.protocols import Image, TruthMasks
-from hlmat.transforms.core.records import Provenance, Reject, RejectReason, TargetRef
+from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
 from hlmat.transforms.policies.oracle import OraclePolicy
 from hlmat.transforms.rollout.loop import Limits
 from hlmat.transforms.rollout.options import AreaFilter, InitialAction
@@ -43,17 +44,14 @@ class SceneReader:
         for image in range(self.images):
             for number in range(3):
                 name = f"{image:03d}.png"
-                ref = TargetRef(
-                    target_id=f"{image:03d}#{number}",
+                ref = builders.target_ref(
+                    f"{image:03d}#{number}",
+                    f"rectangle {number}",
                     dataset=self.name,
                     split=self.split,
                     image_path=name,
-                    image_name=name,
-                    image_id=None,
                     object_id=number,
-                    expressions=(f"rectangle {number}",),
                     truth_ref=str(number),
-                    license="none",
                 )
                 if ref.target_id in self.listed_rejects:
                     yield Reject(ref, RejectReason.MISSING_MASK, "no mask beside it")
@@ -84,6 +82,6 @@ def disc_settings(reader: SceneReader) -> RolloutSettings:
         limits=Limits(),
         area_filter=AreaFilter(),
         seed=0,
-        provenance=Provenance("disc", "", "oracle", 0, "f"),
+        provenance=builders.provenance("disc"),
         num_threads=2,
     )

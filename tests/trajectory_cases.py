@@ -6,16 +6,15 @@ from typing import Any
 
 import numpy as np
 
+import builders
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.transforms.core.protocols import Image, Mask
 from hlmat.transforms.core.records import (
     Box,
     Click,
-    Provenance,
     Step,
     StopReason,
     Target,
-    TargetRef,
     Trajectory,
 )
 from hlmat.transforms.masks.rle import encode_mask, mask_iou
@@ -55,14 +54,14 @@ def make_trajectory(
         iou = mask_iou(mask, truth)
         gain = iou - (steps[-1].iou if steps else 0.0)
         steps.append(Step(click, encode_mask(mask), iou, gain))
-    ref = TargetRef(
-        target_id, "d", "train", image_path, "1", None, 0, expressions, "{}", "CC BY 4.0"
+    ref = builders.target_ref(
+        target_id, *expressions, image_path=image_path, image_name="1", split="train"
     )
     return Trajectory(
         target=Target(ref, encode_mask(truth)),
         steps=tuple(steps),
         stop_reason=stop_reason,
-        provenance=Provenance("graphcut", "", "oracle", 0, "f00"),
+        provenance=builders.provenance(),
     )
 
 

@@ -11,18 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+import builders
 from hlmat.export.formats.predictions import predictions_json, read_predictions
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import (
     Box,
     Click,
-    Provenance,
     Rle,
     Step,
     StopReason,
     Target,
-    TargetRef,
     Trajectory,
 )
 from hlmat.transforms.masks.rle import decode_rle, encode_mask
@@ -30,7 +29,7 @@ from hlmat.transforms.metrics.target_results import choose_mask, rolled_out
 from hlmat.transforms.prompting.actions import parse_action
 from hlmat.transforms.prompting.coordinates import make_codec
 
-SCORED_REF = TargetRef("t", "d", "s", "a.jpg", "a", None, 0, ("cup",), "{}", "")
+SCORED_REF = builders.target_ref()
 SIZE = {"height": 4, "width": 5}
 
 masks = npst.arrays(bool, (4, 5)).map(encode_mask)
@@ -52,14 +51,12 @@ boxes = st.builds(
 
 @st.composite
 def trajectories(draw: st.DrawFn, target_id: str = "t1") -> Trajectory:
-    ref = TargetRef(
-        target_id, "d", "s", draw(unicode_texts), "a.jpg", None, 0, (draw(unicode_texts),), "{}", ""
-    )
+    ref = builders.target_ref(target_id, draw(unicode_texts), image_path=draw(unicode_texts))
     return Trajectory(
         target=Target(ref, draw(masks), draw(st.none() | masks)),
         steps=(*draw(st.lists(boxes, max_size=1)), *draw(st.lists(steps, max_size=3))),
         stop_reason=draw(st.sampled_from(StopReason)),
-        provenance=Provenance("graphcut", "", "mllm", 0, "f00"),
+        provenance=builders.provenance("graphcut", "mllm"),
         last_answer=draw(texts),
         initial_mask=draw(st.none() | masks),
     )
@@ -134,7 +131,7 @@ def test_the_same_rollouts_give_the_same_ascii_bytes(t: Trajectory) -> None:
 
 
 def test_an_entry_has_the_reference_s_fields_and_clicks_so_far() -> None:
-    ref = TargetRef("t@0", "d", "s", "a.jpg", "a", None, 0, ("cup",), "{}", "")
+    ref = builders.target_ref("t@0")
     mask = encode_mask(square(2))
     t = Trajectory(
         target=Target(ref, encode_mask(square(3))),
@@ -144,7 +141,7 @@ def test_an_entry_has_the_reference_s_fields_and_clicks_so_far() -> None:
             Step(Click(0, 3, False), mask, 0.3, 0.1, answer="two"),
         ),
         stop_reason=StopReason.FINISHED,
-        provenance=Provenance("graphcut", "", "mllm", 0, "f00"),
+        provenance=builders.provenance("graphcut", "mllm"),
         last_answer="Finish",
     )
     (entry,) = json.loads(predictions_json([t]))
@@ -328,7 +325,7 @@ def make_scored(*, setup: bool = False, last: str | None = None) -> Trajectory:
         Target(SCORED_REF, first_rows(4)),
         steps,
         StopReason.INVALID_ACTION,
-        Provenance("e", "", "m", 0, "f"),
+        builders.provenance("e", "m"),
         last_answer=last,
         last_predicted_iou=said.predicted_iou,
     )

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
+import builders
 from hlmat.export.formats.trace import trajectory_to_record, write_trace
 from hlmat.transforms.core.errors import DataError, OutputError, TargetError
 from hlmat.transforms.core.records import (
@@ -140,9 +141,7 @@ def make_trajectory(image: str = "a.jpg", number: int = 0) -> Trajectory:
     half[2] = False
     return Trajectory(
         target=Target(
-            TargetRef(
-                f"{image}/{number}", "d", "val", image, image, None, number, ("cup",), "{}", "CC"
-            ),
+            builders.target_ref(f"{image}/{number}", image_path=image, object_id=number),
             encode_mask(truth),
         ),
         steps=(
@@ -150,7 +149,7 @@ def make_trajectory(image: str = "a.jpg", number: int = 0) -> Trajectory:
             Step(Click(2, 1, True), encode_mask(truth), 1.0, 0.5, score=0.9),
         ),
         stop_reason=StopReason.REACHED_IOU,
-        provenance=Provenance("graphcut", "", "oracle", 0, "f00"),
+        provenance=builders.provenance(),
     )
 
 

@@ -7,18 +7,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import builders
 from hlmat.export.runs.manifest import FileEntry, build_manifest
 from hlmat.export.runs.trajectories import read_rejects, read_trajectories, read_trajectory_rows
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import (
     Click,
-    Provenance,
     Reject,
     RejectReason,
     Step,
     StopReason,
     Target,
-    TargetRef,
     Trajectory,
 )
 from hlmat.transforms.core.storage import MemoryStorage
@@ -35,7 +34,7 @@ from hlmat.transforms.metrics.click_curves import ClickProtocol
 from hlmat.transforms.metrics.summary import Summary, summarize
 from hlmat.transforms.metrics.target_results import measure_rollout, rolled_out
 
-REF = TargetRef("t", "d", "val", "a.jpg", "a.jpg", None, 0, ("cup",), "{}", "")
+REF = builders.target_ref()
 
 
 def make_trajectory(number: int) -> Trajectory:
@@ -46,7 +45,7 @@ def make_trajectory(number: int) -> Trajectory:
         target=Target(dataclasses.replace(REF, target_id=f"t{number:04d}"), mask),
         steps=(Step(Click(2, 1, True), mask, 1.0, 1.0),),
         stop_reason=StopReason.REACHED_IOU,
-        provenance=Provenance("graphcut", "", "oracle", 0, "f00"),
+        provenance=builders.provenance(),
     )
 
 

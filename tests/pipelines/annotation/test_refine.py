@@ -12,11 +12,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import builders
 from annotated_data import read_coco, read_mask, write_answers, write_coco, write_folder
 from answer_server import completion, scripted_server
 from hlmat.pipelines.cli.main import EXIT_CONFIG, EXIT_OK, main
 from hlmat.transforms.core.protocols import PolicyAction, State
-from hlmat.transforms.core.records import Click, Finish, Provenance, TargetRef, Trajectory
+from hlmat.transforms.core.records import Click, Finish, TargetRef, Trajectory
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice, one_item_per_expression
 from hlmat.transforms.dataset_io.work_units import plan_units
 from hlmat.transforms.masks.rle import mask_iou
@@ -78,7 +79,7 @@ def rollouts_of_an_oracle(first_mask: FirstMask) -> list[Trajectory]:
         limits=LIMITS,
         area_filter=AreaFilter(),
         seed=0,
-        provenance=Provenance("graphcut", "", "replay", 0, "f"),
+        provenance=builders.provenance("graphcut", "replay"),
         num_threads=1,
         first_mask=first_mask,
     )

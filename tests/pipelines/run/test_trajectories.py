@@ -9,6 +9,7 @@ from typing import Any
 import apache_beam as beam
 import pytest
 
+import builders
 from hlmat.pipelines.run.folder import RunFolder
 from hlmat.pipelines.run.planning import Plan, write_plan
 from hlmat.pipelines.run.runners import RunnerChoice, make_runner, pipeline_options
@@ -23,7 +24,6 @@ from hlmat.transforms.beam.shards import ShardPlan
 from hlmat.transforms.beam.simulate import ClickWorker
 from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import ConfigError, DataError, IncompleteError
-from hlmat.transforms.core.records import Provenance
 from hlmat.transforms.core.storage import LocalStorage, MemoryStorage
 from hlmat.transforms.dataset_io.layout import OutputLayout
 from hlmat.transforms.policies.registry import PolicyOptions
@@ -69,7 +69,7 @@ def dataflow_job(accelerator: str | None) -> Any:
     settings = rollout_settings(
         config,
         reader=SceneReader(),
-        provenance=Provenance("disc", "", "oracle", 0, "f"),
+        provenance=builders.provenance("disc"),
     )
     options = pipeline_options(DATAFLOW)
     pipeline = beam.Pipeline(

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import builders
 from hlmat.transforms.core.image_identity import find_leaks, image_key
 from hlmat.transforms.core.records import TargetRef
 from hlmat.transforms.readers.shapes.reader import ShapesOptions
 
 
 def make_ref(dataset: str, image_path: str, image_id: int | None = None) -> TargetRef:
-    return TargetRef("t", dataset, "train", image_path, image_path, image_id, 0, ("it",), "{}", "")
+    return builders.target_ref(dataset=dataset, image_path=image_path, image_id=image_id)
 
 
 @pytest.mark.parametrize(

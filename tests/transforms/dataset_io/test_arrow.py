@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import builders
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import (
     Box,
@@ -106,17 +107,8 @@ rejects = st.builds(Reject, ref=refs, reason=st.sampled_from(RejectReason), mess
 def make_trajectory(target_id: str = "t1") -> Trajectory:
     truth = np.zeros(SIZE_HW, dtype=bool)
     truth[1, 1:4] = True
-    ref = TargetRef(
-        target_id=target_id,
-        dataset="refcoco",
-        split="val",
-        image_path="a/b.jpg",
-        image_name="7",
-        image_id=7,
-        object_id=0,
-        expressions=("left cup", "cup"),
-        truth_ref="{}",
-        license="CC BY 4.0",
+    ref = builders.target_ref(
+        target_id, "left cup", "cup", image_path="a/b.jpg", image_name="7", image_id=7
     )
     rle = encode_mask(truth)
     return Trajectory(
@@ -126,7 +118,7 @@ def make_trajectory(target_id: str = "t1") -> Trajectory:
             Step(Click(2, 1, True), rle, iou=1.0, gain=0.5, score=0.9),
         ),
         stop_reason=StopReason.REACHED_IOU,
-        provenance=Provenance("graphcut", "", "oracle", 0, "f00"),
+        provenance=builders.provenance(),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+import builders
 from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
 from hlmat.transforms.dataset_io.expression_choice import (
     ExpressionChoice,
@@ -14,7 +15,7 @@ from hlmat.transforms.dataset_io.expression_choice import (
 
 
 def make_ref(name: str, *expressions: str) -> TargetRef:
-    return TargetRef(name, "d", "s", "a", "a", None, 0, expressions, "{}", "l")
+    return builders.target_ref(name, *expressions)
 
 
 def identities(choice: ExpressionChoice) -> list[tuple[str, ...]]:

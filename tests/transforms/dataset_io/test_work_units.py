@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import builders
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
 from hlmat.transforms.dataset_io.work_units import (
@@ -22,9 +23,7 @@ from hlmat.transforms.dataset_io.work_units import (
 
 
 def make_ref(image: str, object_id: int, text: str = "a cat") -> TargetRef:
-    return TargetRef(
-        f"{image}#{object_id}", "d", "s", image, image, None, object_id, (text,), "{}", "none"
-    )
+    return builders.target_ref(f"{image}#{object_id}", text, image_path=image, object_id=object_id)
 
 
 @st.composite

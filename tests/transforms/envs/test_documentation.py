@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from hlmat.transforms.core.records import Provenance, Reject, Target
+import builders
+from hlmat.transforms.core.records import Reject, Target
 from hlmat.transforms.dataset_io.arrow import table_to_parquet_bytes, trajectory_table
 from hlmat.transforms.masks.rle import encode_mask
 from hlmat.transforms.policies.oracle import OraclePolicy
@@ -45,7 +46,7 @@ def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 segmenter=DiscSegmenter(),
                 policy=OraclePolicy(),
                 limits=Limits(max_clicks=2, stop_on_no_gain=False, target_iou=None),
-                provenance=Provenance("disc", "", "oracle", 0, "f" * 64),
+                provenance=builders.provenance("disc"),
             )
         )
     folder = tmp_path / "out" / "shapes" / "trajectories"

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import builders
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.protocols import State
-from hlmat.transforms.core.records import Click, Provenance, Target, Trajectory
+from hlmat.transforms.core.records import Click, Target, Trajectory
 from hlmat.transforms.envs.state import list_targets
 from hlmat.transforms.envs.state_columns import (
     COLUMNS,
@@ -51,7 +52,7 @@ def make_trajectory(*, with_box: bool = False) -> Trajectory:
         segmenter=DiscSegmenter(),
         policy=SetUpOracle(),
         limits=Limits(max_clicks=3, stop_on_no_gain=False, target_iou=None),
-        provenance=Provenance("disc", "", "oracle", 0, "f"),
+        provenance=builders.provenance("disc"),
     )
 
 

@@ -12,16 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import builders
 from hlmat.transforms.core.protocols import PolicyAction, Prediction, State
 from hlmat.transforms.core.records import (
     Answer,
     Click,
     Finish,
     InvalidAction,
-    Provenance,
     StopReason,
     Target,
-    TargetRef,
     Trajectory,
 )
 from hlmat.transforms.masks.rle import encode_mask
@@ -37,7 +36,7 @@ from hlmat.transforms.rollout.loop import Episode, ImageEpisodes, Limits, roll_o
 SIZE = (2, 10)
 TRUTH = np.zeros(SIZE, np.bool_)
 TRUTH[:, :6] = True
-PROVENANCE = Provenance("columns", "", "scripted", 0, "f")
+PROVENANCE = builders.provenance("columns", "scripted")
 LIMITS = Limits(max_clicks=6, target_iou=None, stop_on_no_gain=False, score_last=True)
 
 
@@ -84,7 +83,7 @@ class Model:
 def rolled(seed: int, *, limits: Limits, begins: int, set_up: int) -> RolledOut:
     first = np.zeros(SIZE, np.bool_)
     first[:, :begins] = True
-    ref = TargetRef("t", "d", "s", "a.png", "a.png", None, 0, ("it",), "", "")
+    ref = builders.target_ref()
     episode = Episode(Target(ref, encode_mask(TRUTH)), TRUTH, initial_mask=first)
     outcome = roll_out_all(
         [ImageEpisodes(np.zeros((*SIZE, 3), np.uint8), [episode])],

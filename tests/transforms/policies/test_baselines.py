@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import builders
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.protocols import State
-from hlmat.transforms.core.records import Click, Finish, Target, TargetRef
+from hlmat.transforms.core.records import Click, Finish, Target
 from hlmat.transforms.masks.rle import encode_mask
 from hlmat.transforms.policies.registry import BASELINES, PolicyOptions
 
@@ -17,7 +18,7 @@ from hlmat.transforms.policies.registry import BASELINES, PolicyOptions
 def make_state(name: str = "t", clicks: tuple[Click, ...] = ()) -> State:
     truth = np.zeros((30, 50), np.bool_)
     truth[:10] = True
-    ref = TargetRef(name, "d", "s", "a", "a", None, 0, ("it",), "{}", "l")
+    ref = builders.target_ref(name)
     image = np.zeros((30, 50, 3), np.uint8)
     target = Target(ref, encode_mask(truth))
     return State(target, image, np.zeros_like(truth), clicks, truth, None)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import builders
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.protocols import Mask, State
-from hlmat.transforms.core.records import Click, Finish, StopReason, Target, TargetRef
+from hlmat.transforms.core.records import Click, Finish, StopReason, Target
 from hlmat.transforms.masks.rle import encode_mask
 from hlmat.transforms.oracle.click import oracle_click
 from hlmat.transforms.policies.oracle import OraclePolicy, RandomErrorPolicy
@@ -28,7 +29,7 @@ def make_state(
     clicks: tuple[Click, ...] = (),
 ) -> State:
     """A target of which nothing is predicted yet."""
-    ref = TargetRef(name, "d", "s", "a.png", "a.png", None, 0, ("disc",), "{}", "none")
+    ref = builders.target_ref(name, "disc")
     return State(
         target=Target(ref, encode_mask(truth)),
         image=np.zeros((*truth.shape, 3), dtype=np.uint8),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
+import builders
 from hlmat.transforms.core.errors import AnswerError
 from hlmat.transforms.core.protocols import Question, SamplingPolicy, State
 from hlmat.transforms.core.records import (
@@ -16,7 +17,6 @@ from hlmat.transforms.core.records import (
     Finish,
     InvalidAction,
     Target,
-    TargetRef,
 )
 from hlmat.transforms.masks.rle import encode_mask
 from hlmat.transforms.policies.dialogue_policy import Conversation, DialoguePolicy
@@ -47,7 +47,7 @@ def make_state(target_id: str, *, clicks: tuple[Click, ...] = ()) -> State:
     mask = np.zeros(SIZE_HW, np.bool_)
     mask[:50] = bool(clicks)
     truth = np.ones(SIZE_HW, np.bool_)
-    ref = TargetRef(target_id, "d", "s", "a", "a", None, 0, (f"the {target_id}",), "{}", "l")
+    ref = builders.target_ref(target_id, f"the {target_id}")
     image = np.full((*SIZE_HW, 3), 100, np.uint8)
     return State(Target(ref, encode_mask(truth)), image, mask, clicks, truth, None)
 

@@ -5,15 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
+import builders
 from hlmat.transforms.core.records import (
     Box,
     Click,
-    Provenance,
     Rle,
     Step,
     StopReason,
     Target,
-    TargetRef,
     Trajectory,
 )
 from hlmat.transforms.masks.rle import encode_mask
@@ -29,10 +28,10 @@ def make_trajectory(num_clicks: int = 2) -> Trajectory:
     steps = [Step(Box(150, 100, 450, 300), rle, 0.5, 0.5, is_initial=True)]
     steps += [Step(Click(599, 399, i % 2 == 0), rle, 0.5, 0.0) for i in range(num_clicks)]
     return Trajectory(
-        target=Target(TargetRef("t1", "d", "s", "a", "a", None, 0, ("x",), "", ""), rle),
+        target=Target(builders.target_ref("t1", "x"), rle),
         steps=tuple(steps),
         stop_reason=StopReason.MAX_CLICKS,
-        provenance=Provenance("", "", "", 0, ""),
+        provenance=builders.provenance("", ""),
     )
 
 

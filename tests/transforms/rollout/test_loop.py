@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import builders
 from hlmat.transforms.core.errors import SegmenterError
 from hlmat.transforms.core.protocols import Prediction, Request, State
 from hlmat.transforms.core.records import (
@@ -19,10 +20,8 @@ from hlmat.transforms.core.records import (
     Click,
     Finish,
     InvalidAction,
-    Provenance,
     StopReason,
     Target,
-    TargetRef,
     Trajectory,
 )
 from hlmat.transforms.masks.rle import decode_rle, encode_mask
@@ -31,14 +30,14 @@ from hlmat.transforms.rollout.loop import Episode, ImageEpisodes, Limits, roll_o
 
 SIZE = (8, 10)
 IMAGE = np.zeros((*SIZE, 3), dtype=np.uint8)
-PROVENANCE = Provenance("scripted", "", "scripted", 0, "f" * 64)
+PROVENANCE = builders.provenance("scripted", "scripted")
 
 
 def make_episode(name: str = "t", *, box: Box | None = None, ignore: Any = None) -> Episode:
     """A target whose truth is the left half of the image."""
     truth = np.zeros(SIZE, dtype=np.bool_)
     truth[:, :5] = True
-    ref = TargetRef(name, "d", "s", "a.png", "a.png", None, 0, ("left",), "{}", "none")
+    ref = builders.target_ref(name, "left")
     return Episode(Target(ref, encode_mask(truth)), truth, ignore, box)
 
 

@@ -13,16 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import builders
 from hlmat.transforms.core.protocols import PolicyAction, Prediction, State
 from hlmat.transforms.core.records import (
     Answer,
     Click,
     Finish,
     InvalidAction,
-    Provenance,
     StopReason,
     Target,
-    TargetRef,
     Trajectory,
 )
 from hlmat.transforms.masks.rle import encode_mask
@@ -33,7 +32,7 @@ SIZE = (4, 8)
 TRUTH = np.zeros(SIZE, dtype=np.bool_)
 TRUTH[:, :6] = True
 IMAGE = np.zeros((*SIZE, 3), dtype=np.uint8)
-PROVENANCE = Provenance("columns", "", "scripted", 0, "f")
+PROVENANCE = builders.provenance("columns", "scripted")
 LIMITS = Limits(max_clicks=3, target_iou=None, stop_on_no_gain=False)
 
 
@@ -86,7 +85,7 @@ def image(count: int = 1, *, begins: int = 0) -> ImageEpisodes:
     first[:, :begins] = True
 
     def episode(index: int) -> Episode:
-        ref = TargetRef(f"t{index}", "d", "s", "a.png", "a.png", None, index, ("it",), "", "")
+        ref = builders.target_ref(f"t{index}", object_id=index)
         return Episode(Target(ref, encode_mask(TRUTH), None), TRUTH, initial_mask=first)
 
     return ImageEpisodes(IMAGE, [episode(index) for index in range(count)])

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import builders
 from hlmat.export.llama_factory.samples import Case, OtherRun, Sample
 from hlmat.export.llama_factory.tasks import next_click, star_plus
 from hlmat.export.llama_factory.tasks.star_plus import Lesson, Origin, lessons
@@ -16,7 +17,6 @@ from hlmat.transforms.core.protocols import Mask, PolicyAction, Prediction, Stat
 from hlmat.transforms.core.records import (
     Click,
     Finish,
-    Provenance,
     StopReason,
     Target,
     Trajectory,
@@ -68,7 +68,7 @@ def rolled(policy: Any, *, truth: Mask = TRUTH, max_clicks: int = 3, **limits: A
         segmenter=Painter(),
         policy=policy,
         limits=Limits(max_clicks=max_clicks, **limits),
-        provenance=Provenance("painter", "", policy.name, 0, "f00"),
+        provenance=builders.provenance("painter", policy.name),
     )
 
 
