@@ -1,1 +1,1 @@
-"""TODO export/llama_factory."""
+"""Training data for LLaMA-Factory: samples, their images and the files that hold them."""

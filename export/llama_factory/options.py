@@ -26,13 +26,13 @@ class LlamaFactoryOptions:
     Attributes:
         dialogue: question and answer: prompt, codec, mask colour, whether answers carry the score
             of the mask shown, whether `Finish` is among the actions. With `Finish`, a trajectory
-            that ended because nothing better was to be had gives a last sample that says so.
+            that ended because no click improved the mask gives a last sample that says so.
         view: how states are drawn. Where it reduces images, relative coordinates stay what they
             are; the codec `pixels` counts those of the reduced image.
         box_prompt: the question for a target's box, asked of the image alone; None teaches none.
         score_prompt: the question for the IoU of the mask shown and nothing else.
         candidates: masks to be scored per target, each of another tenth of the IoU range.
-        foreign_masks: those of `FOREIGN_MASKS` that are to be mended, one of each per target.
+        foreign_masks: those of `FOREIGN_MASKS` to correct, one of each per target.
         min_margin: a preferred click must be better by so much IoU, 0 to 1, and by more than 0.
         expressions: "each" gives each expression of a target its own samples, "first" uses one.
         image_format: "jpg" or "png".

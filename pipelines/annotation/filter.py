@@ -133,7 +133,7 @@ def _write(
         for j, name in zip(judged, names, strict=True):
             if j.verdict == verdict:
                 storage.write_bytes(f"{out}/{verdict}/{name}", mask_png(j.annotation.given))
-    # The last one: whoever finds it has everything.
+    # Written last: its presence means that everything is complete.
     storage.write_bytes(f"{out}/{METRICS}", render_metrics_json(figures))
     return {
         "kept masks": f"{out}/{KEPT}.json",

@@ -1,4 +1,4 @@
-"""The job `hlmat refine`: the masks of a data set, mended by a model's clicks."""
+"""The job `hlmat refine`: improve a data set's masks with a model's clicks."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _write(
         for one, name in zip(refined, names, strict=True)
     ]
     storage.write_bytes(f"{out}/refinements.csv", csv_bytes(rows))
-    # The last one: whoever finds it has everything.
+    # Written last: its presence means that everything is complete.
     storage.write_bytes(f"{out}/{METRICS}", render_metrics_json(figures))
     return {
         "refined": f"{out}/refined.json",

@@ -1,1 +1,1 @@
-"""TODO pipelines/exporting."""
+"""The job `hlmat export`: write a run's trajectories as training data or another format."""

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="run_folder", metavar="OUT", help="a finished run's folder")
     parser.add_argument("--format", metavar="F", help=f"one of: {', '.join(FORMATS)}")
     parser.add_argument("--out", metavar="PATH", help="file (trace) or folder (llama-factory)")
-    parser.add_argument("--data-root", metavar="DIR", help="where the data set lies now")
+    parser.add_argument("--data-root", metavar="DIR", help="where the data set is now")
     add_conversation_arguments(parser)
     sft = parser.add_argument_group("llama-factory")
     sft.add_argument(
@@ -173,7 +173,7 @@ def _export_llama_factory(
     except TargetError as error:
         raise DataError(
             f"an image of the run cannot be read: {error}; say with --data-root where the data "
-            "set lies now"
+            "set is now"
         ) from error
     return {
         "written": arguments.out,

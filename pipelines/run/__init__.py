@@ -1,1 +1,1 @@
-"""TODO pipelines/run."""
+"""A run of click trajectories: its folder, plan, progress, runners and worker processes."""

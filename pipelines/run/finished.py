@@ -1,4 +1,4 @@
-"""A finished run opened again: its manifest, and the reader of the data set it was made from."""
+"""Reopen a finished run: its manifest, and the data set it was made from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def open_manifest(out: str) -> Manifest:
     """Read the manifest of a finished run.
 
     Raises:
-        DataError: no finished run lies there.
+        DataError: `out` holds no finished run.
     """
     return read_manifest(storage_for(out), out)
 
@@ -24,17 +24,21 @@ def open_source(manifest: Manifest, *, data_root: str | None) -> DatasetReader:
     """Open the data set that a run was made from, for its images.
 
     Args:
-        data_root: where the data set lies now; None takes the place that the manifest names.
+        data_root: where the data set is now; None takes the root named in the manifest.
 
     Raises:
-        ConfigError: the place is unknown.
+        ConfigError: the manifest names no data root and none is given.
         LayoutError: the data set is not there.
     """
     config = manifest.config
     root = data_root or manifest.source.get("data_root")
     name = config["dataset"]
     if root is None and DATASETS[name].needs_data_root:
-        raise ConfigError([f"--data-root is missing: the run does not say where {name} lies"])
+        raise ConfigError(
+            [
+                f"--data-root is missing: the run does not record the root of {name}; pass --data-root"
+            ]
+        )
     shapes = config.get("shapes")
     return open_reader(
         name,

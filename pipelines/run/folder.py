@@ -14,7 +14,7 @@ from hlmat.transforms.dataset_io.layout import OutputLayout
 
 
 class RunStatus(Enum):
-    """What was found in the output folder."""
+    """What the output folder holds."""
 
     NEW = "new"
     RESUMED = "resumed"
@@ -33,10 +33,10 @@ class RunFolder:
 
         Args:
             config: plain JSON values, everything that can change a result.
-            overwrite: remove whatever an earlier run left.
+            overwrite: first remove what an earlier run left.
 
         Raises:
-            OutputError: not writable, or it holds the run of another configuration.
+            OutputError: the folder is not writable, or holds a run of another configuration.
         """
         if overwrite:
             self._clear()
@@ -63,14 +63,14 @@ class RunFolder:
         return RunStatus.NEW
 
     def note_targets(self, config: Mapping[str, Any], targets: Mapping[str, Any]) -> None:
-        """Hold the listed targets against those that the run began with.
+        """Compare the listed targets with those that the run began with.
 
         Args:
             config: as given to `begin`.
             targets: their number and digest.
 
         Raises:
-            OutputError: the data set is not what it was.
+            OutputError: the data set has changed since the run began.
         """
         run = self._read(self.layout.run) or {}
         before = run.get("targets")
@@ -102,7 +102,7 @@ class RunFolder:
         self.clear_working_files()
 
     def clear_working_files(self) -> None:
-        """Remove plan, checkpoints and the record of the run under way."""
+        """Remove the plan, the unit files and the record of the unfinished run."""
         self.storage.remove(self.layout.run)
         for folder in (self.layout.plan, self.layout.units, self.layout.failures):
             self.storage.remove_dir(folder)
@@ -136,10 +136,10 @@ class RunFolder:
             content = json.loads(self.storage.read_bytes(path))
         except (ValueError, UnicodeDecodeError) as error:
             raise OutputError(
-                f"{path} is not JSON ({error}); pass --overwrite to start anew"
+                f"{path} is not JSON ({error}); pass --overwrite to start over"
             ) from error
         if not isinstance(content, dict):
-            raise OutputError(f"{path} does not hold a JSON object; pass --overwrite to start anew")
+            raise OutputError(f"{path} does not hold a JSON object; pass --overwrite to start over")
         return content
 
     def _write_run(self, content: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The leak guard: no image that a model was trained on may be evaluated on unawares."""
+"""The leak guard: refuse to evaluate a model on an image that it was trained on."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def refuse_leaks(
         evaluated: the keys of the images to be evaluated on.
         model: the model's folder; its own record is read if it has one.
         trained_on: further folders that say what it was trained on: runs, exports, models.
-        allow_leak: return what was found instead of refusing.
+        allow_leak: return the shared images as warnings instead of raising.
 
     Returns:
-        Remarks for the user: shared images, or that nothing is known of the training data.
+        Warnings: shared images, or that the training data is unknown.
 
     Raises:
         ConfigError: images are shared.
-        DataError: a folder says nothing of what was trained on, or its record is damaged.
+        DataError: a folder does not record its training data, or its record is damaged.
     """
     sources = list(trained_on)
     if model is not None and os.path.isfile(os.path.join(model, TRAINING_RECORD)):
@@ -106,7 +106,7 @@ def _recorded_images(path: str, data: bytes) -> list[str]:
         images = json.loads(data)["images"]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path} is no record of training data ({type(error).__name__}: {error}); export the "
+            f"{path} is not a record of training data ({type(error).__name__}: {error}); export the "
             "data set again"
         ) from error
     if not isinstance(images, list) or not all(isinstance(key, str) for key in images):

@@ -1,4 +1,4 @@
-"""The plan of a run: its targets listed, cut into units and written down."""
+"""Plan a run: list its targets, split them into units, write the plan files."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class Plan:
 def write_plan(
     reader: DatasetReader, config: RunConfig, *, fingerprint: str, folder: RunFolder
 ) -> Plan:
-    """List the targets, cut them into units and write these down, streaming.
+    """List the targets, split them into units and write the plan files, streaming.
 
     Raises:
-        DataError: there is not a single target.
+        DataError: there are no targets.
     """
     items = select_items(_listed(reader, config), shard=config.shard, limit=config.limit)
     if config.expressions is not None:
@@ -70,7 +70,7 @@ def write_plan(
 
 @contextmanager
 def reading_errors(config: RunConfig) -> Iterator[None]:
-    """Turn what the disk raises while a data set is listed into a `DataError`."""
+    """Turn an `OSError` raised while a data set is listed into a `DataError`."""
     try:
         yield
     except OSError as error:

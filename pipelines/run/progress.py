@@ -1,4 +1,4 @@
-"""A progress bar that counts finished unit files, so that it serves every runner."""
+"""A progress bar that counts finished unit files, so it works with every runner."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hlmat.transforms.dataset_io.layout import OutputLayout
 
 _LOCAL_INTERVAL_S = 0.5
 _REMOTE_INTERVAL_S = 15.0
-# A log file gets a line now and then, not an animation.
+# A log file gets an occasional line, not an animation.
 _LOG_INTERVAL_S = 30.0
 
 
@@ -22,7 +22,7 @@ _LOG_INTERVAL_S = 30.0
 def show_progress(
     targets_by_unit: Mapping[str, int], *, layout: OutputLayout, storage: Storage, quiet: bool
 ) -> Iterator[None]:
-    """Show how many targets lie in finished units while the body runs.
+    """Show how many targets are in finished units while the body runs.
 
     Args:
         targets_by_unit: number of targets per unit id.

@@ -45,7 +45,7 @@ class RunReport:
     """What a run did.
 
     Attributes:
-        layout: where everything lies.
+        layout: the paths of the run's files.
         status: whether the run was new, resumed, or found complete.
         reader_layout: which data set layout was recognised; empty for a run found complete.
         elapsed_s: seconds spent on clicks in this call.
@@ -70,7 +70,7 @@ class Job:
 
     @property
     def layout(self) -> OutputLayout:
-        """Where everything lies."""
+        """The paths of the run's files."""
         return OutputLayout(self.config.out)
 
     @property
@@ -104,7 +104,7 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
         try:
             plan = write_plan(reader, config, fingerprint=fingerprint, folder=folder)
         except HlmatError:
-            # Nothing was made, so nothing stays that a mended call would trip over.
+            # Nothing was written, so leave nothing behind that would stop a corrected call.
             if status is RunStatus.NEW:
                 folder.clear_working_files()
             raise
@@ -293,6 +293,6 @@ def _output_errors(out: str) -> Iterator[None]:
             if f"[Errno {number}]" in str(error):
                 raise OutputError(
                     f"{out} cannot be written: {os.strerror(number)}; what is done is kept: make "
-                    "room or mend the permissions and run the same command again"
+                    "room or fix the permissions and run the same command again"
                 ) from error
         raise

@@ -1,1 +1,1 @@
-"""TODO pipelines/training."""
+"""Jobs that train: LLaMA-Factory by a recipe, StaR+ rounds, the tiny model."""

@@ -30,7 +30,7 @@ _STAGES = ("trajectories", "export", "train")
 
 @dataclass(frozen=True)
 class TrainingFolder:
-    """Where everything of one training lies.
+    """The paths of one training.
 
     `run.json` is written first and says what the training is; `model/training.json` is written
     last and says that it is done.
@@ -244,11 +244,11 @@ class TrainingFolder:
             return None
         except (OSError, ValueError) as error:
             raise OutputError(
-                f"{path} cannot be read: {error}; remove it and pass --overwrite to start anew"
+                f"{path} cannot be read: {error}; remove it and pass --overwrite to start over"
             ) from error
         if not isinstance(content, dict):
             raise OutputError(
-                f"{path} does not hold a JSON object; remove it and pass --overwrite to start anew"
+                f"{path} does not hold a JSON object; remove it and pass --overwrite to start over"
             )
         return content
 

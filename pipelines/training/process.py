@@ -1,4 +1,4 @@
-"""LLaMA-Factory in a process of its own: its settings listed, its output kept, its end told."""
+"""Run LLaMA-Factory in a subprocess; log its output; report its exit status."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def run_llama_factory(
         how = f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
         raise IncompleteError(
             f"the training failed: LLaMA-Factory ended with {how}, its last lines being\n"
-            f"{_last_lines(text)}\nall of its output is in {log}; once the cause is mended, the "
+            f"{_last_lines(text)}\nall of its output is in {log}; once the cause is fixed, the "
             "same command goes on from the newest checkpoint"
         )
 

@@ -2,7 +2,7 @@
 
 StaR+ of SegAgent (arXiv 2503.08625): the model is rolled out on its training targets; clicks that
 raise the IoU are kept, others replaced by the oracle's in the same state; the base model is
-trained anew on the first data and what all rounds so far have added.
+retrained on the first data and what all rounds so far have added.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class StarPlusJob:
     quiet: bool
 
     def round_folder(self, number: int) -> Path:
-        """Return where a round lies: rollouts, training, model, evaluation; 0 is the first one."""
+        """Return a round's folder: rollouts, training, model, evaluation; round 0 comes first."""
         return self.first.folder.out if number == 0 else self.out / f"round-{number}"
 
     def model(self, number: int) -> Path:

@@ -23,7 +23,7 @@ def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
     """List a target's candidates, each of another tenth of the IoU range.
 
     Which tenths is drawn first, so that over many targets all are equally frequent. A tenth then
-    takes a mask of the trajectory that lies in it, else a corruption of the truth; where an object
+    takes a mask of the trajectory within it, else a corruption of the truth; where an object
     is too small for both, it stays empty.
     """
     target = case.trajectory.target

@@ -42,7 +42,7 @@ def decisions(trajectory: Trajectory, *, with_finish: bool) -> Iterator[Decision
     """List what a trajectory did and in which states.
 
     A set-up action is no decision. `Finish` is one only in a trajectory that has a step and ended
-    with nothing better to be had, not in one that ran out of clicks.
+    because no click improved the mask, not in one that ran out of clicks.
     """
     for step, taken in enumerate(trajectory.steps):
         if isinstance(taken.action, Click) and not taken.is_initial:

@@ -1,4 +1,4 @@
-"""The task `refine`: a mask from elsewhere, and the oracle's click that mends it."""
+"""The task `refine`: a mask from another source, and the oracle's click that corrects it."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ def test_a_model_without_a_record_is_remarked_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("{", "is no record of training data"),
-        ("[]", "is no record of training data"),
+        ("{", "is not a record of training data"),
+        ("[]", "is not a record of training data"),
         ('{"images": [1]}', "`images` must be a list of texts"),
     ],
 )
