@@ -106,8 +106,8 @@ def _recorded_images(path: str, data: bytes) -> list[str]:
         images = json.loads(data)["images"]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path} is not a record of training data ({type(error).__name__}: {error}); export the "
-            "data set again"
+            f"{path} is not a record of training data ({type(error).__name__}: {error}); export "
+            "the data set again"
         ) from error
     if not isinstance(images, list) or not all(isinstance(key, str) for key in images):
         raise DataError(f"{path}: `images` must be a list of texts; export the data set again")

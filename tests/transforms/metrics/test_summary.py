@@ -13,17 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+import builders
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import (
     Box,
     Click,
-    Provenance,
     Reject,
     RejectReason,
     Step,
     StopReason,
     Target,
-    TargetRef,
     Trajectory,
 )
 from hlmat.transforms.masks.rle import decode_rle, encode_mask, mask_iou, overlap
@@ -33,8 +32,8 @@ from hlmat.transforms.metrics.target_results import TargetResult, measure_rollou
 
 FIELD = ClickProtocol(max_clicks=20, stop_on_no_gain=False)
 SHORT = ClickProtocol(max_clicks=3, stop_on_no_gain=True)
-REF = TargetRef("t1", "d", "s", "a.jpg", "a.jpg", None, 0, ("cup",), "{}", "")
-PROVENANCE = Provenance("graphcut", "", "oracle", 0, "f00")
+REF = builders.target_ref("t1")
+PROVENANCE = builders.provenance()
 
 small_masks = npst.arrays(bool, (4, 5))
 

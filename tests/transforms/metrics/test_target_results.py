@@ -11,16 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+import builders
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import (
     Box,
     Click,
-    Provenance,
     Rle,
     Step,
     StopReason,
     Target,
-    TargetRef,
     Trajectory,
 )
 from hlmat.transforms.masks.rle import decode_rle, encode_mask, mask_iou, overlap
@@ -129,7 +128,7 @@ def test_ignored_pixels_count_nowhere() -> None:
 
 
 def test_a_trajectory_s_boxes_and_set_up_are_no_clicks_of_the_policy() -> None:
-    ref = TargetRef("t", "d", "s", "a", "a", None, 0, ("it",), "{}", "l")
+    ref = builders.target_ref()
     steps = (
         Step(Box(0, 0, 2, 2), columns(1), 0.5, 0.5, is_initial=True),
         Step(Click(0, 0, True), columns(2), 1.0, 0.5, answer="Current IOU: 40.0, Finish"),
@@ -138,7 +137,7 @@ def test_a_trajectory_s_boxes_and_set_up_are_no_clicks_of_the_policy() -> None:
         Target(ref, columns(2)),
         steps,
         StopReason.FINISHED,
-        Provenance("s", "", "p", 0, "f"),
+        builders.provenance(),
         last_answer="Current IOU: 80.0, Finish",
     )
     one = rolled_out(trajectory)
@@ -184,7 +183,7 @@ def test_figures_are_those_of_a_plain_loop(all_counts: list[list[int]]) -> None:
 def test_recorded_ious_are_those_of_the_masks(
     steps: list[tuple[Mask, bool]], truth: Mask, ignore: Mask | None
 ) -> None:
-    ref = TargetRef("t", "d", "s", "a", "a", None, 0, ("it",), "{}", "l")
+    ref = builders.target_ref()
     recorded = [mask_iou(mask, truth, ignore=ignore) for mask, _ in steps]
     trajectory = Trajectory(
         Target(ref, encode_mask(truth), None if ignore is None else encode_mask(ignore)),
@@ -193,7 +192,7 @@ def test_recorded_ious_are_those_of_the_masks(
             for (mask, is_initial), iou in zip(steps, recorded, strict=True)
         ),
         StopReason.FINISHED,
-        Provenance("s", "", "p", 0, "f"),
+        builders.provenance(),
     )
     one = rolled_out(trajectory)
     computed = measure_rollout(
@@ -217,14 +216,14 @@ def test_overlap_of_run_lengths_is_that_of_pixels(
 
 def test_targets_of_one_image_share_its_label() -> None:
     refs = [
-        TargetRef("t", "refcoco", "val", path, path, None, 0, ("it",), "{}", "l")
+        builders.target_ref(dataset="refcoco", split="val", image_path=path)
         for path in (
             "a/COCO_train2014_000000000042.jpg",
             "b/000000000042.jpg",
             "a/COCO_train2014_000000000043.jpg",
         )
     ]
-    provenance = Provenance("s", "", "p", 0, "f")
+    provenance = builders.provenance()
     images = [
         rolled_out(Trajectory(Target(ref, columns(2)), (), StopReason.FINISHED, provenance)).image
         for ref in refs
