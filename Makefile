@@ -87,6 +87,11 @@ mini-controls: mini ## train mini on shuffled expressions and on parts of the da
 test: $(VENV)/.test ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: coverage
+coverage: $(VENV)/.test ## run the tests and list the lines that they do not reach
+	@mkdir -p out/coverage
+	$(BIN)/python -m pytest --cov $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.test ## lint, check types and the direction of imports
 	$(BIN)/ruff check .
