@@ -1,4 +1,4 @@
-"""Masks as a COCO instances file: the data set's own entries where it has some, else new ones."""
+"""Masks as a COCO instances file, with the data set's own entries where it has them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from hlmat.transforms.readers.files.coco_segmentation import is_id
 from hlmat.transforms.readers.files.json import need_list, read_json
 
 CATEGORY = {"id": 1, "name": "object"}
-"""Of targets that texts name instead of categories; the text is their annotation's `caption`."""
+"""The category of targets named by expressions; the first is the annotation's `caption`."""
 
 
 @dataclass(frozen=True)
 class ScoredAnnotation:
-    """A mask to be written.
+    """A mask to write.
 
     Attributes:
         target_id: the data set's own.
@@ -41,7 +41,7 @@ class CocoSource:
     Attributes:
         images: its entries, by id.
         annotations: its entries, by id.
-        categories: as they stand there.
+        categories: its entries, as they are.
     """
 
     images: Mapping[int, Mapping[str, Any]]
@@ -50,17 +50,17 @@ class CocoSource:
 
 
 def read_coco_source(storage: Storage, path: str) -> CocoSource:
-    """Read an instances file again.
+    """Read an instances file back.
 
     Raises:
-        DataError: it is not what it should be.
+        DataError: it is malformed.
     """
     content = read_json(storage, path)
     images = {entry["id"]: entry for entry in _entries(content, "images", path=path)}
     annotations: dict[int, Mapping[str, Any]] = {}
     in_order = sorted(_entries(content, "annotations", path=path), key=annotation_order)
     for entry in in_order:
-        # Of those with one id the first counts, as for the reader; the others are its rejects.
+        # Of entries with the same id the first counts, as in the reader, which rejects the others.
         annotations.setdefault(entry["id"], entry)
     return CocoSource(images, annotations, need_list(content, "categories", path=path))
 
@@ -68,7 +68,7 @@ def read_coco_source(storage: Storage, path: str) -> CocoSource:
 def coco_json(
     annotations: Iterable[ScoredAnnotation], *, description: str, source: CocoSource | None = None
 ) -> bytes:
-    """Return the content of an instances file, the same for the same masks.
+    """Return the content of an instances file; the same masks give the same bytes.
 
     Only images with an annotation are listed. With a source, images, categories and annotations
     keep its ids and further fields; without, both are numbered from 1, `file_name` is the path
@@ -76,11 +76,11 @@ def coco_json(
 
     Args:
         annotations: in the order in which they are written.
-        description: stands under `info`.
+        description: goes under `info`.
         source: the instances file that the targets come from.
 
     Raises:
-        DataError: a target does not stand in the source.
+        DataError: a target is not in the source.
     """
     images: dict[Any, Mapping[str, Any]] = {}
     entries: list[dict[str, Any]] = []
@@ -122,8 +122,8 @@ def _found(source: CocoSource, one: ScoredAnnotation) -> Mapping[str, Any]:
     entry = source.annotations.get(int(number)) if number.isdecimal() else None
     if entry is None or not is_id(entry.get("image_id")) or entry["image_id"] not in source.images:
         raise DataError(
-            f"annotation {number} does not stand in the instances file any more; restore the file, "
-            "or run again with --overwrite"
+            f"annotation {number} is no longer in the instances file; restore the file, or run "
+            "again with --overwrite"
         )
     return entry
 

@@ -1,4 +1,4 @@
-"""Masks as PNG files: 0 and 255, under names that any file system takes and no two share."""
+"""Masks as PNG files of 0 and 255, with unique names that every file system accepts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PLAIN_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]*")
 
 
 def mask_png(mask: Rle) -> bytes:
-    """Return a mask as a grey PNG, 255 where it is and 0 elsewhere."""
+    """Return a mask as a grayscale PNG: 255 inside, 0 outside."""
     pixels = decode_rle(mask).view(np.uint8) * np.uint8(255)
     return cv2.imencode(".png", pixels)[1].tobytes()
 
@@ -26,13 +26,13 @@ def mask_png(mask: Rle) -> bytes:
 def mask_names(refs: Sequence[TargetRef], *, mirrored: str | None = None) -> list[str]:
     """Return a name for each target's mask: the image's path without suffix, then the object.
 
-    Whatever is no ASCII letter, digit, point, hyphen or underscore becomes an underscore; a name
-    that is taken (capitals make no difference) gets a number.
+    Characters other than ASCII letters, digits, dots, hyphens and underscores become underscores;
+    a name that is taken (case-insensitively) gets a number.
 
     Args:
-        refs: in one order always, since that decides who gets a number.
-        mirrored: the folder of the images, in a data set of one mask for each image; a mask then
-            has its image's name below it, sub-folders included, where that is a plain one.
+        refs: in a fixed order, which decides which names get a number.
+        mirrored: the image folder of a data set with one mask per image; a mask then takes the
+            path of its image below that folder, if it consists of plain names.
     """
     taken: set[str] = set()
     names: list[str] = []
@@ -44,7 +44,7 @@ def mask_names(refs: Sequence[TargetRef], *, mirrored: str | None = None) -> lis
 
 
 def _candidates(ref: TargetRef, mirrored: str | None) -> Iterator[str]:
-    """Yield names for a mask, the nicest first, without end."""
+    """Yield names for a mask without end, the preferred one first."""
     path = posixpath.splitext(ref.image_path)[0]
     if mirrored is not None and path.startswith(f"{mirrored}/"):
         below = path[len(mirrored) + 1 :]

@@ -32,7 +32,7 @@ def trajectory_to_record(trajectory: Trajectory) -> dict[str, Any]:
     """Return a trajectory as a record of a trace.
 
     `clicks_list` holds every click, those of a set-up too. What the format has no field for
-    (identity, boxes, gains, scores, the reason for the end, provenance) stands under `hlmat`.
+    (identity, boxes, gains, scores, stop reason, provenance) is under `hlmat`.
     A trajectory that was read from a trace of others is written as that record was, unknown keys
     included and without `hlmat`.
 
@@ -61,10 +61,10 @@ def trajectory_to_record(trajectory: Trajectory) -> dict[str, Any]:
 def write_trace(
     trajectories: Iterable[Trajectory], path: str, *, info: Mapping[str, Any] | None = None
 ) -> int:
-    """Write a trace, whole or not at all, one record in memory at a time.
+    """Write a trace atomically, with one record in memory at a time.
 
     Args:
-        trajectories: the targets of one image stand one after another, as the reference's
+        trajectories: the targets of one image are adjacent, as SegAgent's
             evaluator needs them.
         path: of the JSON file, on the local disk.
         info: what goes under `info.args`.
@@ -101,7 +101,7 @@ def _image_by_image(trajectories: Iterable[Trajectory]) -> Iterator[Trajectory]:
         if image != current:
             if image in done:
                 raise OutputError(
-                    f"the targets of image {ref.image_path!r} do not stand one after another "
+                    f"the targets of image {ref.image_path!r} are not adjacent "
                     f"(target {ref.target_id!r} comes after another image's), but readers of a "
                     "trace rely on it; sort the trajectories by image"
                 )

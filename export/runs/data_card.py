@@ -1,4 +1,4 @@
-"""The data card of a run: what the data is, how it was made, under whose terms."""
+"""The data card of a run: what the data is, how it was made, its license terms."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def render_data_card(
     ]
     lines += ["", "## Terms", "", "| data set | terms |", "|---|---|"]
     lines += [f"| {_cell(name)} | {_cell(terms)} |" for name, terms in sorted(licenses.items())]
-    lines += ["", "Whoever passes the data on keeps to the terms of every data set listed.", ""]
+    lines += ["", "Redistribution must comply with the terms of every data set listed.", ""]
     return "\n".join(lines)
 
 

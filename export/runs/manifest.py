@@ -22,7 +22,7 @@ class FileEntry:
     Attributes:
         sha256: hex digest of the content.
         size_bytes: of the content.
-        rows: rows of a table; 0 for a file that is none.
+        rows: rows of a table; 0 for other files.
     """
 
     sha256: str
@@ -37,13 +37,13 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a run wrote.
+    """The files and settings of a finished run.
 
     Attributes:
         files: by path relative to the output folder.
         config: the configuration that the run was started with.
-        counts: how many targets went in, came out, were rejected.
-        source: where the data set lay (`data_root`) and the terms by data set (`licenses`).
+        counts: targets read, written and rejected.
+        source: the data set's location (`data_root`) and the terms by data set (`licenses`).
     """
 
     files: Mapping[str, FileEntry]
@@ -111,10 +111,11 @@ def read_manifest(storage: Storage, out: str) -> Manifest:
 
 
 def read_listed_file(storage: Storage, out: str, name: str, entry: FileEntry) -> bytes:
-    """Read a file of a run and hold it against its manifest.
+    """Read a file of a run and check it against the manifest.
 
     Raises:
-        DataError: missing, unreadable, of another size or sha256, or a name that leads out.
+        DataError: the file is missing, unreadable, of another size or sha256, or outside the
+            run's folder.
     """
     path = join_under(out, name)
     try:
@@ -136,10 +137,10 @@ def read_listed_file(storage: Storage, out: str, name: str, entry: FileEntry) ->
 
 
 def verify(storage: Storage, out: str, manifest: Manifest) -> None:
-    """Read every file of a run and hold it against the manifest.
+    """Read every file of a run and check it against the manifest.
 
     Raises:
-        DataError: with a line for each file that is not as listed.
+        DataError: with a line for each file that differs from the manifest.
     """
     problems = []
     for name, entry in manifest.files.items():

@@ -1,4 +1,4 @@
-"""Reading a finished run back, one batch of rows at a time."""
+"""Read the trajectories and rejects of a finished run, one batch of rows at a time."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def read_trajectories(
 ) -> Iterator[Trajectory]:
     """Read the trajectories of a finished run in their order.
 
-    One file is held at a time, and 256 of its rows as objects; each file's sha256 is checked
-    before its first row comes.
+    Memory holds one file, and 256 of its rows as objects; each file's sha256 is checked before
+    its first row.
 
     Args:
         out: the output folder of the run.

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def inspect_run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Find a trajectory, write its strip if asked, and return what there is to print.
+    """Find a trajectory, write its strip if requested, and return its content for printing.
 
     Raises:
         ConfigError: no such target.
@@ -121,7 +121,7 @@ def _write_strip(trajectory: Trajectory, arguments: argparse.Namespace) -> None:
     try:
         image = reader.load_image(target.ref.image_path, size_hw=target.size_hw)
     except TargetError as error:
-        raise ConfigError([f"{error}; say with --data-root where the images lie now"]) from error
+        raise ConfigError([f"{error}; give the image location with --data-root"]) from error
     strip = image_strip(image, trajectory)
     os.makedirs(os.path.dirname(arguments.strip) or ".", exist_ok=True)
     encoded, data = cv2.imencode(

@@ -1,4 +1,4 @@
-"""What a ladder is made of: the models beside the first one, and how each is measured."""
+"""The plan of a ladder: its models, and how each is measured."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 DEFAULT_STEPS = (1, 3, 5, 7)
 FIRST, STAR_PLUS = "first", "star-plus"
-"""The models that every ladder has: the one trained first, and the one that StaR+ made of it."""
+"""The models of every ladder: the one trained first, and the one that StaR+ improved."""
 
 _GREEDY = ("--step=last", "--search=1", "--beam=1")
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A training beside the first one that differs in a flag.
+    """Another training that differs from the first in one flag.
 
     Attributes:
         name: of the training, and of its folder.
@@ -36,7 +36,7 @@ class Measurement:
         label: of its row in a table.
         model: `FIRST`, `STAR_PLUS` or the name of a variant.
         flags: of `hlmat evaluate`, after the recipe's and the set's.
-        against: the measurement that it is compared with over the same targets.
+        against: the measurement that it is compared with, over the targets that both have.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class LadderPlan:
-    """What a ladder is made of. Made by `hlmat.pipelines.ladder.settings.read_plan`.
+    """The plan of a ladder, as `hlmat.pipelines.ladder.settings.read_plan` reads it.
 
     Attributes:
         sets: flags that choose held-out targets, by the set's name.
@@ -58,8 +58,7 @@ class LadderPlan:
         search: clicks that are tried in each state, at least 2.
         steps: numbers of clicks of table 2.
         own_action: the initial action that the recipe evaluates with.
-        initial_actions, codecs, mask_colours: to compare; where there are none the table is left
-            out.
+        initial_actions, codecs, mask_colours: to compare; an empty one leaves its table out.
         filter, refine: IoU ranges of corrupted masks, LOW-HIGH; None leaves the table out.
     """
 
@@ -88,9 +87,9 @@ class LadderPlan:
         ]
 
     def actions(self) -> list[Measurement]:
-        """Return the greedy rollouts of the improved model by what comes before the first click.
+        """Return the greedy rollouts of the improved model for each initial action.
 
-        With the recipe's own initial action, that is the rung of the same model.
+        For the recipe's own initial action, this is the rung of the same model.
         """
         return [
             Measurement("star-plus", action, STAR_PLUS, _GREEDY)

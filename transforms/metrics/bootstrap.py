@@ -215,5 +215,5 @@ def _interval(value: float, resampled: NDArray[np.float64], tail: float) -> Inte
     if not len(defined):
         return Interval(float(value), None, None)
     low, high = np.percentile(defined, [tail, 100 - tail])
-    # Rounding alone could put the figure beside equal resampled values.
+    # Rounding alone could put the figure outside equal resampled values.
     return Interval(float(value), float(min(low, value)), float(max(high, value)))

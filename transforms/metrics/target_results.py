@@ -35,8 +35,8 @@ class RolledOut:
         initial_mask: the mask before the first step, or None for an empty mask.
         ious: as the rollout recorded them, before the first step and after each; None to compute
             them from the masks.
-        model_calls: questions that the model answered; None where nobody counted.
-        decoder_calls: requests that the segmenter answered; None where nobody counted.
+        model_calls: questions that the model answered; None where they were not counted.
+        decoder_calls: requests that the segmenter answered; None where they were not counted.
     """
 
     target_id: str
@@ -85,9 +85,9 @@ class TargetResult:
             keeps its last.
         clicks: clicks that the policy made.
         stop_reason: why the rollout ended, where that is known.
-        boundary_iou: IoU of the inner contour bands, where it was asked for.
-        model_calls: questions that the model answered; None where nobody counted.
-        decoder_calls: requests that the segmenter answered; None where nobody counted.
+        boundary_iou: IoU of the inner contour bands, where it was computed.
+        model_calls: questions that the model answered; None where they were not counted.
+        decoder_calls: requests that the segmenter answered; None where they were not counted.
     """
 
     target_id: str

@@ -1,10 +1,10 @@
-"""The oracle's click: where somebody who knows the true mask would click next.
+"""The oracle's click: the next click of an annotator who knows the true mask.
 
 The definition is that of RITM (Sofiiuk et al. 2021), which SimpleClick and the field share. Two
 differences are deliberate. Without an error there is no click. And depths are compared exactly, as
-OpenCV's own distance transform does, wherever they stay below 2048 pixels; with Intel's library in
-its place (small images, or a single thread) OpenCV rounds equal depths apart in the last bit by
-where the buffer lies in memory, so that ties would fall differently from run to run.
+OpenCV's own distance transform does below 2048 pixels; where OpenCV uses Intel's library instead
+(small images, or a single thread), the last bit of equal depths depends on the alignment of the
+buffer, so ties would be broken differently from run to run.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ def oracle_click(
     false_negative, false_positive = error_regions(prediction, truth, ignore=ignore)
     excluded = [(click.x, click.y) for click in clicked]
     negatives, positives = DepthSearch(false_negative), DepthSearch(false_positive)
-    # The region that seems deeper goes first: the other is then mostly settled by its bound.
-    # A tie goes to the false positives, so they need only match, and false negatives must exceed.
+    # Search the region with the higher bound first: the bound of the other then often decides.
+    # False positives win ties, so they need only match; false negatives must exceed.
     if negatives.bound > positives.bound:
         missed = negatives.deepest(excluded=excluded)
         wrong = positives.deepest(excluded=excluded, at_least=missed.squared_depth if missed else 1)

@@ -1,10 +1,10 @@
-"""The deepest pixel of a region, found without the distance of every pixel.
+"""The deepest pixel of a region, without computing the distance of every pixel.
 
 The depth of a pixel is its exact Euclidean distance to the nearest pixel outside the region;
-everything beyond the image's edge is outside. Distances are compared as squared integers, so
+everything beyond the image border is outside. Distances are compared as squared integers, so
 nothing is rounded. The image is cut into square tiles, and a distance transform of the small
-grid of wholly covered tiles bounds the depth within each. Tiles are then taken from the greatest
-bound down, and only pixels that can still win are measured.
+grid of fully covered tiles bounds the depth within each. Tiles are then searched in descending
+order of their bounds, and only pixels that can still win are measured.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FULL = 2
 
 @dataclass(frozen=True, slots=True)
 class DeepPixel:
-    """A pixel with its depth squared, in square pixels."""
+    """A pixel with its squared depth."""
 
     squared_depth: int
     x: int
@@ -40,7 +40,7 @@ class DepthSearch:
         region: bool. Shape: (H, W).
 
     Attributes:
-        bound: no pixel's squared depth exceeds it; 0 for an empty region.
+        bound: an upper bound of every pixel's squared depth; 0 for an empty region.
     """
 
     def __init__(self, region: Mask) -> None:
@@ -88,7 +88,7 @@ def _bound_tiles(tiles: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Bound the squared depth in each tile: some pixel of the nearest tile not full is outside."""
     full = (tiles == _FULL).astype(np.uint8)
     distance = cv2.distanceTransform(full, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    # Two pixels lie at most a tile's diagonal further apart than the corners of their tiles;
+    # Two pixels are at most a tile's diagonal further apart than the corners of their tiles;
     # the last term covers the rounding of the tile grid's distances.
     bound = distance.astype(np.float64) * _TILE + (_TILE - 1) * np.sqrt(2) + 0.01
     return np.where(tiles[1:-1, 1:-1] > 0, np.square(bound), 0).astype(np.int64)
@@ -176,7 +176,7 @@ def _measure_columns(
         if tiles[row + 1, column + 1] == 0:
             vertical[:, x0 + 1 : x1 + 1] = 0
             continue
-        # Full tiles above and below are stepped over once for all columns of the tile.
+        # Skip full tiles above and below once for all columns of the tile.
         above = _TILE * _count_full(tiles, row - 1, column, -1, limit // _TILE + 1)
         below = 0
         if num_rows == _TILE:
@@ -231,7 +231,7 @@ def _search(
                     reach[c] = max(reach[c], radius)
         _measure_columns(pixels, tiles, row, reach, vertical)
 
-        # The likeliest tile comes first: what it finds spares most of the others.
+        # The tile with the highest bound comes first: its result rules out most of the others.
         for turn in range(-1, columns):
             column = widest if turn < 0 else turn
             if bounds[row, column] < best or turn == widest:

@@ -67,7 +67,7 @@ def test_a_source_s_ids_and_fields_are_kept(tmp_path: Path) -> None:
 def test_an_annotation_that_is_gone_is_named(tmp_path: Path) -> None:
     write_coco(tmp_path)
     source = read_coco_source(LocalStorage(), str(tmp_path / PATH))
-    with pytest.raises(DataError, match="annotation 99 does not stand in the instances file"):
+    with pytest.raises(DataError, match="annotation 99 is no longer in the instances file"):
         coco_json([scored("coco/val2017/99")], description="x", source=source)
 
 

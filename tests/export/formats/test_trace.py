@@ -234,7 +234,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 def test_an_image_that_comes_back_is_refused(tmp_path: Path) -> None:
     mixed = [make_trajectory("a.jpg"), make_trajectory("b.jpg"), make_trajectory("a.jpg", 1)]
-    with pytest.raises(OutputError, match=r"'a\.jpg' do not stand one after another.*'a\.jpg/1'"):
+    with pytest.raises(OutputError, match=r"'a\.jpg' are not adjacent.*'a\.jpg/1'"):
         write_trace(mixed, str(tmp_path / "trace.json"))
     assert list(tmp_path.iterdir()) == []
 
