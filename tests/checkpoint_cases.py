@@ -22,7 +22,7 @@ FAMILIES: tuple[Family, ...] = get_args(Family)
 
 
 def make_adapter(base: Path, folder: Path, *, modules: tuple[str, ...] = ("q_proj",)) -> Path:
-    """Make a LoRA adaptor with random weights."""
+    """Make a LoRA adapter with random weights."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForImageTextToText

@@ -26,7 +26,7 @@ def find_base_model(name: str, *, given: str | None) -> CheckpointFiles:
 
     Raises:
         ConfigError: it is nowhere, with the places looked in and how to get it; or it is damaged,
-            not safe to load, or a LoRA adaptor.
+            not safe to load, or a LoRA adapter.
     """
     wanted = given or name
     short = wanted.rstrip("/").rpartition("/")[2]
@@ -58,7 +58,7 @@ def find_base_model(name: str, *, given: str | None) -> CheckpointFiles:
     if files.adapter is not None:
         raise ConfigError(
             [
-                f"the base model {wanted} is a LoRA adaptor; merge it into its model first, or "
+                f"the base model {wanted} is a LoRA adapter; merge it into its model first, or "
                 "name a full model with --model"
             ]
         )

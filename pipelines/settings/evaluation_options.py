@@ -144,7 +144,7 @@ def add_policy_arguments(
         "--policy", metavar="P", default="mllm", help=f"one of: {', '.join(names)} (mllm)"
     )
     policy.add_argument("--model", metavar="DIR", help="mllm: a checkpoint, full or LoRA")
-    policy.add_argument("--adapter", metavar="DIR", help="mllm: a LoRA adaptor for --model")
+    policy.add_argument("--adapter", metavar="DIR", help="mllm: a LoRA adapter for --model")
     policy.add_argument(
         "--model-device", metavar="DEV", default="auto", help="mllm: cpu, cuda, cuda:N (auto)"
     )

@@ -1,4 +1,4 @@
-"""Reading the plan: lists of work units in, units still to do and units already done out."""
+"""Read the plan: split its work units into those to do and those already done."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from hlmat.transforms.dataset_io.work_units import unit_from_json
 class ReadWorkUnits(beam.PTransform):
     """PCollection[path of a plan file] -> {"todo": WorkUnit, "done": (index, unit id)}.
 
-    A unit is done when its file exists. Units to do are spread over the workers afresh, since
-    what follows costs thousands of times more than reading them.
+    A unit is done when its file exists. Units to do are reshuffled over the workers, since
+    simulating them costs thousands of times more than reading them.
     """
 
     def __init__(self, layout: OutputLayout, storage: Storage) -> None:

@@ -1,4 +1,4 @@
-"""Final files: the unit files of a shard, one after another, in one sorted table."""
+"""Write the final files: each concatenates the unit files of a shard, in order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hlmat.transforms.dataset_io.schemas import UNIT_SCHEMA
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """How units are dealt to final files: in order, evenly, so that rows keep the run's order.
+    """Assign units to final files evenly and in order, so that rows keep the run's order.
 
     Attributes:
         num_units: of the whole run.
@@ -93,5 +93,5 @@ class _WriteShard(beam.DoFn):
             )
         except DataError as error:
             raise OutputError(
-                f"the checkpoint {path} is damaged ({error}); remove it and run again"
+                f"the unit file {path} is damaged ({error}); remove it and run again"
             ) from error

@@ -1,4 +1,4 @@
-"""The step that costs: units in, unit files out, through Beam's RunInference."""
+"""Simulate clicks for work units through Beam's RunInference and write unit files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ METRICS_NAMESPACE = "hlmat"
 
 @dataclass(frozen=True)
 class UnitResult:
-    """What became of a unit: one trajectory or reject per item, in order; no pixels."""
+    """Hold the outcome of a unit: one trajectory or reject per item, in order; no pixels."""
 
     unit_id: str
     index: int
@@ -32,7 +32,7 @@ class UnitResult:
 
 
 class ClickWorker:
-    """Holds the loaded segmenter and works through units, one at a time.
+    """Hold the loaded segmenter and process units, one at a time.
 
     A segmenter keeps the current image, so threads of one process must take turns.
     """
@@ -69,7 +69,7 @@ class ClickSimulationHandler(ModelHandler[WorkUnit, UnitResult, ClickWorker]):
         model: ClickWorker,
         inference_args: dict[str, Any] | None = None,
     ) -> list[UnitResult]:
-        """Work through the units of a batch and count what came out."""
+        """Simulate the units of a batch and count their outcomes."""
         results = [model.simulate(unit) for unit in batch]
         for result in results:
             for outcome in result.outcomes:
@@ -128,7 +128,7 @@ class SimulateClicks(beam.PTransform):
 
 
 class _WriteUnitFile(beam.DoFn):
-    """The checkpoint. Written in `process`: a runner may make one bundle of all units."""
+    """Write a unit file as soon as it is done: a runner may put all units into one bundle."""
 
     def __init__(self, layout: OutputLayout, storage: Storage, fingerprint: str) -> None:
         self._layout = layout
@@ -146,7 +146,7 @@ class _WriteUnitFile(beam.DoFn):
 
 
 class _NoteDeadUnits(beam.DoFn):
-    """A dead unit leaves no unit file, so the next run takes it up; the note says why it died."""
+    """Record why a unit failed; it has no unit file, so the next run tries it again."""
 
     def __init__(self, layout: OutputLayout, storage: Storage) -> None:
         self._layout = layout

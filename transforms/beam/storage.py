@@ -1,4 +1,4 @@
-"""Beam's file systems behind the interface `Storage`."""
+"""Access Beam's file systems through the interface `Storage`."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class ModelPolicyOptions:
         """Load the model, reach the server, or read the record.
 
         Raises:
-            ConfigError: whatever is missing or does not fit.
+            ConfigError: the model, server or record is missing or does not fit.
             DataError: a damaged record.
         """
         from hlmat.transforms.policies.dialogue_policy import DialoguePolicy

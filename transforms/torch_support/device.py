@@ -1,4 +1,4 @@
-"""Which device a torch tool runs on."""
+"""Resolve `--device` to a torch device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def resolve_device(device: str) -> torch.device:
         device: "cpu", "cuda", "cuda:N", or "auto" for CUDA where there is one.
 
     Raises:
-        ConfigError: no such device, here or anywhere.
+        ConfigError: an unknown device, or one that this machine does not have.
     """
     import torch
 

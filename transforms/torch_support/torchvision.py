@@ -1,4 +1,4 @@
-"""Makes torchvision importable beside a torch that its compiled operators were not built for.
+"""Make torchvision importable with a torch that its compiled operators were not built for.
 
 The wheels of torchvision on package indexes are linked against CUDA. Beside a CPU-only torch their
 operators cannot be loaded, and importing torchvision stops at "operator torchvision::nms does not

@@ -1,4 +1,4 @@
-"""What loading a checkpoint with transformers needs, whatever the model is for."""
+"""Helpers for loading checkpoints with transformers: silence, and readable errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keep transformers from writing progress bars and warnings; put back how that was set."""
+    """Silence progress bars and warnings of transformers; restore both on exit."""
     from transformers.utils import logging
 
     verbosity, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -26,7 +26,7 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def list_keys(keys: Collection[str], *, what: str) -> list[str]:
-    """Return at most one phrase that counts keys and names a few.
+    """Return one phrase that counts keys and names the first three; nothing without keys.
 
     >>> list_keys({"a", "b", "c", "d"}, what="missing")
     ['4 tensors missing (a, b, c, ...)']
@@ -38,7 +38,7 @@ def list_keys(keys: Collection[str], *, what: str) -> list[str]:
 
 
 def first_line(error: Exception) -> str:
-    """Return an error of a library in one line of at most 300 characters and its kind.
+    """Return a library's error as one line: its type and at most 300 characters.
 
     >>> first_line(ValueError("no such\\nthing"))
     'ValueError: no such thing'

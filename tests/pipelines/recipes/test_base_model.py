@@ -44,7 +44,7 @@ def test_a_damaged_model_is_told_as_it_is(tmp_path: Path) -> None:
         find_base_model("somebody/some-model", given=str(tmp_path))
 
 
-def test_a_lora_adaptor_is_no_base_model(llava: Path, tmp_path: Path) -> None:
+def test_a_lora_adapter_is_no_base_model(llava: Path, tmp_path: Path) -> None:
     config = {"peft_type": "LORA", "base_model_name_or_path": str(llava)}
     (tmp_path / "adapter_config.json").write_text(json.dumps(config))
     with pytest.raises(ConfigError):

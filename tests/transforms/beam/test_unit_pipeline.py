@@ -156,7 +156,7 @@ def test_a_damaged_checkpoint_is_named(bucket: str):
     run(bucket)
     path = OutputLayout(bucket).unit_file(UNITS[0].unit_id)
     storage_for(bucket).write_bytes(path, b"PAR1 not really")
-    with pytest.raises(Exception, match=f"the checkpoint {path} is damaged .* remove it"):
+    with pytest.raises(Exception, match=f"the unit file {path} is damaged .* remove it"):
         run(bucket)
 
 

@@ -1,4 +1,4 @@
-"""How the SAM models of transformers are asked: one way to encode and decode for each family.
+"""Adapters that encode and decode for each family of SAM models in transformers.
 
 Every target takes a row of its own in the batch dimension, and so does its image. The dimension
 that transformers means for several prompts of one image (`point_batch_size`) cannot carry a
@@ -38,7 +38,7 @@ class PromptedModel(Protocol):
     """A model of one family, behind one interface."""
 
     def encode(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return what is worked out once per image; each of shape (B, ...).
+        """Return the encoder's maps, computed once per image; each of shape (B, ...).
 
         Args:
             pixel_values: what the model's image processor gives. Shape: (B, 3, S, S).

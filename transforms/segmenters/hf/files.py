@@ -1,7 +1,7 @@
 """The folder of a checkpoint as `save_pretrained` writes it: found, checked and hashed.
 
 Nothing is downloaded, and nothing in the folder is run: weights are read as safetensors alone, and
-what a configuration says about code, kernels, adaptors or quantisation is left out or refused.
+what a configuration says about code, kernels, adapters or quantisation is left out or refused.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def read_checkpoint_folder(checkpoint: str | None) -> CheckpointFolder:
         checkpoint: path of the folder.
 
     Raises:
-        ConfigError: no such folder, no usable `config.json`, no safetensors, or an adaptor.
+        ConfigError: no such folder, no usable `config.json`, no safetensors, or an adapter.
     """
     if not checkpoint:
         raise ConfigError(
@@ -91,7 +91,7 @@ def read_checkpoint_folder(checkpoint: str | None) -> CheckpointFolder:
     if (path / _ADAPTER).is_file():
         raise ConfigError(
             [
-                f"{path} holds an adaptor ({_ADAPTER} is there); merge it into its model and give "
+                f"{path} holds an adapter ({_ADAPTER} is there); merge it into its model and give "
                 "the folder of the full model"
             ]
         )

@@ -79,7 +79,7 @@ def preprocess(processor: Any, image: np.ndarray) -> Any:
         processor: image processor of transformers.
         image: uint8 RGB. Shape: (H, W, 3).
     """
-    # The layout is told: an image of one or three rows is taken for channels first otherwise.
+    # State the layout: otherwise an image of one or three rows is taken for channels first.
     # The copy is one that torch may write to.
     return processor(
         images=np.array(image, order="C"), input_data_format="channels_last", return_tensors="pt"
@@ -154,7 +154,7 @@ def _load_weights(folder: CheckpointFolder, *, family: Family) -> Any:
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    except Exception as error:  # whatever a file of the folder makes a library raise
+    except Exception as error:  # a malformed file can make the library raise anything
         raise ConfigError(
             [
                 f"the model in {folder.path} cannot be loaded: {first_line(error)}; fetch the "
@@ -213,7 +213,7 @@ def _load_processor(folder: CheckpointFolder, *, family: Family, side: int) -> A
     try:
         processor = getattr(transformers, family.processor_class).from_dict(dict(settings))
         seen = tuple(preprocess(processor, np.zeros((2, 4, 3), np.uint8))["pixel_values"].shape)
-    except Exception as error:  # whatever the folder's settings make a library raise
+    except Exception as error:  # malformed settings can make the library raise anything
         raise ConfigError(
             [
                 f"the image processor of {folder.path} does not work: {first_line(error)}; its "

@@ -31,7 +31,7 @@ _IMAGES_AT_ONCE = 4
 
 @dataclass(frozen=True, eq=False)
 class EncodedImage:
-    """What an image's predictions are made from.
+    """Hold an encoded image.
 
     Attributes:
         maps: what the encoder gave, on the device; each of shape (1, ...).
@@ -50,7 +50,7 @@ class HuggingFaceSegmenter:
     Args:
         checkpoint: the folder that `save_pretrained` writes: `config.json`, safetensors and, if
             it is there, the image processor's settings. Model types: the keys of
-            `hugging_face_families.FAMILIES`.
+            `families.FAMILIES`.
         device: a torch device, or "auto" for CUDA where there is one.
 
     Raises:
@@ -159,7 +159,7 @@ class HuggingFaceSegmenter:
             maps = self._model.encode(pixels.to(self._device))
         encoded = []
         for index, (image, given) in enumerate(zip(images, inputs, strict=True)):
-            # Only families that pad say how large the image is within their square.
+            # Only families that pad return the image's size inside their square.
             height, width = given.get("reshaped_input_sizes", [pixels.shape[-2:]])[0]
             encoded.append(
                 EncodedImage(

@@ -1,4 +1,4 @@
-"""Image embeddings that were worked out before: on the device, in memory, on disk, each bounded.
+"""Cache image embeddings on the device, in memory and on disk, each of bounded size.
 
 A second policy, another click limit or a search over the same images then encodes nothing. What
 does not fit on the device moves to memory, the least recently used first; the folder is written at
@@ -60,7 +60,7 @@ def embedding_key(image: Image, *, identity: str) -> str:
 
     Args:
         image: uint8 RGB. Shape: (H, W, 3).
-        identity: whatever else determines the embedding: weights, precision.
+        identity: everything else that determines the embedding: weights, precision.
     """
     digest = hashlib.sha256(f"{identity} {image.shape}".encode())
     digest.update(np.ascontiguousarray(image).data)
@@ -166,7 +166,7 @@ class _Folder:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, EOFError) as error:
-            _log.warning("%s cannot be read (%s) and is made anew", path, error)
+            _log.warning("%s cannot be read (%s); computing it again", path, error)
             return None
         return torch.from_numpy(array)
 

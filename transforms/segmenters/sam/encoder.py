@@ -1,4 +1,4 @@
-"""SAM's image encoder in batches of one size, in the precision that was asked for."""
+"""SAM's image encoder, in batches of one size and the requested precision."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class SamEncoder:
-    """Turns images into embeddings.
+    """Encode images as embeddings.
 
     Every batch has the same size, the last one filled up: an embedding does not depend on how
     many images come together, and a compiled encoder meets one shape alone. Batches of one
@@ -35,7 +35,7 @@ class SamEncoder:
             is rebuilt for speed.
         bf16: compute the blocks of the transformer in bfloat16.
         half_embeddings: return float16.
-        batch_size: images per call; halved for good where memory does not suffice.
+        batch_size: images per call; halved permanently when out of memory.
         compiled: compile the blocks of the transformer.
         cuda_graphs: capture a batch's kernels once and launch them together from then on; needs a
             CUDA device.
@@ -139,7 +139,7 @@ class SamEncoder:
 
 
 class _InFloat32(nn.Module):
-    """Runs a module in float32, whatever comes in."""
+    """Run a module in float32 for any input dtype."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()

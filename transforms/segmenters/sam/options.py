@@ -1,4 +1,4 @@
-"""What SAM can be told beyond its weights; what changes a mask is part of its identity."""
+"""Settings of SAM; those that can change a mask are part of its identity."""
 
 from __future__ import annotations
 

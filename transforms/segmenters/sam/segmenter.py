@@ -44,11 +44,11 @@ class SamSegmenter:
     pixels where rounding decides: IoU at least 0.999 in float32.
 
     Args:
-        checkpoint: path of the official `.pth` file, ViT-B, ViT-L or ViT-H; which of them it is
-            is read off the weights.
+        checkpoint: path of the official `.pth` file; its weights show whether it is ViT-B, ViT-L
+            or ViT-H.
         device: a torch device, or "auto" for CUDA where there is one.
         options: precision, compilation, kept embeddings.
-        storage: where `checkpoint` lies.
+        storage: reads `checkpoint`.
         threads: share the work that the CPU does, with PyTorch held to one thread in each of
             them where the model itself runs on the CPU; None leaves PyTorch's own threads.
 
@@ -124,7 +124,7 @@ class SamSegmenter:
         return self.predict_many([(self._current, request) for request in requests])
 
     def encode_images(self, images: Sequence[Image]) -> list[EncodedImage]:
-        """Encode images, or find them in the store."""
+        """Encode images, or load their embeddings from the store."""
         if self._store is None:
             return self._encoder.encode(images)
         return self._recall(self._store, images)

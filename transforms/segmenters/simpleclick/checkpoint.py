@@ -1,4 +1,4 @@
-"""SimpleClick's checkpoint files: opened without running anything that is in them.
+"""Load SimpleClick's checkpoint files without running any of their code.
 
 A file is `{"state_dict": tensors, "config": how the model was built}`, or a list of such, one per
 click. Besides tensors and plain containers the official files hold one training loss, an object of
@@ -94,7 +94,7 @@ def _network(entry: Any, *, name: str) -> SimpleClickNetwork:
         raise ConfigError(
             [
                 f"{name}: its config says {architecture.depth} blocks, its tensors are of "
-                f"{len(blocks)}; the file is incomplete or put together from two"
+                f"{len(blocks)}; the file is incomplete or mixes two checkpoints"
             ]
         )
     with torch.device("meta"):

@@ -1,8 +1,9 @@
 """SimpleClick: clicks in, mask out, zoomed in on the object (Liu et al. 2023).
 
 A reimplementation of the authors' predictor as they evaluate it: every prediction is made on the
-image and on its mirror image, on a crop that follows the object, and is told the previous
-probabilities. "SimpleClick: Interactive Image Segmentation with Simple Vision Transformers".
+image and on its mirror image, on a crop that follows the object, and takes the previous
+probabilities as input. Paper: "SimpleClick: Interactive Image Segmentation with Simple Vision
+Transformers".
 """
 
 from __future__ import annotations
@@ -43,10 +44,10 @@ class SimpleClick:
     clicks (and not what it says when it is asked after each of them).
 
     Args:
-        checkpoint: path of an official `.pth` file, ViT-B, ViT-L or ViT-H; which of them it is is
-            read off the file.
+        checkpoint: path of an official `.pth` file; its config shows whether it is ViT-B, ViT-L or
+            ViT-H.
         device: a torch device, or "auto" for CUDA where there is one.
-        storage: where `checkpoint` lies.
+        storage: reads `checkpoint`.
         max_targets: how many targets are given to the network at once, each twice; memory grows
             with it (about 0.2 GB per target with ViT-B).
 

@@ -17,7 +17,7 @@ from hlmat.transforms.core.records import Click
 NETWORK_SIDE = 448
 """Side of the square that every crop is resized to, in pixels."""
 
-# The mask's own threshold is another one: see `simpleclick_target.MASK_THRESHOLD`.
+# The mask's own threshold is another one: see `target.MASK_THRESHOLD`.
 _OBJECT_THRESHOLD = 0.5
 _EXPANSION = 1.4
 _MIN_CROP_SIDE = 200

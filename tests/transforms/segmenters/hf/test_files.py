@@ -87,7 +87,7 @@ def test_a_file(tmp_path: Path):
             "as a pickle (pytorch_model.bin), which can run code",
             id="pickled weights alone",
         ),
-        pytest.param({"adapter_config__json": {}}, "holds an adaptor", id="adaptor"),
+        pytest.param({"adapter_config__json": {}}, "holds an adapter", id="adapter"),
         pytest.param(
             {"model__safetensors": None, "model__safetensors__index__json": {"weight_map": {}}},
             "names no weight files",

@@ -1,6 +1,6 @@
 """Find, check and hash the files of a model checkpoint before anything is loaded.
 
-A checkpoint is a folder in the layout of Hugging Face: a full model, or a LoRA adaptor and its
+A checkpoint is a folder in the layout of Hugging Face: a full model, or a LoRA adapter and its
 base model. Nothing is downloaded and no code of a folder is run.
 """
 
@@ -53,7 +53,7 @@ class CheckpointFiles:
         model: the folder of the full model.
         model_type: the type in its configuration, such as "qwen2_vl".
         weights: names of its weight files.
-        adapter: the folder of the LoRA adaptor, or None.
+        adapter: the folder of the LoRA adapter, or None.
     """
 
     model: Path
@@ -63,7 +63,7 @@ class CheckpointFiles:
 
     @property
     def processor(self) -> Path:
-        """The folder of the processor: the adaptor's if it has one, else the model's."""
+        """The folder of the processor: the adapter's if it has one, else the model's."""
         if self.adapter is not None and _has_processor(self.adapter):
             return self.adapter
         return self.model
@@ -92,10 +92,10 @@ def find_checkpoint(model: str, *, adapter: str | None = None) -> CheckpointFile
     """Find a checkpoint on this machine and check its files.
 
     Args:
-        model: a folder, or an id `org/name` in the Hugging Face cache. The folder of an adaptor
-            means the adaptor on its base model; a relative base is resolved from the working
-            folder, then from the adaptor's folder.
-        adapter: the folder or id of a LoRA adaptor for `model`, or None.
+        model: a folder, or an id `org/name` in the Hugging Face cache. The folder of an adapter
+            means the adapter on its base model; a relative base is resolved from the working
+            folder, then from the adapter's folder.
+        adapter: the folder or id of a LoRA adapter for `model`, or None.
 
     Raises:
         ConfigError: something is missing, unreadable, unsupported or unsafe; lists every problem.
@@ -105,14 +105,14 @@ def find_checkpoint(model: str, *, adapter: str | None = None) -> CheckpointFile
     adapter_folder = None
     if adapter is not None:
         adapter_folder = _find_folder(
-            adapter, what="the adaptor", marker=ADAPTER_CONFIG, problems=problems
+            adapter, what="the adapter", marker=ADAPTER_CONFIG, problems=problems
         )
     elif named is not None and (named / ADAPTER_CONFIG).is_file():
         adapter_folder, named = named, _find_base(named, problems=problems)
     if named is not None and (named / ADAPTER_CONFIG).is_file():
         problems.append(
-            f"the model {named} is itself an adaptor (it has {ADAPTER_CONFIG}), and only one "
-            "adaptor is supported; merge it into its base and give the full model"
+            f"the model {named} is itself an adapter (it has {ADAPTER_CONFIG}), and only one "
+            "adapter is supported; merge it into its base and give the full model"
         )
         named = None
     if adapter_folder is not None:
@@ -181,7 +181,7 @@ def _find_in_cache(repo_id: str, *, marker: str) -> tuple[Path | None, str]:
 
 
 def _find_base(adapter: Path, *, problems: list[str]) -> Path | None:
-    """Return the folder of the model that an adaptor names as its base."""
+    """Return the folder of the model that an adapter names as its base."""
     config = read_json(adapter / ADAPTER_CONFIG, problems=problems)
     if config is None:
         return None
@@ -189,10 +189,10 @@ def _find_base(adapter: Path, *, problems: list[str]) -> Path | None:
     if not isinstance(base, str) or not base:
         problems.append(
             f"{adapter / ADAPTER_CONFIG} does not name its base model "
-            f"(base_model_name_or_path is {base!r}); give that model and this folder as its adaptor"
+            f"(base_model_name_or_path is {base!r}); give that model and this folder as its adapter"
         )
         return None
-    what = f"the base of the adaptor {adapter},"
+    what = f"the base of the adapter {adapter},"
     return _find_folder(base, what=what, marker=CONFIG, problems=problems, beside=adapter)
 
 
@@ -219,8 +219,8 @@ def _check_adapter(folder: Path, *, problems: list[str]) -> None:
     _check_no_code(folder, problems=problems)
     if not (folder / ADAPTER_CONFIG).is_file():
         problems.append(
-            f"{folder / ADAPTER_CONFIG} is missing, so {folder} is not a LoRA adaptor; give the "
-            "folder of one, or leave the adaptor out"
+            f"{folder / ADAPTER_CONFIG} is missing, so {folder} is not a LoRA adapter; give the "
+            "folder of one, or leave the adapter out"
         )
         return
     config = read_json(folder / ADAPTER_CONFIG, problems=problems)
@@ -230,7 +230,7 @@ def _check_adapter(folder: Path, *, problems: list[str]) -> None:
     if kind != "LORA":
         problems.append(
             f"{folder / ADAPTER_CONFIG} is of peft_type {kind!r}, expected 'LORA'; merge the "
-            "adaptor into its base and give the full model"
+            "adapter into its base and give the full model"
         )
     if config.get("megatron_config") is not None:
         # It names a module that peft would import.

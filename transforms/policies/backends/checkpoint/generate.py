@@ -23,7 +23,7 @@ def load_checkpoint_answerer(options: CheckpointOptions) -> CheckpointAnswerer:
 
     Raises:
         ConfigError: the checkpoint is missing, damaged, unsafe or of an unsupported type, its
-            adaptor does not fit, or a package or the device is missing.
+            adapter does not fit, or a package or the device is missing.
     """
     files = find_checkpoint(options.model, adapter=options.adapter)
     checkpoint = load_checkpoint(files, device=options.device, dtype=options.dtype)

@@ -25,7 +25,7 @@ class LoadedCheckpoint:
     """Hold a model that is ready to answer.
 
     Attributes:
-        model: the transformers model on its device, including the adaptor's layers.
+        model: the transformers model on its device, including the adapter's layers.
         processor: its transformers processor; pads on the left.
         chat_template: Jinja template for `processor`.
         stop_ids: tokens that end an answer.
@@ -49,7 +49,7 @@ def load_checkpoint(files: CheckpointFiles, *, device: str, dtype: str) -> Loade
 
     Raises:
         ConfigError: packages missing, no such device, not an image-text-to-text model, no chat
-            template, or weights or an adaptor that do not fit the model.
+            template, or weights or an adapter that do not fit the model.
     """
     _import_packages()
     torch_device = resolve_device(device)
@@ -126,7 +126,7 @@ def _load_model(files: CheckpointFiles, *, dtype: str) -> Any:
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    except Exception as error:  # whatever a file of the folder makes a library raise
+    except Exception as error:  # a malformed file can make the library raise anything
         raise ConfigError(
             [f"the model {files.model} cannot be loaded: {first_line(error)}"]
         ) from error
@@ -152,7 +152,7 @@ def _load_model(files: CheckpointFiles, *, dtype: str) -> Any:
 
 
 def _add_adapter(model: Any, folder: Path, *, base: Path) -> Any:
-    """Add a LoRA adaptor's layers to a model; return the model."""
+    """Add a LoRA adapter's layers to a model; return the model."""
     from peft import LoraConfig, PeftModel
 
     mapping = getattr(model, "_checkpoint_conversion_mapping", {})
@@ -162,7 +162,7 @@ def _add_adapter(model: Any, folder: Path, *, base: Path) -> Any:
         report: Any = adapted.load_adapter(
             str(folder), "default", torch_device="cpu", key_mapping=mapping
         )
-    except Exception as error:  # whatever a file of the folder makes a library raise
+    except Exception as error:  # a malformed file can make the library raise anything
         problems = [first_line(error)]
     else:
         problems = [
@@ -173,7 +173,7 @@ def _add_adapter(model: Any, folder: Path, *, base: Path) -> Any:
             return adapted.get_base_model()
     raise ConfigError(
         [
-            f"the adaptor {folder} does not fit the model {base}: {'; '.join(problems)}; give the "
+            f"the adapter {folder} does not fit the model {base}: {'; '.join(problems)}; give the "
             "model that it was trained on"
         ]
     )

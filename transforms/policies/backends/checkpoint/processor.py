@@ -23,7 +23,7 @@ def load_processor(folder: Path) -> Any:
         processor = AutoProcessor.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-    except Exception as error:  # whatever a file of the folder makes a library raise
+    except Exception as error:  # a malformed file can make the library raise anything
         raise ConfigError(
             [
                 f"the processor in {folder} cannot be loaded: {first_line(error)}; the folder "

@@ -42,7 +42,7 @@ def check_model_weights(folder: Path, *, problems: list[str]) -> tuple[str, ...]
 
 
 def check_adapter_weights(folder: Path, *, problems: list[str]) -> None:
-    """Check the weight file of an adaptor."""
+    """Check the weight file of an adapter."""
     if (folder / ADAPTER_WEIGHTS).is_file():
         _check_safetensors(folder / ADAPTER_WEIGHTS, problems=problems)
     else:

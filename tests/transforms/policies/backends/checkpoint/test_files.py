@@ -42,7 +42,7 @@ class TestFinding:
         assert f"in the Hugging Face cache {cache}" in problem
         assert "`hf download org/name --local-dir DIR`" in problem
         assert str(Path("org/name").absolute()) in problem
-        assert "the adaptor" in problem.splitlines()[1]
+        assert "the adapter" in problem.splitlines()[1]
 
     def test_an_id_in_the_cache_is_loaded(self, cache: Path, models: dict[str, Path]) -> None:
         repository = cache / "models--org--name"
@@ -61,7 +61,7 @@ class TestFinding:
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         return tmp_path / "cache"
 
-    def test_a_base_is_looked_for_beside_the_adaptor(
+    def test_a_base_is_looked_for_beside_the_adapter(
         self, models: dict[str, Path], tmp_path: Path
     ) -> None:
         base = shutil.copytree(models["llava"], tmp_path / "base")
@@ -78,7 +78,7 @@ class TestFinding:
         expected = "/nowhere/base" if base else "does not name its base model"
         assert expected in problems_of(adapter)
 
-    def test_the_adaptor_s_processor_is_used(
+    def test_the_adapter_s_processor_is_used(
         self, models: dict[str, Path], tmp_path: Path, seen_inputs: list[dict[str, Any]]
     ) -> None:
         adapter = make_adapter(models["llava"], tmp_path / "lora")
@@ -108,15 +108,15 @@ class TestAdapterFiles:
         assert "tensors missing" in found
         assert "not part of the model" in found
 
-    def test_an_adaptor_of_an_adaptor(self, adapter: Path) -> None:
-        assert "is itself an adaptor" in problems_of(adapter, adapter=str(adapter))
+    def test_an_adapter_of_an_adapter(self, adapter: Path) -> None:
+        assert "is itself an adapter" in problems_of(adapter, adapter=str(adapter))
 
-    def test_a_base_that_is_an_adaptor(self, adapter: Path, tmp_path: Path) -> None:
+    def test_a_base_that_is_an_adapter(self, adapter: Path, tmp_path: Path) -> None:
         outer = Path(shutil.copytree(adapter, tmp_path / "outer"))
         edit_json(outer / "adapter_config.json", base_model_name_or_path=str(adapter))
-        assert "is itself an adaptor" in problems_of(outer)
+        assert "is itself an adapter" in problems_of(outer)
 
-    def test_a_full_model_as_adaptor(self, models: dict[str, Path]) -> None:
+    def test_a_full_model_as_adapter(self, models: dict[str, Path]) -> None:
         found = problems_of(models["llava"], adapter=str(models["qwen2_vl"]))
         assert "adapter_config.json is missing" in found
 

@@ -55,7 +55,7 @@ class TestEveryFamily:
         assert together == answers(models[family], batch_size=1)
         assert together == answers(models[family], batch_size=2)
 
-    def test_an_adaptor_changes_the_answers_and_batches_do_not(
+    def test_an_adapter_changes_the_answers_and_batches_do_not(
         self, models: dict[str, Path], tmp_path: Path, family: Family
     ) -> None:
         adapter = make_adapter(models[family], tmp_path / "lora")

@@ -168,7 +168,7 @@ def test_a_tokenizer_of_another_model(copied: Path) -> None:
         ("qwen2_vl", "llava", ("qkv",), "Target modules"),
     ],
 )
-def test_an_adaptor_of_another_model(
+def test_an_adapter_of_another_model(
     models: dict[str, Path],
     tmp_path: Path,
     *,
