@@ -92,4 +92,4 @@ def test_the_imports_of_the_trl_example_exist():
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     ours = [node for node in imports if (node.module or "").startswith("hlmat.")]
     assert ours
-    exec(compile(ast.Module(ours, []), str(DOCUMENT), "exec"), {})
+    exec(compile(ast.Module([*ours], []), str(DOCUMENT), "exec"), {})
