@@ -193,7 +193,7 @@ def schema_to_markdown(schema: pa.Schema) -> str:
 
 def present_names(schema: pa.Schema) -> list[str]:
     """Return a file's column names, with earlier spellings replaced by the present ones."""
-    return [_EARLIER_NAMES.get(name, name) for name in schema.names]
+    return [_EARLIER_NAMES.get(field.name, field.name) for field in schema]
 
 
 def check_schema(seen: pa.Schema, *, expected: pa.Schema, name: str) -> None:
