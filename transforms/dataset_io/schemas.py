@@ -193,7 +193,8 @@ def schema_to_markdown(schema: pa.Schema) -> str:
 
 def present_names(schema: pa.Schema) -> list[str]:
     """Return a file's column names, with earlier spellings replaced by the present ones."""
-    return [_EARLIER_NAMES.get(field.name, field.name) for field in schema]
+    names: list[str] = schema.names
+    return [_EARLIER_NAMES.get(name, name) for name in names]
 
 
 def check_schema(seen: pa.Schema, *, expected: pa.Schema, name: str) -> None:
