@@ -6,15 +6,16 @@ No tool is imported before it is opened.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.core.suggestions import closest, did_you_mean
+from hlmat.transforms.core.suggestions import did_you_mean
 from hlmat.transforms.core.threads import Threads
+from hlmat.transforms.segmenters.custom import import_segmenter_class
 from hlmat.transforms.segmenters.options import SegmenterOptions
 
 if TYPE_CHECKING:
@@ -140,7 +141,10 @@ def load_segmenter(options: SegmenterOptions, *, threads: Threads | None = None)
         raise ConfigError([problem])
     if options.name in SEGMENTERS:
         return SEGMENTERS[options.name].build(options, threads or Threads())
-    segmenter_class = _import_class(options.name)
+    # The working folder is not on a worker's import path, so it is named here.
+    segmenter_class = import_segmenter_class(
+        options.name, search_path=options.search_path or (os.getcwd(),)
+    )
     try:
         segmenter = segmenter_class(**_accepted_arguments(segmenter_class, options))
     # The constructor is the user's code: whatever it raises is reported, not shown as a crash.
@@ -177,32 +181,6 @@ def describe_segmenter(
     if isinstance(segmenter, Describable):
         identity.update(segmenter.describe())
     return identity
-
-
-def _import_class(dotted: str) -> Callable[..., Any]:
-    module_name, _, attribute = dotted.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    # Importing runs the user's module: any exception is theirs to read.
-    except Exception as error:
-        raise ConfigError(
-            [
-                f"--segmenter {dotted!r}: module {module_name!r} cannot be imported: "
-                f"{type(error).__name__}: {error}; it must lie in the current folder or be "
-                "installed in this environment"
-            ]
-        ) from error
-    found = getattr(module, attribute, None)
-    if not callable(found):
-        names = [
-            n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module_name
-        ]
-        meant = closest(attribute, names)
-        hint = "" if meant is None else f"; did you mean {meant!r}?"
-        raise ConfigError(
-            [f"--segmenter {dotted!r}: module {module_name!r} has no class {attribute!r}{hint}"]
-        )
-    return found
 
 
 def _accepted_arguments(factory: Callable[..., Any], options: SegmenterOptions) -> dict[str, Any]:

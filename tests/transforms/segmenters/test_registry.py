@@ -86,9 +86,31 @@ def test_unknown_names_suggest_the_nearest():
 
 
 def test_what_is_wrong_with_a_users_class_is_reported(module: str):
-    assert "module 'nowhere_at_all' cannot be imported" in problem("nowhere_at_all:X")
+    assert "importing 'nowhere_at_all' failed: ModuleNotFoundError" in problem("nowhere_at_all:X")
     assert "a_package_that_is_not_there" in problem("users_broken:X")
     assert "has no class 'Fin'; did you mean 'Fine'?" in problem(f"{module}:Fin")
     assert "constructing it failed: RuntimeError: no license key" in problem(f"{module}:Broken")
     assert "constructing it failed: TypeError" in problem(f"{module}:Fine", radius=3)
-    assert "needs the methods set_image(image) and predict(" in problem(f"{module}:NoPredict")
+    assert "has no method predict; a segmenter needs set_image(" in problem(f"{module}:NoPredict")
+
+
+def test_a_function_is_refused_without_a_call(monkeypatch: pytest.MonkeyPatch):
+    called: list[object] = []
+    monkeypatch.setattr("os.system", lambda *arguments: called.append(arguments))
+    assert "'system' of 'os' is not a class" in problem("os:system", command="true")
+    assert called == []
+
+
+@pytest.mark.parametrize("is_named", [True, False], ids=["search path", "working folder"])
+def test_a_module_is_found_outside_the_import_path(
+    is_named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    name = f"own_tool_{'named' if is_named else 'here'}"
+    (tmp_path / f"{name}.py").write_text(MODULE)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", ".")])
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    search_path = (str(tmp_path),) if is_named else ()
+    if not is_named:
+        monkeypatch.chdir(tmp_path)
+    built = load_segmenter(SegmenterOptions(f"{name}:Fine", search_path=search_path))
+    assert type(built).__module__ == name
