@@ -34,22 +34,6 @@ _DIFFERENCES_HEADER = (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `hlmat compare`."""
-    parser.add_argument(
-        "evaluations",
-        metavar="NAME=OUT",
-        nargs="+",
-        help="finished evaluations and what to call them",
-    )
-    parser.add_argument("--chart", metavar="FILE", help="write IoU by step of all of them, a PNG")
-    parser.add_argument(
-        "--learning-curve",
-        metavar="FILE",
-        help="write gIoU over the names, which are then numbers of training targets, a PNG",
-    )
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """A finished evaluation.

@@ -12,21 +12,12 @@ import cv2
 
 from hlmat.export.runs.trajectories import read_trajectories
 from hlmat.pipelines.run.finished import open_manifest, open_source
+from hlmat.pipelines.settings.report_options import InspectOptions, inspect_options
 from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import ConfigError, OutputError, TargetError
 from hlmat.transforms.core.records import Click, Trajectory
 from hlmat.transforms.core.suggestions import closest
 from hlmat.transforms.prompting.strips import image_strip
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `hlmat inspect`."""
-    parser.add_argument("run_folder", metavar="OUT", help="output folder of a finished run")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--target", metavar="ID", help="target id (default: the first)")
-    which.add_argument("--index", metavar="N", help="position in the run, from 0")
-    parser.add_argument("--strip", metavar="FILE", help="write the image strip (.png or .jpg)")
-    parser.add_argument("--data-root", metavar="DIR", help="where the data set lies now")
 
 
 def inspect_run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -37,13 +28,12 @@ def inspect_run(arguments: argparse.Namespace) -> dict[str, Any]:
         DataError: no finished run, or its image cannot be read.
         OutputError: the strip cannot be written.
     """
-    if arguments.strip and not arguments.strip.lower().endswith((".png", ".jpg", ".jpeg")):
-        raise ConfigError([f"--strip {arguments.strip!r}: the name must end in .png or .jpg"])
-    trajectory = _find(arguments)
+    options = inspect_options(arguments)
+    trajectory = _find(options)
     view = _view(trajectory)
-    if arguments.strip:
-        _write_strip(trajectory, arguments)
-        view["strip"] = arguments.strip
+    if options.strip:
+        _write_strip(trajectory, options, path=options.strip)
+        view["strip"] = options.strip
     return view
 
 
@@ -69,26 +59,24 @@ def format_view(view: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _find(arguments: argparse.Namespace) -> Trajectory:
-    out = arguments.run_folder
+def _find(options: InspectOptions) -> Trajectory:
+    out = options.run_folder
     trajectories = read_trajectories(storage_for(out), out)
-    if arguments.target is None:
-        text = arguments.index or "0"
-        if not text.isdecimal():
-            raise ConfigError([f"--index {text!r}: expected a whole number from 0"])
-        found = next(islice(trajectories, int(text), None), None)
+    if options.target is None:
+        index = options.index or 0
+        found = next(islice(trajectories, index, None), None)
         if found is None:
-            raise ConfigError([f"--index {text}: {out} has fewer trajectories"])
+            raise ConfigError([f"--index {index}: {out} has fewer trajectories"])
         return found
     ids = []
     for trajectory in trajectories:
         ids.append(trajectory.target.ref.target_id)
-        if ids[-1] == arguments.target:
+        if ids[-1] == options.target:
             return trajectory
-    meant = closest(arguments.target, ids, cutoff=0.0)
+    meant = closest(options.target, ids, cutoff=0.0)
     hint = "" if meant is None else f"; did you mean {meant!r}?"
     raise ConfigError(
-        [f"--target {arguments.target!r} is not among the {len(ids)} trajectories of {out}{hint}"]
+        [f"--target {options.target!r} is not among the {len(ids)} trajectories of {out}{hint}"]
     )
 
 
@@ -115,18 +103,16 @@ def _action_text(step: Any) -> str:
     return f"{text} set-up" if step.is_initial else text
 
 
-def _write_strip(trajectory: Trajectory, arguments: argparse.Namespace) -> None:
-    reader = open_source(open_manifest(arguments.run_folder), data_root=arguments.data_root)
+def _write_strip(trajectory: Trajectory, options: InspectOptions, *, path: str) -> None:
+    reader = open_source(open_manifest(options.run_folder), data_root=options.data_root)
     target = trajectory.target
     try:
         image = reader.load_image(target.ref.image_path, size_hw=target.size_hw)
     except TargetError as error:
         raise ConfigError([f"{error}; give the image location with --data-root"]) from error
     strip = image_strip(image, trajectory)
-    os.makedirs(os.path.dirname(arguments.strip) or ".", exist_ok=True)
-    encoded, data = cv2.imencode(
-        os.path.splitext(arguments.strip)[1], cv2.cvtColor(strip, cv2.COLOR_RGB2BGR)
-    )
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    encoded, data = cv2.imencode(os.path.splitext(path)[1], cv2.cvtColor(strip, cv2.COLOR_RGB2BGR))
     if not encoded:
-        raise OutputError(f"{arguments.strip}: the image strip cannot be encoded")
-    storage_for(arguments.strip).write_bytes(arguments.strip, data.tobytes())
+        raise OutputError(f"{path}: the image strip cannot be encoded")
+    storage_for(path).write_bytes(path, data.tobytes())

@@ -9,7 +9,9 @@ from typing import Any
 from hlmat.export.formats.predictions import PredictedTarget, read_predictions
 from hlmat.export.reports.evaluation_report import figure_text
 from hlmat.pipelines.evaluation.results import INTERVALS
-from hlmat.pipelines.settings.validation import Check, read_step_choice
+from hlmat.pipelines.settings.evaluation_options import SCORE, StepOptions
+from hlmat.pipelines.settings.flags import Values
+from hlmat.pipelines.settings.validation import Check
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.metrics.bootstrap import METHOD, remark_on_images
 from hlmat.transforms.metrics.segagent_scorer import MOST_EXPRESSIONS, segagent_figures
@@ -17,17 +19,6 @@ from hlmat.transforms.metrics.summary import summarize
 from hlmat.transforms.metrics.target_results import StepChoice, measure_rollout
 
 _CLOSE = 5e-5
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `hlmat score`."""
-    parser.add_argument("predictions", metavar="FILE", help="a prediction file, JSON")
-    parser.add_argument(
-        "--step",
-        metavar="S",
-        default="last",
-        help="the mask to score: last, best-scored by the model, or that after click K (last)",
-    )
 
 
 def score_file(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -38,7 +29,7 @@ def score_file(arguments: argparse.Namespace) -> dict[str, Any]:
         DataError: the file cannot be read or scored.
     """
     check = Check()
-    step = read_step_choice(arguments.step, check)
+    step = Values(arguments, SCORE, check).build(StepOptions).choice
     check.done()
     predicted = read_predictions(arguments.predictions)
     figures = summarize(

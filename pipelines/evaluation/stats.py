@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,14 +11,6 @@ from hlmat.pipelines.evaluation.results import click_protocol
 from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.metrics.summary import Summary
 from hlmat.transforms.metrics.target_results import measure_rollout, rolled_out
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `hlmat stats`."""
-    parser.add_argument("run_folder", metavar="OUT", help="output folder of a finished run")
-    parser.add_argument(
-        "--verify", action="store_true", help="first hold every file against the manifest"
-    )
 
 
 def read_figures(out: str, *, verify_all: bool = False) -> dict[str, Any]:

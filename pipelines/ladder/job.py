@@ -15,35 +15,25 @@ from hlmat.pipelines.ladder.plan import (
     of_variant,
 )
 from hlmat.pipelines.ladder.settings import read_plan
-from hlmat.pipelines.recipes.recipe import load_recipe, parse_flags, recipe_names, with_recipe_flags
+from hlmat.pipelines.recipes.flag_files import parse_flags
+from hlmat.pipelines.recipes.recipe import load_recipe, recipe_names, with_recipe_flags
 from hlmat.pipelines.settings.annotation_options import (
     AnnotationConfig,
-    add_filter_arguments,
-    add_refinement_arguments,
     filter_config,
     refinement_config,
 )
+from hlmat.pipelines.settings.commands import groups_of, parse_command
 from hlmat.pipelines.settings.evaluation_options import (
     EvaluationConfig,
-    add_evaluation_arguments,
     evaluation_config,
 )
-from hlmat.pipelines.settings.validation import ArgumentParser, Check
-from hlmat.pipelines.training import star_plus
-from hlmat.pipelines.training import train as training
+from hlmat.pipelines.settings.flags import Values, spellings_in
+from hlmat.pipelines.settings.training_options import LADDER, LADDER_PLACES, LadderOptions
+from hlmat.pipelines.settings.validation import Check
 from hlmat.pipelines.training.folder import TrainingFolder
-from hlmat.pipelines.training.job import read_job
+from hlmat.pipelines.training.job import given_flags, read_job
 from hlmat.pipelines.training.star_plus import StarPlusJob, read_star_plus
 from hlmat.transforms.core.errors import ConfigError
-
-_PLACES = ("data_root", "checkpoint", "device", "workers")
-_PARSERS = {
-    "train": training.add_arguments,
-    "star-plus": star_plus.add_arguments,
-    "evaluate": add_evaluation_arguments,
-    "filter": add_filter_arguments,
-    "refine": add_refinement_arguments,
-}
 
 
 @dataclass(frozen=True)
@@ -89,9 +79,7 @@ class LadderJob:
     def training_of(self, variant: Variant) -> argparse.Namespace:
         """Return the arguments of a variant's training: the first one's base model and data."""
         folder = self.star.first.folder
-        arguments = _parser("train").parse_args(
-            [f"--recipe={self.recipe}", *self.places, variant.flag]
-        )
+        arguments = parse_command("train", [f"--recipe={self.recipe}", *self.places, variant.flag])
         arguments.out = str(self.out / variant.name)
         arguments.trajectories = str(folder.trajectories)
         arguments.model = str(folder.base) if self.star.first.base else self.star.first.model
@@ -106,7 +94,7 @@ class LadderJob:
         for measurement in self.measurements():
             places = self._places(target_set, measurement.name, model=measurement.model)
             arguments = parse_flags("evaluate.yaml", [*recipe, *places, *measurement.flags])
-            config = evaluation_config(arguments, rest=[], own_flags=[])
+            config = evaluation_config(arguments)
             found.append((measurement, config))
         return found
 
@@ -114,13 +102,13 @@ class LadderJob:
         """Return how the improved model filters or refines a set's corrupted masks."""
         places = self._places(target_set, command, model=STAR_PLUS)
         argv = [*self._argv(command, target_set), *places, f"--corrupt={corrupt}"]
-        arguments = _parser(command).parse_args(argv)
+        arguments = parse_command(command, argv)
         read = filter_config if command == "filter" else refinement_config
-        return read(arguments, rest=[], own_flags=[])
+        return read(arguments)
 
     def _argv(self, command: str, target_set: str) -> list[str]:
         """Return the recipe's flags of a command, with those of the places and of the set."""
-        known = {flag for a in _parser(command)._actions for flag in a.option_strings}
+        known = spellings_in(groups_of(command))
         places = [place for place in self.places if place.partition("=")[0] in known]
         limit = [] if self.limit is None else [f"--limit={self.limit}"]
         flags = [*places, *self.plan.sets[target_set], *limit]
@@ -128,40 +116,6 @@ class LadderJob:
 
     def _places(self, target_set: str, name: str, *, model: str) -> list[str]:
         return [f"--model={self.model(model)}", f"--out={self.out / target_set / name}"]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `hlmat ladder`."""
-    parser.add_argument(
-        "--recipe",
-        metavar="R",
-        help=f"a recipe's folder, or one of: {', '.join(recipe_names())}; it holds a ladder.yaml",
-    )
-    parser.add_argument("--out", metavar="DIR", help="output folder, local (out/RECIPE-ladder)")
-    parser.add_argument(
-        "--first", metavar="DIR", help="the first training, made if it is not there (out/RECIPE)"
-    )
-    parser.add_argument(
-        "--star",
-        metavar="DIR",
-        help="the rounds of StaR+, made if they are not there (out/RECIPE-star-plus)",
-    )
-    parser.add_argument("--limit", metavar="N", help="only the first N targets of each set")
-    places = parser.add_argument_group("places, instead of the recipe's")
-    places.add_argument("--data-root", metavar="DIR", help="where the data set lies")
-    places.add_argument("--checkpoint", metavar="FILE", help="the segmenter's weights")
-    places.add_argument("--device", metavar="DEV", help="the segmenter's: cpu, cuda, cuda:N")
-    places.add_argument("--workers", metavar="N", help="local processes")
-    own = parser.add_argument_group("training, instead of the recipe's")
-    own.add_argument("--model", metavar="PATH", help="the base model, a folder or a hub id")
-    own.add_argument(
-        "--set",
-        dest="overrides",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="a setting of LLaMA-Factory's, in every training; repeatable",
-    )
 
 
 def read_ladder(arguments: argparse.Namespace) -> LadderJob:
@@ -175,20 +129,20 @@ def read_ladder(arguments: argparse.Namespace) -> LadderJob:
     recipe = load_recipe(arguments.recipe)
     plan = read_plan(recipe)
     check = Check()
-    limit = check.integer("--limit", arguments.limit, at_least=1)
-    given = {name: getattr(arguments, name) for name in _PLACES}
-    places = tuple(f"--{n.replace('_', '-')}={v}" for n, v in given.items() if v is not None)
+    limit = Values(arguments, LADDER, check).build(LadderOptions).limit
+    places = tuple(given_flags(LADDER_PLACES, arguments))
     out = arguments.out or f"out/{recipe.name}-ladder"
     if "://" in out:
         check.note(f"--out {out}: training writes to the local disk; give a local path")
     flags = {"first": arguments.first, "out": arguments.star, "model": arguments.model}
     flags |= {"rounds": plan.rounds, "rollout-limit": plan.rollout_limit}
-    star_arguments = _parser("star-plus").parse_args(
+    star_arguments = parse_command(
+        "star-plus",
         [
             f"--recipe={arguments.recipe}",
             *places,
             *(f"--{name}={value}" for name, value in flags.items() if value is not None),
-        ]
+        ],
     )
     star_arguments.overrides = arguments.overrides
     star_arguments.quiet = arguments.quiet or arguments.json
@@ -217,9 +171,3 @@ def _check_all(job: LadderJob, check: Check) -> None:
         found.built(lambda s=name: job.evaluations(s))
         check.note_all([f"ladder.yaml: sets: {name}: {problem}" for problem in found.problems])
     check.done()
-
-
-def _parser(command: str) -> ArgumentParser:
-    parser = ArgumentParser(prog=f"hlmat {command}", add_help=False, allow_abbrev=False)
-    _PARSERS[command](parser)
-    return parser

@@ -2,33 +2,96 @@
 
 from __future__ import annotations
 
+import argparse
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from annotated_types import Ge
 
 from hlmat.pipelines.ladder.plan import DEFAULT_STEPS, LadderPlan
-from hlmat.pipelines.recipes.recipe import Recipe, parse_flags, with_recipe_flags
-from hlmat.pipelines.settings.run_options import add_data_arguments
-from hlmat.pipelines.settings.validation import ArgumentParser, Check
+from hlmat.pipelines.recipes.flag_files import parse_flags
+from hlmat.pipelines.recipes.recipe import Recipe, with_recipe_flags
+from hlmat.pipelines.settings.annotation_options import IOU_RANGE
+from hlmat.pipelines.settings.evaluation_options import EVALUATE
+from hlmat.pipelines.settings.flags import Flag, Group, Values, arguments_of, flags_in
+from hlmat.pipelines.settings.run_options import DATA
+from hlmat.pipelines.settings.training_options import StarPlusOptions
+from hlmat.pipelines.settings.validation import Check
 from hlmat.pipelines.settings.yaml_files import read_settings
 from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.core.suggestions import did_you_mean
 from hlmat.transforms.prompting.coordinates import CODECS
-from hlmat.transforms.prompting.overlay import COLOURS
+from hlmat.transforms.prompting.options import COLOURS
 from hlmat.transforms.rollout.options import InitialAction
 
 LADDER = "ladder.yaml"
+SET_NAME = re.compile(r"(?!codec-|colour-)[a-z0-9][a-z0-9_-]*")
 
-_KEYS = (
-    *("sets", "rounds", "rollout-limit", "stop-score", "search", "steps"),
-    *("initial-actions", "codecs", "mask-colours", "filter", "refine"),
+
+@options
+class LadderFile:
+    """What `ladder.yaml` holds beside its sets."""
+
+    stop_score: float = setting(
+        default=0.9, gt=0, le=1, help="the model's score of a mask at which it stops"
+    )
+    search: int = setting(default=3, ge=2, help="clicks that are tried in each state")
+    steps: tuple[Annotated[int, Ge(1)], ...] = setting(
+        default=(), help=f"numbers of clicks of table 2 ({', '.join(map(str, DEFAULT_STEPS))})"
+    )
+    initial_actions: tuple[InitialAction, ...] = setting(
+        default=(), help="actions before the first click, compared in table 5"
+    )
+    codecs: tuple[str, ...] = setting(
+        default=(),
+        choices=lambda: tuple(CODECS),
+        help="ways to write coordinates, each trained beside the recipe's own",
+    )
+    mask_colours: tuple[str, ...] = setting(
+        default=(),
+        choices=lambda: tuple(COLOURS),
+        help="colours of the mask, each trained beside the recipe's own",
+    )
+    filter: tuple[float, float] | None = setting(
+        default=None, help="IoU range of corrupted masks that are to be scored, as 0.5-0.9"
+    )
+    refine: tuple[float, float] | None = setting(
+        default=None, help="IoU range of corrupted masks that are to be refined, as 0.5-0.9"
+    )
+
+    def conflicts(self) -> Iterator[str]:
+        """Yield the ranges that are none."""
+        for name in ("filter", "refine"):
+            bounds = getattr(self, name)
+            if bounds is not None and not 0 <= bounds[0] < bounds[1] <= 1:
+                yield f"{{{name}}}: expected LOW-HIGH with 0 <= LOW < HIGH <= 1, as 0.5-0.9"
+
+
+def _key(name: str, owner: type = LadderFile, **more: Any) -> Flag:
+    return Flag(name, owner, is_key=True, **more)
+
+
+KEYS = Group(
+    LADDER,
+    (
+        _key("rounds", StarPlusOptions),
+        _key("rollout-limit", StarPlusOptions),
+        _key("stop-score"),
+        _key("search"),
+        _key("steps"),
+        _key("initial-actions"),
+        _key("codecs"),
+        _key("mask-colours"),
+        _key("filter", pair=IOU_RANGE),
+        _key("refine", pair=IOU_RANGE),
+    ),
 )
-_RANGE = re.compile(r"(\d*\.?\d+)-(\d*\.?\d+)")
-_SET_NAME = re.compile(r"(?!codec-|colour-)[a-z0-9][a-z0-9_-]*")
 
 
 def read_plan(recipe: Recipe) -> LadderPlan:
-    """Read a recipe's `ladder.yaml` and hold it against the rest of the recipe.
+    """Read a recipe's `ladder.yaml` and check it against the rest of the recipe.
 
     Raises:
         ConfigError: with every problem.
@@ -39,61 +102,103 @@ def read_plan(recipe: Recipe) -> LadderPlan:
             [f"{path} is missing: it says what hlmat ladder compares; see train_recipes/README.md"]
         )
     problems: list[str] = []
-    values = read_settings(path, problems=problems)
+    content = read_settings(path, problems=problems)
     check = Check()
     check.note_all([problem.removeprefix(f"{path}: ") for problem in problems])
-    for key in values:
-        if key not in _KEYS:
-            check.note(
-                f"{key} is unknown; {did_you_mean(key, _KEYS)}choose from {', '.join(_KEYS)}"
-            )
-    own = parse_flags(
-        "evaluate.yaml", with_recipe_flags(["evaluate", f"--recipe={recipe.folder}"])[1:]
+    own = Values(
+        parse_flags(
+            "evaluate.yaml", with_recipe_flags(["evaluate", f"--recipe={recipe.folder}"])[1:]
+        ),
+        EVALUATE,
+        check,
     )
     _check_recipe(own, check)
-    max_clicks = int(own.max_clicks)
-    plan = LadderPlan(
-        sets=_read_sets(values.get("sets"), check),
-        rounds=_integer(values, "rounds", check, default=1),
-        rollout_limit=_integer(values, "rollout-limit", check, default=None),
-        stop_score=_stop_score(values, check),
-        search=_integer(values, "search", check, default=3, at_least=2),
-        steps=_steps(values, check, max_clicks=max_clicks),
-        own_action=own.initial_action,
-        initial_actions=_choices(values, "initial-actions", list(InitialAction), check),
-        codecs=_choices(values, "codecs", list(CODECS), check, own=own.codec),
-        mask_colours=_choices(values, "mask-colours", list(COLOURS), check, own=own.mask_colour),
-        filter=_range(values, "filter", check),
-        refine=_range(values, "refine", check),
-    )
+    values = Values(_read_keys(content, check), [KEYS], check)
+    stars, found = values.build(StarPlusOptions), values.build(LadderFile)
+    _check_own(found, own, check)
+    max_clicks = own.get("max-clicks")
+    for step in found.steps:
+        if step > max_clicks:
+            check.note(f"steps {step}: evaluate.yaml lets a rollout make {max_clicks} clicks")
+    steps = found.steps or tuple(step for step in DEFAULT_STEPS if step <= max_clicks)
     draws_boxes = parse_flags("export.yaml", recipe.export).first_box
-    if InitialAction.POLICY_BOX in plan.initial_actions and not draws_boxes:
+    if InitialAction.POLICY_BOX in found.initial_actions and not draws_boxes:
         check.note(
             "initial-actions policy-box: the model is not taught to draw a box; add "
             "`first-box: true` to export.yaml or leave it out"
         )
+    plan = LadderPlan(
+        sets=_read_sets(content.get("sets"), check),
+        rounds=stars.rounds,
+        rollout_limit=stars.rollout_limit,
+        stop_score=found.stop_score,
+        search=found.search,
+        steps=tuple(sorted(set(steps))),
+        own_action=str(own.get("initial-action")),
+        initial_actions=tuple(map(str, dict.fromkeys(found.initial_actions))),
+        codecs=tuple(dict.fromkeys(found.codecs)),
+        mask_colours=tuple(dict.fromkeys(found.mask_colours)),
+        filter=None if found.filter is None else IOU_RANGE.join(found.filter),
+        refine=None if found.refine is None else IOU_RANGE.join(found.refine),
+    )
     if check.problems:
-        raise ConfigError([f"{path}: {problem}" for problem in check.problems])
+        raise ConfigError([f"{path}: {p}" for p in dict.fromkeys(check.problems)])
     return plan
 
 
-def _check_recipe(own: Any, check: Check) -> None:
-    """Note why the recipe's evaluation cannot be climbed on from."""
-    if not own.score:
+def _read_keys(content: Mapping[str, Any], check: Check) -> argparse.Namespace:
+    """Return the file's values as the texts of flags."""
+    flags = flags_in([KEYS])
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        if key == "sets":
+            continue
+        if key not in flags:
+            known = ("sets", *flags)
+            check.note(
+                f"{key} is unknown; {did_you_mean(key, known)}choose from {', '.join(known)}"
+            )
+        elif value is None:
+            continue
+        elif flags[key].is_repeatable and not isinstance(value, list):
+            check.note(f"{key} is {value!r}, expected a list, as [a, b]")
+        else:
+            argv = check.built(lambda f=flags[key], v=value: arguments_of(f, v))
+            texts = [argument.partition("=")[2] for argument in argv or ()]
+            if texts:
+                found[flags[key].dest] = texts if flags[key].is_repeatable else texts[0]
+    return argparse.Namespace(**found)
+
+
+def _check_recipe(own: Values, check: Check) -> None:
+    """Note why the recipe's evaluation cannot be the first rung."""
+    if not own.get("score"):
         check.note(
             "a ladder needs a model that scores its masks, and export.yaml teaches no score; add "
             "`score: true` or the task prm there"
         )
-    if own.stop_score is not None:
+    if own.get("stop-score") is not None:
         check.note(
-            f"evaluate.yaml says stop-score {own.stop_score}, so that no rung would be without; "
-            "move it here"
+            f"evaluate.yaml says stop-score {own.get('stop-score'):g}, so that no rung would be "
+            "without; move it here"
         )
-    if own.policy != "mllm":
+    if own.get("policy") != "mllm":
         check.note(
-            f"evaluate.yaml says policy {own.policy}; a ladder asks the models that it trains, "
-            "which is the policy mllm"
+            f"evaluate.yaml says policy {own.get('policy')}; a ladder asks the models that it "
+            "trains, which is the policy mllm"
         )
+
+
+def _check_own(found: LadderFile, own: Values, check: Check) -> None:
+    """Note what would be compared with itself."""
+    for key, names, flag in (
+        ("codecs", found.codecs, "codec"),
+        ("mask-colours", found.mask_colours, "mask-colour"),
+    ):
+        if own.get(flag) in names:
+            check.note(
+                f"{key} {own.get(flag)} is the recipe's own, with which the others are compared"
+            )
 
 
 def _read_sets(value: Any, check: Check) -> dict[str, tuple[str, ...]]:
@@ -103,12 +208,9 @@ def _read_sets(value: Any, check: Check) -> dict[str, tuple[str, ...]]:
             "evaluate on the data set, as `simple: {shapes-difficulty: simple}`"
         )
         return {}
-    parser = ArgumentParser(add_help=False)
-    add_data_arguments(parser)
-    known = [flag[2:] for action in parser._actions for flag in action.option_strings]
     sets = {}
     for name, flags in value.items():
-        if not isinstance(name, str) or not _SET_NAME.fullmatch(name):
+        if not isinstance(name, str) or not SET_NAME.fullmatch(name):
             check.note(
                 f"sets: {name!r} is no name of a folder; use small letters, digits, - and _, and "
                 "no codec- or colour- at its beginning"
@@ -116,15 +218,14 @@ def _read_sets(value: Any, check: Check) -> dict[str, tuple[str, ...]]:
         elif not isinstance(flags, dict | None):
             check.note(f"sets: {name}: expected `flag: value`, got {flags!r}")
         else:
-            sets[name] = tuple(_set_flags(name, flags or {}, known, check))
+            sets[name] = tuple(_set_flags(name, flags or {}, check))
     return sets
 
 
-def _set_flags(
-    name: str, flags: Mapping[Any, Any], known: Sequence[str], check: Check
-) -> list[str]:
+def _set_flags(name: str, values: Mapping[Any, Any], check: Check) -> list[str]:
+    known = flags_in([DATA])
     argv = []
-    for flag, value in flags.items():
+    for flag, value in values.items():
         if flag not in known:
             check.note(
                 f"sets: {name}: {flag} is no flag of hlmat evaluate on the data set; "
@@ -135,65 +236,3 @@ def _set_flags(
         else:
             argv.append(f"--{flag}={value}")
     return argv
-
-
-def _integer(
-    values: Mapping[str, Any], key: str, check: Check, *, default: Any, at_least: int = 1
-) -> Any:
-    if values.get(key) is None:
-        return default
-    return check.integer(key, str(values[key]), at_least=at_least) or default
-
-
-def _stop_score(values: Mapping[str, Any], check: Check) -> float:
-    score = check.fraction("stop-score", str(values.get("stop-score", 0.9)))
-    if score == 0:
-        check.note("stop-score 0: must be above 0")
-    return score or 0.9
-
-
-def _steps(values: Mapping[str, Any], check: Check, *, max_clicks: int) -> tuple[int, ...]:
-    if values.get("steps") is None:
-        return tuple(step for step in DEFAULT_STEPS if step <= max_clicks)
-    steps = [check.integer("steps", text, at_least=1) for text in _texts(values, "steps", check)]
-    for step in steps:
-        if step is not None and step > max_clicks:
-            check.note(f"steps {step}: evaluate.yaml lets a rollout make {max_clicks} clicks")
-    return tuple(sorted({step for step in steps if step is not None}))
-
-
-def _choices(
-    values: Mapping[str, Any],
-    key: str,
-    choices: Sequence[str],
-    check: Check,
-    *,
-    own: str | None = None,
-) -> tuple[str, ...]:
-    found = []
-    for text in dict.fromkeys(_texts(values, key, check)):
-        if own is not None and text == own:
-            check.note(f"{key} {text} is the recipe's own, with which the others are compared")
-        elif check.choice(key, text, list(map(str, choices))) is not None:
-            found.append(text)
-    return tuple(found)
-
-
-def _texts(values: Mapping[str, Any], key: str, check: Check) -> list[str]:
-    value = values.get(key)
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        check.note(f"{key} is {value!r}, expected a list, as [a, b]")
-        return []
-    return [str(each) for each in value]
-
-
-def _range(values: Mapping[str, Any], key: str, check: Check) -> str | None:
-    if values.get(key) is None:
-        return None
-    text = str(values[key])
-    bounds = _RANGE.fullmatch(text)
-    if bounds is None or not 0 <= float(bounds[1]) < float(bounds[2]) <= 1:
-        check.note(f"{key} {text!r}: expected LOW-HIGH with 0 <= LOW < HIGH <= 1, as 0.5-0.9")
-    return text

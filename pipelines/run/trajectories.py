@@ -21,8 +21,9 @@ from hlmat.pipelines.run.folder import RunFolder, RunStatus
 from hlmat.pipelines.run.local_workers import LocalWorkers
 from hlmat.pipelines.run.planning import Plan, reading_errors, write_plan
 from hlmat.pipelines.run.progress import show_progress
-from hlmat.pipelines.run.runners import RunnerChoice, make_runner, pipeline_options
+from hlmat.pipelines.run.runners import make_runner, pipeline_options
 from hlmat.pipelines.settings.run_options import RunConfig, fingerprint_of
+from hlmat.pipelines.settings.runner_choice import RunnerChoice
 from hlmat.transforms.beam.read_units import ReadWorkUnits
 from hlmat.transforms.beam.shards import ShardPlan, WriteShards
 from hlmat.transforms.beam.simulate import ClickSimulationHandler, SimulateClicks

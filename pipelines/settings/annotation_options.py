@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hlmat.pipelines.settings.evaluation_options import (
+    CLICKS,
+    GUARD,
     TARGETS_PER_UNIT,
     EvaluationConfig,
-    add_click_arguments,
-    add_guard_arguments,
-    add_policy_arguments,
-    add_seed_argument,
+    EvaluationOptions,
     evaluation_config,
+    policy_group,
 )
-from hlmat.pipelines.settings.prompt_options import add_conversation_arguments
-from hlmat.pipelines.settings.run_options import (
-    add_data_arguments,
-    add_output_arguments,
-    add_running_arguments,
-    add_segmenter_arguments,
-)
+from hlmat.pipelines.settings.flags import Flag, Group, Pair, Values
+from hlmat.pipelines.settings.prompt_options import CONVERSATION
+from hlmat.pipelines.settings.run_options import DATA, RUNNING, SEED, SEGMENTER, output_group
 from hlmat.pipelines.settings.validation import Check
-from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice
+from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.policies.mllm import MODEL_POLICIES
 from hlmat.transforms.policies.registry import BASELINES
 from hlmat.transforms.rollout.options import FirstMask
 
-_RANGE = re.compile(r"(\d*\.?\d+)-(\d*\.?\d+)")
+
+@options
+class FilterOptions:
+    """Which masks `hlmat filter` keeps."""
+
+    keep_at: float = setting(
+        default=0.8, ge=0, le=1, metavar="S", help="keep masks of this score and above"
+    )
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class AnnotationConfig:
     Attributes:
         rollouts: from the data set's masks, or from corrupted ones.
         is_corrupted: whether the masks are corrupted on purpose, so that the data set's own are
-            the truth that results are held against.
+            the truth that results are compared with.
         keep_at: the score from which `hlmat filter` keeps a mask, in [0, 1].
     """
 
@@ -49,126 +50,84 @@ class AnnotationConfig:
     keep_at: float = 0.0
 
 
-def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags of `hlmat filter`; values are checked together afterwards."""
-    _add_model_arguments(parser)
-    masks = parser.add_argument_group("masks")
-    masks.add_argument(
-        "--keep-at", metavar="S", default="0.8", help="keep masks of this score and above (0.8)"
-    )
-    _add_mask_arguments(masks)
-    _add_run_arguments(parser)
-    # Nothing is clicked, so nothing is segmented.
-    parser.set_defaults(
-        segmenter="graphcut", checkpoint=None, device="auto", segmenter_arg=[], max_clicks="1"
-    )
-    parser.set_defaults(stop_score=None, search="1", beam="1", search_temperature="1")
+IOU_RANGE = Pair(("LOW", "HIGH"), "-", "0.5-0.9")
+_CORRUPT = Flag("corrupt", FirstMask, "corrupted_to", pair=IOU_RANGE)
+_MODEL = (
+    Group(
+        "recipe",
+        (
+            Flag(
+                "recipe",
+                EvaluationOptions,
+                help="take flags from train_recipes/R, of a model that scores masks; flags given "
+                "here win, and with another --dataset its flags on data are left out",
+            ),
+        ),
+    ),
+    DATA,
+    policy_group(tuple(MODEL_POLICIES)),
+    CONVERSATION,
+)
+_RUN = (GUARD, output_group(TARGETS_PER_UNIT), RUNNING)
+FILTER = (
+    *_MODEL,
+    Group("masks", (Flag("keep-at", FilterOptions), _CORRUPT, SEED)),
+    *_RUN,
+)
+REFINE = (
+    *_MODEL,
+    SEGMENTER,
+    Group("rollout", CLICKS),
+    Group("masks", (_CORRUPT, SEED)),
+    *_RUN,
+)
 
 
-def add_refinement_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags of `hlmat refine`; values are checked together afterwards."""
-    _add_model_arguments(parser)
-    add_segmenter_arguments(parser)
-    add_click_arguments(parser.add_argument_group("rollout"))
-    _add_mask_arguments(parser.add_argument_group("masks"))
-    _add_run_arguments(parser)
-
-
-def filter_config(
-    arguments: argparse.Namespace, *, rest: Sequence[str], own_flags: Sequence[str]
-) -> AnnotationConfig:
+def filter_config(arguments: argparse.Namespace, *, rest: Sequence[str] = ()) -> AnnotationConfig:
     """Validate the arguments of `hlmat filter`.
 
     Raises:
         ConfigError: with every problem found.
     """
     check = Check()
-    keep_at = check.fraction("--keep-at", arguments.keep_at) or 0.0
-    config = _annotation_config(arguments, check, rest=rest, own_flags=own_flags)
+    keep_at = Values(arguments, FILTER, check).build(FilterOptions).keep_at
+    config = _annotation_config(arguments, check, rest=rest, groups=FILTER)
     run = config.rollouts.run
     run = replace(run, limits=replace(run.limits, max_clicks=0))
     return replace(config, rollouts=replace(config.rollouts, run=run), keep_at=keep_at)
 
 
 def refinement_config(
-    arguments: argparse.Namespace, *, rest: Sequence[str], own_flags: Sequence[str]
+    arguments: argparse.Namespace, *, rest: Sequence[str] = ()
 ) -> AnnotationConfig:
     """Validate the arguments of `hlmat refine`.
 
     Raises:
         ConfigError: with every problem found.
     """
-    return _annotation_config(arguments, Check(), rest=rest, own_flags=own_flags)
-
-
-def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--recipe",
-        metavar="R",
-        help="take flags from train_recipes/R, of a model that scores masks; flags given here "
-        "win, and with another --dataset its flags on data are left out",
-    )
-    add_data_arguments(parser)
-    add_policy_arguments(parser, names=tuple(MODEL_POLICIES))
-    add_conversation_arguments(parser)
-
-
-def _add_mask_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--corrupt",
-        metavar="LOW-HIGH",
-        help="trial: corrupt the masks to an IoU in this range first, as 0.5-0.9, and report how "
-        "well that is found out",
-    )
-    add_seed_argument(group)
-
-
-def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    add_guard_arguments(parser)
-    add_output_arguments(parser, unit_size=TARGETS_PER_UNIT)
-    add_running_arguments(parser)
-    parser.set_defaults(
-        expressions=str(ExpressionChoice.FIRST), initial_action="none", step="best-scored"
-    )
+    return _annotation_config(arguments, Check(), rest=rest, groups=REFINE)
 
 
 def _annotation_config(
-    arguments: argparse.Namespace, check: Check, *, rest: Sequence[str], own_flags: Sequence[str]
+    arguments: argparse.Namespace, check: Check, *, rest: Sequence[str], groups: Sequence[Group]
 ) -> AnnotationConfig:
-    if arguments.policy in BASELINES:
+    values = Values(arguments, groups, check)
+    if values.get("policy") in BASELINES:
         check.note(
-            f"--policy {arguments.policy!r}: masks are scored by a model; choose from "
+            f"--policy {values.get('policy')!r}: masks are scored by a model; choose from "
             f"{', '.join(MODEL_POLICIES)}"
         )
-    if arguments.recipe is not None and not arguments.score:
+    if values.is_given("recipe") and not values.get("score"):
         check.note(
-            f"--recipe {arguments.recipe}: its model was not taught to score masks (export.yaml "
-            "has neither `score: true` nor the task prm); name a recipe whose model was, or pass "
-            "--score if it was after all"
+            f"--recipe {values.get('recipe')}: its model was not taught to score masks "
+            "(export.yaml has neither `score: true` nor the task prm); name a recipe whose model "
+            "was, or pass --score if it was after all"
         )
-    first_mask = _first_mask(arguments.corrupt, check)
-    arguments.score = True
-    rollouts = None
-    try:
-        rollouts = evaluation_config(arguments, rest=rest, own_flags=own_flags)
-    except ConfigError as error:
-        check.note_all(error.problems)
-    check.done()
-    assert rollouts is not None
+    first_mask = values.build(FirstMask)
+    asked = argparse.Namespace(
+        **{**vars(arguments), "score": True, "expressions": "first", "step": "best-scored"}
+    )
+    rollouts = evaluation_config(asked, rest=rest, groups=groups, check=check)
     run = replace(rollouts.run, first_mask=first_mask)
     is_corrupted = first_mask.corrupted_to is not None
     return AnnotationConfig(replace(rollouts, run=run), is_corrupted=is_corrupted)
-
-
-def _first_mask(text: str | None, check: Check) -> FirstMask:
-    if text is None:
-        return FirstMask()
-    bounds = _RANGE.fullmatch(text)
-    if bounds is None:
-        check.note(f"--corrupt {text!r}: expected LOW-HIGH, as 0.5-0.9")
-        return FirstMask()
-    low, high = float(bounds[1]), float(bounds[2])
-    if not 0 <= low < high <= 1:
-        check.note(f"--corrupt {text}: expected LOW-HIGH with 0 <= LOW < HIGH <= 1, as 0.5-0.9")
-        return FirstMask()
-    return FirstMask((low, high))

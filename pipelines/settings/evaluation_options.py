@@ -3,36 +3,98 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, cast
 
-from hlmat.pipelines.settings.prompt_options import add_conversation_arguments, read_conversation
+from pydantic import AfterValidator
+
+from hlmat.pipelines.settings.flags import Flag, Group, Values
+from hlmat.pipelines.settings.prompt_options import CONVERSATION, read_conversation
 from hlmat.pipelines.settings.run_options import (
+    DATA,
+    RUNNING,
+    SEED,
+    SEGMENTER,
     RunConfig,
-    add_data_arguments,
-    add_output_arguments,
-    add_running_arguments,
-    add_segmenter_arguments,
+    output_group,
     run_config,
 )
-from hlmat.pipelines.settings.validation import Check, read_step_choice
+from hlmat.pipelines.settings.validation import Check
+from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice
-from hlmat.transforms.metrics.target_results import StepChoice
 from hlmat.transforms.policies.backends.options import (
     AnswererOptions,
     CheckpointOptions,
     ReplayOptions,
+    SamplingOptions,
     ServerOptions,
 )
-from hlmat.transforms.policies.mllm import (
-    MODEL_POLICIES,
-    ModelPolicyOptions,
-)
+from hlmat.transforms.policies.mllm import MODEL_POLICIES, ModelPolicyOptions
 from hlmat.transforms.policies.registry import BASELINES, PolicyOptions, check_policy_name
-from hlmat.transforms.rollout.options import InitialAction, SearchOptions
+from hlmat.transforms.rollout.options import Beginning, InitialAction, Limits, SearchOptions
+
+if TYPE_CHECKING:
+    from hlmat.transforms.metrics.target_results import StepChoice
 
 POLICY_NAMES = (*MODEL_POLICIES, *BASELINES)
 TARGETS_PER_UNIT = 64
+
+
+def _checked_step(text: str) -> str:
+    if text not in ("last", "best-scored") and not re.fullmatch(r"[1-9][0-9]{0,5}", text):
+        raise ValueError("expected last, best-scored, or the number of a click from 1 on")
+    return text
+
+
+@options
+class StepOptions:
+    """Which mask of a rollout is its prediction."""
+
+    step: Annotated[str, AfterValidator(_checked_step)] = setting(
+        default="last",
+        metavar="S",
+        help="the prediction: last, best-scored by the model, or the mask after click K",
+    )
+
+    @property
+    def choice(self) -> StepChoice:
+        """The choice, a click as its number."""
+        return int(self.step) if self.step.isdecimal() else cast("StepChoice", self.step)
+
+
+@options
+class EvaluationOptions:
+    """What an evaluation is made of, beside its rollouts."""
+
+    recipe: str | None = setting(
+        default=None,
+        metavar="R",
+        in_fingerprint=False,
+        help="take flags from train_recipes/R; flags given here win",
+    )
+    expressions: ExpressionChoice = setting(
+        default=ExpressionChoice.EACH,
+        metavar="E",
+        help="each is a target of its own; first takes one; shuffled is a control",
+    )
+    trained_on: tuple[str, ...] = setting(
+        default=(),
+        metavar="PATH",
+        in_fingerprint=False,
+        help="a run or export that the model was trained on; repeatable",
+    )
+    allow_leak: bool = setting(
+        default=False, in_fingerprint=False, help="warn of shared images, do not refuse"
+    )
+
+
+@options
+class ScoreOptions:
+    """What `hlmat score` reads."""
+
+    predictions: str = setting(metavar="FILE", help="a prediction file, JSON")
 
 
 @dataclass(frozen=True)
@@ -54,255 +116,199 @@ class EvaluationConfig:
     allow_leak: bool = False
 
 
-def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags of `hlmat evaluate`; values are checked together afterwards."""
-    parser.add_argument(
-        "--recipe", metavar="R", help="take flags from train_recipes/R; flags given here win"
-    )
-    add_data_arguments(parser)
-    add_segmenter_arguments(parser)
-    add_policy_arguments(parser)
-    add_conversation_arguments(parser)
-    rollout = parser.add_argument_group("rollout")
-    rollout.add_argument(
-        "--expressions",
-        metavar="E",
-        default="each",
-        help=f"{', '.join(ExpressionChoice)}: each is a target of its own (each)",
-    )
-    rollout.add_argument(
-        "--initial-action",
-        metavar="A",
-        default="none",
-        help=f"before the first click: {', '.join(InitialAction)} (none)",
-    )
-    rollout.add_argument(
-        "--step",
-        metavar="S",
-        default="last",
-        help="the prediction: last, best-scored by the model, or the mask after click K (last)",
-    )
-    add_click_arguments(rollout)
-    add_seed_argument(rollout)
-    add_guard_arguments(parser)
-    add_output_arguments(parser, unit_size=TARGETS_PER_UNIT)
-    add_running_arguments(parser)
-
-
-def add_click_arguments(rollout: argparse._ArgumentGroup) -> None:
-    """Declare the flags on how far and how wide a model clicks."""
-    rollout.add_argument("--max-clicks", metavar="N", default="7", help="stop after N clicks (7)")
-    rollout.add_argument(
-        "--stop-score",
-        metavar="S",
-        help="with --score: stop once the model scores its mask as high, in (0, 1]",
-    )
-    rollout.add_argument(
-        "--search",
-        metavar="K",
-        default="1",
-        help="with --score: try K clicks in each state, go on from the best-scored masks (1)",
-    )
-    rollout.add_argument(
-        "--beam", metavar="B", default="1", help="masks that a search goes on from (1)"
-    )
-    rollout.add_argument(
-        "--search-temperature", metavar="T", default="1", help="of a search's draws (1)"
-    )
-
-
-def add_seed_argument(group: argparse._ArgumentGroup) -> None:
-    """Declare the seed."""
-    group.add_argument("--seed", metavar="K", default="0", help="of everything random (0)")
-
-
-def add_guard_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags of the leak guard."""
-    guard = parser.add_argument_group("leak guard")
-    guard.add_argument(
-        "--trained-on",
-        metavar="PATH",
-        action="append",
-        default=[],
-        help="a run or export that the model was trained on; repeatable",
-    )
-    guard.add_argument(
-        "--allow-leak", action="store_true", help="warn of shared images, do not refuse"
-    )
-
-
-def add_policy_arguments(
-    parser: argparse.ArgumentParser, *, names: Sequence[str] = POLICY_NAMES
-) -> None:
-    """Declare the flags that choose who clicks.
+def policy_group(names: Sequence[str] = POLICY_NAMES) -> Group:
+    """Return the flags that choose who clicks.
 
     Args:
         names: of the policies to choose from.
     """
-    policy = parser.add_argument_group("policy")
-    policy.add_argument(
-        "--policy", metavar="P", default="mllm", help=f"one of: {', '.join(names)} (mllm)"
+    return Group(
+        "policy",
+        (
+            Flag(
+                "policy",
+                PolicyOptions,
+                "name",
+                default="mllm",
+                help=f"who clicks, one of: {', '.join(names)}",
+            ),
+            Flag("model", CheckpointOptions, help="mllm: a checkpoint, full or LoRA"),
+            Flag("adapter", CheckpointOptions, help="mllm: a LoRA adapter for --model"),
+            Flag(
+                "model-device", CheckpointOptions, "device", help="mllm: cpu, cuda, cuda:N or mps"
+            ),
+            Flag("dtype", CheckpointOptions),
+            Flag("batch-size", CheckpointOptions),
+            Flag("max-new-tokens", SamplingOptions),
+            Flag("temperature", SamplingOptions),
+            Flag(
+                "server", ServerOptions, "base_url", help="openai: such as http://localhost:8000/v1"
+            ),
+            Flag("served-model", ServerOptions, "model", help="openai: the model's name there"),
+            Flag("timeout", ServerOptions, "timeout_s", help="openai: seconds for a request"),
+            Flag("retries", ServerOptions, help="openai: repetitions of a failed request"),
+            Flag("sent-as", ServerOptions, "image_format", help="openai: images as png or jpeg"),
+            Flag(
+                "api-key-variable",
+                ServerOptions,
+                help="openai: environment variable that holds the key",
+            ),
+            Flag(
+                "answers",
+                ReplayOptions,
+                "path",
+                help="replay: predictions.json, or JSON lines of answers",
+            ),
+        ),
     )
-    policy.add_argument("--model", metavar="DIR", help="mllm: a checkpoint, full or LoRA")
-    policy.add_argument("--adapter", metavar="DIR", help="mllm: a LoRA adapter for --model")
-    policy.add_argument(
-        "--model-device", metavar="DEV", default="auto", help="mllm: cpu, cuda, cuda:N (auto)"
-    )
-    policy.add_argument(
-        "--dtype", metavar="T", default="auto", help="mllm: float32, bfloat16, float16 (auto)"
-    )
-    policy.add_argument(
-        "--batch-size", metavar="N", default="16", help="questions asked at once (16)"
-    )
-    policy.add_argument(
-        "--max-new-tokens", metavar="N", default="32", help="longest answer in tokens (32)"
-    )
-    policy.add_argument("--temperature", metavar="T", default="0", help="0 is greedy (0)")
-    policy.add_argument("--server", metavar="URL", help="openai: such as http://localhost:8000/v1")
-    policy.add_argument("--served-model", metavar="NAME", help="openai: the model's name there")
-    policy.add_argument("--timeout", metavar="S", default="60", help="openai: of a request (60)")
-    policy.add_argument(
-        "--retries", metavar="N", default="3", help="openai: of a failed request (3)"
-    )
-    policy.add_argument(
-        "--sent-as", metavar="F", default="png", help="openai: images as png or jpeg (png)"
-    )
-    policy.add_argument(
-        "--api-key-variable", metavar="VAR", help="openai: environment variable with the key"
-    )
-    policy.add_argument(
-        "--answers", metavar="FILE", help="replay: predictions.json, or JSON lines of answers"
-    )
+
+
+CLICKS = (
+    Flag("max-clicks", Limits, default=7),
+    Flag("stop-score", Limits, "stop_at_score"),
+    Flag("search", SearchOptions, "candidates"),
+    Flag("beam", SearchOptions),
+    Flag("search-temperature", SearchOptions, "temperature"),
+)
+GUARD = Group(
+    "leak guard",
+    (Flag("trained-on", EvaluationOptions), Flag("allow-leak", EvaluationOptions)),
+)
+SCORE = (
+    Group(
+        "predictions",
+        (
+            Flag("FILE", ScoreOptions, "predictions", dest="predictions", is_positional=True),
+            Flag("step", StepOptions),
+        ),
+    ),
+)
+EVALUATE = (
+    Group("recipe", (Flag("recipe", EvaluationOptions),)),
+    DATA,
+    SEGMENTER,
+    policy_group(),
+    CONVERSATION,
+    Group(
+        "rollout",
+        (
+            Flag("expressions", EvaluationOptions),
+            Flag("initial-action", Beginning),
+            Flag("step", StepOptions),
+            *CLICKS,
+            SEED,
+        ),
+    ),
+    GUARD,
+    output_group(TARGETS_PER_UNIT),
+    RUNNING,
+)
 
 
 def evaluation_config(
-    arguments: argparse.Namespace, *, rest: Sequence[str], own_flags: Sequence[str]
+    arguments: argparse.Namespace,
+    *,
+    rest: Sequence[str] = (),
+    groups: Sequence[Group] = EVALUATE,
+    check: Check | None = None,
 ) -> EvaluationConfig:
     """Validate the arguments of `hlmat evaluate`.
+
+    Args:
+        arguments: parsed with flags of `EVALUATE`; those that are missing have their defaults.
+        rest: what the parser did not know.
+        groups: the command's own flags, for suggestions.
+        check: holds problems found before.
 
     Raises:
         ConfigError: with every problem found.
     """
-    check = Check()
-    seed = check.integer("--seed", arguments.seed, at_least=0) or 0
-    batch_size = check.integer("--batch-size", arguments.batch_size, at_least=1) or 1
-    is_model = arguments.policy in MODEL_POLICIES
-    check.choice("--expressions", arguments.expressions, list(ExpressionChoice))
-    draws_boxes = arguments.initial_action == InitialAction.POLICY_BOX
+    check = check or Check()
+    values = Values(arguments, EVALUATE, check)
+    values.read_given()
+    name = values.get("policy")
+    is_model = name in MODEL_POLICIES
+    seed = values.get("seed")
+    draws_boxes = values.get("initial-action") == InitialAction.POLICY_BOX
     if draws_boxes and not is_model:
-        check.note(f"--initial-action policy-box: the policy {arguments.policy} draws no boxes")
-    policy: PolicyOptions | ModelPolicyOptions = PolicyOptions("oracle", seed, is_baseline=True)
-    problem = check_policy_name(arguments.policy, among=POLICY_NAMES)
+        check.note(f"--initial-action policy-box: the policy {name} draws no boxes")
+    problem = check_policy_name(name, among=POLICY_NAMES)
     check.maybe(problem)
+    answerer = None
+    policy = PolicyOptions("oracle", seed, is_baseline=True)
     if is_model:
-        conversation = read_conversation(arguments, check)
-        answerer = _answerer_options(arguments, check, seed=seed, batch_size=batch_size)
-        if answerer is not None:
-            policy = ModelPolicyOptions(arguments.policy, conversation, answerer, draws_boxes)
+        answerer = _answerer_options(values, check, name=name, seed=seed)
     elif problem is None:
-        policy = PolicyOptions(arguments.policy, seed, is_baseline=True)
-    # Every process would load the model.
-    arguments.workers = arguments.workers or ("1" if is_model else None)
-    # A rollout with a model ends when the model says so, not when the truth would.
-    arguments.target_iou, arguments.stop_on_no_gain = "none", False
+        policy = PolicyOptions(name, seed, is_baseline=True)
+    scores = is_model and values.get("score")
+    if values.has("stop-score") and not scores:
+        check.note("--stop-score needs a model that scores its masks; add --score")
+    evaluation = values.build(EvaluationOptions)
     run = run_config(
-        arguments,
+        values,
         check,
         policy=policy,
         rest=rest,
-        own_flags=own_flags,
-        expressions=ExpressionChoice(arguments.expressions)
-        if arguments.expressions in list(ExpressionChoice)
-        else ExpressionChoice.EACH,
-        images_at_once=batch_size if is_model else 1,
+        groups=groups,
+        # A rollout with a model ends when the model says so, not when the truth would.
+        limits={"target_iou": None, "stop_on_no_gain": False, "score_last": scores},
+        # Every process would load the model.
+        workers=1 if is_model else None,
+        expressions=evaluation.expressions,
+        images_at_once=values.get("batch-size") if is_model else 1,
+        search=_search_options(values, check, policy=name, scores=scores),
     )
-    step = read_step_choice(arguments.step, check)
-    scores = is_model and arguments.score
-    text = arguments.stop_score
-    stop_score = None if text is None else check.fraction("--stop-score", text)
-    if stop_score is not None and not scores:
-        check.note("--stop-score needs a model that scores its masks; add --score")
-    if stop_score == 0:
-        check.note("--stop-score 0: must be above 0; leave it out to never stop for it")
-    search = _search_options(arguments, check, scores=scores)
+    step = values.build(StepOptions).choice
+    if is_model:
+        # The last step: what draws states takes a second to import.
+        conversation = read_conversation(values, check)
+        if answerer is not None:
+            model = ModelPolicyOptions(name, conversation, answerer, draws_boxes)
+            run = replace(run, policy=model)
     check.done()
-    limits = replace(run.limits, stop_at_score=stop_score, score_last=scores)
     return EvaluationConfig(
-        run=replace(run, limits=limits, search=search),
+        run=run,
         step=step,
-        model=arguments.model if arguments.policy == "mllm" else None,
-        trained_on=tuple(arguments.trained_on),
-        allow_leak=arguments.allow_leak,
+        model=values.get("model") if name == "mllm" else None,
+        trained_on=evaluation.trained_on,
+        allow_leak=evaluation.allow_leak,
     )
 
 
 def _search_options(
-    arguments: argparse.Namespace, check: Check, *, scores: bool
+    values: Values, check: Check, *, policy: str, scores: bool
 ) -> SearchOptions | None:
-    candidates = check.integer("--search", arguments.search, at_least=1) or 1
-    beam = check.integer("--beam", arguments.beam, at_least=1) or 1
-    temperature = check.number("--search-temperature", arguments.search_temperature, at_least=0)
-    if candidates == 1:
-        if beam > 1:
-            check.note(f"--beam {beam} needs several candidates; add --search K with K above 1")
+    search = values.build(SearchOptions)
+    if search.candidates == 1:
+        if search.beam > 1:
+            check.note(
+                f"--beam {search.beam} needs several candidates; add --search K with K above 1"
+            )
         return None
     if not scores:
         check.note("--search needs a model that scores its masks; add --score")
-    if arguments.policy == "replay":
+    if policy == "replay":
         check.note("--search: recorded answers hold one answer to a question; evaluate the model")
-    return check.built(
-        lambda: SearchOptions(
-            candidates=candidates,
-            beam=beam,
-            temperature=1.0 if temperature is None else temperature,
-        )
-    )
+    return search
 
 
 def _answerer_options(
-    arguments: argparse.Namespace, check: Check, *, seed: int, batch_size: int
+    values: Values, check: Check, *, name: str, seed: int
 ) -> AnswererOptions | None:
-    max_new_tokens = check.integer("--max-new-tokens", arguments.max_new_tokens, at_least=1) or 1
-    temperature = check.number("--temperature", arguments.temperature, at_least=0) or 0.0
-    match arguments.policy:
+    match name:
         case "mllm":
-            if not arguments.model:
+            if not values.is_given("model"):
                 check.note("--model is missing: name the folder of a checkpoint")
                 return None
-            return check.built(
-                lambda: CheckpointOptions(
-                    model=arguments.model,
-                    adapter=arguments.adapter,
-                    device=arguments.model_device,
-                    dtype=arguments.dtype,
-                    batch_size=batch_size,
-                    max_new_tokens=max_new_tokens,
-                    temperature=temperature,
-                    seed=seed,
-                )
-            )
+            return values.build(CheckpointOptions, seed=seed)
         case "openai":
-            if not arguments.server:
+            if not values.is_given("server"):
                 check.note("--server is missing: give its URL, such as http://localhost:8000/v1")
+            if not values.has("server"):
                 return None
-            timeout_s = check.number("--timeout", arguments.timeout, at_least=0.001)
-            retries = check.integer("--retries", arguments.retries, at_least=0)
-            return check.built(
-                lambda: ServerOptions(
-                    base_url=arguments.server,
-                    model=arguments.served_model,
-                    concurrency=batch_size,
-                    timeout_s=timeout_s or 60.0,
-                    retries=3 if retries is None else retries,
-                    temperature=temperature,
-                    max_new_tokens=max_new_tokens,
-                    seed=seed,
-                    api_key_variable=arguments.api_key_variable,
-                    image_format=arguments.sent_as,
-                )
-            )
+            return values.build(ServerOptions, seed=seed, concurrency=values.get("batch-size"))
         case _:
-            if not arguments.answers:
+            if not values.is_given("answers"):
                 check.note("--answers is missing: name the file of recorded answers")
                 return None
-            return ReplayOptions(arguments.answers)
+            return values.build(ReplayOptions)

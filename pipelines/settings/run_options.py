@@ -1,23 +1,24 @@
-"""Command lines to validated configurations; the one place where argv and paths enter."""
+"""Command lines to validated configurations of a run: flags, rules between them, fingerprint."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from hlmat.pipelines.run.runners import (
-    LOCAL_RUNNER,
+from hlmat.pipelines.settings.flags import Flag, Group, Pair, Values, spellings_in
+from hlmat.pipelines.settings.runner_choice import (
+    COMMON_FLAGS,
     REFUSED_RUNNERS,
     RunnerChoice,
     check_runner_flags,
 )
 from hlmat.pipelines.settings.validation import Check
 from hlmat.transforms.beam.storage import storage_for
+from hlmat.transforms.core.options import fingerprint_values, options, setting
 from hlmat.transforms.core.threads import available_cores
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice
 from hlmat.transforms.dataset_io.work_units import DatasetShard
@@ -30,9 +31,10 @@ from hlmat.transforms.readers.registry import (
     check_split,
     missing_root,
 )
-from hlmat.transforms.readers.shapes.options import DIFFICULTIES, ShapesOptions
+from hlmat.transforms.readers.shapes.options import ShapesOptions
 from hlmat.transforms.rollout.options import (
     AreaFilter,
+    Beginning,
     FirstMask,
     InitialAction,
     Limits,
@@ -42,6 +44,193 @@ from hlmat.transforms.segmenters.options import SegmenterOptions
 from hlmat.transforms.segmenters.registry import SEGMENTERS, check_segmenter_name
 
 MAX_WORKERS_BY_DEFAULT = 16
+
+
+@options
+class SelectionOptions:
+    """Which targets a run is about."""
+
+    dataset: str = setting(
+        default="", metavar="D", help=f"the data set's name, one of: {', '.join(DATASETS)}"
+    )
+    limit: int | None = setting(default=None, ge=1, help="only the first N targets")
+    seed: int = setting(default=0, ge=0, metavar="K", help="of everything random")
+
+
+@options
+class OutputOptions:
+    """Where a run's files go, and how they are cut."""
+
+    out: str = setting(
+        default="", metavar="OUT", in_fingerprint=False, help="output folder, path or URL"
+    )
+    resume: bool = setting(
+        default=False,
+        in_fingerprint=False,
+        help="go on where an interrupted run stopped (default)",
+    )
+    overwrite: bool = setting(
+        default=False, in_fingerprint=False, help="remove an earlier run in OUT first"
+    )
+    unit_size: int = setting(default=16, ge=1, help="targets per checkpoint, at least")
+    output_shards: int | None = setting(
+        default=None, ge=1, help="files of trajectories (one per 5,000 targets)"
+    )
+    max_reject_rate: float = setting(
+        default=0.5,
+        ge=0,
+        le=1,
+        metavar="R",
+        in_fingerprint=False,
+        help="exit with 5 if more than this share of targets is rejected",
+    )
+    accelerator: str | None = setting(
+        default=None,
+        metavar="HINT",
+        in_fingerprint=False,
+        help="Beam resource hint for the click step, e.g. 'type:nvidia-l4;count:1'",
+    )
+
+
+SHAPES_OBJECTS = Flag(
+    "shapes-objects",
+    ShapesOptions,
+    "objects_min",
+    second="objects_max",
+    pair=Pair(("MIN", "MAX"), "-", "2-5"),
+    help="shapes: objects per image",
+)
+SHAPES_IMAGES = Flag("shapes-images", ShapesOptions, "count", help="shapes: number of images")
+SHAPES_DIFFICULTY = Flag(
+    "shapes-difficulty", ShapesOptions, "difficulty", help="shapes: simple, thin or mixed"
+)
+DATA = Group(
+    "data set",
+    (
+        Flag("dataset", SelectionOptions),
+        Flag("data-root", ReaderOptions),
+        Flag("split", ReaderOptions),
+        Flag("split-by", ReaderOptions),
+        Flag("annotations", ReaderOptions),
+        Flag("limit", SelectionOptions),
+        Flag(
+            "shard",
+            DatasetShard,
+            "index",
+            second="count",
+            pair=Pair(("I", "N"), "/", "1/8"),
+            default_text="",
+        ),
+        Flag("min-area", AreaFilter),
+        Flag("max-area", AreaFilter),
+        SHAPES_IMAGES,
+        SHAPES_OBJECTS,
+        Flag(
+            "shapes-seed",
+            ShapesOptions,
+            "seed",
+            metavar="K",
+            default=None,
+            default_text="as --seed",
+            help="shapes: of the images",
+        ),
+        Flag(
+            "shapes-size",
+            ShapesOptions,
+            "height",
+            second="width",
+            pair=Pair(("HEIGHT", "WIDTH"), "x", "240x320"),
+            help="shapes: size of an image in pixels",
+        ),
+        SHAPES_DIFFICULTY,
+    ),
+)
+SEGMENTER = Group(
+    "segmenter",
+    (
+        Flag(
+            "segmenter",
+            SegmenterOptions,
+            "name",
+            help=f"{', '.join(SEGMENTERS)}, or module:Class of your own",
+        ),
+        Flag("checkpoint", SegmenterOptions),
+        Flag("device", SegmenterOptions),
+        Flag("segmenter-arg", SegmenterOptions, "arguments"),
+        Flag("segmenter-path", SegmenterOptions, "search_path"),
+    ),
+)
+SEED = Flag("seed", SelectionOptions)
+
+
+def output_group(unit_size: int | None = None) -> Group:
+    """Return the flags on the output folder and its checkpoints.
+
+    Args:
+        unit_size: the default; None leaves it to the segmenter.
+    """
+    by_segmenter = ", ".join(f"{name} {entry.unit_size}" for name, entry in SEGMENTERS.items())
+    return Group(
+        "output",
+        (
+            Flag("out", OutputOptions),
+            Flag("resume", OutputOptions),
+            Flag("overwrite", OutputOptions),
+            Flag(
+                "unit-size",
+                OutputOptions,
+                default=unit_size,
+                default_text=str(unit_size or by_segmenter),
+            ),
+            Flag("output-shards", OutputOptions),
+            Flag("max-reject-rate", OutputOptions),
+        ),
+    )
+
+
+RUNNING = Group(
+    "running",
+    (
+        Flag(
+            "workers",
+            RunnerChoice,
+            default=None,
+            default_text="one per core for graphcut, else 1",
+        ),
+        Flag("runner", RunnerChoice, "name"),
+        Flag("accelerator", OutputOptions),
+    ),
+)
+# Where a model clicks, --model is that model.
+_OWN_SEGMENTER = Group(
+    SEGMENTER.title,
+    tuple(
+        Flag("checkpoint", SegmenterOptions, alias="model") if flag.name == "checkpoint" else flag
+        for flag in SEGMENTER.flags
+    ),
+)
+TRAJECTORIES = (
+    DATA,
+    _OWN_SEGMENTER,
+    Group(
+        "clicks",
+        (
+            Flag("policy", PolicyOptions, "name", help=f"who clicks: {', '.join(POLICIES)}"),
+            Flag("initial-points", PolicyOptions, "num_initial"),
+            Flag(
+                "initial-action",
+                Beginning,
+                help="before the first click: none, box, jittered-box",
+            ),
+            Flag("max-clicks", Limits),
+            Flag("target-iou", Limits),
+            Flag("stop-on-no-gain", Limits),
+            SEED,
+        ),
+    ),
+    output_group(),
+    RUNNING,
+)
 
 
 @dataclass(frozen=True)
@@ -90,10 +279,10 @@ class RunConfig:
         run elsewhere gives the same bytes.
         """
         return {
+            **fingerprint_values(self.limits),
+            **fingerprint_values(self.area_filter),
+            **fingerprint_values(self.reader),
             "dataset": self.dataset,
-            "split": self.reader.split,
-            "split_by": self.reader.split_by,
-            "annotations": self.reader.annotations,
             "shapes": self.shapes_settings(),
             "segmenter": dict(segmenter_identity),
             "device": self.segmenter.device,
@@ -101,14 +290,7 @@ class RunConfig:
             "policy_settings": dict(policy_identity),
             "expressions": self.expressions and str(self.expressions),
             "initial_action": str(self.initial_action),
-            "max_clicks": self.limits.max_clicks,
-            "target_iou": self.limits.target_iou,
-            "stop_on_no_gain": self.limits.stop_on_no_gain,
-            "stop_at_score": self.limits.stop_at_score,
-            "score_last": self.limits.score_last,
-            "search": None if self.search is None else asdict(self.search),
-            "min_area": self.area_filter.min_area,
-            "max_area": self.area_filter.max_area,
+            "search": None if self.search is None else fingerprint_values(self.search),
             "seed": self.seed,
             "limit": self.limit,
             "shard": f"{self.shard.index}/{self.shard.count}" if self.shard else None,
@@ -122,146 +304,6 @@ def fingerprint_of(config: Mapping[str, Any]) -> str:
     """Return the sha256 of a configuration's canonical JSON, in hex."""
     text = json.dumps(config, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def add_trajectories_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags of `hlmat trajectories`; values are checked together afterwards."""
-    add_data_arguments(parser)
-    # Where a model clicks, --model is that model.
-    add_segmenter_arguments(parser, names=("--checkpoint", "--model"))
-    clicks = parser.add_argument_group("clicks")
-    clicks.add_argument(
-        "--policy", metavar="P", default="oracle", help=f"one of: {', '.join(POLICIES)} (oracle)"
-    )
-    clicks.add_argument(
-        "--initial-points", metavar="N", default="4", help="random, grid: points set up first (4)"
-    )
-    actions = [a for a in InitialAction if a is not InitialAction.POLICY_BOX]
-    clicks.add_argument(
-        "--initial-action",
-        metavar="A",
-        default="none",
-        help=f"before the first click: {', '.join(actions)} (none)",
-    )
-    clicks.add_argument("--max-clicks", metavar="N", default="5", help="stop after N clicks (5)")
-    clicks.add_argument(
-        "--target-iou", metavar="X", default="0.98", help="stop at this IoU, or 'none' (0.98)"
-    )
-    clicks.add_argument(
-        "--stop-on-no-gain",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="stop at the first click that does not raise the best IoU, unrecorded (yes)",
-    )
-    clicks.add_argument("--seed", metavar="K", default="0", help="of everything random (0)")
-    add_output_arguments(parser)
-    add_running_arguments(parser)
-
-
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags that choose targets."""
-    data = parser.add_argument_group("data set")
-    data.add_argument("--dataset", metavar="D", help=f"one of: {', '.join(DATASETS)}")
-    data.add_argument("--data-root", metavar="DIR", help="where the data set lies, path or URL")
-    data.add_argument("--split", metavar="S", help="the data set's own name of a split")
-    data.add_argument(
-        "--split-by",
-        metavar="BY",
-        help="RefCOCO family: who made the split (unc, umd, google, ...)",
-    )
-    data.add_argument(
-        "--annotations", metavar="FILE", help="coco, trace: the JSON file, relative to --data-root"
-    )
-    data.add_argument("--limit", metavar="N", help="only the first N targets")
-    data.add_argument("--shard", metavar="I/N", help="only part I of N, cut by image; I from 1")
-    data.add_argument("--min-area", metavar="PX", help="leave out masks of fewer pixels")
-    data.add_argument("--max-area", metavar="PX", help="leave out masks of more pixels")
-    data.add_argument("--shapes-images", metavar="N", help="shapes: number of images (default: 32)")
-    data.add_argument(
-        "--shapes-objects", metavar="MIN-MAX", help="shapes: objects per image (default: 2-5)"
-    )
-    data.add_argument("--shapes-seed", metavar="K", help="shapes: of the images (as --seed)")
-    data.add_argument("--shapes-size", metavar="HxW", help="shapes: size (default: 240x320)")
-    data.add_argument(
-        "--shapes-difficulty", metavar="D", help=f"shapes: {', '.join(DIFFICULTIES)} (mixed)"
-    )
-
-
-def add_segmenter_arguments(
-    parser: argparse.ArgumentParser, *, names: Sequence[str] = ("--checkpoint",)
-) -> None:
-    """Declare the flags that choose the tool which answers clicks.
-
-    Args:
-        names: of the flag for its weights.
-    """
-    tool = parser.add_argument_group("segmenter")
-    tool.add_argument(
-        "--segmenter",
-        metavar="NAME",
-        default="graphcut",
-        help=f"{', '.join(SEGMENTERS)}, or package.module:Class of your own (graphcut)",
-    )
-    tool.add_argument(*names, dest="checkpoint", metavar="PATH", help="the segmenter's weights")
-    tool.add_argument("--device", metavar="DEV", default="auto", help="cpu, cuda, cuda:N (auto)")
-    tool.add_argument(
-        "--segmenter-arg",
-        metavar="KEY=JSON",
-        action="append",
-        default=[],
-        help="a setting of sam, or an argument of your own class; repeatable",
-    )
-
-
-def add_output_arguments(parser: argparse.ArgumentParser, *, unit_size: int | None = None) -> None:
-    """Declare the flags on the output folder and its checkpoints.
-
-    Args:
-        unit_size: the default; None leaves it to the segmenter.
-    """
-    output = parser.add_argument_group("output")
-    output.add_argument("--out", metavar="OUT", help="output folder, path or URL")
-    when = output.add_mutually_exclusive_group()
-    when.add_argument(
-        "--resume", action="store_true", help="go on where an interrupted run stopped (default)"
-    )
-    when.add_argument("--overwrite", action="store_true", help="remove an earlier run in OUT first")
-    output.add_argument(
-        "--unit-size",
-        metavar="N",
-        default=None if unit_size is None else str(unit_size),
-        help=f"targets per checkpoint, at least ({unit_size or _unit_sizes()})",
-    )
-    output.add_argument(
-        "--output-shards", metavar="N", help="files of trajectories (one per 5,000 targets)"
-    )
-    output.add_argument(
-        "--max-reject-rate",
-        metavar="R",
-        default="0.5",
-        help="exit with 5 if more than this share of targets is rejected (0.5)",
-    )
-
-
-def add_running_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags on where a run's work is done."""
-    running = parser.add_argument_group("running")
-    running.add_argument(
-        "--workers",
-        metavar="N",
-        help="local processes (one per core for graphcut, else 1)",
-    )
-    running.add_argument(
-        "--runner",
-        metavar="NAME",
-        default=LOCAL_RUNNER,
-        help="local, or a Beam runner; its own flags follow as Beam spells them (local)",
-    )
-    running.add_argument(
-        "--accelerator",
-        metavar="HINT",
-        help="Beam resource hint for the click step, e.g. 'type:nvidia-l4;count:1'",
-    )
 
 
 def describe_choices() -> str:
@@ -279,116 +321,109 @@ def describe_choices() -> str:
     return "\n".join(lines) + "\n\n"
 
 
-def trajectories_config(
-    arguments: argparse.Namespace, *, rest: Sequence[str], own_flags: Sequence[str]
-) -> RunConfig:
+def trajectories_config(arguments: argparse.Namespace, *, rest: Sequence[str] = ()) -> RunConfig:
     """Validate the arguments of `hlmat trajectories`.
 
     Args:
-        arguments: parsed by `add_trajectories_arguments`.
+        arguments: parsed with the flags `TRAJECTORIES`.
         rest: what the parser did not know: flags of the Beam runner, or mistakes.
-        own_flags: the command's flags, for suggestions.
 
     Raises:
         ConfigError: with every problem found.
     """
     check = Check()
-    seed = check.integer("--seed", arguments.seed, at_least=0) or 0
-    num_initial = check.integer("--initial-points", arguments.initial_points, at_least=1) or 1
-    policy = check.built(lambda: PolicyOptions(arguments.policy, seed, num_initial))
-    if arguments.initial_action == InitialAction.POLICY_BOX:
+    values = Values(arguments, TRAJECTORIES, check)
+    values.read_given()
+    policy = values.build(PolicyOptions, seed=values.get("seed"))
+    if values.get("initial-action") == InitialAction.POLICY_BOX:
         check.note("--initial-action policy-box goes with a model: hlmat evaluate")
-    config = run_config(
-        arguments,
-        check,
-        policy=policy or PolicyOptions("oracle", seed),
-        rest=rest,
-        own_flags=own_flags,
-    )
+    config = run_config(values, check, policy=policy, rest=rest, groups=TRAJECTORIES)
     check.done()
     return config
 
 
 def run_config(
-    arguments: argparse.Namespace,
+    values: Values,
     check: Check,
     *,
     policy: PolicyOptions | ModelPolicyOptions,
     rest: Sequence[str],
-    own_flags: Sequence[str],
-    expressions: ExpressionChoice | None = None,
-    images_at_once: int = 1,
+    groups: Sequence[Group],
+    limits: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    **more: Any,
 ) -> RunConfig:
-    """Put together what the jobs have in common; problems go to `check`."""
-    is_local = arguments.runner == LOCAL_RUNNER
-    check.note_all(check_runner_flags(rest, is_local=is_local, own_flags=own_flags))
-    if arguments.runner in REFUSED_RUNNERS:
-        check.note(f"--runner {arguments.runner}: {REFUSED_RUNNERS[arguments.runner]}")
+    """Return the configuration that jobs have in common; problems go to `check`.
 
-    dataset = arguments.dataset or ""
+    Args:
+        values: of the command's flags.
+        check: takes the problems.
+        policy: who clicks.
+        rest: arguments that the parser did not know.
+        groups: the command's flags.
+        limits: those without a flag.
+        workers: how many by default; None leaves it to the segmenter.
+        more: further values of the configuration.
+    """
+    selection = values.build(SelectionOptions)
+    output = values.build(OutputOptions, **_unit_size(values))
+    segmenter = values.build(
+        SegmenterOptions, storage=storage_for(values.get("checkpoint") or None)
+    )
+    default_workers = workers or _default_workers(segmenter.name)
+    runner = values.build(
+        RunnerChoice, workers=values.get("workers") or default_workers, flags=tuple(rest)
+    )
+    own_flags = [*spellings_in(groups), *COMMON_FLAGS]
+    check.note_all(check_runner_flags(rest, is_local=runner.is_local, own_flags=own_flags))
+    if runner.name in REFUSED_RUNNERS:
+        check.note(f"--runner {runner.name}: {REFUSED_RUNNERS[runner.name]}")
+    if output.resume and output.overwrite:
+        check.note("--resume and --overwrite exclude each other; give one of them")
+    reader = values.build(
+        ReaderOptions,
+        storage=storage_for(values.get("data-root")),
+        shapes=shapes_options(values, check, dataset=selection.dataset),
+    )
+    _check_data(selection.dataset, reader, check)
+    if not output.out:
+        check.note("--out is missing: name the output folder")
+    check.maybe(check_segmenter_name(segmenter.name))
+    for path in (reader.data_root, output.out, segmenter.checkpoint):
+        check.maybe(_unreachable(path))
+    if values.get("max-clicks") == 0:
+        check.note("--max-clicks 0: must be at least 1")
+    return RunConfig(
+        dataset=selection.dataset,
+        reader=reader,
+        segmenter=segmenter,
+        policy=policy,
+        limits=values.build(Limits, **(limits or {})),
+        out=output.out,
+        initial_action=values.build(Beginning).initial_action,
+        area_filter=values.build(AreaFilter),
+        seed=selection.seed,
+        limit=selection.limit,
+        shard=values.build(DatasetShard) if values.has("shard") else None,
+        runner=runner,
+        accelerator=output.accelerator,
+        unit_size=output.unit_size,
+        output_shards=output.output_shards,
+        max_reject_rate=output.max_reject_rate,
+        overwrite=output.overwrite,
+        **more,
+    )
+
+
+def _check_data(dataset: str, reader: ReaderOptions, check: Check) -> None:
     if not dataset:
         check.note(f"--dataset is missing; choose from {', '.join(DATASETS)}")
     elif (problem := check_dataset_name(dataset)) is not None:
         check.note(problem)
     else:
-        check.maybe(check_split(dataset, arguments.split))
-        if DATASETS[dataset].needs_data_root and not arguments.data_root:
+        check.maybe(check_split(dataset, reader.split))
+        if DATASETS[dataset].needs_data_root and not reader.data_root:
             check.note(missing_root(dataset))
-    if not arguments.out:
-        check.note("--out is missing: name the output folder")
-
-    check.maybe(check_segmenter_name(arguments.segmenter))
-    for path in (arguments.data_root, arguments.out, arguments.checkpoint):
-        check.maybe(_unreachable(path))
-
-    reader = ReaderOptions(
-        data_root=arguments.data_root,
-        split=arguments.split,
-        storage=storage_for(arguments.data_root),
-        split_by=arguments.split_by,
-        annotations=arguments.annotations,
-        shapes=shapes_options(arguments, check),
-    )
-    segmenter = SegmenterOptions(
-        name=arguments.segmenter,
-        checkpoint=arguments.checkpoint,
-        device=arguments.device,
-        arguments=_segmenter_arguments(arguments.segmenter_arg, check),
-        storage=storage_for(arguments.checkpoint),
-    )
-    initial_action = check.choice("--initial-action", arguments.initial_action, list(InitialAction))
-    limits = Limits(
-        max_clicks=check.integer("--max-clicks", arguments.max_clicks, at_least=1) or 1,
-        target_iou=_target_iou(arguments.target_iou, check),
-        stop_on_no_gain=arguments.stop_on_no_gain,
-    )
-    return RunConfig(
-        dataset=dataset,
-        reader=reader,
-        segmenter=segmenter,
-        policy=policy,
-        limits=limits,
-        out=arguments.out or "",
-        expressions=expressions,
-        images_at_once=images_at_once,
-        initial_action=InitialAction(initial_action or "none"),
-        area_filter=_area_filter(arguments, check),
-        seed=Check().integer("--seed", arguments.seed, at_least=0) or 0,
-        limit=check.integer("--limit", arguments.limit, at_least=1),
-        shard=_dataset_shard(arguments.shard, check),
-        runner=RunnerChoice(
-            name=arguments.runner,
-            workers=check.integer("--workers", arguments.workers, at_least=1)
-            or _default_workers(arguments.segmenter),
-            flags=tuple(rest),
-        ),
-        accelerator=arguments.accelerator,
-        unit_size=check.integer("--unit-size", arguments.unit_size, at_least=1)
-        or _default_unit_size(arguments.segmenter),
-        output_shards=check.integer("--output-shards", arguments.output_shards, at_least=1),
-        max_reject_rate=check.fraction("--max-reject-rate", arguments.max_reject_rate) or 0.0,
-        overwrite=arguments.overwrite,
-    )
 
 
 def _unreachable(path: str | None) -> str | None:
@@ -408,90 +443,22 @@ def _unreachable(path: str | None) -> str | None:
     return None
 
 
-def shapes_options(arguments: argparse.Namespace, check: Check) -> ShapesOptions:
-    if arguments.dataset != "shapes":
-        given = (n for n, v in vars(arguments).items() if n.startswith("shapes_") and v is not None)
-        for name in given:
-            check.note(f"--{name.replace('_', '-')} goes with --dataset shapes only")
+def shapes_options(values: Values, check: Check, *, dataset: str) -> ShapesOptions:
+    """Return what the generated data set is made with; flags for it need that data set."""
+    if dataset != "shapes":
+        for flag in DATA.flags:
+            if flag.owner is ShapesOptions and values.is_given(flag.name):
+                check.note(f"--{flag.name} goes with --dataset shapes only")
         return ShapesOptions()
-    seed = check.integer("--shapes-seed", arguments.shapes_seed, at_least=0)
-    if seed is None:
-        # A bad --seed is told where it is read for the run.
-        seed = Check().integer("--seed", arguments.seed, at_least=0)
-    values: dict[str, Any] = {"seed": seed or 0}
-    count = check.integer("--shapes-images", arguments.shapes_images, at_least=1)
-    if count is not None:
-        values["count"] = count
-    if arguments.shapes_size is not None:
-        size = re.fullmatch(r"(\d+)x(\d+)", arguments.shapes_size)
-        if size is None:
-            check.note(
-                f"--shapes-size {arguments.shapes_size!r}: expected HEIGHTxWIDTH, as 240x320"
-            )
-        else:
-            values.update(height=int(size[1]), width=int(size[2]))
-    if arguments.shapes_objects is not None:
-        bounds = re.fullmatch(r"(\d+)-(\d+)", arguments.shapes_objects)
-        if bounds is None:
-            check.note(f"--shapes-objects {arguments.shapes_objects!r}: expected MIN-MAX, as 2-5")
-        else:
-            values.update(objects_min=int(bounds[1]), objects_max=int(bounds[2]))
-    if arguments.shapes_difficulty is not None:
-        values["difficulty"] = arguments.shapes_difficulty
-    return check.built(lambda: ShapesOptions(**values)) or ShapesOptions()
+    seed = values.get("shapes-seed")
+    return values.build(ShapesOptions, seed=values.get("seed") if seed is None else seed)
 
 
-def _segmenter_arguments(pairs: Sequence[str], check: Check) -> dict[str, Any]:
-    arguments = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key.isidentifier():
-            check.note(f"--segmenter-arg {pair!r}: expected KEY=JSON, as scale=0.5 or name='\"x\"'")
-            continue
-        try:
-            arguments[key] = json.loads(text)
-        except ValueError:
-            arguments[key] = text
-    return arguments
-
-
-def _target_iou(text: str, check: Check) -> float | None:
-    if text == "none":
-        return None
-    value = check.fraction("--target-iou", text)
-    if value == 0:
-        check.note("--target-iou 0: must be above 0; use 'none' to never stop for it")
-    return value or None
-
-
-def _area_filter(arguments: argparse.Namespace, check: Check) -> AreaFilter:
-    area_filter = AreaFilter(
-        min_area=check.integer("--min-area", arguments.min_area, at_least=0),
-        max_area=check.integer("--max-area", arguments.max_area, at_least=0),
-    )
-    low, high = area_filter.min_area, area_filter.max_area
-    if low is not None and high is not None and low > high:
-        check.note(f"--min-area {low} is above --max-area {high}: no mask would be left")
-    return area_filter
-
-
-def _dataset_shard(text: str | None, check: Check) -> DatasetShard | None:
-    if text is None:
-        return None
-    parts = re.fullmatch(r"(\d+)/(\d+)", text)
-    if parts is None:
-        check.note(f"--shard {text!r}: expected I/N, as 1/8 to 8/8")
-        return None
-    return check.built(lambda: DatasetShard(index=int(parts[1]), count=int(parts[2])))
-
-
-def _unit_sizes() -> str:
-    return ", ".join(f"{name} {entry.unit_size}" for name, entry in SEGMENTERS.items())
-
-
-def _default_unit_size(segmenter: str) -> int:
-    entry = SEGMENTERS.get(segmenter)
-    return RunConfig.unit_size if entry is None else entry.unit_size
+def _unit_size(values: Values) -> dict[str, int]:
+    if values.get("unit-size") is not None:
+        return {}
+    entry = SEGMENTERS.get(values.get("segmenter"))
+    return {"unit_size": RunConfig.unit_size if entry is None else entry.unit_size}
 
 
 def _default_workers(segmenter: str) -> int:

@@ -8,45 +8,20 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
-from hlmat.pipelines.settings.run_options import fingerprint_of, shapes_options
-from hlmat.pipelines.settings.validation import Check
+from hlmat.pipelines.settings.run_options import fingerprint_of
+from hlmat.pipelines.settings.tiny_vlm_options import tiny_vlm_config
 from hlmat.transforms.core.atomic_files import atomic_folder
 from hlmat.transforms.core.errors import OutputError
-from hlmat.transforms.readers.shapes.options import ShapesOptions
-from hlmat.transforms.tiny_vlm.architecture import TinyVlmArchitecture
 from hlmat.transforms.tiny_vlm.build import build_tiny_vlm
-from hlmat.transforms.tiny_vlm.pretraining import PretrainingOptions, PretrainingReport
+from hlmat.transforms.tiny_vlm.pretraining import PretrainingReport
 
 RECORD = "mini_base.json"
 """Written last: what the model was made with."""
 
 _HELD_OUT_PICTURES = 200
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags of `hlmat mini-base`."""
-    parser.add_argument("--out", metavar="DIR", help="folder of the model, on the local disk")
-    parser.add_argument("--overwrite", action="store_true", help="remove an earlier model first")
-    parser.add_argument("--seed", metavar="K", default="0", help="of weights and images (0)")
-    parser.add_argument("--device", metavar="DEV", default="auto", help="cpu, cuda, cuda:N (auto)")
-    size = parser.add_argument_group("size")
-    size.add_argument("--image", metavar="PX", default="128", help="side of an image (128)")
-    size.add_argument("--patch", metavar="PX", default="16", help="side of a patch (16)")
-    size.add_argument("--vision-width", metavar="N", default="128", help="(128)")
-    size.add_argument("--vision-depth", metavar="N", default="4", help="(4)")
-    size.add_argument("--width", metavar="N", default="128", help="of the language model (128)")
-    size.add_argument("--depth", metavar="N", default="4", help="of the language model (4)")
-    size.add_argument("--heads", metavar="N", default="4", help="attention heads (4)")
-    training = parser.add_argument_group("localisation pre-training")
-    training.add_argument("--steps", metavar="N", default="2500", help="0 for none (2500)")
-    training.add_argument("--batch", metavar="N", default="32", help="images a step (32)")
-    training.add_argument("--learning-rate", metavar="X", default="0.003", help="(0.003)")
-    training.add_argument("--shapes-images", metavar="N", help="images to learn from (32)")
-    training.add_argument("--shapes-objects", metavar="MIN-MAX", help="per image (2-5)")
-    training.add_argument("--shapes-difficulty", metavar="D", help="simple, thin, mixed (mixed)")
 
 
 def make_mini_base(
@@ -55,28 +30,16 @@ def make_mini_base(
     """Build the model unless it is there already; return its record.
 
     Args:
-        arguments: as `add_arguments` declares them.
+        arguments: parsed with the flags `MINI_BASE`.
         note: takes lines on the progress.
 
     Raises:
         ConfigError: with every problem of the command line.
         OutputError: the folder holds something else, or cannot be written.
     """
-    check = Check()
-    architecture = check.built(lambda: _architecture(arguments, check))
-    options = check.built(lambda: _pretraining(arguments, check))
-    images = _images(arguments, check)
-    if not arguments.out or "://" in arguments.out:
-        check.note("--out is missing or a URL: name a folder on the local disk")
-    check.done()
-    if architecture is None or options is None:
-        raise AssertionError("a problem was not noted")
-    settings = {
-        "architecture": asdict(architecture),
-        "pretraining": asdict(options),
-        "images": asdict(images),
-    }
-    found = _find(arguments.out, settings, overwrite=arguments.overwrite)
+    config = tiny_vlm_config(arguments)
+    out, settings, options = config.output.out, config.settings(), config.pretraining
+    found = _find(out, settings, overwrite=config.output.overwrite)
     if found is not None:
         return found
 
@@ -86,14 +49,14 @@ def make_mini_base(
         note(f"step {progress.step}/{options.steps}  right on held-out images: {seen}")
 
     try:
-        with atomic_folder(arguments.out) as folder:
+        with atomic_folder(out) as folder:
             accuracy = build_tiny_vlm(
                 folder,
-                architecture,
+                config.architecture,
                 options,
-                images=images,
-                held_out=replace(images, count=_HELD_OUT_PICTURES),
-                device=arguments.device,
+                images=config.images,
+                held_out=replace(config.images, count=_HELD_OUT_PICTURES),
+                device=config.output.device,
                 report=report,
             )
             record = {"settings": settings, "held_out_accuracy": list(accuracy)}
@@ -101,7 +64,7 @@ def make_mini_base(
                 json.dump(record, f, indent=1, sort_keys=True)
     except OSError as error:
         raise OutputError(
-            f"cannot write the model {arguments.out}: {error}; give a folder that can be written to"
+            f"cannot write the model {out}: {error}; give a folder that can be written to"
         ) from error
     return record
 
@@ -141,34 +104,3 @@ def _find(out: str, settings: dict[str, Any], *, overwrite: bool) -> dict[str, A
             + "\nname another --out, repeat its own flags, or pass --overwrite to remove it"
         )
     return record
-
-
-def _architecture(arguments: argparse.Namespace, check: Check) -> TinyVlmArchitecture:
-    def size(name: str) -> int:
-        flag = f"--{name.replace('_', '-')}"
-        return check.integer(flag, getattr(arguments, name), at_least=1) or 1
-
-    return TinyVlmArchitecture(
-        image=size("image"),
-        patch=size("patch"),
-        vision_width=size("vision_width"),
-        vision_depth=size("vision_depth"),
-        width=size("width"),
-        depth=size("depth"),
-        heads=size("heads"),
-    )
-
-
-def _pretraining(arguments: argparse.Namespace, check: Check) -> PretrainingOptions:
-    return PretrainingOptions(
-        steps=check.integer("--steps", arguments.steps, at_least=0) or 0,
-        batch=check.integer("--batch", arguments.batch, at_least=1) or 1,
-        learning_rate=check.number("--learning-rate", arguments.learning_rate, at_least=0) or 0.0,
-        seed=check.integer("--seed", arguments.seed, at_least=0) or 0,
-    )
-
-
-def _images(arguments: argparse.Namespace, check: Check) -> ShapesOptions:
-    arguments.dataset, arguments.shapes_seed = "shapes", None
-    arguments.shapes_size = f"{arguments.image}x{arguments.image}"
-    return shapes_options(arguments, check)

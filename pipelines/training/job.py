@@ -10,32 +10,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hlmat.export.llama_factory.tasks.registry import STAR_PLUS
-from hlmat.pipelines.exporting.export import llama_factory_options
-from hlmat.pipelines.recipes.recipe import Recipe, load_recipe, parse_flags, recipe_names
+from hlmat.export.llama_factory.tasks.registry import DEFAULT_TASK, STAR_PLUS
+from hlmat.pipelines.recipes.flag_files import parse_flags
+from hlmat.pipelines.recipes.recipe import Recipe, load_recipe, recipe_names
 from hlmat.pipelines.run.finished import open_manifest
-from hlmat.pipelines.settings.run_options import RunConfig, fingerprint_of, trajectories_config
+from hlmat.pipelines.settings.export_options import (
+    export_fingerprint,
+    export_name,
+    llama_factory_options,
+)
+from hlmat.pipelines.settings.flags import fingerprint_of_flags
+from hlmat.pipelines.settings.run_options import (
+    TRAJECTORIES,
+    RunConfig,
+    fingerprint_of,
+    trajectories_config,
+)
+from hlmat.pipelines.settings.training_options import DATA_FLAGS, EXPORT_FLAGS
 from hlmat.pipelines.settings.validation import Check
 from hlmat.pipelines.settings.yaml_files import read_override
 from hlmat.pipelines.training.folder import TrainingFolder
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.policies.backends.checkpoint.files import CheckpointFiles
-from hlmat.transforms.prompting.templates import load_prompt
 
-_EXPORT_FLAGS = ("expressions", "codec", "mask_colour")
-_DATA_FLAGS = ("dataset", "data_root", "split", "limit", "checkpoint", "device", "workers")
 _SET_BY_TRAIN = frozenset(
     {"dataset", "dataset_dir", "media_dir", "output_dir", "resume_from_checkpoint", "do_train"}
 )
 
-# What changes where or how fast something is made, not what.
-_PLACES_OF_TRAJECTORIES = frozenset(
-    {
-        *("out", "resume", "overwrite", "data_root", "checkpoint", "device"),
-        *("workers", "runner", "accelerator", "max_reject_rate"),
-    }
-)
-_PLACES_OF_EXPORT = frozenset({"run_folder", "format", "out", "data_root", "also"})
 _PLACES_OF_TRAINING = frozenset(
     {"model_name_or_path", "preprocessing_num_workers", "dataloader_num_workers", "ddp_timeout"}
 )
@@ -66,7 +67,7 @@ class TrainingJob:
     @property
     def data_name(self) -> str:
         """The name of the data set in dataset_info.json."""
-        return self.export.name
+        return export_name(self.export)
 
     def resolved(self, *, model: Path, checkpoint: Path | None = None) -> dict[str, Any]:
         """Return LLaMA-Factory's settings, complete.
@@ -90,17 +91,13 @@ class TrainingJob:
 
     def describe(self, model: CheckpointFiles) -> dict[str, Any]:
         """Return what the training is: all that can change its result, as plain JSON."""
-        export = _without(vars(self.export), _PLACES_OF_EXPORT)
-        for name in ("prompt", "box_prompt", "score_prompt"):
-            if export.get(name):
-                export[name] = load_prompt(export[name]).text
         train = _without(self.settings, _PLACES_OF_TRAINING)
         if isinstance(train.get("deepspeed"), str):
             train["deepspeed"] = json.loads(Path(train["deepspeed"]).read_text(encoding="utf-8"))
         description = {
             "recipe": self.recipe.name,
-            "trajectories": _without(vars(self.trajectories), _PLACES_OF_TRAJECTORIES),
-            "export": export,
+            "trajectories": fingerprint_of_flags(self.trajectories, TRAJECTORIES),
+            "export": export_fingerprint(self.export),
             "rollouts": list(self.rollouts),
             "train": train,
             "processor": dict(self.recipe.processor),
@@ -125,14 +122,14 @@ def read_job(arguments: argparse.Namespace) -> TrainingJob:
         check.note(f"--out {out}: training writes to the local disk; give a local path")
     shared = Path(arguments.trajectories).absolute() if arguments.trajectories else None
     folder = TrainingFolder(Path(out).absolute(), shared)
-    settings = _with_overrides(recipe.train, arguments.overrides, check)
+    settings = _with_overrides(recipe.train, arguments.overrides or (), check)
     trajectories = parse_flags(
         "trajectories.yaml",
-        [*recipe.trajectories, *_given(_DATA_FLAGS, arguments), f"--out={folder.trajectories}"],
+        [*recipe.trajectories, *given_flags(DATA_FLAGS, arguments), f"--out={folder.trajectories}"],
     )
-    config = check.built(lambda: trajectories_config(trajectories, rest=[], own_flags=[]))
-    export = parse_flags("export.yaml", [*recipe.export, *_given(_EXPORT_FLAGS, arguments)])
-    _learn_from_rollouts(export, arguments.also)
+    config = check.built(lambda: trajectories_config(trajectories))
+    export = parse_flags("export.yaml", [*recipe.export, *given_flags(EXPORT_FLAGS, arguments)])
+    _learn_from_rollouts(export, arguments.also or ())
     llama_factory_options(export, check)
     check.done()
     assert config is not None
@@ -142,27 +139,32 @@ def read_job(arguments: argparse.Namespace) -> TrainingJob:
         trajectories=trajectories,
         config=config,
         export=export,
-        rollouts=tuple(fingerprint_of(open_manifest(out).config) for out in arguments.also),
+        rollouts=tuple(fingerprint_of(open_manifest(out).config) for out in arguments.also or ()),
         settings=settings,
         model=arguments.model,
         base=None
         if recipe.base is None or arguments.model
         else parse_flags("base.yaml", [*recipe.base, f"--out={folder.base}"]),
-        overwrite=arguments.overwrite,
-        quiet=getattr(arguments, "quiet", False) or getattr(arguments, "json", False),
+        overwrite=bool(arguments.overwrite),
+        quiet=bool(getattr(arguments, "quiet", False) or getattr(arguments, "json", False)),
     )
 
 
-def _given(names: Sequence[str], arguments: argparse.Namespace) -> list[str]:
-    """Return those of the flags that stand on the command line."""
-    given = ((name, getattr(arguments, name)) for name in names)
-    return [f"--{name.replace('_', '-')}={value}" for name, value in given if value is not None]
+def given_flags(names: Sequence[str], arguments: argparse.Namespace) -> list[str]:
+    """Return those of the flags that are given on the command line."""
+    found = []
+    for name in names:
+        value = getattr(arguments, name.replace("-", "_"))
+        values = value if isinstance(value, list) else [value]
+        found += [f"--{name}={each}" for each in values if each is not None]
+    return found
 
 
 def _learn_from_rollouts(export: argparse.Namespace, rollouts: Sequence[str]) -> None:
     """Put what a model's rollouts teach beside what the recipe's task teaches."""
     if rollouts:
-        export.task = f"{export.task},{STAR_PLUS}"
+        export.name = export_name(export)
+        export.task = f"{export.task or DEFAULT_TASK},{STAR_PLUS}"
         export.also = [*(export.also or ()), *rollouts]
 
 

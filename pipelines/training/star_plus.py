@@ -19,18 +19,21 @@ from typing import Any
 from hlmat.export.llama_factory.tasks.star_plus import Origin
 from hlmat.export.reports.evaluation_report import RESULTS_HEADER, results_row
 from hlmat.pipelines.evaluation.evaluate import evaluate
-from hlmat.pipelines.recipes.recipe import parse_flags, with_recipe_flags
+from hlmat.pipelines.recipes.recipe import with_recipe_flags
 from hlmat.pipelines.run.trajectories import make_trajectories
+from hlmat.pipelines.settings.commands import parse_command
 from hlmat.pipelines.settings.evaluation_options import EvaluationConfig, evaluation_config
+from hlmat.pipelines.settings.flags import Values
 from hlmat.pipelines.settings.run_options import RunConfig
+from hlmat.pipelines.settings.training_options import STAR_PLUS, StarPlusOptions
 from hlmat.pipelines.settings.validation import Check
 from hlmat.pipelines.training import train as training
 from hlmat.pipelines.training.folder import TrainingFolder
-from hlmat.pipelines.training.job import TrainingJob, read_job
+from hlmat.pipelines.training.job import TrainingJob, given_flags, read_job
 
 ROUNDS = "rounds.json"
 
-_SAME_PLACE = ("dataset", "data_root", "checkpoint", "device", "workers")
+_SAME_PLACE = ("dataset", "data-root", "checkpoint", "device", "segmenter-path", "workers")
 
 
 @dataclass(frozen=True)
@@ -90,30 +93,7 @@ class StarPlusJob:
 
     def _asked(self, *, model: Path, out: Path) -> EvaluationConfig:
         argv = [*self.evaluation, f"--model={model}", f"--out={out}"]
-        return evaluation_config(parse_flags("evaluate.yaml", argv), rest=[], own_flags=[])
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `hlmat star-plus`: those of `hlmat train`, and a few more."""
-    training.add_arguments(parser)
-    rounds = parser.add_argument_group("rounds")
-    rounds.add_argument("--rounds", metavar="N", default="1", help="of improvement (1)")
-    rounds.add_argument(
-        "--first",
-        metavar="DIR",
-        help="the training that is improved on, made if it is not there (out/RECIPE)",
-    )
-    rounds.add_argument(
-        "--rollout-limit", metavar="N", help="roll out only the first N training targets (all)"
-    )
-    rounds.add_argument(
-        "--evaluation-split",
-        metavar="S",
-        help="of the data set given with --dataset; without that, what the recipe evaluates on",
-    )
-    rounds.add_argument(
-        "--evaluation-limit", metavar="N", help="evaluate only on the first N targets (all)"
-    )
+        return evaluation_config(parse_command("evaluate", argv))
 
 
 def read_star_plus(arguments: argparse.Namespace) -> StarPlusJob:
@@ -123,8 +103,7 @@ def read_star_plus(arguments: argparse.Namespace) -> StarPlusJob:
         ConfigError: with every problem.
     """
     check = Check()
-    rounds = check.integer("--rounds", arguments.rounds, at_least=1)
-    rollout_limit = check.integer("--rollout-limit", arguments.rollout_limit, at_least=1)
+    options = Values(arguments, STAR_PLUS, check).build(StarPlusOptions)
     for flag, given in (
         ("--also", arguments.also),
         ("--trajectories", arguments.trajectories),
@@ -145,8 +124,8 @@ def read_star_plus(arguments: argparse.Namespace) -> StarPlusJob:
         first=first,
         arguments=own,
         out=Path(arguments.out or f"out/{first.recipe.name}-star-plus").absolute(),
-        rounds=rounds or 1,
-        rollout_limit=rollout_limit,
+        rounds=options.rounds,
+        rollout_limit=options.rollout_limit,
         evaluation=tuple(_evaluation_flags(arguments)),
         quiet=first.quiet,
     )
@@ -196,11 +175,9 @@ def format_rounds(report: Mapping[str, Any]) -> str:
 
 def _evaluation_flags(arguments: argparse.Namespace) -> list[str]:
     """Return the flags of the recipe's evaluation, those given on the command line last."""
-    given = {name: getattr(arguments, name) for name in (*_SAME_PLACE, "codec", "mask_colour")}
-    given |= {"split": arguments.evaluation_split, "limit": arguments.evaluation_limit}
-    flags = [
-        f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None
-    ]
+    flags = given_flags((*_SAME_PLACE, "codec", "mask-colour"), arguments)
+    evaluated = {"split": arguments.evaluation_split, "limit": arguments.evaluation_limit}
+    flags += [f"--{name}={value}" for name, value in evaluated.items() if value is not None]
     return with_recipe_flags(["evaluate", f"--recipe={arguments.recipe}", *flags])[1:]
 
 

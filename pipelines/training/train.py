@@ -18,7 +18,6 @@ import yaml
 
 from hlmat.pipelines.exporting.export import export_run
 from hlmat.pipelines.recipes.base_model import find_base_model, with_processor
-from hlmat.pipelines.recipes.recipe import recipe_names
 from hlmat.pipelines.run.leak_guard import EXPORT_RECORD, TRAINING_RECORD
 from hlmat.pipelines.run.trajectories import make_trajectories
 from hlmat.pipelines.settings.run_options import fingerprint_of
@@ -28,53 +27,6 @@ from hlmat.pipelines.training.process import known_settings, run_llama_factory
 from hlmat.transforms.core.errors import ConfigError, IncompleteError, OutputError
 from hlmat.transforms.core.suggestions import did_you_mean
 from hlmat.transforms.policies.backends.checkpoint.files import CheckpointFiles
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `hlmat train`."""
-    parser.add_argument(
-        "--recipe", metavar="R", help=f"a recipe's folder, or one of: {', '.join(recipe_names())}"
-    )
-    parser.add_argument("--out", metavar="DIR", help="output folder, local (out/RECIPE)")
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="train anew; trajectories and data stay where their flags are the same",
-    )
-    data = parser.add_argument_group("trajectories, instead of the recipe's")
-    data.add_argument("--dataset", metavar="D", help="the data set")
-    data.add_argument("--data-root", metavar="DIR", help="where it lies, path or URL")
-    data.add_argument("--split", metavar="S", help="its split to train on")
-    data.add_argument("--limit", metavar="N", help="only the first N targets")
-    data.add_argument("--checkpoint", metavar="FILE", help="the segmenter's weights")
-    data.add_argument("--device", metavar="DEV", help="the segmenter's: cpu, cuda, cuda:N")
-    data.add_argument("--workers", metavar="N", help="local processes that make trajectories")
-    data.add_argument(
-        "--expressions", metavar="E", help="each, first, or shuffled between targets as a control"
-    )
-    data.add_argument(
-        "--trajectories", metavar="OUT", help="a run shared with other trainings (DIR/trajectories)"
-    )
-    data.add_argument(
-        "--also",
-        metavar="OUT",
-        action="append",
-        default=[],
-        help="rollouts of a model on the same targets, to learn from by StaR+ as well; repeatable",
-    )
-    talk = parser.add_argument_group("conversation, instead of the recipe's")
-    talk.add_argument("--codec", metavar="C", help="how coordinates are written")
-    talk.add_argument("--mask-colour", metavar="C", help="of the mask in the images")
-    training = parser.add_argument_group("training, instead of the recipe's")
-    training.add_argument("--model", metavar="PATH", help="the base model, a folder or a hub id")
-    training.add_argument(
-        "--set",
-        dest="overrides",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="a setting of LLaMA-Factory's; null leaves it out; repeatable",
-    )
 
 
 def train(arguments: argparse.Namespace) -> dict[str, Any]:

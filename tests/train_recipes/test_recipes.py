@@ -15,13 +15,17 @@ import pytest
 
 from hlmat.pipelines.exporting.export import export_run
 from hlmat.pipelines.recipes.base_model import with_processor
-from hlmat.pipelines.recipes.recipe import RECIPES, load_recipe, parse_flags, recipe_names
+from hlmat.pipelines.recipes.flag_files import parse_flags
+from hlmat.pipelines.recipes.recipe import RECIPES, load_recipe, recipe_names
 from hlmat.pipelines.run.trajectories import make_trajectories
-from hlmat.pipelines.settings.prompt_options import PROCESSORS, read_conversation
+from hlmat.pipelines.settings.commands import parse_command
+from hlmat.pipelines.settings.export_options import EXPORT
+from hlmat.pipelines.settings.flags import Values
+from hlmat.pipelines.settings.prompt_options import read_conversation
 from hlmat.pipelines.settings.run_options import trajectories_config
-from hlmat.pipelines.settings.validation import ArgumentParser, Check
-from hlmat.pipelines.training import train as training
+from hlmat.pipelines.settings.validation import Check
 from hlmat.pipelines.training.job import TrainingJob, read_job
+from hlmat.transforms.prompting.coordinates import RESIZES
 from hlmat.transforms.prompting.rendering import reduced_size
 from tiny_models import Family, make_tiny_model
 
@@ -50,9 +54,7 @@ every_recipe = pytest.mark.parametrize("name", recipe_names())
 
 
 def parse(*argv: str) -> argparse.Namespace:
-    parser = ArgumentParser()
-    training.add_arguments(parser)
-    return parser.parse_args(argv)
+    return parse_command("train", argv)
 
 
 def test_every_folder_with_settings_is_a_recipe() -> None:
@@ -114,7 +116,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainingJob]:
     root = tmp_path_factory.mktemp("recipes")
     flags = ["--dataset=shapes", "--shapes-images=2", f"--shapes-size={HEIGHT}x{WIDTH}"]
     flags += ["--limit=3", "--max-clicks=2", "--workers=1", f"--out={root / 'run'}"]
-    config = trajectories_config(parse_flags("trajectories.yaml", flags), rest=[], own_flags=[])
+    config = trajectories_config(parse_flags("trajectories.yaml", flags))
     make_trajectories(config, quiet=True)
     jobs = {}
     for name in recipe_names():
@@ -244,12 +246,11 @@ def test_pixels_in_answers_are_those_that_the_model_sees(
 ) -> None:
     job = jobs[name]
     check = Check()
-    conversation = read_conversation(job.export, check)
-    check.done()
+    conversation = read_conversation(Values(job.export, EXPORT, check), check)
     if conversation.dialogue.codec.name != "pixels":
-        assert job.export.processor == "none"
+        assert job.export.processor is None
         return
-    assert job.export.processor in PROCESSORS
+    assert job.export.processor in RESIZES
     codec = conversation.view.seen_through(conversation.dialogue.codec)
     expected = [list(codec.resize((h, w))) for w, h in SIZES_WH]
     assert findings[name]["seen"] == expected

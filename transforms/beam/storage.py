@@ -1,14 +1,21 @@
-"""Access Beam's file systems through the interface `Storage`."""
+"""Access Beam's file systems through the interface `Storage`.
+
+Beam is imported when a URL is reached: local paths need none of it, and it takes seconds.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
-from apache_beam.io.filesystems import FileSystems
+from typing import TYPE_CHECKING
 
 from hlmat.transforms.core.atomic_files import temporary_path
 from hlmat.transforms.core.storage import LocalStorage, Storage
+
+if TYPE_CHECKING:
+    from apache_beam.io.filesystems import FileSystems
+
+# The value of Beam's CompressionTypes.UNCOMPRESSED.
+_AS_IT_IS = "uncompressed"
 
 
 def storage_for(*paths: str | None) -> Storage:
@@ -22,6 +29,12 @@ def storage_for(*paths: str | None) -> Storage:
     return LocalStorage()
 
 
+def _file_systems() -> type[FileSystems]:
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems
+
+
 @dataclass(frozen=True)
 class BeamStorage:
     """Files of every scheme that Beam has a file system for; local paths go to the disk."""
@@ -31,7 +44,7 @@ class BeamStorage:
             return LocalStorage().read_bytes(path)
         if not self.is_file(path):
             raise FileNotFoundError(path)
-        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as f:
+        with _file_systems().open(path, compression_type=_AS_IT_IS) as f:
             return f.read()
 
     def write_bytes(self, path: str, data: bytes) -> None:
@@ -39,11 +52,11 @@ class BeamStorage:
             LocalStorage().write_bytes(path, data)
             return
         temporary = temporary_path(path)
-        with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as f:
+        with _file_systems().create(temporary, compression_type=_AS_IT_IS) as f:
             f.write(data)
         try:
-            FileSystems.rename([temporary], [path])
-        except BeamIOError as error:
+            _file_systems().rename([temporary], [path])
+        except OSError as error:
             raise OSError(f"{path}: {error}") from error
 
     def list_dir(self, path: str) -> list[str]:
@@ -59,7 +72,7 @@ class BeamStorage:
     def is_file(self, path: str) -> bool:
         if "://" not in path:
             return LocalStorage().is_file(path)
-        return FileSystems.exists(path)
+        return _file_systems().exists(path)
 
     def is_dir(self, path: str) -> bool:
         if "://" not in path:
@@ -69,20 +82,20 @@ class BeamStorage:
     def remove(self, path: str) -> None:
         if "://" not in path:
             LocalStorage().remove(path)
-        elif FileSystems.exists(path):
-            FileSystems.delete([path])
+        elif _file_systems().exists(path):
+            _file_systems().delete([path])
 
     def remove_dir(self, path: str) -> None:
         if "://" not in path:
             LocalStorage().remove_dir(path)
         elif found := self._match(path.rstrip("/") + "/**"):
-            FileSystems.delete(found)
+            _file_systems().delete(found)
 
     def _match(self, pattern: str, *, limit: int | None = None) -> list[str]:
         try:
-            result = FileSystems.match([pattern], limits=[limit])[0]
-        except BeamIOError as error:
-            causes = (error.exception_details or {}).values()
+            result = _file_systems().match([pattern], limits=[limit])[0]
+        except OSError as error:
+            causes = (getattr(error, "exception_details", None) or {}).values()
             if causes and all(isinstance(cause, FileNotFoundError) for cause in causes):
                 return []
             raise OSError(f"{pattern} cannot be listed: {error}") from error

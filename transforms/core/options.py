@@ -81,19 +81,15 @@ def options(cls: Class) -> Class:
         try:
             validate(self, *args, **kwargs)
         except pydantic.ValidationError as error:
-            raise OptionsError(made, tuple(_issues(made, error))) from None
-        conflicts = tuple(
-            Issue(None, sentence, vars(self)) for sentence in getattr(self, "conflicts", tuple)()
-        )
-        unknown = tuple(
-            Issue(name, _not_a_choice(value, declaration), value)
-            for name, declaration in declared(made).items()
-            if declaration.kind == "choice"
-            for value in _each(getattr(self, name))
-            if value is not None and value not in declaration.choices
-        )
-        if conflicts or unknown:
-            raise OptionsError(made, unknown + conflicts)
+            issues = list(_issues(made, error))
+            found = {issue.field for issue in issues}
+            others = {name: value for name, value in kwargs.items() if name not in found}
+            raise OptionsError(made, [*issues, *_unknown_names(made, others)]) from None
+        issues = list(_unknown_names(made, vars(self)))
+        if not issues and hasattr(self, "conflicts"):
+            issues = [Issue(None, sentence, vars(self)) for sentence in self.conflicts()]
+        if issues:
+            raise OptionsError(made, issues)
 
     made.__init__ = checked  # type: ignore[misc]
     return typing.cast("Class", made)
@@ -181,7 +177,7 @@ class Declared:
                 if self.low is None and self.high is None:
                     return noun
                 if self.high is None and not self.low_open:
-                    return f"{noun} of at least {self.low:,g}"
+                    return f"{noun} of at least {_number(self.low)}"
                 return f"{noun} {self._range()}"
             case "choice":
                 return f"one of {', '.join(self.choices)}"
@@ -194,19 +190,23 @@ class Declared:
     def bounds(self) -> str:
         """What the range demands, as the end of a sentence."""
         if self.high is None and not self.low_open:
-            return f"must be at least {self.low:,g}"
+            return f"must be at least {_number(self.low)}"
         return f"must be {self._range()}"
 
     def _range(self) -> str:
         if self.high is None:
-            return f"above {self.low:,g}"
+            return f"above {_number(self.low)}"
         if self.low is None:
-            return f"{'below' if self.high_open else 'of at most'} {self.high:,g}"
+            return f"{'below' if self.high_open else 'of at most'} {_number(self.high)}"
         if self.low_open and self.high_open:
-            return f"between {self.low:,g} and {self.high:,g}"
+            return f"between {_number(self.low)} and {_number(self.high)}"
         if self.low_open:
-            return f"above {self.low:,g} and at most {self.high:,g}"
-        return f"from {self.low:,g} to {self.high:,g}"
+            return f"above {_number(self.low)} and at most {_number(self.high)}"
+        return f"from {_number(self.low)} to {_number(self.high)}"
+
+
+def _number(value: float | None) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 @cache
@@ -222,16 +222,12 @@ def parse_value(owner: type, field: str, value: Any) -> Any:
     Raises:
         OptionsError: it is not what is declared.
     """
-    declaration = declared(owner)[field]
     try:
         parsed = _adapter(owner, field).validate_python(value)
     except pydantic.ValidationError as error:
         raise OptionsError(owner, list(_issues(owner, error, field=field))) from None
-    if declaration.kind == "choice":
-        for each in _each(parsed):
-            if each is not None and each not in declaration.choices:
-                issue = Issue(field, _not_a_choice(each, declaration), each)
-                raise OptionsError(owner, [issue])
+    if issues := list(_unknown_names(owner, {field: parsed})):
+        raise OptionsError(owner, issues)
     return parsed
 
 
@@ -261,6 +257,15 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def _unknown_names(owner: type, values: Mapping[str, Any]) -> Iterator[Issue]:
+    """Yield the values that are none of their field's names."""
+    for name, declaration in declared(owner).items():
+        if declaration.kind == "choice" and name in values:
+            for value in _each(values[name]):
+                if value is not None and value not in declaration.choices:
+                    yield Issue(name, _not_a_choice(value, declaration), value)
+
+
 def _each(value: Any) -> Sequence[Any]:
     return value if isinstance(value, tuple) else (value,)
 
@@ -280,17 +285,21 @@ def _declared(name: str, info: FieldInfo) -> Declared:
     is_many = typing.get_origin(annotation) is tuple and typing.get_args(annotation)[1:] == (...,)
     if is_many:
         annotation = typing.get_args(annotation)[0]
+    inner = typing.get_args(annotation)[1:] if typing.get_origin(annotation) is Annotated else ()
+    annotation = _without_none(annotation)[0]
     choices: tuple[str, ...] = ()
     kind: Kind = "other"
     if typing.get_origin(annotation) is Literal:
         kind, choices = "choice", tuple(map(str, typing.get_args(annotation)))
     elif isinstance(annotation, type) and issubclass(annotation, StrEnum):
-        kind, choices = "choice", tuple(annotation)
+        kind, choices = "choice", tuple(map(str, annotation))
     elif annotation in (int, float, bool, str):
         kind = "text" if annotation is str else typing.cast("Kind", annotation.__name__)
     if extra.get("choices") is not None:
         kind, choices = "choice", tuple(extra["choices"]())
-    limits = {key: getattr(limit, key) for limit in info.metadata for key in _limits_of(limit)}
+    limits = {
+        key: getattr(limit, key) for limit in (*info.metadata, *inner) for key in _limits_of(limit)
+    }
     return Declared(
         name=name,
         kind=kind,
@@ -318,7 +327,7 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         inner = [each for each in typing.get_args(annotation) if each is not type(None)]
         if len(inner) < len(typing.get_args(annotation)) and len(inner) == 1:
-            return inner[0], True
+            return _without_none(inner[0])[0], True
     return annotation, False
 
 
@@ -327,8 +336,12 @@ def _issues(
 ) -> Iterator[Issue]:
     """Word pydantic's errors as those of the command line are worded."""
     seen = set()
+    fields: Mapping[str, FieldInfo] = owner.__pydantic_fields__  # type: ignore[attr-defined]
+    positional = [name for name, info in fields.items() if not info.kw_only]
     for each in error.errors(include_url=False):
-        name = field or str(each["loc"][0] if each["loc"] else "")
+        place = each["loc"][0] if each["loc"] else ""
+        # Values without names are counted.
+        name = field or (positional[place] if isinstance(place, int) else place)
         if name in seen:
             continue
         seen.add(name)
@@ -340,7 +353,7 @@ def _issues(
             case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal" if (
                 declaration is not None
             ):
-                number = int(value) if declaration.kind == "int" else value
+                number = int(value) if declaration.kind == "int" else float(value)
                 yield Issue(name, declaration.bounds, number)
             case "literal_error" | "enum" if declaration is not None:
                 yield Issue(name, _not_a_choice(value, declaration), value)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from enum import StrEnum
 
 from hlmat.transforms.core.records import TargetRef
-from hlmat.transforms.core.rng import target_rng
 from hlmat.transforms.dataset_io.work_units import WorkItem
 
 
@@ -49,6 +48,9 @@ def shuffled_expressions(refs: Sequence[TargetRef], *, seed: int) -> list[tuple[
 
     Sattolo's algorithm: one cycle through all targets, so none of two or more keeps its own.
     """
+    # NumPy is heavy, and the settings need the names above alone.
+    from hlmat.transforms.core.rng import target_rng
+
     rng = target_rng(seed, "all targets", "shuffled-expressions")
     order = list(range(len(refs)))
     for last in range(len(order) - 1, 0, -1):

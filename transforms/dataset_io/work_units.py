@@ -11,6 +11,7 @@ from itertools import groupby, islice
 from typing import Any
 
 from hlmat.transforms.core.errors import DataError
+from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
 
 WorkItem = TargetRef | Reject
@@ -32,21 +33,17 @@ class WorkUnit:
     items: tuple[WorkItem, ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@options
 class DatasetShard:
-    """One of `count` parts of a data set, for several machines without a cluster.
+    """One of `count` parts of a data set, for several machines without a cluster."""
 
-    Attributes:
-        index: from 1 to `count`.
-        count: number of parts.
-    """
+    index: int = setting(ge=1, help="only part I of N, cut by image; I from 1")
+    count: int = setting(ge=1, help="number of parts")
 
-    index: int
-    count: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.index <= self.count:
-            raise ValueError(f"a shard is i/n with 1 <= i <= n, got {self.index}/{self.count}")
+    def conflicts(self) -> Iterator[str]:
+        """Yield what is wrong with both numbers together."""
+        if self.index > self.count:
+            yield "{index} is above {count}; parts are numbered from 1"
 
     def holds(self, ref: TargetRef) -> bool:
         """Return whether a target belongs to this shard; its image decides."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from hlmat.transforms.core.records import Action, Answer, Box, Click, Finish, InvalidAction
 from hlmat.transforms.prompting.coordinates import CoordinateCodec
+from hlmat.transforms.prompting.options import DEFAULT_COLOUR
 from hlmat.transforms.prompting.predicted_iou import join_predicted_iou, split_predicted_iou
 from hlmat.transforms.prompting.templates import PromptTemplate, next_click_prompt
 
@@ -101,7 +102,7 @@ class Dialogue:
 
     codec: CoordinateCodec
     prompt: PromptTemplate = field(default_factory=next_click_prompt)
-    colour: str = "green"
+    colour: str = DEFAULT_COLOUR
     with_score: bool = False
     with_finish: bool = False
 

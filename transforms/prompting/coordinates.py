@@ -74,6 +74,14 @@ def same_size(size_hw: tuple[int, int]) -> tuple[int, int]:
     return size_hw
 
 
+RESIZES: Mapping[str, Resize] = {
+    "none": same_size,
+    "qwen2-vl": SmartResize(factor=28),
+    "qwen3-vl": SmartResize(factor=32),
+}
+"""What the processor of a model family does to an image, for the codec "pixels"."""
+
+
 class _Scale(ABC):
     """How one axis is numbered. Sizes and pixels are in pixels, `value` is what is written."""
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -11,18 +10,16 @@ import numpy as np
 from hlmat.transforms.core.protocols import Image, Mask
 from hlmat.transforms.core.records import Box, Click
 from hlmat.transforms.masks.rle import mask_box
-
-COLOURS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
-    {"green": (0, 255, 0), "red": (255, 0, 0), "blue": (0, 0, 255)}
-)
-"""RGB by name: the colours that a mask may be shown in."""
+from hlmat.transforms.prompting.options import COLOURS, DEFAULT_COLOUR, DEFAULT_OPACITY
 
 _POSITIVE = (0, 200, 0)
 _NEGATIVE = (230, 0, 0)
 _WHITE = (255, 255, 255)
 
 
-def draw_mask(image: Image, mask: Mask, *, colour: str = "green", opacity: float = 0.5) -> Image:
+def draw_mask(
+    image: Image, mask: Mask, *, colour: str = DEFAULT_COLOUR, opacity: float = DEFAULT_OPACITY
+) -> Image:
     """Return a copy of an image with a mask laid over it, half-transparent.
 
     Args:
@@ -58,7 +55,7 @@ def draw_mask(image: Image, mask: Mask, *, colour: str = "green", opacity: float
 
 
 def draw_outline(
-    image: Image, mask: Mask, *, colour: str = "green", thickness: int | None = None
+    image: Image, mask: Mask, *, colour: str = DEFAULT_COLOUR, thickness: int | None = None
 ) -> Image:
     """Return a copy of an image with the contour of a mask, holes included.
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 
 import cv2
 
-from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.options import options
 from hlmat.transforms.core.protocols import Image, Mask
 from hlmat.transforms.prompting.coordinates import CoordinateCodec, Resize
-from hlmat.transforms.prompting.overlay import COLOURS, draw_mask
+from hlmat.transforms.prompting.options import StateStyle
+from hlmat.transforms.prompting.overlay import draw_mask
 
 
 @dataclass(frozen=True)
@@ -29,35 +30,9 @@ class ReducedSize:
         return self.then(reduced_size(size_hw, max_side=self.max_side))
 
 
-@dataclass(frozen=True)
-class StateView:
-    """How states are drawn for a model, alike for training and for asking it.
-
-    Attributes:
-        colour: of the mask.
-        opacity: of the mask, 0 to 1.
-        max_side: longer images are reduced to this many pixels; None keeps every size.
-
-    Raises:
-        ConfigError: with every problem at once.
-    """
-
-    colour: str = "green"
-    opacity: float = 0.5
-    max_side: int | None = None
-
-    def __post_init__(self) -> None:
-        problems = []
-        if self.colour not in COLOURS:
-            problems.append(
-                f"mask colour {self.colour!r} is unknown; choose from {', '.join(COLOURS)}"
-            )
-        if not 0 <= self.opacity <= 1:
-            problems.append(f"opacity must be from 0 to 1, got {self.opacity}")
-        if self.max_side is not None and self.max_side < 1:
-            problems.append(f"the maximum side must be at least 1 pixel, got {self.max_side}")
-        if problems:
-            raise ConfigError(problems)
+@options
+class StateView(StateStyle):
+    """Draws states as its settings say."""
 
     def draw(self, image: Image, mask: Mask | None) -> Image:
         """Return the image under the mask, reduced; the image alone where there is no mask.

@@ -33,4 +33,6 @@ class ReaderOptions:
     annotations: str | None = setting(
         default=None, metavar="FILE", help="coco, trace: the JSON file, relative to --data-root"
     )
-    shapes: ShapesOptions = setting(default_factory=ShapesOptions, help="what to generate")
+    shapes: ShapesOptions = setting(
+        default_factory=ShapesOptions, in_fingerprint=False, help="shapes: what to generate"
+    )

@@ -97,6 +97,15 @@ class AreaFilter:
 
 
 @options
+class Beginning:
+    """What comes before the first click."""
+
+    initial_action: InitialAction = setting(
+        default=InitialAction.NONE, metavar="A", help="before the first click"
+    )
+
+
+@options
 class FirstMask:
     """Which mask a rollout begins with, where that is not an empty one.
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, get_args
 
-from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.prompting.predicted_iou import render_predicted_iou
 from hlmat.transforms.readers.shapes.expressions import Region, RelationName, Side, Size
 from hlmat.transforms.readers.shapes.kinds import KINDS
 from hlmat.transforms.readers.shapes.scene import COLOURS, Pattern
+from hlmat.transforms.tiny_vlm.options import TinyVlmArchitecture
 from hlmat.transforms.tiny_vlm.tokenizer import make_tokenizer
 
 END, PADDING = "<|im_end|>", "<|endoftext|>"
@@ -32,65 +31,6 @@ CHAT_TEMPLATE = """\
 {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
 {% endif %}"""
 """Question and answer as LLaMA-Factory's template `qwen3_vl_nothink` writes them."""
-
-
-@dataclass(frozen=True)
-class TinyVlmArchitecture:
-    """Set the size of the small model.
-
-    Attributes:
-        image: side of its square input images, in pixels.
-        patch: side of a patch in pixels; each is one token.
-        vision_width: width of the vision tower.
-        vision_depth: layers of the vision tower.
-        width: width of the language model.
-        depth: layers of the language model.
-        heads: attention heads of both.
-
-    Raises:
-        ConfigError: sizes out of range or incompatible; lists every problem.
-    """
-
-    image: int = 128
-    patch: int = 16
-    vision_width: int = 128
-    vision_depth: int = 4
-    width: int = 128
-    depth: int = 4
-    heads: int = 4
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"the mini model's {name} is {value}: must be at least {least}"
-            for name, value, least in (
-                ("image", self.image, 32),
-                ("patch", self.patch, 4),
-                ("vision_width", self.vision_width, 8),
-                ("vision_depth", self.vision_depth, 1),
-                ("width", self.width, 24),
-                ("depth", self.depth, 1),
-                ("heads", self.heads, 1),
-            )
-            if value < least
-        ]
-        if self.patch > 0 and self.image % self.patch:
-            problems.append(
-                f"the mini model's image side is {self.image} pixels: must be a multiple of its "
-                f"patch side, {self.patch}"
-            )
-        each_head = 4 * max(1, self.heads)
-        if self.width % each_head or self.vision_width % each_head:
-            problems.append(
-                f"the mini model's widths are {self.width} and {self.vision_width}: each must be a "
-                f"multiple of {each_head} (4 for each of its {self.heads} heads)"
-            )
-        if problems:
-            raise ConfigError(problems)
-
-    @property
-    def grid(self) -> int:
-        """Tokens of an image along one side."""
-        return self.image // self.patch
 
 
 def make_tiny_vlm_tokenizer() -> Any:

@@ -14,51 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.tiny_vlm.localization import ATTRIBUTES, DIGITS, UNKNOWN, LabelledImage
+from hlmat.transforms.tiny_vlm.options import PretrainingOptions
 
 _CLIP_NORM = 1.0
 _REPORT_EVERY = 100
-
-
-@dataclass(frozen=True)
-class PretrainingOptions:
-    """Set the length and learning rate of the pre-training.
-
-    Attributes:
-        steps: updates; 0 leaves the weights random.
-        batch: images per update.
-        learning_rate: the peak, reached after the warm-up; a cosine then takes it to 0.
-        warm_up: updates of the warm-up.
-        seed: of weights and sample order.
-
-    Raises:
-        ConfigError: values out of range; lists every problem.
-    """
-
-    steps: int = 2500
-    batch: int = 32
-    learning_rate: float = 2e-3
-    warm_up: int = 100
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"pre-training: {name} is {value}: must be at least {least}"
-            for name, value, least in (
-                ("steps", self.steps, 0),
-                ("batch", self.batch, 1),
-                ("warm_up", self.warm_up, 1),
-                ("seed", self.seed, 0),
-            )
-            if value < least
-        ]
-        if not 0 < self.learning_rate < 1:
-            problems.append(
-                f"pre-training: learning_rate is {self.learning_rate}: must be above 0 and below 1"
-            )
-        if problems:
-            raise ConfigError(problems)
 
 
 @dataclass(frozen=True)

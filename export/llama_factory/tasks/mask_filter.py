@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from hlmat.export.llama_factory.options import MAX_CANDIDATES, LlamaFactoryOptions
+from hlmat.export.llama_factory.options import LlamaFactoryOptions
+from hlmat.export.llama_factory.sample_options import MAX_CANDIDATES
 from hlmat.export.llama_factory.samples import Case, Sample, Shown, Turn, shown_before
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.rng import target_rng

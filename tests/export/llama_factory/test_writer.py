@@ -225,19 +225,23 @@ def test_reduced_images_keep_relative_and_move_pixel_coordinates(
 def test_options_say_everything_that_is_wrong() -> None:
     with pytest.raises(ConfigError) as caught:
         LlamaFactoryOptions(
-            dialogue=Dialogue(make_codec("decimal"), colour="pink"),
             expressions="all",  # pyright: ignore[reportArgumentType]
             image_format="webp",  # pyright: ignore[reportArgumentType]
             jpeg_quality=0,
             name="../x",
         )
-    assert [problem.split(" ")[0] for problem in caught.value.problems] == [
-        "the",
-        "expressions",
-        "image",
-        "JPEG",
-        "the",
-    ]
+    assert caught.value.problems == (
+        "LlamaFactoryOptions.expressions 'all': choose from each, first",
+        "LlamaFactoryOptions.image_format 'webp': choose from jpg, png",
+        "LlamaFactoryOptions.jpeg_quality 0: must be from 1 to 100",
+        "LlamaFactoryOptions.name '../x': expected a data set's name of letters, digits, "
+        "'_' and '-'",
+    )
+
+
+def test_the_question_names_the_color_of_the_images() -> None:
+    with pytest.raises(ConfigError) as caught:
+        LlamaFactoryOptions(dialogue=Dialogue(make_codec("decimal"), colour="pink"))
     assert "the question names a pink mask, the images show a green one" in str(caught.value)
 
 

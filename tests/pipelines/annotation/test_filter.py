@@ -233,7 +233,7 @@ def test_a_run_that_was_cut_short_goes_on_and_gives_the_same_bytes(tmp_path: Pat
     [
         (["--recipe", "mini"], "--recipe mini: its model was not taught to score masks"),
         (["--policy", "centre"], "--policy 'centre': masks are scored by a model; choose from"),
-        (["--keep-at", "2"], "--keep-at 2: must lie between 0 and 1"),
+        (["--keep-at", "2"], "--keep-at 2: must be from 0 to 1"),
         (["--corrupt", "0.9-0.1"], "--corrupt 0.9-0.1: expected LOW-HIGH with 0 <= LOW < HIGH"),
         (["--corrupt", "half"], "--corrupt 'half': expected LOW-HIGH, as 0.5-0.9"),
         (["--corrupt", "0.5-1.5"], "--corrupt 0.5-1.5: expected LOW-HIGH with"),

@@ -201,7 +201,7 @@ def test_too_many_rejects_is_an_exit_code_but_loses_nothing(
     ("argv", "code", "message"),
     [
         ((), 2, ""),
-        (("trajectorys",), 2, "invalid choice"),
+        (("trajectorys",), 2, "unknown command 'trajectorys'; did you mean 'trajectories'?"),
         (("trajectories", *SMALL, "--out", "o", "--sede", "1"), 2, "did you mean --seed?"),
         (("stats", "nowhere"), 3, "nowhere is not the output of a finished run"),
         (("stats", "nowhere", "--jsn"), 2, "unknown flag --jsn; did you mean --json?"),

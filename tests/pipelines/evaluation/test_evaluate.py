@@ -162,10 +162,13 @@ def test_a_search_goes_on_from_the_mask_that_is_scored_best(tmp_path: Path) -> N
         (["--search", "3"], "--search needs a model that scores its masks; add --score"),
         (["--search", "0"], "--search"),
         (["--score", "--beam", "2"], "--beam 2 needs several candidates; add --search K"),
-        (["--score", "--search", "2", "--search-temperature", "0"], "temperature must be above 0"),
+        (
+            ["--score", "--search", "2", "--search-temperature", "0"],
+            "--search-temperature 0: must be above 0",
+        ),
         (["--stop-score", "0.9"], "--stop-score needs a model that scores its masks; add --score"),
         (["--score", "--stop-score", "0"], "--stop-score 0: must be above 0"),
-        (["--score", "--stop-score", "1.5"], "--stop-score 1.5: must lie between 0 and 1"),
+        (["--score", "--stop-score", "1.5"], "--stop-score 1.5: must be above 0 and at most 1"),
         (["--score", "--stop-score", "high"], "--stop-score 'high': expected a number"),
     ],
 )
@@ -218,7 +221,7 @@ def test_a_server_that_is_down_is_told_before_anything_is_done(
     with scripted_server() as server:
         url = server.url
     assert evaluate(tmp_path / "out", *by_server(url)) == EXIT_CONFIG
-    assert "start the server, or mend --server" in capsys.readouterr().err
+    assert "start the server or fix --server" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -277,9 +280,15 @@ def test_wrong_flags_are_all_told(tmp_path: Path, capsys: pytest.CaptureFixture[
         ([], "--model is missing"),
         (["--policy", "openai"], "--server is missing"),
         (["--policy", "replay"], "--answers is missing"),
-        (["--policy", "openai", "--server", "ftp://x"], "'ftp://x' is no web address"),
-        (["--policy", "openai", "--server", "http://x", "--sent-as", "gif"], "sent as 'gif'"),
-        (["--recipe", "minni"], "did you mean mini"),
+        (
+            ["--policy", "openai", "--server", "ftp://x"],
+            "--server 'ftp://x': expected a web address",
+        ),
+        (
+            ["--policy", "openai", "--server", "http://x", "--sent-as", "gif"],
+            "--sent-as 'gif': choose from png, jpeg",
+        ),
+        (["--recipe", "minni"], "did you mean 'mini'"),
         (["--model", "no/such-model"], "no/such-model"),
     ],
 )

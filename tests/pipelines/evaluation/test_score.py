@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from hlmat.pipelines.evaluation.score import add_arguments, format_scores, score_file
+from hlmat.pipelines.evaluation.score import format_scores, score_file
+from hlmat.pipelines.settings.commands import parse_command
 from hlmat.transforms.core.errors import ConfigError, DataError
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import Rle
@@ -58,9 +59,7 @@ def entry(
 def scored(folder: Path, entries: list[dict[str, Any]], *, step: str = "last") -> dict[str, Any]:
     path = folder / "predictions.json"
     path.write_text(json.dumps(entries))
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return score_file(parser.parse_args([str(path), "--step", step]))
+    return score_file(parse_command("score", [str(path), "--step", step]))
 
 
 def said(percent: float) -> str:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hlmat.pipelines.ladder.job import LadderJob, add_arguments, read_ladder
+from hlmat.pipelines.ladder.job import LadderJob, read_ladder
 from hlmat.pipelines.recipes.recipe import RECIPES
+from hlmat.pipelines.settings.commands import parse_command
 from hlmat.pipelines.settings.evaluation_options import EvaluationConfig
-from hlmat.pipelines.settings.validation import ArgumentParser
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.policies.backends.options import CheckpointOptions
 from hlmat.transforms.policies.mllm import ModelPolicyOptions
@@ -18,10 +18,8 @@ from hlmat.transforms.rollout.options import SearchOptions
 
 
 def read(root: Path, *flags: str, recipe: str = "mini_prm") -> LadderJob:
-    parser = ArgumentParser()
-    add_arguments(parser)
     places = [f"--out={root / 'out'}", f"--first={root / 'first'}", f"--star={root / 'star'}"]
-    arguments = parser.parse_args([f"--recipe={recipe}", *places, *flags])
+    arguments = parse_command("ladder", [f"--recipe={recipe}", *places, *flags])
     arguments.quiet, arguments.json = True, False
     return read_ladder(arguments)
 

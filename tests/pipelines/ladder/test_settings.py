@@ -53,7 +53,7 @@ def test_every_key_is_taken(tmp_path: Path) -> None:
     assert plan.sets == {"a": ("--split=test", "--limit=5"), "b": ()}
     assert (plan.rounds, plan.rollout_limit, plan.stop_score, plan.search) == (2, 40, 0.8, 4)
     assert plan.steps == (1, 2)
-    assert (plan.filter, plan.refine) == ("0.0-1.0", "0.3-0.9")
+    assert (plan.filter, plan.refine) == ("0-1", "0.3-0.9")
     assert [v.flag for v in plan.codec_variants()] == ["--codec=thousandths"]
     assert [v.name for v in plan.colour_variants()] == ["colour-red", "colour-blue"]
 
@@ -97,11 +97,11 @@ def test_a_variant_is_measured_as_the_first_model_is(tmp_path: Path) -> None:
         (
             "sets: {a: {shapes-dificulty: thin}}\n",
             "sets: a: shapes-dificulty is no flag of hlmat evaluate on the data set; did you mean "
-            "shapes-difficulty? choose from",
+            "'shapes-difficulty'? choose from",
         ),
         ("sets: {a: {stop-score: 0.5}}\n", "sets: a: stop-score is no flag"),  # a rung's
         ("sets: {a: {split: [x]}}\n", "sets: a: split is ['x'], expected text or a number"),
-        (SETS + "stpes: [1]\n", "stpes is unknown; did you mean steps? choose from sets, rounds"),
+        (SETS + "stpes: [1]\n", "stpes is unknown; did you mean 'steps'? choose from sets, rounds"),
         (SETS + "steps: [0]\n", "steps 0: must be at least 1"),
         (SETS + "steps: [3]\n", "steps 3: evaluate.yaml lets a rollout make 2 clicks"),
         (SETS + "steps: 1\n", "steps is 1, expected a list, as [a, b]"),
@@ -109,14 +109,14 @@ def test_a_variant_is_measured_as_the_first_model_is(tmp_path: Path) -> None:
         (SETS + "codecs: [decimal]\n", "codecs decimal is the recipe's own"),
         (SETS + "mask-colours: [pink]\n", "mask-colours 'pink': choose from green, red, blue"),
         (SETS + "mask-colours: [green]\n", "mask-colours green is the recipe's own"),
-        (SETS + "stop-score: 2\n", "stop-score 2: must lie between 0 and 1"),
+        (SETS + "stop-score: 2\n", "stop-score 2: must be above 0 and at most 1"),
         (SETS + "stop-score: 0\n", "stop-score 0: must be above 0"),
         (SETS + "search: 1\n", "search 1: must be at least 2"),
         (SETS + "rounds: many\n", "rounds 'many': expected a whole number of at least 1"),
         (SETS + "rollout-limit: 0\n", "rollout-limit 0: must be at least 1"),
         (SETS + "initial-actions: [line]\n", "initial-actions 'line': choose from none, box"),
         (SETS + "initial-actions: [policy-box]\n", "initial-actions policy-box: the model is not"),
-        (SETS + "filter: 0.9-0.3\n", "filter '0.9-0.3': expected LOW-HIGH"),
+        (SETS + "filter: 0.9-0.3\n", "filter 0.9-0.3: expected LOW-HIGH"),
         (SETS + "refine: all\n", "refine 'all': expected LOW-HIGH"),
         ("- a\n", "expected lines of `name: value`"),
         (SETS + SETS, "is not YAML"),  # a key given twice

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hlmat.pipelines.recipes.recipe import load_recipe, parse_flags, recipe_names, with_recipe_flags
+from hlmat.pipelines.recipes.flag_files import parse_flags
+from hlmat.pipelines.recipes.recipe import load_recipe, recipe_names, with_recipe_flags
 from hlmat.transforms.core.errors import ConfigError
 
 FILES = {
@@ -39,7 +40,7 @@ def test_flags_become_arguments_of_their_commands(tmp_path: Path) -> None:
     assert recipe.trajectories == ("--dataset=shapes", "--max-clicks=7", "--no-stop-on-no-gain")
     assert recipe.export == ("--codec=thousandths", "--finish", "--name=clicks")
     assert parse_flags("trajectories.yaml", recipe.trajectories).stop_on_no_gain is False
-    assert parse_flags("export.yaml", recipe.export).first_box is False
+    assert not parse_flags("export.yaml", recipe.export).first_box
     assert recipe.base is None
     assert recipe.processor == {}
 
@@ -107,13 +108,13 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         },
     )
     expected = [
-        "trajectories.yaml: max-click is no flag of hlmat trajectories; did you mean max-clicks?",
+        "trajectories.yaml: max-click is no flag of hlmat trajectories; did you mean 'max-clicks'?",
         "trajectories.yaml: out is given to hlmat train; leave it out",
         "trajectories.yaml: seed is a list, expected one value",
+        "export.yaml: --codec 'roman': choose from decimal, thousandths",
+        "export.yaml: --opacity 7: must be from 0 to 1",
         "export.yaml: --expressions 'some': choose from",
-        "export.yaml: coordinate codec 'roman' is unknown",
-        "export.yaml: --opacity 7: must lie between 0 and 1",
-        "export.yaml: the data set's name 'a b' must be",
+        "export.yaml: --name 'a b': expected a data set's name of letters, digits, '_' and '-'",
         "evaluate.yaml is missing: it holds the flags of hlmat evaluate",
         "train.yaml: model_name_or_path is missing",
         "train.yaml: finetuning_type is missing",
@@ -151,7 +152,7 @@ def test_an_unknown_name_is_told_with_the_nearest() -> None:
     with pytest.raises(ConfigError) as caught:
         load_recipe("qwen2_5_vl_7b_ful")
     (problem,) = caught.value.problems
-    assert "did you mean qwen2_5_vl_7b_full?" in problem
+    assert "did you mean 'qwen2_5_vl_7b_full'?" in problem
     assert ", ".join(recipe_names()) in problem
 
 

@@ -12,7 +12,7 @@ import pytest
 import builders
 from hlmat.pipelines.run.folder import RunFolder
 from hlmat.pipelines.run.planning import Plan, write_plan
-from hlmat.pipelines.run.runners import RunnerChoice, make_runner, pipeline_options
+from hlmat.pipelines.run.runners import make_runner, pipeline_options
 from hlmat.pipelines.run.trajectories import (
     Job,
     build_pipeline,
@@ -20,6 +20,7 @@ from hlmat.pipelines.run.trajectories import (
     rollout_settings,
 )
 from hlmat.pipelines.settings.run_options import RunConfig
+from hlmat.pipelines.settings.runner_choice import RunnerChoice
 from hlmat.transforms.beam.shards import ShardPlan
 from hlmat.transforms.beam.simulate import ClickWorker
 from hlmat.transforms.beam.storage import storage_for

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from hlmat.pipelines.settings.commands import add_command_flags
 from hlmat.pipelines.settings.run_options import (
     RunConfig,
-    add_trajectories_arguments,
     fingerprint_of,
     trajectories_config,
 )
@@ -21,10 +21,9 @@ BASE = ("--dataset", "shapes", "--out", "out")
 
 def parse(*argv: str) -> RunConfig:
     parser = ArgumentParser(prog="hlmat trajectories", allow_abbrev=False)
-    add_trajectories_arguments(parser)
+    add_command_flags(parser, "trajectories")
     arguments, rest = parser.parse_known_args(argv)
-    own_flags = [flag for action in parser._actions for flag in action.option_strings]
-    return trajectories_config(arguments, rest=rest, own_flags=own_flags)
+    return trajectories_config(arguments, rest=rest)
 
 
 def problems(*argv: str) -> list[str]:
@@ -82,9 +81,9 @@ def test_every_problem_is_told_at_once():
         "--segmenter 'samm' is unknown; did you mean 'sam'?",
         "--policy 'orcale' is unknown; did you mean 'oracle'?",
         "--max-clicks 0: must be at least 1",
-        "--target-iou 98: must lie between 0 and 1",
+        "--target-iou 98: must be above 0 and at most 1",
         "--limit 'many': expected a whole number of at least 1",
-        "a shard is i/n with 1 <= i <= n, got 5/4",
+        "--shard 5/4: I 5 is above N 4",
         "unknown flag --polcy; did you mean --policy?",
     ):
         assert part in text
@@ -102,14 +101,26 @@ def test_every_problem_is_told_at_once():
             (*BASE, "--split", "tset"),
             "--split 'tset': shapes has no such split; did you mean 'test'?",
         ),
-        ((*BASE, "--target-iou", "0"), "use 'none' to never stop for it"),
-        ((*BASE, "--target-iou", "high"), "expected a number from 0 to 1"),
+        ((*BASE, "--target-iou", "0"), "--target-iou 0: must be above 0 and at most 1"),
+        (
+            (*BASE, "--target-iou", "high"),
+            "--target-iou 'high': expected a number above 0 and at most 1",
+        ),
         ((*BASE, "--shard", "1-4"), "--shard '1-4': expected I/N"),
-        ((*BASE, "--initial-action", "boxes"), "choose from none, box, jittered-box"),
+        (
+            (*BASE, "--initial-action", "boxes"),
+            "--initial-action 'boxes': did you mean 'box'? choose from none, box, jittered-box",
+        ),
         ((*BASE, "--min-area", "9", "--max-area", "3"), "no mask would be left"),
-        ((*BASE, "--shapes-size", "big"), "expected HEIGHTxWIDTH"),
-        ((*BASE, "--shapes-difficulty", "hard"), "difficulty"),
-        ((*BASE, "--shapes-objects", "5-2"), "is above ShapesOptions.objects_max 2"),
+        ((*BASE, "--shapes-size", "big"), "--shapes-size 'big': expected HEIGHTxWIDTH, as 240x320"),
+        (
+            (*BASE, "--shapes-difficulty", "hard"),
+            "--shapes-difficulty 'hard': choose from simple, thin, mixed",
+        ),
+        (
+            (*BASE, "--shapes-objects", "5-2"),
+            "--shapes-objects 5-2: MIN 5 is above MAX 2; swap them",
+        ),
         ((*BASE, "--shapes-objects", "five"), "expected MIN-MAX, as 2-5"),
         ((*BASE, "--seed", "x"), "--seed 'x': expected a whole number of at least 0"),
         ((*BASE, "--segmenter-arg", "radius"), "expected KEY=JSON"),
@@ -137,7 +148,7 @@ def test_beams_flags_go_to_a_named_runner():
 
 
 def test_resume_and_overwrite_exclude_each_other():
-    with pytest.raises(ConfigError, match="not allowed with argument"):
+    with pytest.raises(ConfigError, match="--resume and --overwrite exclude each other"):
         parse(*BASE, "--resume", "--overwrite")
 
 

@@ -10,7 +10,7 @@ import pytest
 from hlmat.pipelines.cli.main import EXIT_CONFIG, EXIT_OK, EXIT_OUTPUT, main
 
 SMALL = [
-    *("--image", "64", "--patch", "16", "--vision-width", "16", "--vision-depth", "1"),
+    *("--image-size", "64", "--patch", "16", "--vision-width", "16", "--vision-depth", "1"),
     *("--width", "32", "--depth", "1", "--heads", "2", "--steps", "2", "--batch", "2"),
     *("--shapes-images", "4", "--shapes-objects", "1-2"),
 ]
@@ -51,7 +51,7 @@ def test_wrong_flags_are_all_told(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().err
     for part in (
         "--steps 'x'",
-        "learning_rate is 7",
+        "--learning-rate 7",
         "--shapes-objects 'many'",
         "--out is missing",
     ):

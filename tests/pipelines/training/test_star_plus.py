@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from hlmat.pipelines.cli.main import EXIT_INCOMPLETE, EXIT_OK, main
-from hlmat.pipelines.settings.validation import ArgumentParser
-from hlmat.pipelines.training import star_plus
+from hlmat.pipelines.settings.commands import parse_command
 from hlmat.pipelines.training import train as training
 from hlmat.pipelines.training.star_plus import read_star_plus
 from hlmat.transforms.core.errors import ConfigError, IncompleteError
@@ -131,9 +130,7 @@ def test_a_model_is_not_evaluated_on_what_its_rollouts_showed(improved: Path) ->
 
 
 def parse(*argv: str) -> Any:
-    parser = ArgumentParser()
-    star_plus.add_arguments(parser)
-    return parser.parse_args(argv)
+    return parse_command("star-plus", argv)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hlmat.pipelines.settings.validation import ArgumentParser
+from hlmat.pipelines.settings.commands import parse_command
 from hlmat.pipelines.training import folder as training_folder
 from hlmat.pipelines.training import process as training_process
 from hlmat.pipelines.training import train as training
@@ -34,9 +34,7 @@ needs_llama_factory = pytest.mark.skipif(
 
 
 def parse(*argv: str) -> argparse.Namespace:
-    parser = ArgumentParser()
-    training.add_arguments(parser)
-    arguments = parser.parse_args(argv)
+    arguments = parse_command("train", argv)
     arguments.quiet = True
     return arguments
 
@@ -115,9 +113,8 @@ def kill_half_way(trained: Trained) -> None:
     code = (
         "import sys\n"
         "from hlmat.pipelines.training import train as training\n"
-        "from hlmat.pipelines.settings.validation import ArgumentParser\n"
-        "parser = ArgumentParser(); training.add_arguments(parser)\n"
-        "training.train(parser.parse_args(sys.argv[1:]))"
+        "from hlmat.pipelines.settings.commands import parse_command\n"
+        "training.train(parse_command('train', sys.argv[1:]))"
     )
     paths = ["--recipe", str(trained.recipe), "--model", str(trained.model)]
     process = subprocess.Popen(

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
-from hlmat.export.llama_factory.options import FOREIGN_MASKS
+from hlmat.export.llama_factory.sample_options import FOREIGN_MASKS
 from hlmat.export.llama_factory.tasks.registry import TASKS
 from hlmat.pipelines.cli.main import main
-from hlmat.pipelines.recipes.recipe import parse_flags
+from hlmat.pipelines.settings.commands import parse_command
+from hlmat.pipelines.settings.export_options import export_name
 from hlmat.pipelines.training.process import run_llama_factory
 from repository import REPOSITORY
 from tiny_models import make_tiny_model
@@ -214,10 +215,10 @@ def test_the_data_set_is_named_after_the_task_unless_told(
 
 
 def test_a_recipe_takes_a_task_and_names_the_data_set_after_it() -> None:
-    assert parse_flags("export.yaml", ["--task=prm"]).name == "prm"
-    assert parse_flags("export.yaml", ["--task=prm", "--name=mine"]).name == "mine"
-    assert parse_flags("export.yaml", ["--name=mine", "--task=prm"]).name == "mine"
-    assert parse_flags("export.yaml", []).name == "next_click"
+    assert export_name(parse_command("export", ["--task=prm"])) == "prm"
+    assert export_name(parse_command("export", ["--task=prm", "--name=mine"])) == "mine"
+    assert export_name(parse_command("export", ["--name=mine", "--task=prm"])) == "mine"
+    assert export_name(parse_command("export", [])) == "next_click"
 
 
 def test_tasks_together_give_the_rows_of_each(runs: tuple[Path, Path], tmp_path: Path) -> None:

@@ -88,9 +88,16 @@ def test_the_limit_is_taken_within_the_shard():
     assert list(select_items(items, shard=shard, limit=3)) == whole[:3]
 
 
-@pytest.mark.parametrize(("index", "count"), [(0, 2), (3, 2), (-1, 1)])
-def test_a_shard_outside_its_count_is_refused(index: int, count: int):
-    with pytest.raises(ValueError, match=f"got {index}/{count}"):
+@pytest.mark.parametrize(
+    ("index", "count", "message"),
+    [
+        (0, 2, "index 0: must be at least 1"),
+        (3, 2, "index 3 is above DatasetShard.count 2"),
+        (-1, 1, "index -1: must be at least 1"),
+    ],
+)
+def test_a_shard_outside_its_count_is_refused(index: int, count: int, message: str):
+    with pytest.raises(ValueError, match=message):
         DatasetShard(index, count)
 
 

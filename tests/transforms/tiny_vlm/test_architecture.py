@@ -69,8 +69,14 @@ def test_an_image_takes_one_token_per_patch() -> None:
 
 def test_incompatible_sizes_are_all_reported() -> None:
     with pytest.raises(ConfigError) as caught:
-        TinyVlmArchitecture(image=100, patch=16, width=100, heads=4, depth=0)
+        TinyVlmArchitecture(depth=0)
     reported = str(caught.value)
-    assert "depth is 0: must be at least 1" in reported
-    assert "image side is 100 pixels: must be a multiple of its patch side, 16" in reported
-    assert "widths are 100 and 128: each must be a multiple of 16" in reported
+    assert "TinyVlmArchitecture.depth 0: must be at least 1" in reported
+    with pytest.raises(ConfigError) as caught:
+        TinyVlmArchitecture(image=100, patch=16, width=100, heads=4)
+    fields = ("image 100", "patch 16", "width 100", "vision_width 128", "heads 4")
+    image, patch, width, vision_width, heads = (f"TinyVlmArchitecture.{f}" for f in fields)
+    assert caught.value.problems == (
+        f"{image} must be a multiple of {patch}",
+        f"{width} and {vision_width} must be multiples of 16, 4 for each of {heads}",
+    )

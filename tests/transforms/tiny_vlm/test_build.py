@@ -76,8 +76,8 @@ def test_a_missing_gpu_is_reported(tmp_path: Path) -> None:
 def test_options_report_every_problem() -> None:
     with pytest.raises(ConfigError) as caught:
         PretrainingOptions(steps=-1, batch=0, learning_rate=2.0)
-    assert [p.split(" is ")[0] for p in caught.value.problems] == [
-        "pre-training: steps",
-        "pre-training: batch",
-        "pre-training: learning_rate",
-    ]
+    assert caught.value.problems == (
+        "PretrainingOptions.steps -1: must be at least 0",
+        "PretrainingOptions.batch 0: must be at least 1",
+        "PretrainingOptions.learning_rate 2: must be between 0 and 1",
+    )

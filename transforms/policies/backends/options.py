@@ -47,19 +47,21 @@ def _checked_key(variable: str | None) -> str | None:
 def _checked_address(url: str) -> str:
     import httpx
 
-    cure = "give one such as http://localhost:8000/v1"
+    cure = "give a web address such as http://localhost:8000/v1"
     try:
         parts = urlsplit(url)
         is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
         _ = parts.port, httpx.URL(url)
     except (ValueError, httpx.InvalidURL):
-        raise ValueError(f"is no web address; {cure}") from None
+        raise ValueError("expected a web address such as http://localhost:8000/v1") from None
     if not is_address:
-        raise ValueError(f"is no web address; {cure}")
+        raise ValueError("expected a web address such as http://localhost:8000/v1")
     if parts.username is not None:
-        raise HiddenValueError(f"has a user name in it; {cure} and the key with --api-key-variable")
+        raise HiddenValueError(
+            f"must not hold a user name; {cure} and the key with --api-key-variable"
+        )
     if parts.query or parts.fragment:
-        raise ValueError(f"goes on after the path; {cure}")
+        raise ValueError(f"must end with the path; {cure}")
     return url
 
 

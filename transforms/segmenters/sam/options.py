@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import StrictBool, StrictInt
 
 from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.core.suggestions import did_you_mean
+from hlmat.transforms.core.options import OptionsError, declared, options, setting
 
 _GIB = 1024**3
 
 
-@dataclass(frozen=True)
+@options
 class SamOptions:
     """Settings of `SamSegmenter`, each a `--segmenter-arg KEY=VALUE`.
 
@@ -31,34 +32,23 @@ class SamOptions:
         device_gb: GiB of embeddings kept on the device.
     """
 
-    precision: str = "fp32"
-    embeddings: str = "float32"
-    compile: bool = False
-    cuda_graphs: bool = False
-    encoder_batch: int | None = None
-    store: str | None = None
-    store_gb: float = 100.0
-    memory_gb: float = 0.0
-    device_gb: float = 0.0
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name} must be {expected}, got {getattr(self, name)!r}"
-            for name, fits, expected in (
-                ("precision", _one_of("fp32", "bf16"), "fp32 or bf16"),
-                ("embeddings", _one_of("float32", "float16"), "float32 or float16"),
-                ("compile", _one_of(True, False), "true or false"),
-                ("cuda_graphs", _one_of(True, False), "true or false"),
-                ("encoder_batch", _is_batch, "a whole number of 1 or more"),
-                ("store", lambda v: v is None or isinstance(v, str), "the path of a folder"),
-                ("store_gb", _is_size, "a number of 0 or more"),
-                ("memory_gb", _is_size, "a number of 0 or more"),
-                ("device_gb", _is_size, "a number of 0 or more"),
-            )
-            if not fits(getattr(self, name))
-        ]
-        if problems:
-            raise ConfigError([f"--segmenter-arg for 'sam': {problem}" for problem in problems])
+    precision: Literal["fp32", "bf16"] = setting(
+        default="fp32", help="precision of the image encoder's blocks"
+    )
+    embeddings: Literal["float32", "float16"] = setting(
+        default="float32", help="type in which embeddings are kept"
+    )
+    compile: StrictBool = setting(default=False, help="compile the image encoder")
+    cuda_graphs: StrictBool = setting(
+        default=False, help="launch the image encoder as one CUDA graph a batch; CUDA only"
+    )
+    encoder_batch: StrictInt | None = setting(
+        default=None, ge=1, help="images in one call of the encoder"
+    )
+    store: str | None = setting(default=None, help="folder that keeps embeddings for later runs")
+    store_gb: float = setting(default=100.0, ge=0, help="GiB that the folder may hold")
+    memory_gb: float = setting(default=0.0, ge=0, help="GiB of embeddings kept in memory")
+    device_gb: float = setting(default=0.0, ge=0, help="GiB of embeddings kept on the device")
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> SamOptions:
@@ -67,11 +57,13 @@ class SamOptions:
         Raises:
             ConfigError: a name is unknown, or a value is not what its name expects.
         """
-        names = [field.name for field in fields(cls)]
-        unknown = [name for name in arguments if name not in names]
-        if unknown:
-            raise ConfigError([_unknown(name, names) for name in unknown])
-        return cls(**arguments)
+        try:
+            return cls(**arguments)
+        except OptionsError as error:
+            labels = [
+                issue.worded(lambda name: f"--segmenter-arg {name}") for issue in error.issues
+            ]
+            raise ConfigError(labels) from None
 
     @property
     def keeps_embeddings(self) -> bool:
@@ -90,21 +82,4 @@ class SamOptions:
             "compile": self.compile,
             "cuda_graphs": self.cuda_graphs,
         }
-        return {name: v for name, v in changed.items() if v != getattr(SamOptions, name)}
-
-
-def _one_of(*values: Any) -> Any:
-    return lambda value: any(value is v or (isinstance(v, str) and value == v) for v in values)
-
-
-def _is_batch(value: Any) -> bool:
-    return value is None or (type(value) is int and value >= 1)
-
-
-def _is_size(value: Any) -> bool:
-    return type(value) in (int, float) and value >= 0
-
-
-def _unknown(name: str, names: list[str]) -> str:
-    hint = did_you_mean(name, names)
-    return f"--segmenter-arg {name}: 'sam' has no such setting; {hint}it has {', '.join(names)}"
+        return {name: v for name, v in changed.items() if v != declared(SamOptions)[name].default}

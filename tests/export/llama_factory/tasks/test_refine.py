@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hlmat.export.llama_factory.options import FOREIGN_MASKS
+from hlmat.export.llama_factory.sample_options import FOREIGN_MASKS
 from hlmat.export.llama_factory.samples import Case, Sample, cases_of
 from hlmat.export.llama_factory.tasks import refine
 from hlmat.transforms.core.protocols import Mask

@@ -357,12 +357,12 @@ def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("url", "expected_message"),
     [
-        ("ftp://x/v1", "is no web address"),
-        ("http://", "is no web address"),
-        ("http://x:99999/v1", "is no web address"),
-        ("http://[x/v1", "is no web address"),
-        ("http://x/v1?key=1", "goes on after the path"),
-        ("http://me:word@x/v1", "has a user name in it"),
+        ("ftp://x/v1", "expected a web address such as"),
+        ("http://", "expected a web address such as"),
+        ("http://x:99999/v1", "expected a web address such as"),
+        ("http://[x/v1", "expected a web address such as"),
+        ("http://x/v1?key=1", "must end with the path"),
+        ("http://me:word@x/v1", "must not hold a user name"),
     ],
 )
 def test_an_address_that_cannot_be_asked_is_reported(url: str, expected_message: str) -> None:
@@ -383,7 +383,7 @@ def test_options_say_everything_that_is_wrong() -> None:
             image_format="gif",  # pyright: ignore[reportArgumentType]
         )
     expected_message = str(caught.value)
-    for part in ("'localhost': is no web address", "concurrency 0", "retries -1", "NONE_X"):
+    for part in ("'localhost': expected a web address", "concurrency 0", "retries -1", "NONE_X"):
         assert part in expected_message
     for part in ("timeout_s 0", "temperature nan", "'gif': choose from png, jpeg"):
         assert part in expected_message

@@ -245,13 +245,13 @@ def test_where_memory_runs_out_the_batch_is_halved(model: Any, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"precison": "bf16"}, "no such setting; did you mean precision"),
-        ({"precision": "fp8"}, "precision must be fp32 or bf16, got 'fp8'"),
-        ({"embeddings": 16}, "embeddings must be float32 or float16, got 16"),
-        ({"encoder_batch": 0}, "encoder_batch must be a whole number of 1 or more, got 0"),
-        ({"compile": 1}, "compile must be true or false, got 1"),
-        ({"memory_gb": -1}, "memory_gb must be a number of 0 or more, got -1"),
-        ({"store": 5}, "store must be the path of a folder, got 5"),
+        ({"precison": "bf16"}, "precison: is no setting; did you mean 'precision'"),
+        ({"precision": "fp8"}, "precision 'fp8': choose from fp32, bf16"),
+        ({"embeddings": 16}, "embeddings 16: choose from float32, float16"),
+        ({"encoder_batch": 0}, "encoder_batch 0: must be at least 1"),
+        ({"compile": 1}, "compile 1: expected true or false"),
+        ({"memory_gb": -1}, "memory_gb -1: must be at least 0"),
+        ({"store": 5}, "store 5: expected text"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_reported(arguments: dict[str, Any], message: str):

@@ -341,8 +341,8 @@ class TestOptions:
             )
         words = ("max_new", "nan", "seed", "model", "adapter", "gpu", "int8", "batch_size")
         assert len(caught.value.problems) == len(words)
-        for word, problem in zip(words, caught.value.problems, strict=True):
-            assert word in problem
+        for word in words:
+            assert word in str(caught.value)
 
     def test_they_travel_to_workers(self) -> None:
         options = CheckpointOptions("a", adapter="b", device="cuda:1", temperature=0.5)

@@ -1,0 +1,62 @@
+"""What a training task takes from trajectories, and how its data set is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from hlmat.transforms.core.options import options, setting
+
+MAX_CANDIDATES = 10
+
+FOREIGN_MASKS = ("box", "polygon", "shrunk", "grown", "cut", "shifted", "discs", "neighbour")
+"""Kinds of masks from elsewhere: the object's box, its outline with few corners, the object eroded,
+dilated, cut off along a line or moved, discs thrown at it, another object of the image."""
+
+
+@options
+class SampleOptions:
+    """How many samples there are, and how they are written.
+
+    Attributes:
+        candidates: masks to be scored per target, each of another tenth of the IoU range.
+        foreign_masks: masks to be corrected, one of each kind per target.
+        min_margin: a preferred click must be better by so much IoU, and by more than 0.
+        expressions: "each" gives each expression of a target its own samples, "first" uses one.
+        name: of the data set in dataset_info.json, and of its JSON file.
+    """
+
+    candidates: int = setting(
+        default=5,
+        ge=1,
+        le=MAX_CANDIDATES,
+        help=f"filter: masks per target, 1 to {MAX_CANDIDATES}",
+    )
+    foreign_masks: tuple[str, ...] = setting(
+        default=FOREIGN_MASKS,
+        metavar="M",
+        choices=lambda: FOREIGN_MASKS,
+        help=f"refine: masks to be corrected, with commas: {', '.join(FOREIGN_MASKS)} (all)",
+    )
+    min_margin: float = setting(
+        default=0.0, ge=0, le=1, help="preference: IoU by which the chosen click must be better"
+    )
+    expressions: Literal["each", "first"] = setting(
+        default="each", help="expressions of a target that get samples"
+    )
+    image_format: Literal["jpg", "png"] = setting(
+        default="jpg", metavar="F", help="format of the images"
+    )
+    jpeg_quality: int = setting(default=95, ge=1, le=100, help="quality of JPEG images")
+    name: str = setting(
+        default="next_click",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        metavar="N",
+        help="a data set's name of letters, digits, '_' and '-'",
+    )
+
+    def conflicts(self) -> Iterator[str]:
+        """Yield what is wrong with several values together."""
+        names = self.foreign_masks
+        if not names or len(set(names)) < len(names):
+            yield "{foreign_masks}: name at least one kind, none twice"

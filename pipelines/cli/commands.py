@@ -1,0 +1,117 @@
+"""The commands by name: what each is for, in the groups in which `hlmat --help` lists them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from hlmat.pipelines.cli import examples, jobs
+
+MAKE_DATA = "make data"
+TRAIN_MODELS = "train models"
+USE_MODELS = "evaluate and use models"
+LOOK = "look at results"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of `hlmat`.
+
+    Attributes:
+        summary: one line for the help.
+        group: in which the help lists it.
+        run: takes the parsed arguments and what the parser did not know; returns the exit code.
+    """
+
+    summary: str
+    group: str
+    examples: str
+    run: Callable[[argparse.Namespace, list[str]], int]
+
+
+COMMANDS: Mapping[str, Command] = {
+    "trajectories": Command(
+        "simulate clicks on a data set and write trajectories",
+        MAKE_DATA,
+        examples.TRAJECTORIES_EXAMPLES,
+        jobs.run_trajectories,
+    ),
+    "export": Command(
+        "turn trajectories into files that others read",
+        MAKE_DATA,
+        examples.EXPORT_EXAMPLES,
+        jobs.run_export,
+    ),
+    "mini-base": Command(
+        "build the small base model of the recipe mini",
+        TRAIN_MODELS,
+        examples.MINI_BASE_EXAMPLES,
+        jobs.run_mini_base,
+    ),
+    "train": Command(
+        "fine-tune a model by a recipe: trajectories, export, LLaMA-Factory",
+        TRAIN_MODELS,
+        examples.TRAIN_EXAMPLES,
+        jobs.run_train,
+    ),
+    "star-plus": Command(
+        "improve a model by its own rollouts, wrong clicks replaced by the oracle's",
+        TRAIN_MODELS,
+        examples.STAR_PLUS_EXAMPLES,
+        jobs.run_star_plus,
+    ),
+    "evaluate": Command(
+        "roll a model out on a data set and score it",
+        USE_MODELS,
+        examples.EVALUATE_EXAMPLES,
+        jobs.run_evaluate,
+    ),
+    "ladder": Command(
+        "what each step of the method adds on held-out targets: StaR+, stopping, search",
+        USE_MODELS,
+        examples.LADDER_EXAMPLES,
+        jobs.run_ladder,
+    ),
+    "filter": Command(
+        "score a data set's masks with a model: the good ones kept, the doubtful ones apart",
+        USE_MODELS,
+        examples.FILTER_EXAMPLES,
+        jobs.run_filter,
+    ),
+    "refine": Command(
+        "correct a data set's masks with a model's clicks",
+        USE_MODELS,
+        examples.REFINE_EXAMPLES,
+        jobs.run_refine,
+    ),
+    "stats": Command("print the figures of a run", LOOK, examples.STATS_EXAMPLES, jobs.run_stats),
+    "inspect": Command(
+        "print one trajectory and write its image strip",
+        LOOK,
+        examples.INSPECT_EXAMPLES,
+        jobs.run_inspect,
+    ),
+    "score": Command(
+        "score anybody's prediction file in the reference's format",
+        LOOK,
+        examples.SCORE_EXAMPLES,
+        jobs.run_score,
+    ),
+    "compare": Command(
+        "put evaluations side by side", LOOK, examples.COMPARE_EXAMPLES, jobs.run_compare
+    ),
+}
+
+
+def list_commands() -> str:
+    """Return the commands in their groups, for the help."""
+    lines = []
+    for group in (MAKE_DATA, TRAIN_MODELS, USE_MODELS, LOOK):
+        lines += ["", f"{group}:"]
+        lines += [
+            f"  {name:<14} {command.summary}"
+            for name, command in COMMANDS.items()
+            if command.group == group
+        ]
+    return "\n".join(lines[1:]) + "\n"

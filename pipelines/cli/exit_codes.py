@@ -1,0 +1,32 @@
+"""Exit codes, and the message that goes with one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+EXIT_OK = 0
+EXIT_BUG = 1
+EXIT_CONFIG = 2
+EXIT_DATA = 3
+EXIT_OUTPUT = 4
+EXIT_INCOMPLETE = 5
+EXIT_INTERRUPTED = 130
+
+EXIT_CODES = """\
+exit codes:
+  0  done
+  1  a bug: please report it with the traceback
+  2  the command line or configuration is wrong; every problem is listed
+  3  the input data cannot be read or has no targets
+  4  the output cannot be written, or holds another run
+  5  units died or too many targets were rejected; run again to take up what is missing
+  130  interrupted; run the same command again to go on
+"""
+
+
+def fail(problems: Sequence[str], code: int) -> int:
+    """Print problems to stderr, one a line, and return the exit code."""
+    for problem in problems:
+        print(f"hlmat: error: {problem}", file=sys.stderr)
+    return code

@@ -1,0 +1,261 @@
+"""What each command does once its line is parsed: run the job, print what it made."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hlmat.pipelines.cli.exit_codes import EXIT_INCOMPLETE, EXIT_OK, fail
+
+if TYPE_CHECKING:
+    from hlmat.pipelines.annotation.run import AnnotationReport
+    from hlmat.pipelines.run.trajectories import RunReport
+    from hlmat.pipelines.settings.annotation_options import AnnotationConfig
+    from hlmat.pipelines.settings.run_options import RunConfig
+
+
+def run_trajectories(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from hlmat.pipelines.settings.run_options import trajectories_config
+
+    _find_own_classes(arguments)
+    config = trajectories_config(arguments, rest=rest)
+    from hlmat.pipelines.evaluation import stats as statistics
+    from hlmat.pipelines.run.trajectories import make_trajectories
+
+    report = make_trajectories(config, quiet=arguments.quiet or arguments.json)
+    figures = statistics.read_figures(config.out)
+    if arguments.json:
+        _print_json({**figures, **_speed(report), "out": config.out})
+    elif not arguments.quiet:
+        print(statistics.format_figures(figures))
+        print(_closing_lines(report))
+    return _check_reject_rate(figures, config)
+
+
+def _find_own_classes(arguments: argparse.Namespace) -> None:
+    """Let a class of the user's own be imported from `--segmenter-path` or the working folder."""
+    if ":" not in (arguments.segmenter or ""):
+        return
+    for folder in map(os.path.abspath, arguments.segmenter_path or [os.getcwd()]):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+
+
+def _check_reject_rate(figures: Mapping[str, Any], config: RunConfig) -> int:
+    """Return the exit code of a run, after saying why it is not 0."""
+    from hlmat.pipelines.evaluation import stats as statistics
+
+    rejected, targets = figures["rejected"], figures["targets"]
+    if targets and rejected / targets > config.max_reject_rate:
+        return fail(
+            [
+                f"{rejected} of {targets} targets were rejected "
+                f"({statistics.format_counts(figures['rejects'])}), more than --max-reject-rate "
+                f"{config.max_reject_rate:g} allows; each has its message in {config.out}/rejects"
+            ],
+            EXIT_INCOMPLETE,
+        )
+    return EXIT_OK
+
+
+def run_export(arguments: argparse.Namespace, rest: list[str]) -> int:
+    _refuse_rest(arguments, rest)
+    from hlmat.pipelines.exporting import export as exporting
+
+    return _print_report(arguments, exporting.export_run(arguments))
+
+
+def run_train(arguments: argparse.Namespace, rest: list[str]) -> int:
+    _refuse_rest(arguments, rest)
+    from hlmat.pipelines.training import train as training
+
+    return _print_report(arguments, training.train(arguments))
+
+
+def run_star_plus(arguments: argparse.Namespace, rest: list[str]) -> int:
+    _refuse_rest(arguments, rest)
+    from hlmat.pipelines.training import star_plus
+
+    report = star_plus.improve(arguments)
+    return _print_result(arguments, report, text=star_plus.format_rounds(report))
+
+
+def run_ladder(arguments: argparse.Namespace, rest: list[str]) -> int:
+    _refuse_rest(arguments, rest)
+    from hlmat.export.reports.ladder_tables import render_ladder
+    from hlmat.pipelines.ladder import measure as ladder
+
+    report = ladder.make_ladder(arguments)
+    return _print_result(arguments, report, text=render_ladder(report))
+
+
+def run_evaluate(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from hlmat.pipelines.settings.evaluation_options import evaluation_config
+
+    _find_own_classes(arguments)
+    config = evaluation_config(arguments, rest=rest)
+    from hlmat.pipelines.evaluation import evaluate as evaluation
+
+    report = evaluation.evaluate(config, quiet=arguments.quiet or arguments.json)
+    for remark in report.remarks:
+        print(f"hlmat: {remark}", file=sys.stderr)
+    if arguments.json:
+        _print_json(report.figures)
+    elif not arguments.quiet:
+        print(report.text)
+        _print_lines(report.files)
+    return _check_reject_rate(report.figures, config.run)
+
+
+def run_filter(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from hlmat.pipelines.settings.annotation_options import filter_config
+
+    config = filter_config(arguments, rest=rest)
+    from hlmat.pipelines.annotation import filter as annotation_filter
+
+    is_quiet = arguments.quiet or arguments.json
+    report = annotation_filter.filter_annotations(config, quiet=is_quiet)
+    return _print_annotation_report(arguments, report, config)
+
+
+def run_refine(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from hlmat.pipelines.settings.annotation_options import refinement_config
+
+    _find_own_classes(arguments)
+    config = refinement_config(arguments, rest=rest)
+    from hlmat.pipelines.annotation import refine as mask_refinement
+
+    is_quiet = arguments.quiet or arguments.json
+    report = mask_refinement.refine_masks(config, quiet=is_quiet)
+    return _print_annotation_report(arguments, report, config)
+
+
+def _print_annotation_report(
+    arguments: argparse.Namespace, report: AnnotationReport, config: AnnotationConfig
+) -> int:
+    for remark in report.remarks:
+        print(f"hlmat: {remark}", file=sys.stderr)
+    if arguments.json:
+        _print_json(report.figures)
+    elif not arguments.quiet:
+        _print_lines({**report.lines, **report.files})
+    return _check_reject_rate(report.figures, config.rollouts.run)
+
+
+def run_score(arguments: argparse.Namespace, rest: list[str]) -> int:
+    _refuse_rest(arguments, rest)
+    from hlmat.pipelines.evaluation import score as scoring
+
+    figures = scoring.score_file(arguments)
+    return _print_result(arguments, figures, text=scoring.format_scores(figures))
+
+
+def run_compare(arguments: argparse.Namespace, rest: list[str]) -> int:
+    _refuse_rest(arguments, rest)
+    from hlmat.pipelines.evaluation import compare as comparison
+
+    figures = comparison.compare(arguments)
+    return _print_result(arguments, figures, text=comparison.format_comparison(figures))
+
+
+def run_mini_base(arguments: argparse.Namespace, rest: list[str]) -> int:
+    _refuse_rest(arguments, rest)
+    from hlmat.pipelines.training import build_tiny_vlm as mini_base
+
+    is_quiet = arguments.quiet or arguments.json
+    record = mini_base.make_mini_base(
+        arguments, note=(lambda text: None) if is_quiet else mini_base.print_note
+    )
+    return _print_report(arguments, record if arguments.json else {"model": arguments.out})
+
+
+def run_stats(arguments: argparse.Namespace, rest: list[str]) -> int:
+    _refuse_rest(arguments, rest)
+    from hlmat.pipelines.evaluation import stats as statistics
+
+    figures = statistics.read_figures(arguments.run_folder, verify_all=bool(arguments.verify))
+    return _print_result(arguments, figures, text=statistics.format_figures(figures))
+
+
+def run_inspect(arguments: argparse.Namespace, rest: list[str]) -> int:
+    _refuse_rest(arguments, rest)
+    from hlmat.pipelines.evaluation import inspect as inspection
+
+    view = inspection.inspect_run(arguments)
+    return _print_result(arguments, view, text=inspection.format_view(view))
+
+
+def _refuse_rest(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    from hlmat.pipelines.settings.commands import groups_of
+    from hlmat.pipelines.settings.flags import spellings_in
+    from hlmat.pipelines.settings.runner_choice import COMMON_FLAGS, check_runner_flags
+    from hlmat.transforms.core.errors import ConfigError
+
+    if rest:
+        own_flags = [*spellings_in(groups_of(arguments.command)), *COMMON_FLAGS]
+        raise ConfigError(check_runner_flags(rest, is_local=True, own_flags=own_flags))
+
+
+def _speed(report: RunReport) -> dict[str, Any]:
+    seconds = report.elapsed_s
+    return {
+        "status": report.status.value,
+        "targets_done_now": report.targets_done,
+        "elapsed_s": round(seconds, 3),
+        "targets_per_s": round(report.targets_done / seconds, 3) if seconds else None,
+    }
+
+
+def _closing_lines(report: RunReport) -> str:
+    layout = report.layout
+    lines = []
+    if report.targets_done:
+        rate = report.targets_done / report.elapsed_s
+        lines.append(f"speed          {rate:.3g} targets/s ({report.targets_done} in this call)")
+    else:
+        lines.append("nothing was left to do: the run is complete")
+    if report.reader_layout:
+        lines.append(f"read           {report.reader_layout}")
+    lines += [
+        f"trajectories   {layout.out}/trajectories/*.parquet",
+        f"rejects        {layout.out}/rejects/*.parquet",
+        f"manifest       {layout.manifest}",
+        f"look at one    {_program()} inspect {layout.out} --strip strip.png",
+    ]
+    return "\n".join(lines)
+
+
+def _program() -> str:
+    """Return how this program was called, so that a shown command can be copied."""
+    name = sys.argv[0]
+    return os.path.relpath(name) if os.path.basename(name) == "hlmat" else "hlmat"
+
+
+def _print_result(arguments: argparse.Namespace, values: Any, *, text: str) -> int:
+    """Print what the command was given for, as text or as JSON."""
+    if arguments.json:
+        _print_json(values)
+    else:
+        print(text)
+    return EXIT_OK
+
+
+def _print_report(arguments: argparse.Namespace, report: Mapping[str, Any]) -> int:
+    """Print what was made; `--quiet` leaves it out."""
+    if arguments.json:
+        _print_json(report)
+    elif not arguments.quiet:
+        _print_lines(report)
+    return EXIT_OK
+
+
+def _print_lines(values: Mapping[str, Any]) -> None:
+    print("\n".join(f"{key:<14} {value}" for key, value in values.items()))
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False))

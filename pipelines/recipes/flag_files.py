@@ -1,0 +1,156 @@
+"""The YAML files of a recipe that hold a command's flags: which there are, read and validated."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hlmat.pipelines.settings.annotation_options import FILTER, REFINE
+from hlmat.pipelines.settings.commands import groups_of, parse_command
+from hlmat.pipelines.settings.evaluation_options import EVALUATE, evaluation_config
+from hlmat.pipelines.settings.export_options import llama_factory_options
+from hlmat.pipelines.settings.flags import Flag, Group, arguments_of, flags_in
+from hlmat.pipelines.settings.prompt_options import CONVERSATION
+from hlmat.pipelines.settings.run_options import trajectories_config
+from hlmat.pipelines.settings.tiny_vlm_options import tiny_vlm_config
+from hlmat.pipelines.settings.validation import Check
+from hlmat.pipelines.settings.yaml_files import read_settings
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.suggestions import did_you_mean
+
+_PROMPTS = ("prompt", "box-prompt", "score-prompt")
+
+
+@dataclass(frozen=True)
+class FlagFile:
+    """One YAML file of a recipe that holds the flags of a command.
+
+    Attributes:
+        command: whose flags it holds.
+        validate: reads the parsed arguments as the command would.
+        missing: what stands in for flags that are given later, while the values are validated.
+        reserved: flags that are set elsewhere, and where.
+    """
+
+    command: str
+    validate: Callable[[argparse.Namespace], object]
+    missing: Mapping[str, str]
+    reserved: Mapping[str, str]
+
+    def flags(self) -> dict[str, Flag]:
+        """Return the flags that the file may hold, by name."""
+        known = flags_in(groups_of(self.command))
+        return {name: flag for name, flag in known.items() if name not in self.reserved}
+
+
+def _validate_export(arguments: argparse.Namespace) -> None:
+    check = Check()
+    llama_factory_options(arguments, check)
+    check.done()
+
+
+_LATER = "given to hlmat train"
+_DATA = {"--dataset": "shapes", "--out": "out"}
+FLAG_FILES: Mapping[str, FlagFile] = {
+    "trajectories.yaml": FlagFile(
+        "trajectories",
+        trajectories_config,
+        missing=_DATA,
+        reserved=dict.fromkeys(("out", "resume", "overwrite"), _LATER),
+    ),
+    "export.yaml": FlagFile(
+        "export",
+        _validate_export,
+        missing={},
+        reserved=dict.fromkeys(("from", "format", "out", "data-root"), "set by hlmat train"),
+    ),
+    "evaluate.yaml": FlagFile(
+        "evaluate",
+        evaluation_config,
+        missing={**_DATA, "--model": "model"},
+        reserved={
+            **dict.fromkeys(("recipe", "out", "resume", "overwrite"), "given to hlmat evaluate"),
+            **dict.fromkeys(flags_in([CONVERSATION]), "taken from export.yaml"),
+        },
+    ),
+    "base.yaml": FlagFile(
+        "mini-base",
+        tiny_vlm_config,
+        missing={"--out": "out"},
+        reserved=dict.fromkeys(("out", "overwrite"), "set by hlmat train"),
+    ),
+}
+OPTIONAL_FILES = ("base.yaml",)
+
+WITH_RECIPE: Mapping[str, Sequence[Group]] = {
+    "evaluate": EVALUATE,
+    "filter": FILTER,
+    "refine": REFINE,
+}
+"""The commands that take flags from `--recipe`, and theirs."""
+
+
+def parse_flags(file: str, argv: Sequence[str]) -> argparse.Namespace:
+    """Parse arguments as the command does whose flags `file` holds.
+
+    Raises:
+        ConfigError: an unknown flag, or one without its value.
+    """
+    return parse_command(FLAG_FILES[file].command, argv)
+
+
+def read_flags(
+    path: Path, kind: FlagFile, *, beside: Sequence[str], problems: list[str]
+) -> tuple[str, ...]:
+    """Return a file's flags as arguments; what is wrong goes to `problems`.
+
+    Args:
+        path: the file.
+        kind: whose flags it holds.
+        beside: flags that come with them when the command is run.
+        problems: takes what is wrong.
+    """
+    found: list[str] = []
+    values = read_settings(path, problems=found)
+    flags = kind.flags()
+    argv: list[str] = []
+    for name, value in values.items():
+        if name in kind.reserved:
+            found.append(f"{path}: {name} is {kind.reserved[name]}; leave it out")
+        elif name not in flags:
+            found.append(
+                f"{path}: {name} is no flag of hlmat {kind.command}; "
+                f"{did_you_mean(name, flags)}see hlmat {kind.command} --help"
+            )
+        else:
+            try:
+                argv += arguments_of(flags[name], _beside(path, name, value))
+            except ConfigError as error:
+                found += [f"{path}: {problem}" for problem in error.problems]
+    if not found:
+        found += [f"{path}: {problem}" for problem in _value_problems(argv, kind, beside=beside)]
+    problems += found
+    return tuple(argv)
+
+
+def _beside(path: Path, name: str, value: Any) -> Any:
+    """Return a prompt's file as seen from here, if it is in the recipe's folder."""
+    if name in _PROMPTS and isinstance(value, str) and (path.parent / value).is_file():
+        return str(path.parent / value)
+    return value
+
+
+def _value_problems(argv: Sequence[str], kind: FlagFile, *, beside: Sequence[str]) -> Sequence[str]:
+    """Return what the command itself finds wrong with the flags."""
+    given = {argument.partition("=")[0] for argument in argv}
+    stand_ins = [f"{f}={v}" for f, v in kind.missing.items() if f not in given]
+    if "--dataset" in given and "--data-root" not in given:
+        stand_ins.append("--data-root=.")
+    try:
+        kind.validate(parse_command(kind.command, [*beside, *argv, *stand_ins]))
+    except ConfigError as error:
+        return error.problems
+    return ()

@@ -1,0 +1,72 @@
+"""The flags of every command by its name; a command's declarations are imported when asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from hlmat.pipelines.settings.flags import Group, add_flags
+from hlmat.pipelines.settings.validation import ArgumentParser
+from hlmat.transforms.core.errors import ConfigError
+
+_DECLARATIONS: Mapping[str, tuple[str, str]] = {
+    "trajectories": ("run_options", "TRAJECTORIES"),
+    "export": ("export_options", "EXPORT"),
+    "train": ("training_options", "TRAIN"),
+    "star-plus": ("training_options", "STAR_PLUS"),
+    "ladder": ("training_options", "LADDER"),
+    "evaluate": ("evaluation_options", "EVALUATE"),
+    "filter": ("annotation_options", "FILTER"),
+    "refine": ("annotation_options", "REFINE"),
+    "score": ("evaluation_options", "SCORE"),
+    "compare": ("report_options", "COMPARE"),
+    "mini-base": ("tiny_vlm_options", "MINI_BASE"),
+    "stats": ("report_options", "STATS"),
+    "inspect": ("report_options", "INSPECT"),
+}
+_FIRST: Mapping[str, tuple[str, ...]] = {
+    "trajectories": ("dataset", "data-root", "split", "segmenter", "out"),
+    "export": ("from", "format", "out", "task", "codec"),
+    "train": ("recipe", "dataset", "data-root", "model", "out"),
+    "star-plus": ("recipe", "rounds", "dataset", "data-root", "out"),
+    "ladder": ("recipe", "out", "data-root", "limit", "model"),
+    "evaluate": ("recipe", "model", "dataset", "data-root", "out"),
+    "filter": ("recipe", "model", "dataset", "data-root", "out"),
+    "refine": ("recipe", "model", "dataset", "data-root", "out"),
+    "mini-base": ("out", "seed", "device", "image-size", "steps"),
+}
+"""The flags that most people need, with which a command's help begins."""
+
+
+@cache
+def groups_of(command: str) -> tuple[Group, ...]:
+    """Return the flags of a command."""
+    module, name = _DECLARATIONS[command]
+    return getattr(importlib.import_module(f"hlmat.pipelines.settings.{module}"), name)
+
+
+def add_command_flags(parser: argparse.ArgumentParser, command: str) -> None:
+    """Declare a command's flags to its parser."""
+    add_flags(parser, groups_of(command), first=_FIRST.get(command, ()))
+
+
+def positional_usage(command: str) -> str:
+    """Return the arguments that a command takes by their place, as its usage shows them."""
+    flags = [flag for group in groups_of(command) for flag in group.flags if flag.is_positional]
+    return "".join(f"{f.name} [...] " if f.declaration.is_many else f"{f.name} " for f in flags)
+
+
+def parse_command(command: str, argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the arguments of a command.
+
+    Raises:
+        ConfigError: an unknown flag, or one without its value.
+    """
+    parser = ArgumentParser(prog=f"hlmat {command}", add_help=False, allow_abbrev=False)
+    add_flags(parser, groups_of(command))
+    arguments, rest = parser.parse_known_args(list(argv))
+    if rest:
+        raise ConfigError([f"unrecognized arguments: {' '.join(rest)}; see hlmat {command} --help"])
+    return arguments

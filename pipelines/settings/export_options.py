@@ -1,0 +1,183 @@
+"""The command line of `hlmat export` to validated options."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal
+
+from hlmat.export.llama_factory.sample_options import SampleOptions
+from hlmat.export.llama_factory.tasks.registry import (
+    DEFAULT_TASK,
+    TASKS,
+    data_set_name,
+    training_task,
+)
+from hlmat.pipelines.settings.flags import Flag, Group, Values, fingerprint_of_flags
+from hlmat.pipelines.settings.prompt_options import CONVERSATION, read_conversation, read_prompt
+from hlmat.pipelines.settings.validation import Check
+from hlmat.transforms.core.options import declared, options, setting
+from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice
+from hlmat.transforms.prompting.templates import load_prompt, score_prompt
+
+if TYPE_CHECKING:
+    from hlmat.export.llama_factory.options import LlamaFactoryOptions
+
+ExportFormat = Literal["trace", "llama-factory"]
+
+
+@options
+class ExportOptions:
+    """What is exported, and where to."""
+
+    run_folder: str | None = setting(
+        default=None, metavar="OUT", in_fingerprint=False, help="a finished run's folder"
+    )
+    format: ExportFormat | None = setting(
+        default=None, metavar="F", in_fingerprint=False, help="what to write"
+    )
+    out: str | None = setting(
+        default=None,
+        metavar="PATH",
+        in_fingerprint=False,
+        help="file (trace) or folder (llama-factory)",
+    )
+    data_root: str | None = setting(
+        default=None, metavar="DIR", in_fingerprint=False, help="folder of the data set now"
+    )
+    task: str = setting(
+        default=DEFAULT_TASK,
+        metavar="T",
+        help=f"what is to be learnt, several with commas: {', '.join(TASKS)}",
+    )
+    also: tuple[str, ...] = setting(
+        default=(),
+        metavar="OUT",
+        in_fingerprint=False,
+        help="preference, star-plus: another finished run over the same targets; repeatable",
+    )
+    score_prompt: str | None = setting(
+        default=None, metavar="FILE", help="prm, filter, star-plus: the question for the IoU alone"
+    )
+    expressions: ExpressionChoice = setting(
+        default=ExpressionChoice.EACH,
+        metavar="E",
+        help="each or first of a target's, or shuffled: another target's, as a control",
+    )
+    first_box: bool = setting(default=False, help="teach the box of the object as well")
+
+
+EXPORT = (
+    Group(
+        "run and output",
+        (
+            Flag("from", ExportOptions, "run_folder", dest="run_folder"),
+            Flag("format", ExportOptions),
+            Flag("out", ExportOptions),
+            Flag("data-root", ExportOptions),
+        ),
+    ),
+    CONVERSATION,
+    Group(
+        "llama-factory",
+        (
+            Flag("task", ExportOptions),
+            Flag("also", ExportOptions),
+            Flag("min-margin", SampleOptions, default_text="any"),
+            Flag("candidates", SampleOptions),
+            Flag("foreign-masks", SampleOptions, is_joined=True),
+            Flag("score-prompt", ExportOptions),
+            Flag("expressions", ExportOptions),
+            Flag("first-box", ExportOptions),
+            Flag("image-format", SampleOptions),
+            Flag("name", SampleOptions, default=None, default_text="the task's"),
+        ),
+    ),
+)
+
+
+def export_options(arguments: argparse.Namespace, check: Check) -> ExportOptions:
+    """Return what is exported and where to; problems go to `check`."""
+    asked = Values(arguments, EXPORT, check).build(ExportOptions)
+    if not asked.run_folder:
+        check.note("--from is missing: name the output folder of a finished run")
+    if not asked.out:
+        check.note("--out is missing: name the file or folder to write")
+    elif "://" in asked.out:
+        check.note(f"--out {asked.out}: exports go to the local disk; give a local path")
+    if asked.format is None and getattr(arguments, "format", None) is None:
+        known = declared(ExportOptions)["format"].choices
+        check.note(f"--format is missing; choose from {', '.join(known)}")
+    return asked
+
+
+def llama_factory_options(arguments: argparse.Namespace, check: Check) -> LlamaFactoryOptions:
+    """Return how samples are made.
+
+    Raises:
+        ConfigError: with all problems so far.
+    """
+    values = Values(arguments, EXPORT, check)
+    values.read_given()
+    asked = values.build(ExportOptions)
+    _check_task(values, asked, check)
+    question = read_prompt(asked.score_prompt, check)
+    samples = values.build(
+        SampleOptions,
+        name=export_name(arguments),
+        expressions="first" if asked.expressions is ExpressionChoice.FIRST else "each",
+    )
+    conversation = read_conversation(values, check)
+    from hlmat.export.llama_factory.options import LlamaFactoryOptions
+
+    return LlamaFactoryOptions(
+        **asdict(samples),
+        dialogue=conversation.dialogue,
+        view=conversation.view,
+        box_prompt=conversation.box_prompt if asked.first_box else None,
+        score_prompt=question or score_prompt(),
+    )
+
+
+def export_name(arguments: argparse.Namespace) -> str:
+    """Return the data set's name: as given, else the task's."""
+    values = Values(arguments, EXPORT, Check())
+    if values.has("name"):
+        return values.get("name")
+    if values.is_given("task"):
+        return data_set_name(values.get("task"))
+    return declared(SampleOptions)["name"].default
+
+
+def export_fingerprint(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return everything that can change a data set's rows, prompts as their texts."""
+    found = fingerprint_of_flags(arguments, EXPORT) | {"name": export_name(arguments)}
+    for name in ("prompt", "box-prompt", "score-prompt"):
+        if found.get(name):
+            found[name] = load_prompt(found[name]).text
+    return found
+
+
+def _check_task(values: Values, asked: ExportOptions, check: Check) -> None:
+    """Refuse an unknown task, flags that belong to another one, and a comparison with nothing."""
+    task = check.built(lambda: training_task(asked.task))
+    if task is None:
+        return
+    owners: Mapping[str, list[str]] = {
+        flag: [each.name for each in TASKS.values() if flag in each.options]
+        for flag in sorted(frozenset().union(*(each.options for each in TASKS.values())))
+    }
+    for flag, names in owners.items():
+        if values.is_given(flag.removeprefix("--")) and flag not in task.options:
+            check.note(
+                f"{flag} belongs to the task {', '.join(names)}, not to {task.name}; leave it out"
+            )
+    if "--also" in task.options and not asked.also:
+        check.note(
+            f"--also is missing: the task {task.name} learns from several runs; name another "
+            "finished run over the same targets"
+        )
+    for out in asked.also:
+        if asked.also.count(out) > 1 or out == asked.run_folder:
+            check.note(f"--also {out}: this run is named twice; give different runs")

@@ -1,0 +1,466 @@
+"""Flags: names for declared settings, on a command line and in a recipe's YAML.
+
+A `Flag` says where a setting is declared; type, default, range and help text come from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from hlmat.pipelines.settings.validation import Check
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.options import (
+    REQUIRED,
+    Declared,
+    Issue,
+    OptionsError,
+    declared,
+    parse_value,
+    shown,
+)
+
+Owner = TypeVar("Owner")
+_DECLARED: Any = object()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two numbers that are written as one text, such as ``240x320``.
+
+    Attributes:
+        names: what the numbers are called.
+        separator: stands between them.
+        example: a text of that form.
+    """
+
+    names: tuple[str, str]
+    separator: str
+    example: str
+
+    @property
+    def form(self) -> str:
+        """The form as help texts show it."""
+        return self.separator.join(self.names)
+
+    @property
+    def pattern(self) -> str:
+        """A regular expression for such texts."""
+        return rf"^[0-9]*\.?[0-9]+{self.separator}[0-9]*\.?[0-9]+$"
+
+    def split(self, text: str) -> tuple[str, str] | None:
+        """Return both numbers as texts, None for a text of another form."""
+        first, separator, second = text.partition(self.separator)
+        return (first, second) if separator and first and second else None
+
+    def join(self, values: Sequence[Any]) -> str:
+        """Write two numbers."""
+        return self.separator.join(map(shown, values))
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A name for a declared setting.
+
+    Attributes:
+        name: without dashes.
+        owner: the option class that declares the setting.
+        field: of the owner; by default the name with underscores.
+        second: the other field, where `pair` writes two of them.
+        pair: how two numbers are written as one text.
+        default: this command's own default.
+        help: this command's own help text.
+        default_text: stands for the default in the help.
+        metavar: stands for the value in the help; a choice of the declaration by default.
+        dest: the attribute of the parsed arguments.
+        alias: another name of the flag.
+        is_positional: given by its place.
+        is_key: a key of a file, which has no dashes.
+        is_joined: many values in one text, with commas.
+    """
+
+    name: str
+    owner: type
+    field: str = ""
+    second: str | None = None
+    pair: Pair | None = None
+    default: Any = _DECLARED
+    help: str | None = None
+    default_text: str | None = None
+    metavar: str | None = None
+    dest: str = ""
+    alias: str | None = None
+    is_positional: bool = False
+    is_key: bool = False
+    is_joined: bool = False
+
+    def __post_init__(self) -> None:
+        for attribute in ("field", "dest"):
+            if not getattr(self, attribute):
+                object.__setattr__(self, attribute, self.name.replace("-", "_"))
+
+    @property
+    def declaration(self) -> Declared:
+        """What is declared of the setting; of the first of two."""
+        return declared(self.owner)[self.field]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of the owner that the flag fills."""
+        return (self.field,) if self.second is None else (self.field, self.second)
+
+    @property
+    def spelled(self) -> str:
+        """The flag as it is given."""
+        return self.name if self.is_positional or self.is_key else f"--{self.name}"
+
+    @property
+    def spellings(self) -> list[str]:
+        """Every way to give the flag."""
+        names = [self.spelled, *([] if self.alias is None else [f"--{self.alias}"])]
+        return [*names, f"--no-{self.name}"] if self.is_switch and self.default_value else names
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it takes no value."""
+        return self.declaration.kind == "bool"
+
+    @property
+    def is_mapping(self) -> bool:
+        """Whether each value is KEY=JSON."""
+        return isinstance(self.declaration.default, Mapping)
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it may be given several times."""
+        return self.is_mapping or (self.declaration.is_many and not self.is_joined)
+
+    @property
+    def default_value(self) -> Any:
+        """The value where none is given; both values of two fields."""
+        if self.default is not _DECLARED:
+            return self.default
+        if self.second is None:
+            return self.declaration.default
+        return tuple(declared(self.owner)[name].default for name in self.fields)
+
+    @property
+    def is_in_fingerprint(self) -> bool:
+        """Whether another value makes another result."""
+        return self.declaration.in_fingerprint
+
+    def parse(self, raw: Any) -> dict[str, Any]:
+        """Return the values of the fields from a text, or from the texts of a repeated flag.
+
+        Raises:
+            OptionsError: it is not what is declared.
+        """
+        if self.pair is not None:
+            return self._parse_pair(str(raw), self.pair)
+        if self.is_mapping:
+            return {self.field: self._parse_mapping(raw)}
+        if self.declaration.is_many:
+            raw = tuple(raw.split(",") if self.is_joined and isinstance(raw, str) else raw)
+        elif raw == "none" and self._can_be_none:
+            raw = None
+        return {self.field: parse_value(self.owner, self.field, raw)}
+
+    def write(self, values: Any) -> str:
+        """Write the owner's value as the flag is given; the inverse of `parse`."""
+        found = [getattr(values, name) for name in self.fields]
+        if self.pair is not None:
+            return self.pair.join(found[0] if self.second is None else found)
+        return shown(found[0])
+
+    @property
+    def _can_be_none(self) -> bool:
+        return self.declaration.is_optional and self.default_value is not None
+
+    def _parse_pair(self, text: str, pair: Pair) -> dict[str, Any]:
+        parts = pair.split(text)
+        try:
+            if parts is None:
+                raise ValueError
+            numbers = [float(part) if "." in part else int(part) for part in parts]
+        except ValueError:
+            expected = f"expected {pair.form}, as {pair.example}"
+            raise OptionsError(self.owner, [Issue(self.field, expected, text)]) from None
+        if self.second is None:
+            return {self.field: parse_value(self.owner, self.field, tuple(numbers))}
+        return {
+            name: parse_value(self.owner, name, number)
+            for name, number in zip(self.fields, numbers, strict=True)
+        }
+
+    def _parse_mapping(self, texts: Iterable[str]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        issues = []
+        for text in texts:
+            key, equals, value = text.partition("=")
+            if not equals or not key.isidentifier():
+                expected = "expected KEY=JSON, as scale=0.5 or name='\"x\"'"
+                issues.append(Issue(self.field, expected, text))
+                continue
+            try:
+                found[key] = json.loads(value)
+            except ValueError:
+                found[key] = value
+        if issues:
+            raise OptionsError(self.owner, issues)
+        return found
+
+
+@dataclass(frozen=True)
+class Group:
+    """Flags that a help text shows together."""
+
+    title: str
+    flags: tuple[Flag, ...]
+
+    def without(self, *names: str) -> Group:
+        """Return the group without some of its flags."""
+        return Group(self.title, tuple(f for f in self.flags if f.name not in names))
+
+
+def flags_in(groups: Iterable[Group]) -> dict[str, Flag]:
+    """Return the flags of groups by name."""
+    return {flag.name: flag for group in groups for flag in group.flags}
+
+
+def spellings_in(groups: Iterable[Group]) -> list[str]:
+    """Return every flag of groups as it is given."""
+    return [name for flag in flags_in(groups).values() for name in flag.spellings]
+
+
+def add_flags(
+    parser: argparse.ArgumentParser, groups: Sequence[Group], *, first: Sequence[str] = ()
+) -> None:
+    """Declare flags to a parser. Values stay texts, None where they are not given.
+
+    Args:
+        parser: takes them.
+        groups: in the order of the help.
+        first: names of the flags that most people need; the help begins with them.
+    """
+    known = flags_in(groups)
+    if first:
+        _add_group(parser, Group("flags that most runs need", tuple(known[n] for n in first)))
+    for group in groups:
+        _add_group(parser, group.without(*first))
+
+
+def _add_group(parser: argparse.ArgumentParser, group: Group) -> None:
+    positional = [flag for flag in group.flags if flag.is_positional]
+    for flag in positional:
+        nargs: Any = "+" if flag.declaration.is_many else None
+        parser.add_argument(flag.dest, metavar=flag.name, nargs=nargs, help=_help(flag))
+    named = [flag for flag in group.flags if not flag.is_positional]
+    if not named:
+        return
+    section = parser.add_argument_group(group.title)
+    for flag in named:
+        names = [flag.spelled, *([] if flag.alias is None else [f"--{flag.alias}"])]
+        common: dict[str, Any] = {"dest": flag.dest, "default": None, "help": _help(flag)}
+        if flag.is_switch:
+            action: Any = argparse.BooleanOptionalAction if flag.default_value else "store_true"
+            section.add_argument(*names, action=action, **common)
+        else:
+            action = "append" if flag.is_repeatable else "store"
+            section.add_argument(*names, action=action, metavar=_metavar(flag), **common)
+
+
+def _metavar(flag: Flag) -> str:
+    if flag.metavar or flag.declaration.metavar:
+        return flag.metavar or flag.declaration.metavar or ""
+    if flag.pair is not None:
+        return flag.pair.form
+    return {"int": "N", "float": "X", "choice": "NAME"}.get(flag.declaration.kind, "TEXT")
+
+
+def _help(flag: Flag) -> str:
+    declaration = flag.declaration
+    text = declaration.help if flag.help is None else flag.help
+    if flag.help is None and declaration.kind == "choice" and not declaration.is_many:
+        text = f"{text}: {', '.join(declaration.choices)}"
+    default = flag.default_text
+    value = flag.default_value
+    if default is None and value is not REQUIRED and value not in (None, False, ()):
+        if flag.pair is not None:
+            default = flag.pair.join(cast("Sequence[Any]", value))
+        elif not flag.is_mapping and not declaration.is_many:
+            default = {"true": "yes"}.get(shown(value), shown(value))
+    text = text if default in (None, "") else f"{text} ({default})"
+    return text.replace("%", "%%")
+
+
+class Values:
+    """The values of parsed arguments; what is wrong with them goes to a `Check`.
+
+    Args:
+        arguments: of a parser with flags, or of one with only some of them.
+        groups: the flags.
+        check: takes the problems, worded with the flags' names.
+    """
+
+    def __init__(
+        self, arguments: argparse.Namespace, groups: Iterable[Group], check: Check
+    ) -> None:
+        self._arguments = arguments
+        self._flags = flags_in(groups)
+        self._check = check
+        self._parsed: dict[str, dict[str, Any]] = {}
+        self._wrong: set[str] = set()
+
+    def read_given(self) -> None:
+        """Read every flag that is given, so that a wrong value is found wherever it matters."""
+        for name in self._flags:
+            self.has(name)
+
+    def is_given(self, name: str) -> bool:
+        """Tell whether a flag is given."""
+        return self._raw(self._flags[name]) is not None
+
+    def has(self, name: str) -> bool:
+        """Tell whether a flag is given and right."""
+        return self.is_given(name) and not self._is_wrong(name)
+
+    def get(self, name: str) -> Any:
+        """Return a flag's value; its default where it is not given or wrong, None without one."""
+        flag = self._flags[name]
+        values = tuple(self._fields(flag).values())
+        return values[0] if flag.second is None else values
+
+    def build(self, owner: type[Owner], **more: Any) -> Owner:
+        """Return an option class's instance, made from its flags.
+
+        Args:
+            owner: the class.
+            more: values of fields without a flag.
+
+        Raises:
+            ConfigError: with all problems so far, if there is no instance to go on with.
+        """
+        flags = [flag for flag in self._flags.values() if flag.owner in owner.__mro__]
+        values: dict[str, Any] = {}
+        for flag in flags:
+            values |= self._fields(flag)
+        known = declared(owner)
+        values = {name: value for name, value in values.items() if name in known} | more
+        values = {n: v for n, v in values.items() if v is not REQUIRED}
+        try:
+            return owner(**values)
+        except OptionsError as error:
+            labels = {name: flag for flag in flags for name in flag.fields}
+            self._check.note_all([worded(issue, labels) for issue in error.issues])
+        try:
+            # To find what else is wrong.
+            return owner(**{n: v for n, v in values.items() if known[n].default is REQUIRED} | more)
+        except OptionsError:
+            self._check.done()
+            raise
+
+    def _is_wrong(self, name: str) -> bool:
+        self._fields(self._flags[name])
+        return name in self._wrong
+
+    def _raw(self, flag: Flag) -> Any:
+        return getattr(self._arguments, flag.dest, None)
+
+    def _fields(self, flag: Flag) -> dict[str, Any]:
+        if flag.name not in self._parsed:
+            self._parsed[flag.name] = self._read(flag)
+        return self._parsed[flag.name]
+
+    def _read(self, flag: Flag) -> dict[str, Any]:
+        default = flag.default_value
+        defaults = dict(
+            zip(flag.fields, default, strict=True) if flag.second else [(flag.field, default)]
+        )
+        raw = self._raw(flag)
+        if raw is None:
+            return defaults
+        try:
+            return flag.parse(raw)
+        except OptionsError as error:
+            self._wrong.add(flag.name)
+            labels = dict.fromkeys(flag.fields, flag)
+            self._check.note_all([worded(issue, labels, raw=raw) for issue in error.issues])
+            return defaults
+
+
+def worded(issue: Issue, flags: Mapping[str, Flag], *, raw: Any = None) -> str:
+    """Return a problem as a sentence that names flags.
+
+    Args:
+        issue: the problem.
+        flags: by the field that they fill.
+        raw: the text that was given.
+    """
+    if issue.field is not None:
+        flag = flags.get(issue.field)
+        if flag is None or flag.pair is None or raw is None:
+            return issue.worded(lambda name: flags[name].spelled if name in flags else name)
+        return f"{flag.spelled} {raw!r}: {issue.text}"
+    named = [flags[name] for name in _names_in(issue.text) if name in flags]
+    if named and named[0].second is not None and len(set(named)) == 1:
+        flag = named[0]
+        pair = cast("Pair", flag.pair)
+        parts = dict(zip(flag.fields, pair.names, strict=True))
+        text = pair.join([issue.value[name] for name in flag.fields])
+        return f"{flag.spelled} {text}: {issue.worded(lambda name: parts.get(name, name))}"
+    values = {
+        name: flags[name].pair.join(value)  # type: ignore[union-attr]
+        if name in flags and flags[name].pair is not None and value is not None
+        else value
+        for name, value in issue.value.items()
+    }
+    found = Issue(None, issue.text, values)
+    return found.worded(lambda name: flags[name].spelled if name in flags else name)
+
+
+def _names_in(text: str) -> Iterator[str]:
+    return (part.partition("}")[0] for part in text.split("{")[1:])
+
+
+def fingerprint_of_flags(arguments: argparse.Namespace, groups: Sequence[Group]) -> dict[str, Any]:
+    """Return the values of all flags that can change a result, as plain JSON by flag.
+
+    Raises:
+        ConfigError: with every wrong value.
+    """
+    check = Check()
+    values = Values(arguments, groups, check)
+    found = {
+        name: values.get(name) for name, flag in flags_in(groups).items() if flag.is_in_fingerprint
+    }
+    check.done()
+    return json.loads(json.dumps(found))
+
+
+def arguments_of(flag: Flag, value: Any) -> list[str]:
+    """Write a YAML value as arguments.
+
+    Raises:
+        ConfigError: the flag cannot have such a value.
+    """
+    if flag.is_switch:
+        if not isinstance(value, bool):
+            raise ConfigError([f"{flag.name} is {value!r}, expected true or false"])
+        if value:
+            return [flag.spelled]
+        return [f"--no-{flag.name}"] if flag.default_value else []
+    if isinstance(value, list) and not flag.is_repeatable:
+        raise ConfigError([f"{flag.name} is a list, expected one value"])
+    values = value if isinstance(value, list) else [value]
+    for each in values:
+        if each is None or isinstance(each, bool | dict | list):
+            raise ConfigError(
+                [
+                    f"{flag.name} is {each!r}, expected text or a number; put quotes around a text "
+                    "that YAML reads otherwise"
+                ]
+            )
+    return [f"{flag.spelled}={each}" for each in values]

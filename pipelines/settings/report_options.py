@@ -1,0 +1,93 @@
+"""The flags of the commands that read results: stats, inspect and compare."""
+
+from __future__ import annotations
+
+import argparse
+
+from hlmat.pipelines.settings.flags import Flag, Group, Values
+from hlmat.pipelines.settings.validation import Check
+from hlmat.transforms.core.options import options, setting
+
+
+@options
+class StatsOptions:
+    """What `hlmat stats` reads."""
+
+    run_folder: str = setting(metavar="OUT", help="output folder of a finished run")
+    verify: bool = setting(default=False, help="first compare every file with the manifest")
+
+
+@options
+class InspectOptions:
+    """What `hlmat inspect` shows."""
+
+    run_folder: str = setting(metavar="OUT", help="output folder of a finished run")
+    target: str | None = setting(default=None, metavar="ID", help="target id (the first)")
+    index: int | None = setting(default=None, ge=0, help="position in the run, from 0")
+    strip: str | None = setting(
+        default=None, metavar="FILE", help="write the image strip (.png or .jpg)"
+    )
+    data_root: str | None = setting(default=None, metavar="DIR", help="folder of the data set now")
+
+
+@options
+class CompareOptions:
+    """What `hlmat compare` reads and writes."""
+
+    evaluations: tuple[str, ...] = setting(
+        metavar="NAME=OUT", help="finished evaluations and what to call them"
+    )
+    chart: str | None = setting(
+        default=None, metavar="FILE", help="write IoU by step of all of them, a PNG"
+    )
+    learning_curve: str | None = setting(
+        default=None,
+        metavar="FILE",
+        help="write gIoU over the names, which are then numbers of training targets, a PNG",
+    )
+
+
+def _out(owner: type) -> Flag:
+    return Flag("OUT", owner, "run_folder", dest="run_folder", is_positional=True)
+
+
+STATS = (Group("run", (_out(StatsOptions), Flag("verify", StatsOptions))),)
+INSPECT = (
+    Group(
+        "run",
+        (
+            _out(InspectOptions),
+            Flag("target", InspectOptions),
+            Flag("index", InspectOptions),
+            Flag("strip", InspectOptions),
+            Flag("data-root", InspectOptions),
+        ),
+    ),
+)
+COMPARE = (
+    Group(
+        "evaluations",
+        (
+            Flag("NAME=OUT", CompareOptions, "evaluations", dest="evaluations", is_positional=True),
+            Flag("chart", CompareOptions),
+            Flag("learning-curve", CompareOptions),
+        ),
+    ),
+)
+
+
+def inspect_options(arguments: argparse.Namespace) -> InspectOptions:
+    """Validate the arguments of `hlmat inspect`.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+    check = Check()
+    values = Values(arguments, INSPECT, check)
+    options = values.build(InspectOptions)
+    if options.target is not None and options.index is not None:
+        check.note("--target and --index exclude each other; give one of them")
+    if options.strip and not options.strip.lower().endswith((".png", ".jpg", ".jpeg")):
+        check.note(f"--strip {options.strip!r}: the name must end in .png or .jpg")
+    check.done()
+    return options

@@ -1,0 +1,157 @@
+"""The flags of `hlmat train`, `hlmat star-plus` and `hlmat ladder`.
+
+Where a flag replaces a recipe's, it is not given by default, and its value is checked as the
+recipe's own is: by the command whose flag it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hlmat.pipelines.settings.export_options import EXPORT
+from hlmat.pipelines.settings.flags import Flag, Group, flags_in
+from hlmat.pipelines.settings.run_options import TRAJECTORIES
+from hlmat.transforms.core.options import options, setting
+
+DATA_FLAGS = (
+    *("dataset", "data-root", "split", "limit", "checkpoint", "device"),
+    *("segmenter-path", "workers"),
+)
+"""Flags of `hlmat trajectories` that replace a recipe's."""
+EXPORT_FLAGS = ("expressions", "codec", "mask-colour")
+"""Flags of `hlmat export` that replace a recipe's."""
+
+
+@options
+class TrainOptions:
+    """What one call of `hlmat train` is to do, beside what its recipe says."""
+
+    recipe: str | None = setting(
+        default=None, metavar="R", help="a name in train_recipes/, or a recipe's folder"
+    )
+    out: str | None = setting(default=None, metavar="DIR", help="output folder, local (out/RECIPE)")
+    overwrite: bool = setting(
+        default=False,
+        help="train again; trajectories and data stay where their flags are the same",
+    )
+    trajectories: str | None = setting(
+        default=None,
+        metavar="OUT",
+        help="a run shared with other trainings (DIR/trajectories)",
+    )
+    also: tuple[str, ...] = setting(
+        default=(),
+        metavar="OUT",
+        help="rollouts of a model on the same targets, to learn from by StaR+ as well; repeatable",
+    )
+    model: str | None = setting(
+        default=None, metavar="PATH", help="the base model, a folder or a hub id"
+    )
+    overrides: tuple[str, ...] = setting(
+        default=(),
+        metavar="KEY=VALUE",
+        help="a setting of LLaMA-Factory's; null leaves it out; repeatable",
+    )
+
+
+@options
+class StarPlusOptions:
+    """What `hlmat star-plus` does beside `hlmat train`."""
+
+    rounds: int = setting(default=1, ge=1, help="rounds of improvement")
+    first: str | None = setting(
+        default=None,
+        metavar="DIR",
+        help="the training that is improved on, made if it is not there (out/RECIPE)",
+    )
+    rollout_limit: int | None = setting(
+        default=None, ge=1, help="roll out only the first N training targets (all)"
+    )
+    evaluation_split: str | None = setting(
+        default=None,
+        metavar="S",
+        help="of the data set given with --dataset; without that, what the recipe evaluates on",
+    )
+    evaluation_limit: int | None = setting(
+        default=None, ge=1, help="evaluate only on the first N targets (all)"
+    )
+
+
+@options
+class LadderOptions:
+    """What one call of `hlmat ladder` is to do, beside what its recipe says."""
+
+    out: str | None = setting(
+        default=None, metavar="DIR", help="output folder, local (out/RECIPE-ladder)"
+    )
+    star: str | None = setting(
+        default=None,
+        metavar="DIR",
+        help="the rounds of StaR+, made if they are not there (out/RECIPE-star-plus)",
+    )
+    limit: int | None = setting(default=None, ge=1, help="only the first N targets of each set")
+
+
+def _instead(known: dict[str, Flag], *names: str) -> tuple[Flag, ...]:
+    """Return flags without their defaults."""
+    return tuple(replace(known[name], default=None, default_text="", alias=None) for name in names)
+
+
+_RECIPE = Flag("recipe", TrainOptions)
+_MODEL = Flag("model", TrainOptions)
+_SET = Flag("set", TrainOptions, "overrides", dest="overrides")
+_FIRST = Flag("first", StarPlusOptions)
+TRAIN = (
+    Group(
+        "recipe and output", (_RECIPE, Flag("out", TrainOptions), Flag("overwrite", TrainOptions))
+    ),
+    Group(
+        "trajectories, instead of the recipe's",
+        (
+            *_instead(flags_in(TRAJECTORIES), *DATA_FLAGS),
+            *_instead(flags_in(EXPORT), "expressions"),
+            Flag("trajectories", TrainOptions),
+            Flag("also", TrainOptions),
+        ),
+    ),
+    Group(
+        "conversation, instead of the recipe's",
+        _instead(flags_in(EXPORT), "codec", "mask-colour"),
+    ),
+    Group("training, instead of the recipe's", (_MODEL, _SET)),
+)
+STAR_PLUS = (
+    *TRAIN,
+    Group(
+        "rounds",
+        (
+            Flag("rounds", StarPlusOptions),
+            _FIRST,
+            Flag("rollout-limit", StarPlusOptions),
+            Flag("evaluation-split", StarPlusOptions),
+            Flag("evaluation-limit", StarPlusOptions),
+        ),
+    ),
+)
+LADDER_PLACES = ("data-root", "checkpoint", "device", "segmenter-path", "workers")
+LADDER = (
+    Group(
+        "recipe and output",
+        (
+            Flag(
+                "recipe",
+                TrainOptions,
+                help="a name in train_recipes/, or a recipe's folder; it holds a ladder.yaml",
+            ),
+            Flag("out", LadderOptions),
+            _FIRST,
+            Flag("star", LadderOptions),
+            Flag("limit", LadderOptions),
+        ),
+    ),
+    Group("places, instead of the recipe's", _instead(flags_in(TRAJECTORIES), *LADDER_PLACES)),
+    Group(
+        "training, instead of the recipe's",
+        (_MODEL, replace(_SET, help="a setting of LLaMA-Factory's, in every training; repeatable")),
+    ),
+)

@@ -1,0 +1,72 @@
+"""How a model is asked: coordinates, prompts, and the color of the mask in the image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from hlmat.transforms.core.options import options, setting
+from hlmat.transforms.prompting.coordinates import CODECS, RESIZES, Order
+
+COLOURS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
+    {"green": (0, 255, 0), "red": (255, 0, 0), "blue": (0, 0, 255)}
+)
+"""RGB by name: the colours that a mask may be shown in."""
+
+DEFAULT_COLOUR = "green"
+DEFAULT_OPACITY = 0.5
+
+
+@options
+class StateStyle:
+    """How states are drawn for a model, both for training and for asking it.
+
+    Attributes:
+        max_side: longer images are reduced to this many pixels; None keeps every size.
+    """
+
+    colour: str = setting(
+        default=DEFAULT_COLOUR,
+        metavar="C",
+        choices=lambda: tuple(COLOURS),
+        help="colour of the mask in the image",
+    )
+    opacity: float = setting(default=DEFAULT_OPACITY, ge=0, le=1, help="opacity of the mask")
+    max_side: int | None = setting(
+        default=None, ge=1, metavar="PX", help="reduce larger images to this side"
+    )
+
+
+@options
+class ConversationOptions:
+    """What training data and questions must have in common, beside the `StateStyle`.
+
+    Attributes:
+        prompt: a template file; None for the built-in one.
+        box_prompt: the same for the question for a box.
+    """
+
+    codec: str = setting(
+        default="decimal",
+        metavar="C",
+        choices=lambda: tuple(CODECS),
+        help="how coordinates are written",
+    )
+    order: Order = setting(default="xy", metavar="O", help="order of coordinates")
+    digits: int = setting(
+        default=3, ge=1, le=9, help="codec decimal: digits after the decimal point"
+    )
+    processor: str = setting(
+        default="none",
+        metavar="P",
+        choices=lambda: tuple(RESIZES),
+        help="codec pixels: the resize of the model's processor",
+    )
+    prompt: str | None = setting(
+        default=None, metavar="FILE", help="a template of your own, see docs/formats.md"
+    )
+    box_prompt: str | None = setting(
+        default=None, metavar="FILE", help="the same for the question for a box"
+    )
+    finish: bool = setting(default=False, help="Finish is among the actions")
+    score: bool = setting(default=False, help="answers begin with the IoU of the mask shown")

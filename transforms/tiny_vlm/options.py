@@ -1,0 +1,60 @@
+"""Size and pre-training of the small model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hlmat.transforms.core.options import options, setting
+
+
+@options
+class TinyVlmArchitecture:
+    """Set the size of the small model.
+
+    Attributes:
+        image: side of its square input images, in pixels.
+        patch: side of a patch in pixels; each is one token.
+
+    Raises:
+        OptionsError: sizes out of range or incompatible; lists every problem.
+    """
+
+    image: int = setting(default=128, ge=32, metavar="PX", help="side of an image in pixels")
+    patch: int = setting(default=16, ge=4, metavar="PX", help="side of a patch in pixels")
+    vision_width: int = setting(default=128, ge=8, help="width of the vision tower")
+    vision_depth: int = setting(default=4, ge=1, help="layers of the vision tower")
+    width: int = setting(default=128, ge=24, help="width of the language model")
+    depth: int = setting(default=4, ge=1, help="layers of the language model")
+    heads: int = setting(default=4, ge=1, help="attention heads of both")
+
+    def conflicts(self) -> Iterator[str]:
+        """Yield what is wrong with several values together."""
+        if self.image % self.patch:
+            yield "{image} must be a multiple of {patch}"
+        each_head = 4 * self.heads
+        if self.width % each_head or self.vision_width % each_head:
+            yield (
+                f"{{width}} and {{vision_width}} must be multiples of {each_head}, "
+                "4 for each of {heads}"
+            )
+
+    @property
+    def grid(self) -> int:
+        """Tokens of an image along one side."""
+        return self.image // self.patch
+
+
+@options
+class PretrainingOptions:
+    """Set the length and learning rate of the pre-training.
+
+    Attributes:
+        learning_rate: the peak, reached after the warm-up; a cosine then takes it to 0.
+        seed: of weights and sample order.
+    """
+
+    steps: int = setting(default=2500, ge=0, help="updates; 0 leaves the weights random")
+    batch: int = setting(default=32, ge=1, help="images per update")
+    learning_rate: float = setting(default=0.003, gt=0, lt=1, help="peak of the learning rate")
+    warm_up: int = setting(default=100, ge=1, help="updates of the warm-up")
+    seed: int = setting(default=0, ge=0, metavar="K", help="of weights and images")
