@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 def run_trajectories(arguments: argparse.Namespace, rest: list[str]) -> int:
     from hlmat.pipelines.settings.run_options import trajectories_config
 
-    _find_own_classes(arguments)
     config = trajectories_config(arguments, rest=rest)
     from hlmat.pipelines.evaluation import stats as statistics
     from hlmat.pipelines.run.trajectories import make_trajectories
@@ -34,15 +33,6 @@ def run_trajectories(arguments: argparse.Namespace, rest: list[str]) -> int:
         print(statistics.format_figures(figures))
         print(_closing_lines(report))
     return _check_reject_rate(figures, config)
-
-
-def _find_own_classes(arguments: argparse.Namespace) -> None:
-    """Let a class of the user's own be imported from `--segmenter-path` or the working folder."""
-    if ":" not in (arguments.segmenter or ""):
-        return
-    for folder in map(os.path.abspath, arguments.segmenter_path or [os.getcwd()]):
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
 
 
 def _check_reject_rate(figures: Mapping[str, Any], config: RunConfig) -> int:
@@ -96,7 +86,6 @@ def run_ladder(arguments: argparse.Namespace, rest: list[str]) -> int:
 def run_evaluate(arguments: argparse.Namespace, rest: list[str]) -> int:
     from hlmat.pipelines.settings.evaluation_options import evaluation_config
 
-    _find_own_classes(arguments)
     config = evaluation_config(arguments, rest=rest)
     from hlmat.pipelines.evaluation import evaluate as evaluation
 
@@ -125,7 +114,6 @@ def run_filter(arguments: argparse.Namespace, rest: list[str]) -> int:
 def run_refine(arguments: argparse.Namespace, rest: list[str]) -> int:
     from hlmat.pipelines.settings.annotation_options import refinement_config
 
-    _find_own_classes(arguments)
     config = refinement_config(arguments, rest=rest)
     from hlmat.pipelines.annotation import refine as mask_refinement
 

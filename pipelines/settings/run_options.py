@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -367,9 +368,7 @@ def run_config(
     """
     selection = values.build(SelectionOptions)
     output = values.build(OutputOptions, **_unit_size(values))
-    segmenter = values.build(
-        SegmenterOptions, storage=storage_for(values.get("checkpoint") or None)
-    )
+    segmenter = _segmenter_options(values)
     default_workers = workers or _default_workers(segmenter.name)
     runner = values.build(
         RunnerChoice, workers=values.get("workers") or default_workers, flags=tuple(rest)
@@ -413,6 +412,15 @@ def run_config(
         overwrite=output.overwrite,
         **more,
     )
+
+
+def _segmenter_options(values: Values) -> SegmenterOptions:
+    """Return the segmenter's options; a class of the user's own is found by every worker."""
+    more: dict[str, Any] = {"storage": storage_for(values.get("checkpoint"))}
+    if ":" in values.get("segmenter"):
+        folders = values.get("segmenter-path") or (".",)
+        more["search_path"] = tuple(map(os.path.abspath, folders))
+    return values.build(SegmenterOptions, **more)
 
 
 def _check_data(dataset: str, reader: ReaderOptions, check: Check) -> None:
