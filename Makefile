@@ -103,6 +103,10 @@ check: $(VENV)/.test ## lint, check types and the direction of imports
 docs: $(VENV)/.docs ## build the documentation site into out/site; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
+.PHONY: schemas
+schemas: $(VENV)/.base ## write the JSON Schemas of recipe files: train_recipes/schemas/
+	$(BIN)/python -m hlmat.pipelines.cli.schemas train_recipes/schemas
+
 .PHONY: install-train
 install-train: $(VENV)/.train ## add what training and models need: LLaMA-Factory, transformers, torch
 

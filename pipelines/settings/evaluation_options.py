@@ -130,7 +130,7 @@ def policy_group(names: Sequence[str] = POLICY_NAMES) -> Group:
                 PolicyOptions,
                 "name",
                 default="mllm",
-                help=f"who clicks, one of: {', '.join(names)}",
+                names=tuple(names),
             ),
             Flag("model", CheckpointOptions, help="mllm: a checkpoint, full or LoRA"),
             Flag("adapter", CheckpointOptions, help="mllm: a LoRA adapter for --model"),
@@ -164,7 +164,7 @@ def policy_group(names: Sequence[str] = POLICY_NAMES) -> Group:
 
 
 CLICKS = (
-    Flag("max-clicks", Limits, default=7),
+    Flag("max-clicks", Limits, default=7, at_least=1),
     Flag("stop-score", Limits, "stop_at_score"),
     Flag("search", SearchOptions, "candidates"),
     Flag("beam", SearchOptions),

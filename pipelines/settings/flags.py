@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 from hlmat.pipelines.settings.validation import Check
@@ -80,6 +80,9 @@ class Flag:
         is_positional: given by its place.
         is_key: a key of a file, which has no dashes.
         is_joined: many values in one text, with commas.
+        names: that this command takes, where the declaration takes any text.
+        is_open: whether it takes module:Class too.
+        at_least: this command's own lower bound.
     """
 
     name: str
@@ -96,6 +99,9 @@ class Flag:
     is_positional: bool = False
     is_key: bool = False
     is_joined: bool = False
+    names: tuple[str, ...] = ()
+    is_open: bool = False
+    at_least: int | None = None
 
     def __post_init__(self) -> None:
         for attribute in ("field", "dest"):
@@ -105,7 +111,8 @@ class Flag:
     @property
     def declaration(self) -> Declared:
         """What is declared of the setting; of the first of two."""
-        return declared(self.owner)[self.field]
+        declaration = declared(self.owner)[self.field]
+        return declaration if self.at_least is None else replace(declaration, low=self.at_least)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -166,7 +173,10 @@ class Flag:
             raw = tuple(raw.split(",") if self.is_joined and isinstance(raw, str) else raw)
         elif raw == "none" and self._can_be_none:
             raw = None
-        return {self.field: parse_value(self.owner, self.field, raw)}
+        value = parse_value(self.owner, self.field, raw)
+        if self.at_least is not None and value < self.at_least:
+            raise OptionsError(self.owner, [Issue(self.field, self.declaration.bounds, value)])
+        return {self.field: value}
 
     def write(self, values: Any) -> str:
         """Write the owner's value as the flag is given; the inverse of `parse`."""
@@ -285,6 +295,10 @@ def _help(flag: Flag) -> str:
     text = declaration.help if flag.help is None else flag.help
     if flag.help is None and declaration.kind == "choice" and not declaration.is_many:
         text = f"{text}: {', '.join(declaration.choices)}"
+    if flag.names:
+        text = f"{text}: {', '.join(flag.names)}" + (
+            ", or module:Class of your own" if flag.is_open else ""
+        )
     default = flag.default_text
     value = flag.default_value
     if default is None and value is not REQUIRED and value not in (None, False, ()):
@@ -331,6 +345,8 @@ class Values:
         """Return a flag's value; its default where it is not given or wrong, None without one."""
         flag = self._flags[name]
         values = tuple(self._fields(flag).values())
+        if REQUIRED in values:
+            return None
         return values[0] if flag.second is None else values
 
     def build(self, owner: type[Owner], **more: Any) -> Owner:
@@ -346,7 +362,10 @@ class Values:
         flags = [flag for flag in self._flags.values() if flag.owner in owner.__mro__]
         values: dict[str, Any] = {}
         for flag in flags:
-            values |= self._fields(flag)
+            found = self._fields(flag)
+            # Without a default of its own, a flag that is not given leaves the declared one.
+            if self.is_given(flag.name) or flag.default is not None:
+                values |= found
         known = declared(owner)
         values = {name: value for name, value in values.items() if name in known} | more
         values = {n: v for n, v in values.items() if v is not REQUIRED}

@@ -51,9 +51,7 @@ MAX_WORKERS_BY_DEFAULT = 16
 class SelectionOptions:
     """Which targets a run is about."""
 
-    dataset: str = setting(
-        default="", metavar="D", help=f"the data set's name, one of: {', '.join(DATASETS)}"
-    )
+    dataset: str = setting(default="", metavar="D", help="the data set's name")
     limit: int | None = setting(default=None, ge=1, help="only the first N targets")
     seed: int = setting(default=0, ge=0, metavar="K", help="of everything random")
 
@@ -108,7 +106,7 @@ SHAPES_DIFFICULTY = Flag(
 DATA = Group(
     "data set",
     (
-        Flag("dataset", SelectionOptions),
+        Flag("dataset", SelectionOptions, names=tuple(DATASETS)),
         Flag("data-root", ReaderOptions),
         Flag("split", ReaderOptions),
         Flag("split-by", ReaderOptions),
@@ -153,7 +151,8 @@ SEGMENTER = Group(
             "segmenter",
             SegmenterOptions,
             "name",
-            help=f"{', '.join(SEGMENTERS)}, or module:Class of your own",
+            names=tuple(SEGMENTERS),
+            is_open=True,
         ),
         Flag("checkpoint", SegmenterOptions),
         Flag("device", SegmenterOptions),
@@ -216,14 +215,14 @@ TRAJECTORIES = (
     Group(
         "clicks",
         (
-            Flag("policy", PolicyOptions, "name", help=f"who clicks: {', '.join(POLICIES)}"),
+            Flag("policy", PolicyOptions, "name", names=tuple(POLICIES)),
             Flag("initial-points", PolicyOptions, "num_initial"),
             Flag(
                 "initial-action",
                 Beginning,
                 help="before the first click: none, box, jittered-box",
             ),
-            Flag("max-clicks", Limits),
+            Flag("max-clicks", Limits, at_least=1),
             Flag("target-iou", Limits),
             Flag("stop-on-no-gain", Limits),
             SEED,
@@ -390,8 +389,6 @@ def run_config(
     check.maybe(check_segmenter_name(segmenter.name))
     for path in (reader.data_root, output.out, segmenter.checkpoint):
         check.maybe(_unreachable(path))
-    if values.get("max-clicks") == 0:
-        check.note("--max-clicks 0: must be at least 1")
     return RunConfig(
         dataset=selection.dataset,
         reader=reader,

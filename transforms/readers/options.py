@@ -20,7 +20,7 @@ class ReaderOptions:
         help="folder of the data set, a path or URL",
     )
     split: str | None = setting(
-        default=None, metavar="S", help="the data set's own name of a split; its default else"
+        default=None, metavar="S", help="a split by the data set's own name for it (the first)"
     )
     storage: SkipValidation[Storage] = setting(
         default_factory=LocalStorage, in_fingerprint=False, help="reaches `data_root`"

@@ -22,9 +22,7 @@ class SegmenterOptions:
         storage: reaches `checkpoint`.
     """
 
-    name: str = setting(
-        default="graphcut", metavar="NAME", help="a segmenter's name, or module:Class of your own"
-    )
+    name: str = setting(default="graphcut", metavar="NAME", help="the segmenter")
     checkpoint: str | None = setting(
         default=None, metavar="PATH", in_fingerprint=False, help="the segmenter's weights"
     )
