@@ -1,1 +1,1 @@
-"""TODO pipelines/cli."""
+"""The command `hlmat`: its table of commands, messages and exit codes."""

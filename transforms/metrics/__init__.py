@@ -4,3 +4,7 @@ In this package a *result* is what a target adds to the figures (`TargetResult`)
 model's own estimate of a mask's IoU (`predicted_iou`), and a *figure* is a number of a whole run.
 The segmenter's estimate of its masks (`Step.score`) enters no figure.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,1 +1,5 @@
 """Click policies behind the protocol `ClickPolicy`: oracle, baselines and models."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,1 +1,5 @@
 """What trajectories can train: one module per task, each from a target to its samples."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

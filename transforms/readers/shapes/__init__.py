@@ -1,1 +1,5 @@
 """Generated scenes of shapes with exact masks and referring expressions."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,13 @@
+from .charts import iou_by_step_chart as iou_by_step_chart
+from .charts import ladder_chart as ladder_chart
+from .charts import learning_curve_chart as learning_curve_chart
+from .charts import noc_chart as noc_chart
+from .charts import reliability_chart as reliability_chart
+from .evaluation_report import RESULTS_HEADER as RESULTS_HEADER
+from .evaluation_report import escape_markdown as escape_markdown
+from .evaluation_report import figure_text as figure_text
+from .evaluation_report import render_markdown as render_markdown
+from .evaluation_report import render_metrics_json as render_metrics_json
+from .evaluation_report import results_row as results_row
+from .evaluation_report import worst_and_best as worst_and_best
+from .ladder_tables import render_ladder as render_ladder

@@ -1,0 +1,1 @@
+from .evaluate import evaluated_images as evaluated_images

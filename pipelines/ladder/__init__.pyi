@@ -1,0 +1,3 @@
+from .settings import KEYS as KEYS
+from .settings import LADDER as LADDER
+from .settings import SET_NAME as SET_NAME

@@ -1,0 +1,10 @@
+from .finished import open_manifest as open_manifest
+from .finished import open_source as open_source
+from .leak_guard import EXPORT_RECORD as EXPORT_RECORD
+from .leak_guard import TRAINING_RECORD as TRAINING_RECORD
+from .leak_guard import export_record as export_record
+from .leak_guard import image_keys as image_keys
+from .leak_guard import refuse_leaks as refuse_leaks
+from .planning import reading_errors as reading_errors
+from .trajectories import RunReport as RunReport
+from .trajectories import make_trajectories as make_trajectories

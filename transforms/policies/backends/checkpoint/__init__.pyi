@@ -1,0 +1,3 @@
+from .files import CheckpointFiles as CheckpointFiles
+from .files import find_checkpoint as find_checkpoint
+from .generate import load_checkpoint_answerer as load_checkpoint_answerer

@@ -1,0 +1,12 @@
+from .coco_segmentation import image_size as image_size
+from .coco_segmentation import is_id as is_id
+from .coco_segmentation import load_segmentation as load_segmentation
+from .coco_segmentation import segmentation_ref as segmentation_ref
+from .images import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from .images import load_image_file as load_image_file
+from .images import load_mask_file as load_mask_file
+from .images import read_below as read_below
+from .images import split_suffix as split_suffix
+from .json import need_list as need_list
+from .json import read_json as read_json
+from .pickle import load_plain_pickle as load_plain_pickle

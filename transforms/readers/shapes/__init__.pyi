@@ -1,0 +1,13 @@
+from .drawing import paint_scene as paint_scene
+from .expressions import Region as Region
+from .expressions import RelationName as RelationName
+from .expressions import Side as Side
+from .expressions import Size as Size
+from .kinds import KINDS as KINDS
+from .options import LICENSE as LICENSE
+from .options import SPLITS as SPLITS
+from .reader import ShapesReader as ShapesReader
+from .scene import COLOURS as COLOURS
+from .scene import Pattern as Pattern
+from .scene import Scene as Scene
+from .scene import compose_scene as compose_scene

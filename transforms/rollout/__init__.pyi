@@ -1,0 +1,11 @@
+from .options import AreaFilter as AreaFilter
+from .options import Beginning as Beginning
+from .options import FirstMask as FirstMask
+from .options import InitialAction as InitialAction
+from .options import Limits as Limits
+from .options import SearchOptions as SearchOptions
+from .segmenter_batching import SegmenterSession as SegmenterSession
+from .segmenter_batching import encode_all as encode_all
+from .unit_worker import RolloutSettings as RolloutSettings
+from .unit_worker import Simulation as Simulation
+from .unit_worker import simulate_unit as simulate_unit

@@ -1,0 +1,1 @@
+from .segmenter import GraphCutSegmenter as GraphCutSegmenter

@@ -1,0 +1,1 @@
+from .segmenter import HuggingFaceSegmenter as HuggingFaceSegmenter

@@ -1,0 +1,2 @@
+from .options import SamOptions as SamOptions
+from .segmenter import SamSegmenter as SamSegmenter

@@ -1,0 +1,1 @@
+from .segmenter import SimpleClick as SimpleClick
