@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import builders
-from hlmat.transforms.core.protocols import PolicyAction, Prediction, State
+from hlmat.transforms.core.protocols import State
 from hlmat.transforms.core.records import (
     Answer,
     Click,
     Finish,
     InvalidAction,
+    Rle,
     StopReason,
-    Target,
     Trajectory,
 )
 from hlmat.transforms.masks.rle import encode_mask
@@ -34,40 +33,19 @@ from hlmat.transforms.metrics.truncation import RolloutOverlaps, step_figures, t
 from hlmat.transforms.rollout.loop import Episode, ImageEpisodes, Limits, roll_out_all
 
 SIZE = (2, 10)
-TRUTH = np.zeros(SIZE, np.bool_)
-TRUTH[:, :6] = True
+TRUTH = builders.columns(6, size_hw=SIZE)
 PROVENANCE = builders.provenance("columns", "scripted")
 LIMITS = Limits(max_clicks=6, target_iou=None, stop_on_no_gain=False, score_last=True)
 
 
-class Columns:
-    """The mask is all columns up to the last click's."""
-
-    def set_image(self, image: np.ndarray) -> None:
-        pass
-
-    def predict(self, *, clicks: Sequence[Click], box: Any = None, feedback: Any = None) -> Any:
-        mask = np.zeros(SIZE, np.bool_)
-        mask[:, : clicks[-1].x + 1] = True
-        return Prediction(mask)
-
-
-class Model:
+class Model(builders.ScriptedPolicy):
     """Clicks, ends, nonsense and scores, decided by a seed and the clicks so far."""
 
-    name = "model"
-
     def __init__(self, seed: int, *, set_up: int = 0) -> None:
+        super().__init__(name="model", initial=(Click(8, 0, True),) * set_up)
         self.seed = seed
-        self.set_up = set_up
 
-    def initial_clicks(self, state: State) -> tuple[Click, ...]:
-        return (Click(8, 0, True),) * self.set_up
-
-    def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
-        return [self.said(state) for state in states]
-
-    def said(self, state: State) -> Answer:
+    def decide(self, state: State) -> Answer:
         value = zlib.crc32(f"{self.seed} {[c.x for c in state.clicks]}".encode())
         # One in ten masks is not scored.
         score = None if value % 10 == 0 else (value >> 8) % 101 / 100
@@ -81,13 +59,11 @@ class Model:
 
 
 def rolled(seed: int, *, limits: Limits, begins: int, set_up: int) -> RolledOut:
-    first = np.zeros(SIZE, np.bool_)
-    first[:, :begins] = True
-    ref = builders.target_ref()
-    episode = Episode(Target(ref, encode_mask(TRUTH)), TRUTH, initial_mask=first)
+    first = builders.columns(begins, size_hw=SIZE)
+    episode = Episode(builders.target(TRUTH), TRUTH, initial_mask=first)
     outcome = roll_out_all(
         [ImageEpisodes(np.zeros((*SIZE, 3), np.uint8), [episode])],
-        segmenter=Columns(),
+        segmenter=builders.ColumnSegmenter(SIZE),
         policy=Model(seed, set_up=set_up),
         limits=limits,
         provenance=PROVENANCE,
@@ -119,10 +95,8 @@ def test_a_truncated_rollout_is_the_one_that_was_allowed_no_more(
         assert overlaps.chosen(step, clicks=clicks) == expected
 
 
-def columns(count: int) -> Any:
-    mask = np.zeros(SIZE, np.bool_)
-    mask[:, :count] = True
-    return encode_mask(mask)
+def columns(count: int) -> Rle:
+    return encode_mask(builders.columns(count, size_hw=SIZE))
 
 
 def scripted(

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import builders
+from builders import ScriptedPolicy, ScriptedSegmenter
 from hlmat.transforms.core.errors import SegmenterError
 from hlmat.transforms.core.protocols import Prediction, Request, State
 from hlmat.transforms.core.records import (
@@ -21,7 +22,6 @@ from hlmat.transforms.core.records import (
     Finish,
     InvalidAction,
     StopReason,
-    Target,
     Trajectory,
 )
 from hlmat.transforms.masks.rle import decode_rle, encode_mask
@@ -35,48 +35,13 @@ PROVENANCE = builders.provenance("scripted", "scripted")
 
 def make_episode(name: str = "t", *, box: Box | None = None, ignore: Any = None) -> Episode:
     """A target whose truth is the left half of the image."""
-    truth = np.zeros(SIZE, dtype=np.bool_)
-    truth[:, :5] = True
-    ref = builders.target_ref(name, "left")
-    return Episode(Target(ref, encode_mask(truth)), truth, ignore, box)
+    truth = columns(5)
+    return Episode(builders.target(truth, name, "left"), truth, ignore, box)
 
 
 def columns(count: int) -> np.ndarray:
     """A mask of the first `count` columns: IoU count / 5 with the truth up to 5."""
-    mask = np.zeros(SIZE, dtype=np.bool_)
-    mask[:, :count] = True
-    return mask
-
-
-class ScriptedSegmenter:
-    """Answers the n-th action with the n-th mask; says what it was asked."""
-
-    def __init__(self, masks: Sequence[np.ndarray]) -> None:
-        self.masks = masks
-        self.asked: list[Request] = []
-
-    def set_image(self, image: np.ndarray) -> None: ...
-
-    def predict(self, *, clicks: Any, box: Any = None, feedback: Any = None) -> Prediction:
-        self.asked.append(Request(tuple(clicks), box, feedback))
-        step = len(clicks) - (box is None)
-        return Prediction(mask=self.masks[step], score=0.5, feedback=("after", step))
-
-
-class ScriptedPolicy:
-    """Clicks at (step, 0), or does what the script says at that step."""
-
-    name = "scripted"
-
-    def __init__(self, script: dict[int, Any] | None = None, initial: int = 0) -> None:
-        self.script = script or {}
-        self.initial = initial
-
-    def initial_clicks(self, state: State) -> tuple[Click, ...]:
-        return tuple(Click(i, 7, False) for i in range(self.initial))
-
-    def next_actions(self, states: Sequence[State]) -> list[Any]:
-        return [self.script.get(len(s.clicks), Click(len(s.clicks), 0, True)) for s in states]
+    return builders.columns(count, size_hw=SIZE)
 
 
 def run(masks: Sequence[np.ndarray], *, policy: Any = None, **limits: Any) -> Trajectory:
@@ -205,7 +170,7 @@ def test_a_box_that_is_good_enough_needs_no_click():
 def test_initial_clicks_are_recorded_without_gain_and_do_not_count():
     trajectory = run(
         [columns(3), columns(1), columns(2), columns(4)],
-        policy=ScriptedPolicy(initial=2),
+        policy=ScriptedPolicy(initial=(Click(0, 7, False), Click(1, 7, False))),
         max_clicks=1,
     )
     # The third mask (IoU 0.4) does not beat the best set-up mask (0.6): the run ends without it.

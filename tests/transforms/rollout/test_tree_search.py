@@ -14,64 +14,40 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import builders
-from hlmat.transforms.core.protocols import PolicyAction, Prediction, State
+from hlmat.transforms.core.protocols import PolicyAction, State
 from hlmat.transforms.core.records import (
     Answer,
     Click,
     Finish,
     InvalidAction,
     StopReason,
-    Target,
     Trajectory,
 )
-from hlmat.transforms.masks.rle import encode_mask
 from hlmat.transforms.rollout.loop import Episode, ImageEpisodes, Limits, roll_out_all
 from hlmat.transforms.rollout.tree_search import SearchOptions, search_all
 
 SIZE = (4, 8)
-TRUTH = np.zeros(SIZE, dtype=np.bool_)
-TRUTH[:, :6] = True
+TRUTH = builders.columns(6, size_hw=SIZE)
+SEGMENTER = builders.ColumnSegmenter(SIZE, fails_at=7)
 IMAGE = np.zeros((*SIZE, 3), dtype=np.uint8)
 PROVENANCE = builders.provenance("columns", "scripted")
 LIMITS = Limits(max_clicks=3, target_iou=None, stop_on_no_gain=False)
-
-
-class Columns:
-    """The mask is all columns up to the last click's; a click in column 7 breaks the tool."""
-
-    def set_image(self, image: np.ndarray) -> None:
-        pass
-
-    def predict(self, *, clicks: Sequence[Click], box: Any = None, feedback: Any = None) -> Any:
-        if clicks[-1].x == 7:
-            raise ValueError("column 7")
-        mask = np.zeros(SIZE, dtype=np.bool_)
-        mask[:, : clicks[-1].x + 1] = True
-        return Prediction(mask)
 
 
 def column(x: int, score: float | None = None) -> Answer:
     return Answer(f"column {x}", Click(x, 0, True), score)
 
 
-class Scripted:
+class Scripted(builders.ScriptedPolicy):
     """Says what a table says about the columns clicked so far; draws come from another table."""
-
-    name = "scripted"
 
     def __init__(
         self,
         likeliest: dict[tuple[int, ...], Answer],
         draws: dict[tuple[int, ...], list[Answer]] | None = None,
     ) -> None:
-        self.likeliest = likeliest
+        super().__init__(lambda state: likeliest[tuple(c.x for c in state.clicks)])
         self.draws = draws or {}
-
-    def initial_clicks(self, state: State) -> tuple[Click, ...]:
-        return ()
-
-    def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
-        return [self.likeliest[tuple(c.x for c in state.clicks)] for state in states]
 
     def sample_actions(
         self, states: Sequence[State], *, count: int, temperature: float
@@ -81,12 +57,11 @@ class Scripted:
 
 def image(count: int = 1, *, begins: int = 0) -> ImageEpisodes:
     """Targets of one image; their rollouts begin with the first so many columns."""
-    first = np.zeros(SIZE, dtype=np.bool_)
-    first[:, :begins] = True
+    first = builders.columns(begins, size_hw=SIZE)
 
     def episode(index: int) -> Episode:
-        ref = builders.target_ref(f"t{index}", object_id=index)
-        return Episode(Target(ref, encode_mask(TRUTH), None), TRUTH, initial_mask=first)
+        target = builders.target(TRUTH, f"t{index}", object_id=index)
+        return Episode(target, TRUTH, initial_mask=first)
 
     return ImageEpisodes(IMAGE, [episode(index) for index in range(count)])
 
@@ -94,7 +69,7 @@ def image(count: int = 1, *, begins: int = 0) -> ImageEpisodes:
 def search(policy: Any, *, limits: Limits = LIMITS, **options: Any) -> Trajectory:
     found = search_all(
         [image()],
-        segmenter=Columns(),
+        segmenter=SEGMENTER,
         policy=policy,
         limits=limits,
         provenance=PROVENANCE,
@@ -115,8 +90,8 @@ class Hashed(Scripted):
         super().__init__({})
         self.seed = seed
 
-    def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
-        return [self.said(state, draw=0) for state in states]
+    def decide(self, state: State) -> PolicyAction:
+        return self.said(state, draw=0)
 
     def sample_actions(
         self, states: Sequence[State], *, count: int, temperature: float
@@ -151,7 +126,7 @@ def test_one_candidate_is_the_greedy_rollout(
     limits: dict[str, Any],
 ):
     settings: dict[str, Any] = {
-        "segmenter": Columns(),
+        "segmenter": SEGMENTER,
         "policy": Hashed(seed),
         "limits": replace(LIMITS, score_last=score_last, stop_at_score=stop_at_score, **limits),
         "provenance": PROVENANCE,
@@ -166,7 +141,7 @@ def test_one_candidate_is_the_greedy_rollout(
 @given(seed=st.integers(0, 10_000), candidates=st.integers(2, 4), beam=st.integers(1, 3))
 def test_a_target_s_result_does_not_depend_on_its_company(seed: int, candidates: int, beam: int):
     settings: dict[str, Any] = {
-        "segmenter": Columns(),
+        "segmenter": SEGMENTER,
         "policy": Hashed(seed),
         "limits": LIMITS,
         "provenance": PROVENANCE,
@@ -247,17 +222,8 @@ def test_a_segmenter_s_failure_costs_a_candidate_alone():
 
 
 def test_a_policy_with_one_answer_cannot_search():
-    class Single:
-        name = "single"
-
-        def initial_clicks(self, state: State) -> tuple[Click, ...]:
-            return ()
-
-        def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
-            return []
-
     with pytest.raises(TypeError, match="policy 'single' gives one answer to a state"):
-        search(Single())
+        search(builders.ScriptedPolicy(name="single"))
 
 
 @pytest.mark.parametrize(

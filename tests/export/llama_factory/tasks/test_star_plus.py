@@ -13,7 +13,7 @@ import builders
 from hlmat.export.llama_factory.samples import Case, OtherRun, Sample
 from hlmat.export.llama_factory.tasks import next_click, star_plus
 from hlmat.export.llama_factory.tasks.star_plus import Lesson, Origin, lessons
-from hlmat.transforms.core.protocols import Mask, PolicyAction, Prediction, State
+from hlmat.transforms.core.protocols import Mask, Prediction
 from hlmat.transforms.core.records import (
     Click,
     Finish,
@@ -47,16 +47,11 @@ class Painter:
         return Prediction(mask=mask, score=None, feedback=None)
 
 
-class Erring:
+def erring() -> builders.ScriptedPolicy:
     """A policy whose clicks gain nothing: it says of the object that it is none."""
-
-    name = "erring"
-
-    def initial_clicks(self, state: State) -> tuple[Click, ...]:
-        return ()
-
-    def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
-        return [Click(len(state.clicks), 0, is_positive=False) for state in states]
+    return builders.ScriptedPolicy(
+        lambda state: Click(len(state.clicks), 0, is_positive=False), name="erring"
+    )
 
 
 def rolled(policy: Any, *, truth: Mask = TRUTH, max_clicks: int = 3, **limits: Any) -> Trajectory:
@@ -114,7 +109,7 @@ def test_a_perfect_policy_adds_nothing_but_its_own_clicks(truth: Mask) -> None:
 @settings(max_examples=20, deadline=None)
 @given(truths(), st.booleans())
 def test_a_policy_that_always_errs_yields_the_oracles_data(truth: Mask, no_gain: bool) -> None:
-    trajectory = rolled(Erring(), truth=truth, stop_on_no_gain=no_gain)
+    trajectory = rolled(erring(), truth=truth, stop_on_no_gain=no_gain)
     taught = [each for each in lessons(trajectory) if isinstance(each.action, Click)]
     assert [each.origin for each in taught] == [Origin.CORRECTED] * len(taught)
     assert len(taught) == (1 if no_gain else 3)
@@ -125,10 +120,10 @@ def test_a_policy_that_always_errs_yields_the_oracles_data(truth: Mask, no_gain:
 
 def test_one_wrong_click_teaches_what_the_oracles_first_click_does() -> None:
     oracle = rolled(OraclePolicy(), max_clicks=1)
-    erring = rolled(Erring(), max_clicks=1)
+    wrong = rolled(erring(), max_clicks=1)
     options = thousandths()
     (first,) = next_click.samples(Case(oracle), options)
-    (learnt,) = improved(erring)
+    (learnt,) = improved(wrong)
     (turn,), (expected,) = learnt.turns, first.turns
     assert turn.answer == expected.answer is not None
     assert turn.shown.mask == expected.shown.mask
