@@ -6,7 +6,7 @@
     python -m benchmarks.worker --memory --images 4000 --targets 10000
 
 Weights are random, so masks are noise: every target is clicked to the last click, and stop rules
-that look at the IoU are off for both. The plain loop encodes the image for every object anew;
+that look at the IoU are off for both. The plain loop encodes the image for every object again;
 its second figure is that of a loop which shares it. Trajectories agree where every click is the
 same; where rounding flips a pixel of a mask made of noise, later clicks may part.
 """

@@ -1,7 +1,7 @@
-from .annotation_options import AnnotationConfig as AnnotationConfig
 from .annotation_options import FILTER as FILTER
 from .annotation_options import IOU_RANGE as IOU_RANGE
 from .annotation_options import REFINE as REFINE
+from .annotation_options import AnnotationConfig as AnnotationConfig
 from .annotation_options import filter_config as filter_config
 from .annotation_options import refinement_config as refinement_config
 from .commands import add_command_flags as add_command_flags
@@ -9,8 +9,8 @@ from .commands import groups_of as groups_of
 from .commands import parse_command as parse_command
 from .commands import positional_usage as positional_usage
 from .evaluation_options import EVALUATE as EVALUATE
-from .evaluation_options import EvaluationConfig as EvaluationConfig
 from .evaluation_options import SCORE as SCORE
+from .evaluation_options import EvaluationConfig as EvaluationConfig
 from .evaluation_options import StepOptions as StepOptions
 from .evaluation_options import evaluation_config as evaluation_config
 from .export_options import ExportOptions as ExportOptions
@@ -28,8 +28,8 @@ from .prompt_options import CONVERSATION as CONVERSATION
 from .report_options import InspectOptions as InspectOptions
 from .report_options import inspect_options as inspect_options
 from .run_options import DATA as DATA
-from .run_options import RunConfig as RunConfig
 from .run_options import TRAJECTORIES as TRAJECTORIES
+from .run_options import RunConfig as RunConfig
 from .run_options import describe_choices as describe_choices
 from .run_options import fingerprint_of as fingerprint_of
 from .run_options import trajectories_config as trajectories_config
@@ -41,8 +41,8 @@ from .training_options import DATA_FLAGS as DATA_FLAGS
 from .training_options import EXPORT_FLAGS as EXPORT_FLAGS
 from .training_options import LADDER as LADDER
 from .training_options import LADDER_PLACES as LADDER_PLACES
-from .training_options import LadderOptions as LadderOptions
 from .training_options import STAR_PLUS as STAR_PLUS
+from .training_options import LadderOptions as LadderOptions
 from .training_options import StarPlusOptions as StarPlusOptions
 from .validation import ArgumentParser as ArgumentParser
 from .validation import Check as Check

@@ -13,11 +13,11 @@ from .errors import TargetError as TargetError
 from .errors import is_out_of_memory as is_out_of_memory
 from .image_identity import find_leaks as find_leaks
 from .image_identity import image_key as image_key
+from .options import REQUIRED as REQUIRED
 from .options import Declared as Declared
 from .options import HiddenValueError as HiddenValueError
 from .options import Issue as Issue
 from .options import OptionsError as OptionsError
-from .options import REQUIRED as REQUIRED
 from .options import declared as declared
 from .options import fingerprint_values as fingerprint_values
 from .options import parse_value as parse_value

@@ -9,8 +9,8 @@ from .bootstrap import remark_on_images as remark_on_images
 from .calibration import ScoredMask as ScoredMask
 from .calibration import calibration_figures as calibration_figures
 from .calibration import scored_masks as scored_masks
-from .click_curves import ClickProtocol as ClickProtocol
 from .click_curves import THRESHOLDS as THRESHOLDS
+from .click_curves import ClickProtocol as ClickProtocol
 from .paired_results import compare_results as compare_results
 from .segagent_scorer import MOST_EXPRESSIONS as MOST_EXPRESSIONS
 from .segagent_scorer import segagent_figures as segagent_figures

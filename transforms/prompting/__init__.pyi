@@ -1,7 +1,7 @@
 from .actions import Dialogue as Dialogue
 from .coordinates import CODECS as CODECS
-from .coordinates import CoordinateCodec as CoordinateCodec
 from .coordinates import RESIZES as RESIZES
+from .coordinates import CoordinateCodec as CoordinateCodec
 from .coordinates import make_codec as make_codec
 from .options import COLOURS as COLOURS
 from .options import ConversationOptions as ConversationOptions

@@ -107,7 +107,7 @@ def test_runs_of_other_policies_seeds_and_parts_can_be_compared() -> None:
         ({"segmenter": {"name": "sam"}}, "a margin would judge the tools, not the clicks"),
     ],
 )
-def test_what_makes_runs_incomparable_is_told(change: dict[str, Any], message: str) -> None:
+def test_what_makes_runs_incomparable_is_reported(change: dict[str, Any], message: str) -> None:
     (problem,) = run_differences(CONFIG, CONFIG | change)
     assert message in problem
 

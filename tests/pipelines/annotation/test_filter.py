@@ -196,7 +196,9 @@ def test_on_corrupted_masks_the_scores_are_measured(
     assert figures["good"]["masks"] > 0 < figures["bad"]["masks"]
 
 
-def test_people_are_told_the_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_people_are_reported_the_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     with scripted_server(completion("nonsense")) as server:
         flags = [*SCENES, "64x64", "--limit", "4", "--policy", "openai", "--server", server.url]
@@ -242,7 +244,7 @@ def test_a_run_that_was_cut_short_goes_on_and_gives_the_same_bytes(tmp_path: Pat
         (["--max-clicks", "3"], "--max-clicks"),
     ],
 )
-def test_wrong_flags_are_told(
+def test_wrong_flags_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], told: str
 ) -> None:
     assert run_filter(tmp_path / "out", "--dataset", "shapes", *flags) == EXIT_CONFIG

@@ -237,7 +237,7 @@ def test_a_search_goes_on_from_the_given_masks(tmp_path: Path) -> None:
         (["--step", "last"], "--step"),
     ],
 )
-def test_wrong_flags_are_told(
+def test_wrong_flags_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], told: str
 ) -> None:
     assert refine(tmp_path / "out", "--dataset", "shapes", *flags) == EXIT_CONFIG

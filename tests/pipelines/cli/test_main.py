@@ -148,7 +148,7 @@ def test_killing_it_and_running_it_again_gives_the_same_bytes(tmp_path: Path):
     assert contents(killed) == contents(whole)
 
 
-def test_a_full_disk_half_way_is_told_and_the_rest_is_done_later(
+def test_a_full_disk_half_way_is_reported_and_the_rest_is_done_later(
     finished: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -221,7 +221,7 @@ def test_too_many_rejects_is_an_exit_code_but_loses_nothing(
         ),
     ],
 )
-def test_wrong_use_is_told_and_has_its_exit_code(
+def test_wrong_use_is_reported_and_has_its_exit_code(
     argv: tuple[str, ...],
     code: int,
     message: str,
@@ -237,7 +237,7 @@ def test_wrong_use_is_told_and_has_its_exit_code(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_output_folder_that_cannot_be_made_is_told(
+def test_an_output_folder_that_cannot_be_made_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     (tmp_path / "file").write_text("in the way")
@@ -284,14 +284,16 @@ def test_inspecting_prints_a_trajectory_and_writes_its_strip(
         (("--strip", "strip.gif"), "must end in .png or .jpg"),
     ],
 )
-def test_a_wrong_inspection_is_told(
+def test_a_wrong_inspection_is_reported(
     finished: Path, flags: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ):
     assert run("inspect", finished, *flags) == 2
     assert message in capsys.readouterr().err
 
 
-def test_a_damaged_run_is_told(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_damaged_run_is_reported(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     for name, data in contents(finished).items():
         path = tmp_path / "out" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -367,7 +369,7 @@ def test_shuffled_expressions_go_to_other_targets(finished: Path, tmp_path: Path
     assert len(both) < len(texts["each"]) / 4
 
 
-def test_every_problem_of_an_export_is_told(
+def test_every_problem_of_an_export_is_reported(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     flags = ("--codec", "decimals", "--mask-colour", "mauve", "--opacity", "2", "--max-side", "0")

@@ -215,7 +215,7 @@ def test_a_server_that_goes_away_half_way_loses_nothing(
         assert (broken / name).read_bytes() == (whole / name).read_bytes()
 
 
-def test_a_server_that_is_down_is_told_before_anything_is_done(
+def test_a_server_that_is_down_is_reported_before_anything_is_done(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with scripted_server() as server:
@@ -225,7 +225,9 @@ def test_a_server_that_is_down_is_told_before_anything_is_done(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_corrupt_checkpoint_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_corrupt_checkpoint_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = Path(make_tiny_model("qwen3_vl", tmp_path / "model"))
     weights = model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:5000])
@@ -250,7 +252,7 @@ def test_another_model_in_the_same_folder_is_refused(
     assert evaluate(out, "--model", str(tmp_path / "copy"), *limits) == EXIT_OK
 
 
-def test_an_empty_split_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_split_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("images", "masks"):
         (tmp_path / "mine" / name).mkdir(parents=True)
     flags = ["--dataset", "folder", "--data-root", str(tmp_path / "mine")]
@@ -292,14 +294,14 @@ def test_wrong_flags_are_all_told(tmp_path: Path, capsys: pytest.CaptureFixture[
         (["--model", "no/such-model"], "no/such-model"),
     ],
 )
-def test_what_a_policy_lacks_is_told(
+def test_what_a_policy_lacks_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], told: str
 ) -> None:
     assert evaluate(tmp_path / "out", *flags) == EXIT_CONFIG
     assert told in capsys.readouterr().err
 
 
-def test_a_missing_record_of_answers_is_told(
+def test_a_missing_record_of_answers_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--policy", "replay", "--answers", str(tmp_path / "none.json")]

@@ -148,7 +148,7 @@ def test_a_large_recipe_takes_the_same_command(tmp_path: Path) -> None:
         (("--set=output_dir=x",), "output_dir is filled in by hlmat train"),
     ],
 )
-def test_what_is_wrong_with_the_command_is_told(
+def test_what_is_wrong_with_the_command_is_reported(
     tmp_path: Path, flags: tuple[str, ...], problem: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -156,7 +156,7 @@ def test_what_is_wrong_with_the_command_is_told(
     assert any(problem in told for told in caught.value.problems), caught.value.problems
 
 
-def test_what_is_wrong_with_a_set_is_told_once(tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_set_is_reported_once(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     shutil.copytree(RECIPES / "mini_prm", folder)
     (folder / "ladder.yaml").write_text(

@@ -122,12 +122,12 @@ def test_a_variant_is_measured_as_the_first_model_is(tmp_path: Path) -> None:
         (SETS + SETS, "is not YAML"),  # a key given twice
     ],
 )
-def test_what_is_wrong_is_told(tmp_path: Path, text: str, problem: str) -> None:
+def test_what_is_wrong_is_reported(tmp_path: Path, text: str, problem: str) -> None:
     problems = problems_of(recipe(tmp_path, text))
     assert any(problem in found for found in problems), problems
 
 
-def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
     text = "steps: [0]\nstop-score: 2\ncodecs: [hex]\nmore: 1\n"
     told = [problem.split()[0] for problem in problems_of(recipe(tmp_path, text))]
     assert sorted(told) == ["codecs", "more", "sets", "steps", "stop-score"]
@@ -165,7 +165,7 @@ def test_a_ladder_asks_the_models_that_it_trains(tmp_path: Path) -> None:
     assert problem.startswith("evaluate.yaml says policy centre")
 
 
-def test_a_recipe_without_the_file_is_told_so(tmp_path: Path) -> None:
+def test_a_recipe_without_the_file_is_reported_so(tmp_path: Path) -> None:
     folder = recipe(tmp_path, None)
     with pytest.raises(ConfigError, match=r"ladder\.yaml is missing: it says what hlmat ladder"):
         read_plan(load_recipe(str(folder)))

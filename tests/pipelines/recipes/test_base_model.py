@@ -30,7 +30,7 @@ def test_a_hub_id_is_looked_for_below_models(
     assert files.model == tmp_path / "models" / "some-model"
 
 
-def test_a_given_name_that_is_nowhere_is_told(tmp_path: Path) -> None:
+def test_a_given_name_that_is_nowhere_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         find_base_model("somebody/some-model", given=str(tmp_path / "none"))
     assert f"the base model {tmp_path}/none, which --model names, is not here" in str(caught.value)
@@ -38,7 +38,7 @@ def test_a_given_name_that_is_nowhere_is_told(tmp_path: Path) -> None:
     assert "hf download" not in str(caught.value)
 
 
-def test_a_damaged_model_is_told_as_it_is(tmp_path: Path) -> None:
+def test_a_damaged_model_is_reported_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ConfigError, match=r"config\.json"):
         find_base_model("somebody/some-model", given=str(tmp_path))
@@ -77,7 +77,7 @@ def test_a_changed_processor_leaves_the_model_as_it_was(
     assert (out / "model.safetensors").resolve() == (llava / "model.safetensors").resolve()
 
 
-def test_a_model_without_images_is_told(tmp_path: Path) -> None:
+def test_a_model_without_images_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="has no settings of an image processor"):
         with_processor(tmp_path, {}, folder=tmp_path / "out")
     (tmp_path / "preprocessor_config.json").write_text("{")
@@ -85,7 +85,7 @@ def test_a_model_without_images_is_told(tmp_path: Path) -> None:
         with_processor(tmp_path, {}, folder=tmp_path / "out")
 
 
-def test_a_folder_that_cannot_be_written_is_told(llava: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(llava: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="give an --out that can be written to"):
         with_processor(llava, {}, folder=tmp_path / "file" / "out")

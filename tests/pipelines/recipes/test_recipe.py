@@ -97,7 +97,7 @@ def test_files_of_the_recipe_are_found_beside_it(tmp_path: Path) -> None:
     assert recipe.train["deepspeed"] == f"{tmp_path}/mine/zero.json"
 
 
-def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+def test_everything_that_is_wrong_is_reported_at_once(tmp_path: Path) -> None:
     problems = problems_of(
         tmp_path / "mine",
         {
@@ -142,13 +142,15 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         ("processor.yaml", "[", "is not YAML"),
     ],
 )
-def test_a_wrong_flag_or_value_is_told(file: str, text: str, problem: str, tmp_path: Path) -> None:
+def test_a_wrong_flag_or_value_is_reported(
+    file: str, text: str, problem: str, tmp_path: Path
+) -> None:
     (found,) = problems_of(tmp_path / "mine", {file: text})
     assert found.startswith(file)
     assert problem in found
 
 
-def test_an_unknown_name_is_told_with_the_nearest() -> None:
+def test_an_unknown_name_is_reported_with_the_nearest() -> None:
     with pytest.raises(ConfigError) as caught:
         load_recipe("qwen2_5_vl_7b_ful")
     (problem,) = caught.value.problems

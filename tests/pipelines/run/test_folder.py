@@ -69,13 +69,13 @@ def test_files_of_unknown_origin_are_not_mixed_with(folder: RunFolder):
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff", b"[]"])
-def test_a_damaged_record_is_told(folder: RunFolder, content: bytes):
+def test_a_damaged_record_is_reported(folder: RunFolder, content: bytes):
     folder.storage.write_bytes("out/run.json", content)
     with pytest.raises(OutputError, match=r"out/run.json .*--overwrite"):
         folder.begin(CONFIG, overwrite=False)
 
 
-def test_an_unwritable_folder_is_told(monkeypatch: pytest.MonkeyPatch):
+def test_an_unwritable_folder_is_reported(monkeypatch: pytest.MonkeyPatch):
     class ReadOnly(MemoryStorage):
         def write_bytes(self, path: str, data: bytes) -> None:
             raise PermissionError(13, "Permission denied", path)

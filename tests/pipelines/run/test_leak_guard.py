@@ -57,12 +57,12 @@ def test_a_model_without_a_record_is_remarked_on(tmp_path: Path) -> None:
         ('{"images": [1]}', "`images` must be a list of texts"),
     ],
 )
-def test_a_damaged_record_is_told(tmp_path: Path, content: str, told: str) -> None:
+def test_a_damaged_record_is_reported(tmp_path: Path, content: str, told: str) -> None:
     model = make_model(tmp_path / "m", content)
     with pytest.raises(DataError, match=told):
         refuse_leaks([], model=model, trained_on=[], allow_leak=False)
 
 
-def test_a_folder_that_says_nothing_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_says_nothing_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a finished run, an export or a trained model"):
         refuse_leaks([], model=None, trained_on=[str(tmp_path)], allow_leak=False)

@@ -127,7 +127,7 @@ def test_everything_wrong_becomes_a_counted_reject(
     assert run("trajectories", *flags, "--out", out, "-q", "--max-reject-rate", "0.9") == 0
 
 
-def test_a_split_that_no_ref_has_is_told_and_nothing_is_left(
+def test_a_split_that_no_ref_has_is_reported_and_nothing_is_left(
     shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     out = tmp_path / "out"
@@ -148,7 +148,7 @@ def test_a_split_that_no_ref_has_is_told_and_nothing_is_left(
         ),
     ],
 )
-def test_a_folder_that_is_none_is_told_and_nothing_is_left(
+def test_a_folder_that_is_none_is_reported_and_nothing_is_left(
     prepare: Any, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     prepare(tmp_path / "data")

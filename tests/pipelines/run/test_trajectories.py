@@ -190,7 +190,7 @@ def test_a_data_set_that_the_disk_refuses_is_no_fault_of_the_output(
         make_trajectories(config, quiet=True)
 
 
-def test_a_plan_is_the_same_each_time_and_an_empty_one_is_told():
+def test_a_plan_is_the_same_each_time_and_an_empty_one_is_reported():
     config = config_for("out")
     folder = RunFolder(OutputLayout("out"), MemoryStorage())
     reader = SceneReader(images=300)

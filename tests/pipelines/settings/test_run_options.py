@@ -69,7 +69,7 @@ def test_values_arrive():
     assert config.overwrite
 
 
-def test_every_problem_is_told_at_once():
+def test_every_problem_is_reported_at_once():
     found = problems(
         *("--dataset", "dis5", "--segmenter", "samm", "--policy", "orcale", "--max-clicks", "0"),
         *("--target-iou", "98", "--limit", "many", "--shard", "5/4", "--polcy", "x"),

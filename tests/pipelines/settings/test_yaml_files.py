@@ -52,7 +52,9 @@ def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
         ("a: !!python/object/apply:os.getcwd []\n", "is not YAML"),  # never run
     ],
 )
-def test_what_is_no_mapping_of_settings_is_told(text: str, problem: str, tmp_path: Path) -> None:
+def test_what_is_no_mapping_of_settings_is_reported(
+    text: str, problem: str, tmp_path: Path
+) -> None:
     values, problems = read(text, tmp_path)
     assert values == {}
     assert len(problems) == 1
@@ -60,14 +62,14 @@ def test_what_is_no_mapping_of_settings_is_told(text: str, problem: str, tmp_pat
     assert "a.yaml" in problems[0]
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_reported(tmp_path: Path) -> None:
     problems: list[str] = []
     assert read_settings(tmp_path / "none.yaml", problems=problems) == {}
     assert "none.yaml cannot be read" in problems[0]
 
 
 @pytest.mark.parametrize("text", ["a", "=1", " =1", "a=["])
-def test_an_override_that_is_none_is_told(text: str) -> None:
+def test_an_override_that_is_none_is_reported(text: str) -> None:
     with pytest.raises(ConfigError, match="--set"):
         read_override(text)
 

@@ -62,7 +62,7 @@ def test_a_half_written_checkpoint_is_passed_over_and_removed(
     assert not broken.exists()
 
 
-def test_without_a_whole_checkpoint_the_training_starts_anew(tmp_path: Path) -> None:
+def test_without_a_whole_checkpoint_the_training_starts_from_scratch(tmp_path: Path) -> None:
     folder = TrainingFolder(tmp_path)
     write_checkpoint(folder.model, 2, bytes=3)
     (folder.model / "model.safetensors").write_text("")
@@ -127,14 +127,14 @@ def test_data_may_change_only_before_the_training_begins(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("text", ["{", "[]"])
-def test_a_damaged_record_is_told(text: str, tmp_path: Path) -> None:
+def test_a_damaged_record_is_reported(text: str, tmp_path: Path) -> None:
     folder = TrainingFolder(tmp_path)
     folder.run.write_text(text)
     with pytest.raises(OutputError, match=r"run\.json .*remove it"):
         folder.is_begun(SETTINGS)
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     refused = pytest.raises(OutputError, match=r"cannot be written: .*choose another --out")
     with refused, TrainingFolder(tmp_path / "file" / "out").locked():

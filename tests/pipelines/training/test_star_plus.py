@@ -83,7 +83,7 @@ def test_every_row_names_the_model_that_acted(improved: Path) -> None:
     }
 
 
-def test_the_base_model_is_trained_anew(improved: Path) -> None:
+def test_the_base_model_is_trained_from_scratch(improved: Path) -> None:
     first, second = (
         json.loads((improved / name / "model" / "training.json").read_bytes())["settings"]
         for name in ("first", "rounds/round-1")
@@ -144,7 +144,7 @@ def parse(*argv: str) -> Any:
         (["--dataset", "refcoco"], "--evaluation-split is missing"),
     ],
 )
-def test_a_wrong_command_line_is_told(argv: list[str], expected: str) -> None:
+def test_a_wrong_command_line_is_reported(argv: list[str], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         read_star_plus(parse("--recipe", "mini_smoke", *argv))
 

@@ -218,7 +218,7 @@ class TestTraining:
         with TrainingFolder(trained.out).locked(), second:
             training.train(trained.arguments())
 
-    def test_unknown_settings_are_told_before_anything_is_made(
+    def test_unknown_settings_are_reported_before_anything_is_made(
         self, trained: Trained, tmp_path: Path
     ) -> None:
         arguments = trained.arguments("--set", "learning_rat=1e-4")
@@ -242,7 +242,7 @@ def refuse_to_run(*_: Any, **__: Any) -> None:
     raise AssertionError("the training ran again")
 
 
-def test_a_missing_base_model_is_told_with_places_and_a_cure(
+def test_a_missing_base_model_is_reported_with_places_and_a_cure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -258,7 +258,7 @@ def test_a_missing_base_model_is_told_with_places_and_a_cure(
     assert not (tmp_path / "out").exists()
 
 
-def test_missing_packages_are_told_with_their_cure(
+def test_missing_packages_are_reported_with_their_cure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -272,7 +272,7 @@ def test_missing_packages_are_told_with_their_cure(
     assert "make install-train" in caught.value.problems[0]
 
 
-def test_the_command_line_is_told_everything_that_is_wrong(tmp_path: Path) -> None:
+def test_the_command_line_is_reported_everything_that_is_wrong(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "tiny")
     overrides = ["bad", "dataset=x", "model_name_or_path=x", "x=[", "cutoff_len=null"]
     sets = [part for text in overrides for part in ("--set", text)]
@@ -297,7 +297,7 @@ def test_a_conversation_of_the_command_line_replaces_the_recipes(tmp_path: Path)
         read_job(parse(*flags, "--codec", "roman"))
 
 
-def test_a_run_that_is_no_rollout_is_told(tmp_path: Path) -> None:
+def test_a_run_that_is_no_rollout_is_reported(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "tiny")
     flags = ("--recipe", str(recipe), "--out", str(tmp_path / "out"))
     with pytest.raises(DataError, match="nowhere"):
@@ -374,7 +374,7 @@ def test_output_is_kept_and_shown_and_failures_show_its_end(
     assert (tmp_path / "train.log").read_bytes() == b"of an earlier attempt\n" + b"".join(shown)
 
 
-def test_a_killed_process_is_told(tmp_path: Path, pretended: Callable[[str], None]) -> None:
+def test_a_killed_process_is_reported(tmp_path: Path, pretended: Callable[[str], None]) -> None:
     pretended("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(IncompleteError, match="ended with signal SIGKILL"):
         run(tmp_path)
@@ -386,7 +386,7 @@ def test_nothing_is_looked_up_on_the_hub(tmp_path: Path, pretended: Callable[[st
     assert (tmp_path / "train.log").read_text() == f"1 {tmp_path / 'cache'}\n"
 
 
-def test_an_import_that_fails_is_told(pretended: Callable[[str], None]) -> None:
+def test_an_import_that_fails_is_reported(pretended: Callable[[str], None]) -> None:
     pretended("raise ImportError('no such thing')")
     with pytest.raises(IncompleteError, match=r"cannot be imported:(.|\n)*no such thing"):
         training_process.known_settings()

@@ -242,7 +242,7 @@ def test_tasks_together_give_the_rows_of_each(runs: tuple[Path, Path], tmp_path:
     assert {row["round"] for row in rows if "mask" not in row} == {1}
 
 
-def test_only_the_foreign_masks_asked_for_are_mended(
+def test_only_the_foreign_masks_asked_for_are_corrected(
     runs: tuple[Path, Path], tmp_path: Path
 ) -> None:
     assert export(runs, "refine", tmp_path / "out", "--foreign-masks", "box,discs", "-q") == 0
@@ -299,7 +299,7 @@ def test_sorts_of_rows_are_counted(
         (("--task", "prm", "--score-prompt", "nowhere"), "prompt file 'nowhere' cannot be read"),
     ],
 )
-def test_what_a_task_cannot_do_is_told(
+def test_what_a_task_cannot_do_is_reported(
     flags: tuple[str, ...],
     message: str,
     runs: tuple[Path, Path],

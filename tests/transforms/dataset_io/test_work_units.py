@@ -102,6 +102,6 @@ def test_a_shard_outside_its_count_is_refused(index: int, count: int, message: s
 
 
 @pytest.mark.parametrize("line", ["", "{}", "[1]", '{"unit_id": "a", "index": 0, "items": [1]}'])
-def test_a_line_that_is_no_unit_is_told(line: str):
+def test_a_line_that_is_no_unit_is_reported(line: str):
     with pytest.raises(DataError, match="not a work unit"):
         unit_from_json(line)

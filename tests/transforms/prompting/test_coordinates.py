@@ -145,7 +145,7 @@ def test_decimals_of_another_length_are_read() -> None:
     assert codec.parse("(0.5009, 0)", size_hw=(1000, 1000)) == (500, 0)
 
 
-def test_all_that_is_wrong_with_a_codec_is_told_at_once() -> None:
+def test_all_that_is_wrong_with_a_codec_is_reported_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         make_codec("decimals", order="yx", digits=0)  # pyright: ignore[reportArgumentType]
     assert caught.value.problems == (

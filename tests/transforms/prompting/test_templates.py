@@ -84,18 +84,20 @@ def test_a_mark_cannot_be_made_by_template_and_expression_together(expression: s
         ),
     ],
 )
-def test_all_that_is_wrong_with_a_template_is_told(text: str, problems: tuple[str, ...]) -> None:
+def test_all_that_is_wrong_with_a_template_is_reported(
+    text: str, problems: tuple[str, ...]
+) -> None:
     with pytest.raises(ConfigError) as caught:
         PromptTemplate(text, source="p.txt")
     assert caught.value.problems == problems
 
 
-def test_a_missing_file_is_told() -> None:
+def test_a_missing_file_is_reported() -> None:
     with pytest.raises(ConfigError, match=r"prompt file 'no.txt' cannot be read: FileNotFound"):
         load_prompt("no.txt", storage=MemoryStorage())
 
 
-def test_a_file_in_another_encoding_is_told() -> None:
+def test_a_file_in_another_encoding_is_reported() -> None:
     storage = MemoryStorage({"p.txt": "<image>{expression}é".encode("latin-1")})
     with pytest.raises(ConfigError, match=r"prompt file 'p.txt' is not UTF-8 text .*save it as"):
         load_prompt("p.txt", storage=storage)

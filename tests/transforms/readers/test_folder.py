@@ -76,7 +76,7 @@ def test_captions_by_stem_and_by_file_name_add_up_in_their_order() -> None:
     assert refs[0].expressions == ("one", "two", "three")
 
 
-def test_unknown_files_are_told_before_the_first_target() -> None:
+def test_unknown_files_are_reported_before_the_first_target() -> None:
     rows = "".join(f"z{i}.jpg,cat\n" for i in range(7))
     targets = open_folder({"captions.csv": b"file,caption\n" + rows.encode()}).read_targets()
     with pytest.raises(DataError, match=r"'z0.jpg' \(line 2\), .*'z4.jpg' \(line 6\) and 2 more"):

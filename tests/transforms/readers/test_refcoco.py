@@ -156,7 +156,7 @@ def test_a_crowd_is_a_target_like_any_other() -> None:
 
 
 @pytest.mark.parametrize("split", [None, ["train"], ...])
-def test_a_ref_without_a_split_is_told_in_every_split(split: object) -> None:
+def test_a_ref_without_a_split_is_reported_in_every_split(split: object) -> None:
     odd = a_ref(6, split=split)
     if split is ...:
         del odd["split"]

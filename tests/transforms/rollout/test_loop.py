@@ -227,7 +227,7 @@ def test_targets_run_in_lockstep_and_a_failing_one_is_alone_in_failing():
         ([[True]], "got <class 'list'>"),
     ],
 )
-def test_a_mask_of_another_kind_is_told(mask: Any, seen: str):
+def test_a_mask_of_another_kind_is_reported(mask: Any, seen: str):
     with pytest.raises(SegmenterError, match="must return an object whose `mask` is a bool") as e:
         run([mask])
     assert seen in str(e.value)

@@ -37,7 +37,7 @@ def shown_mask(sample: Sample) -> Mask:
     return decode_rle(mask)
 
 
-def test_each_foreign_mask_is_mended_by_the_oracles_click() -> None:
+def test_each_foreign_mask_is_corrected_by_the_oracles_click() -> None:
     samples = refined(Case(ROUND, neighbours=(OTHER,)))
     assert list(samples) == list(FOREIGN_MASKS)
     truth = decode_rle(ROUND.target.truth)

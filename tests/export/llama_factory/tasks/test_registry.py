@@ -22,7 +22,7 @@ def test_tasks_go_by_their_names() -> None:
     assert DEFAULT_TASK in TASKS
 
 
-def test_an_unknown_task_is_told_with_the_likely_one() -> None:
+def test_an_unknown_task_is_reported_with_the_likely_one() -> None:
     with pytest.raises(ConfigError) as caught:
         training_task("multiturn")
     assert str(caught.value) == (

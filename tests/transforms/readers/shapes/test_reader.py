@@ -186,7 +186,7 @@ def test_the_fewest_objects_are_not_more_than_the_most() -> None:
     )
 
 
-def test_an_unknown_split_is_told() -> None:
+def test_an_unknown_split_is_reported() -> None:
     with pytest.raises(ConfigError, match=r"split 'testA' does not exist; .* train, val, test"):
         ShapesReader(SMALL, split="testA")
 
@@ -201,13 +201,13 @@ def test_an_unknown_split_is_told() -> None:
         "000000.png",  # no split
     ],
 )
-def test_a_path_that_is_not_in_the_data_set_is_told(path: str) -> None:
+def test_a_path_that_is_not_in_the_data_set_is_reported(path: str) -> None:
     with pytest.raises(TargetError, match=r"expected train/000000\.png to train/000005\.png") as e:
         ShapesReader(SMALL).load_image(path, size_hw=SIZE_HW)
     assert e.value.reason is RejectReason.MISSING_IMAGE
 
 
-def test_another_size_is_told() -> None:
+def test_another_size_is_reported() -> None:
     with pytest.raises(TargetError, match="the mask is 320x240 pixels and the image 160x120") as e:
         ShapesReader(SMALL).load_image("train/000000.png", size_hw=(240, 320))
     assert e.value.reason is RejectReason.SIZE_MISMATCH
@@ -224,7 +224,7 @@ def test_another_size_is_told() -> None:
         ("not JSON", "truth_ref is 'not JSON'"),
     ],
 )
-def test_a_truth_ref_that_is_not_in_the_data_set_is_told(truth_ref: str, message: str) -> None:
+def test_a_truth_ref_that_is_not_in_the_data_set_is_reported(truth_ref: str, message: str) -> None:
     reader = ShapesReader(SMALL)
     ref = next(islice(iter(_refs(reader)), 1))
     with pytest.raises(TargetError) as caught:

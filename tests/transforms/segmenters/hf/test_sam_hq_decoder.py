@@ -84,7 +84,7 @@ def sort_by_score(logits: Any, scores: Any) -> tuple[Any, Any]:
     return logits[torch.arange(3)[:, None], order], scores.gather(1, order)
 
 
-def test_it_equals_transformers_decoder_once_that_is_mended(model: Any, scene: Scene):
+def test_it_equals_transformers_decoder_once_that_is_corrected(model: Any, scene: Scene):
     logits, scores = sort_by_score(*decode(model, scene))
     with tiny_sam_models.mended_hq_decoder(model):
         expected_logits, expected_scores = ask_transformers(model, scene)
