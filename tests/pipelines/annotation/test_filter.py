@@ -196,9 +196,7 @@ def test_on_corrupted_masks_the_scores_are_measured(
     assert figures["good"]["masks"] > 0 < figures["bad"]["masks"]
 
 
-def test_people_are_reported_the_figures(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_figures_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     with scripted_server(completion("nonsense")) as server:
         flags = [*SCENES, "64x64", "--limit", "4", "--policy", "openai", "--server", server.url]

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_beams_flags_are_those_that_beam_declares() -> None:
     from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
 
     for options_class in (GoogleCloudOptions, StandardOptions):
-        parser = argparse.ArgumentParser(add_help=False)
+        parser: Any = argparse.ArgumentParser(add_help=False)
         options_class._add_argparse_args(parser)
         declared = {word for word in parser.format_usage().split() if word.startswith("[--")}
         names = {word.strip("[]") for word in declared}
