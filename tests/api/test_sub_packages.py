@@ -34,7 +34,8 @@ def test_no_stub_is_left_over():
 @pytest.mark.parametrize("folder", STUBS, ids=name_of)
 def test_it_re_exports_what_others_use_of_it(folder: Path):
     stub = folder / "__init__.pyi"
-    assert stub.read_text(encoding="utf-8") == STUBS[folder], (
+    # Linters order imports in their own way.
+    assert set(stub.read_text(encoding="utf-8").split("\n")) == set(STUBS[folder].split("\n")), (
         "run python tests/public_names.py to rewrite the stubs"
     )
 

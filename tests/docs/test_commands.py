@@ -32,9 +32,12 @@ def every(program: str) -> pytest.MarkDecorator:
 def help_text(*argv: str) -> str:
     """Return what a command prints for --help."""
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), pytest.raises(SystemExit) as stopped:
-        main([*argv, "--help"])
-    assert stopped.value.code == 0
+    with contextlib.redirect_stdout(printed):
+        try:
+            code = main([*argv, "--help"])
+        except SystemExit as stopped:  # argparse ends the process after a command's help.
+            code = stopped.code
+    assert code == 0
     return printed.getvalue()
 
 
@@ -92,7 +95,7 @@ def test_documents_of_the_checkout_call_the_programs_that_make_installs() -> Non
 def test_the_install_table_names_every_command_and_extra() -> None:
     text = (REPOSITORY / "docs/install.md").read_text(encoding="utf-8")
     table = text[text.index("## Which command") : text.index("## Time and disk")]
-    commands = re.findall(r"^ {4}([a-z][a-z-]*)(?: {2}|$)", help_text(), re.MULTILINE)
+    commands = re.findall(r"^ {2}([a-z][a-z-]*) {2,}", help_text(), re.MULTILINE)
     assert len(commands) >= 13
     for name in commands:
         assert re.search(rf"`(hlmat )?{name}\b", table), f"no install for hlmat {name}"
