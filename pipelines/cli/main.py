@@ -102,7 +102,7 @@ def _make_parser(name: str, parser_class: type[argparse.ArgumentParser]) -> argp
     command = COMMANDS[name]
     choices = ""
     if name == "trajectories":
-        from hlmat.pipelines.settings.run_options import describe_choices
+        from hlmat.pipelines.settings.run_flags import describe_choices
 
         choices = describe_choices()
     parser = parser_class(

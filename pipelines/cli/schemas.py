@@ -15,7 +15,7 @@ from typing import Any
 from hlmat.pipelines.ladder.settings import KEYS, LADDER, SET_NAME
 from hlmat.pipelines.recipes.flag_files import FLAG_FILES
 from hlmat.pipelines.settings.flags import Flag, flags_in
-from hlmat.pipelines.settings.run_options import DATA
+from hlmat.pipelines.settings.run_flags import DATA
 from hlmat.transforms.core.options import REQUIRED, Declared, shown
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"

@@ -10,8 +10,8 @@ from hlmat.export.formats.predictions import PredictedTarget, read_predictions
 from hlmat.export.reports.evaluation_report import figure_text
 from hlmat.pipelines.evaluation.results import INTERVALS
 from hlmat.pipelines.settings.evaluation_options import SCORE, StepOptions
-from hlmat.pipelines.settings.flags import Values
 from hlmat.pipelines.settings.validation import Check
+from hlmat.pipelines.settings.values import Values
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.metrics.bootstrap import METHOD, remark_on_images
 from hlmat.transforms.metrics.segagent_scorer import MOST_EXPRESSIONS, segagent_figures

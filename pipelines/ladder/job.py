@@ -27,9 +27,10 @@ from hlmat.pipelines.settings.evaluation_options import (
     EvaluationConfig,
     evaluation_config,
 )
-from hlmat.pipelines.settings.flags import Values, spellings_in
+from hlmat.pipelines.settings.flags import spellings_in
 from hlmat.pipelines.settings.training_options import LADDER, LADDER_PLACES, LadderOptions
 from hlmat.pipelines.settings.validation import Check
+from hlmat.pipelines.settings.values import Values
 from hlmat.pipelines.training.folder import TrainingFolder
 from hlmat.pipelines.training.job import given_flags, read_job
 from hlmat.pipelines.training.star_plus import StarPlusJob, read_star_plus

@@ -14,10 +14,11 @@ from hlmat.pipelines.recipes.flag_files import parse_flags
 from hlmat.pipelines.recipes.recipe import Recipe, with_recipe_flags
 from hlmat.pipelines.settings.annotation_options import IOU_RANGE
 from hlmat.pipelines.settings.evaluation_options import EVALUATE
-from hlmat.pipelines.settings.flags import Flag, Group, Values, arguments_of, flags_in
-from hlmat.pipelines.settings.run_options import DATA
+from hlmat.pipelines.settings.flags import Flag, Group, arguments_of, flags_in
+from hlmat.pipelines.settings.run_flags import DATA
 from hlmat.pipelines.settings.training_options import StarPlusOptions
 from hlmat.pipelines.settings.validation import Check
+from hlmat.pipelines.settings.values import Values
 from hlmat.pipelines.settings.yaml_files import read_settings
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.options import options, setting

@@ -18,7 +18,7 @@ from hlmat.pipelines.recipes.flag_files import (
 )
 from hlmat.pipelines.settings.flags import flags_in
 from hlmat.pipelines.settings.prompt_options import CONVERSATION
-from hlmat.pipelines.settings.run_options import DATA
+from hlmat.pipelines.settings.run_flags import DATA
 from hlmat.pipelines.settings.validation import ArgumentParser
 from hlmat.pipelines.settings.yaml_files import read_settings
 from hlmat.transforms.core.errors import ConfigError

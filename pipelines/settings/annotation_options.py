@@ -15,10 +15,11 @@ from hlmat.pipelines.settings.evaluation_options import (
     evaluation_config,
     policy_group,
 )
-from hlmat.pipelines.settings.flags import Flag, Group, Pair, Values
+from hlmat.pipelines.settings.flags import Flag, Group, Pair
 from hlmat.pipelines.settings.prompt_options import CONVERSATION
-from hlmat.pipelines.settings.run_options import DATA, RUNNING, SEED, SEGMENTER, output_group
+from hlmat.pipelines.settings.run_flags import DATA, RUNNING, SEED, SEGMENTER, output_group
 from hlmat.pipelines.settings.validation import Check
+from hlmat.pipelines.settings.values import Values
 from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.policies.mllm import MODEL_POLICIES
 from hlmat.transforms.policies.registry import BASELINES

@@ -12,7 +12,7 @@ from hlmat.pipelines.settings.validation import ArgumentParser
 from hlmat.transforms.core.errors import ConfigError
 
 _DECLARATIONS: Mapping[str, tuple[str, str]] = {
-    "trajectories": ("run_options", "TRAJECTORIES"),
+    "trajectories": ("run_flags", "TRAJECTORIES"),
     "export": ("export_options", "EXPORT"),
     "train": ("training_options", "TRAIN"),
     "star-plus": ("training_options", "STAR_PLUS"),

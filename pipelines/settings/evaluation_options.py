@@ -10,18 +10,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from pydantic import AfterValidator
 
-from hlmat.pipelines.settings.flags import Flag, Group, Values
+from hlmat.pipelines.settings.flags import Flag, Group
 from hlmat.pipelines.settings.prompt_options import CONVERSATION, read_conversation
-from hlmat.pipelines.settings.run_options import (
-    DATA,
-    RUNNING,
-    SEED,
-    SEGMENTER,
-    RunConfig,
-    output_group,
-    run_config,
-)
+from hlmat.pipelines.settings.run_flags import DATA, RUNNING, SEED, SEGMENTER, output_group
+from hlmat.pipelines.settings.run_options import RunConfig, run_config
 from hlmat.pipelines.settings.validation import Check
+from hlmat.pipelines.settings.values import Values
 from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice
 from hlmat.transforms.policies.backends.options import (

@@ -14,9 +14,10 @@ from hlmat.export.llama_factory.tasks.registry import (
     data_set_name,
     training_task,
 )
-from hlmat.pipelines.settings.flags import Flag, Group, Values, fingerprint_of_flags
+from hlmat.pipelines.settings.flags import Flag, Group
 from hlmat.pipelines.settings.prompt_options import CONVERSATION, read_conversation, read_prompt
 from hlmat.pipelines.settings.validation import Check
+from hlmat.pipelines.settings.values import Values, fingerprint_of_flags
 from hlmat.transforms.core.options import declared, options, setting
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice
 from hlmat.transforms.prompting.templates import load_prompt, score_prompt

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from hlmat.pipelines.settings.flags import Flag, Group, Values
+from hlmat.pipelines.settings.flags import Flag, Group
 from hlmat.pipelines.settings.validation import Check
+from hlmat.pipelines.settings.values import Values
 from hlmat.transforms.prompting.options import ConversationOptions, StateStyle
 from hlmat.transforms.prompting.templates import (
     PromptTemplate,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from hlmat.pipelines.settings.flags import Flag, Group, Values
+from hlmat.pipelines.settings.flags import Flag, Group
 from hlmat.pipelines.settings.validation import Check
+from hlmat.pipelines.settings.values import Values
 from hlmat.transforms.core.options import options, setting
 
 

@@ -6,13 +6,10 @@ import argparse
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hlmat.pipelines.settings.flags import Flag, Group, Values
-from hlmat.pipelines.settings.run_options import (
-    SHAPES_DIFFICULTY,
-    SHAPES_IMAGES,
-    SHAPES_OBJECTS,
-)
+from hlmat.pipelines.settings.flags import Flag, Group
+from hlmat.pipelines.settings.run_flags import SHAPES_DIFFICULTY, SHAPES_IMAGES, SHAPES_OBJECTS
 from hlmat.pipelines.settings.validation import Check
+from hlmat.pipelines.settings.values import Values
 from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.readers.shapes.options import ShapesOptions
 from hlmat.transforms.tiny_vlm.options import PretrainingOptions, TinyVlmArchitecture

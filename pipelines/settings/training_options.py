@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from hlmat.pipelines.settings.export_options import EXPORT
 from hlmat.pipelines.settings.flags import Flag, Group, flags_in
-from hlmat.pipelines.settings.run_options import TRAJECTORIES
+from hlmat.pipelines.settings.run_flags import TRAJECTORIES
 from hlmat.transforms.core.options import options, setting
 
 DATA_FLAGS = (

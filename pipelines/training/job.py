@@ -19,15 +19,11 @@ from hlmat.pipelines.settings.export_options import (
     export_name,
     llama_factory_options,
 )
-from hlmat.pipelines.settings.flags import fingerprint_of_flags
-from hlmat.pipelines.settings.run_options import (
-    TRAJECTORIES,
-    RunConfig,
-    fingerprint_of,
-    trajectories_config,
-)
+from hlmat.pipelines.settings.run_flags import TRAJECTORIES
+from hlmat.pipelines.settings.run_options import RunConfig, fingerprint_of, trajectories_config
 from hlmat.pipelines.settings.training_options import DATA_FLAGS, EXPORT_FLAGS
 from hlmat.pipelines.settings.validation import Check
+from hlmat.pipelines.settings.values import fingerprint_of_flags
 from hlmat.pipelines.settings.yaml_files import read_override
 from hlmat.pipelines.training.folder import TrainingFolder
 from hlmat.transforms.core.errors import ConfigError

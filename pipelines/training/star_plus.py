@@ -23,10 +23,10 @@ from hlmat.pipelines.recipes.recipe import with_recipe_flags
 from hlmat.pipelines.run.trajectories import make_trajectories
 from hlmat.pipelines.settings.commands import parse_command
 from hlmat.pipelines.settings.evaluation_options import EvaluationConfig, evaluation_config
-from hlmat.pipelines.settings.flags import Values
 from hlmat.pipelines.settings.run_options import RunConfig
 from hlmat.pipelines.settings.training_options import STAR_PLUS, StarPlusOptions
 from hlmat.pipelines.settings.validation import Check
+from hlmat.pipelines.settings.values import Values
 from hlmat.pipelines.training import train as training
 from hlmat.pipelines.training.folder import TrainingFolder
 from hlmat.pipelines.training.job import TrainingJob, given_flags, read_job

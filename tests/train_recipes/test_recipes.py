@@ -20,10 +20,10 @@ from hlmat.pipelines.recipes.recipe import RECIPES, load_recipe, recipe_names
 from hlmat.pipelines.run.trajectories import make_trajectories
 from hlmat.pipelines.settings.commands import parse_command
 from hlmat.pipelines.settings.export_options import EXPORT
-from hlmat.pipelines.settings.flags import Values
 from hlmat.pipelines.settings.prompt_options import read_conversation
 from hlmat.pipelines.settings.run_options import trajectories_config
 from hlmat.pipelines.settings.validation import Check
+from hlmat.pipelines.settings.values import Values
 from hlmat.pipelines.training.job import TrainingJob, read_job
 from hlmat.transforms.prompting.coordinates import RESIZES
 from hlmat.transforms.prompting.rendering import reduced_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -77,13 +78,12 @@ def test_the_figures_of_a_run_need_no_beam_and_no_model(tmp_path: Path) -> None:
 
 
 def test_beams_flags_are_those_that_beam_declares() -> None:
-    import argparse
-
     from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
 
     for options_class in (GoogleCloudOptions, StandardOptions):
         parser: Any = argparse.ArgumentParser(add_help=False)
         options_class._add_argparse_args(parser)
-        declared = {word for word in parser.format_usage().split() if word.startswith("[--")}
-        names = {word.strip("[]") for word in declared}
+        words = (word.strip("[]") for word in parser.format_usage().split())
+        names = {word for word in words if word.startswith("--")}
+        assert names
         assert names <= known_beam_flags()

@@ -12,16 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hlmat.pipelines.settings.commands import _DECLARATIONS, groups_of, parse_command
-from hlmat.pipelines.settings.flags import (
-    Flag,
-    Values,
-    arguments_of,
-    fingerprint_of_flags,
-    flags_in,
-)
-from hlmat.pipelines.settings.run_options import TRAJECTORIES
+from hlmat.pipelines.settings.flags import Flag, arguments_of, flags_in
+from hlmat.pipelines.settings.run_flags import TRAJECTORIES
 from hlmat.pipelines.settings.tiny_vlm_options import MINI_BASE, tiny_vlm_config
 from hlmat.pipelines.settings.validation import Check
+from hlmat.pipelines.settings.values import Values, fingerprint_of_flags
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.options import REQUIRED, declared
 from hlmat.transforms.policies.backends.options import SamplingOptions, ServerOptions
