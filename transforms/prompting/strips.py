@@ -8,6 +8,7 @@ import numpy as np
 from hlmat.transforms.core.protocols import Image, Mask
 from hlmat.transforms.core.records import Click, Rle, Step, Trajectory
 from hlmat.transforms.masks.rle import decode_rle
+from hlmat.transforms.prompting.options import DEFAULT_COLOUR
 from hlmat.transforms.prompting.overlay import draw_box, draw_clicks, draw_mask, draw_outline
 
 _CAPTION_ROWS = 40
@@ -24,7 +25,7 @@ def image_strip(
     *,
     panel_height: int = 256,
     columns: int = 7,
-    colour: str = "green",
+    colour: str = DEFAULT_COLOUR,
     opacity: float = 0.5,
 ) -> Image:
     """Return the truth's outline, each state with the action taken in it, and the last mask.

@@ -67,7 +67,7 @@ def test_the_overview_builds_no_settings(tmp_path: Path) -> None:
 
 def test_a_command_builds_its_own_settings_alone(tmp_path: Path) -> None:
     _, modules = start("stats", "--help", cwd=tmp_path)
-    others = {"run_options", "evaluation_options", "export_options", "tiny_vlm_options"}
+    others = {"run_flags", "evaluation_options", "export_options", "tiny_vlm_options"}
     assert modules.isdisjoint(f"hlmat.pipelines.settings.{name}" for name in others)
 
 
