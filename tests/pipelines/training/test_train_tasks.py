@@ -272,17 +272,17 @@ def test_sorts_of_rows_are_counted(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--task", "prmm"), "task 'prmm' is unknown; did you mean prm?"),
+        (("--task", "prmm"), "task 'prmm' is unknown; did you mean 'prm'?"),
         (("--task", "preference"), "--also is missing: the task preference learns"),
         (("--also", "x"), "--also belongs to the task preference, star-plus, not to next-click"),
         (("--task", "kto", "--min-margin", "0.1"), "--min-margin belongs to the task preference"),
         (("--task", "refine", "--first-box"), "--first-box belongs to the task next-click, prm"),
         (("--task", "prm", "--candidates", "3"), "--candidates belongs to the task filter"),
-        (("--task", "filter", "--candidates", "11"), "must be from 1 to 10, got 11"),
-        (("--task", "filter", "--candidates", "0"), "--candidates 0: must be at least 1"),
+        (("--task", "filter", "--candidates", "11"), "--candidates 11: must be from 1 to 10"),
+        (("--task", "filter", "--candidates", "0"), "--candidates 0: must be from 1 to 10"),
         (
             ("--task", "preference", "--also", "x", "--min-margin", "1.5"),
-            "--min-margin 1.5: must lie between 0 and 1",
+            "--min-margin 1.5: must be from 0 to 1",
         ),
         (
             ("--task", "preference", "--also", "x", "--min-margin", "much"),
@@ -293,8 +293,11 @@ def test_sorts_of_rows_are_counted(
         (("--task", "prm,prm"), "--task prm,prm: a task is named twice"),
         (("--task", "prm,kto"), "kto is trained in another way (stage kto) than prm (stage sft)"),
         (("--task", "prm,"), "task '' is unknown"),
-        (("--task", "refine", "--foreign-masks", "boxes"), "foreign mask 'boxes' is unknown"),
-        (("--task", "refine", "--foreign-masks", "box,box"), "name at least one, none twice"),
+        (
+            ("--task", "refine", "--foreign-masks", "boxes"),
+            "--foreign-masks 'boxes': did you mean 'box'?",
+        ),
+        (("--task", "refine", "--foreign-masks", "box,box"), "name at least one kind, none twice"),
         (("--task", "prm", "--foreign-masks", "box"), "--foreign-masks belongs to the task refine"),
         (("--task", "prm", "--score-prompt", "nowhere"), "prompt file 'nowhere' cannot be read"),
     ],

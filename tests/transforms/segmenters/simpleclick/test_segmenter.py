@@ -388,7 +388,7 @@ def test_the_image_may_be_any_view_and_is_not_kept(segmenter: SimpleClick, image
 
 
 @pytest.mark.parametrize(
-    ("image", "seen"),
+    ("other", "seen"),
     [
         (np.zeros((4, 5, 3), np.float32), r"float32 \(4, 5, 3\)"),
         (np.zeros((4, 5), np.uint8), r"uint8 \(4, 5\)"),
@@ -398,9 +398,9 @@ def test_the_image_may_be_any_view_and_is_not_kept(segmenter: SimpleClick, image
         ([[1]], "a list"),
     ],
 )
-def test_other_images_are_refused(segmenter: SimpleClick, image: Any, seen: str):
+def test_other_images_are_refused(segmenter: SimpleClick, other: Any, seen: str):
     with pytest.raises(SegmenterError, match=f"SimpleClick needs an image.*got.*{seen}"):
-        segmenter.set_image(image)
+        segmenter.set_image(other)
 
 
 def test_boxes_are_refused(segmenter: SimpleClick):
@@ -474,7 +474,7 @@ def test_a_limit_below_one_target_is_reported(network: Any):
 
 
 def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
-    for module in ("simpleclick_checkpoint", "simpleclick_network"):
+    for module in ("simpleclick.checkpoint", "simpleclick.network"):
         monkeypatch.delitem(sys.modules, f"hlmat.transforms.segmenters.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ConfigError, match=r"'simpleclick' needs the package 'torch'.*pip install"):
