@@ -7,7 +7,8 @@ Weights are random: masks are noise, the worst case for click search and run len
 target is clicked to the last click.
 
 Needed: torch, torchvision, numpy, opencv, scipy, pyarrow, numba, pyyaml, tqdm, pillow, and
-pycocotools, rlemasklib, segment-anything. No Beam.
+pycocotools, rlemasklib, segment-anything, lazy-loader, and pydantic with its own requirements
+(annotated-types, pydantic-core, typing-inspection). No Beam.
 """
 
 import os
