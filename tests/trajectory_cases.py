@@ -18,7 +18,7 @@ from hlmat.transforms.core.records import (
     Trajectory,
 )
 from hlmat.transforms.masks.rle import encode_mask, mask_iou
-from hlmat.transforms.prompting.actions import Dialogue
+from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.coordinates import make_codec
 
 HEIGHT, WIDTH = 100, 200
@@ -71,6 +71,6 @@ def load_image(image_path: str, *, size_hw: tuple[int, int]) -> Image:
 
 
 def thousandths(**changes: Any) -> LlamaFactoryOptions:
-    """Return options that write whole thousandths; `dialogue` holds changes of the dialogue."""
-    dialogue = Dialogue(make_codec("thousandths"), **changes.pop("dialogue", {}))
-    return LlamaFactoryOptions(dialogue=dialogue, **changes)
+    """Return options that write whole thousandths; `turn_format` holds changes of it."""
+    turn_format = TurnFormat(make_codec("thousandths"), **changes.pop("turn_format", {}))
+    return LlamaFactoryOptions(turn_format=turn_format, **changes)

@@ -9,14 +9,14 @@ from pydantic import SkipValidation
 
 from hlmat.export.llama_factory.sample_options import SampleOptions
 from hlmat.transforms.core.options import options, setting
-from hlmat.transforms.prompting.actions import Dialogue
+from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.coordinates import make_codec
 from hlmat.transforms.prompting.rendering import StateView
 from hlmat.transforms.prompting.templates import PromptTemplate, score_prompt
 
 
-def _default_dialogue() -> Dialogue:
-    return Dialogue(make_codec("decimal"))
+def _default_turn_format() -> TurnFormat:
+    return TurnFormat(make_codec("decimal"))
 
 
 @options
@@ -24,9 +24,10 @@ class LlamaFactoryOptions(SampleOptions):
     """How samples are made.
 
     Attributes:
-        dialogue: question and answer: prompt, codec, mask colour, whether answers carry the score
-            of the mask shown, whether `Finish` is among the actions. With `Finish`, a trajectory
-            that ended because no click improved the mask gives a last sample that says so.
+        turn_format: question and answer: prompt, codec, mask colour, whether answers carry the
+            score of the mask shown, whether `Finish` is among the actions. With `Finish`, a
+            trajectory that ended because no click improved the mask gives a last sample that
+            says so.
         view: how states are drawn. Where it reduces images, relative coordinates stay what they
             are; the codec `pixels` counts those of the reduced image.
         box_prompt: the question for a target's box, asked of the image alone; None teaches none.
@@ -36,8 +37,8 @@ class LlamaFactoryOptions(SampleOptions):
         OptionsError: with every problem at once.
     """
 
-    dialogue: SkipValidation[Dialogue] = setting(
-        default_factory=_default_dialogue, help="question and answer"
+    turn_format: SkipValidation[TurnFormat] = setting(
+        default_factory=_default_turn_format, help="question and answer"
     )
     view: SkipValidation[StateView] = setting(
         default_factory=StateView, help="how states are drawn"
@@ -52,13 +53,13 @@ class LlamaFactoryOptions(SampleOptions):
     def conflicts(self) -> Iterator[str]:
         """Yield what is wrong with several values together."""
         yield from SampleOptions.conflicts(self)
-        if self.dialogue.colour != self.view.colour:
+        if self.turn_format.colour != self.view.colour:
             yield (
-                f"the question names a {self.dialogue.colour} mask, the images show a "
+                f"the question names a {self.turn_format.colour} mask, the images show a "
                 f"{self.view.colour} one; give both the same colour"
             )
 
     @property
-    def seen_dialogue(self) -> Dialogue:
-        """The dialogue with the coordinates of the images that the model sees."""
-        return replace(self.dialogue, codec=self.view.seen_through(self.dialogue.codec))
+    def seen_turn_format(self) -> TurnFormat:
+        """The turn format with the coordinates of the images that the model sees."""
+        return replace(self.turn_format, codec=self.view.seen_through(self.turn_format.codec))

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from hlmat.transforms.core.records import Rle, Trajectory
-from hlmat.transforms.prompting.actions import Dialogue
+from hlmat.transforms.prompting.actions import TurnFormat
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class Turn:
 
     Attributes:
         shown: what the image shows.
-        dialogue: asks the question; None shows the image without repeating a question.
+        turn_format: asks the question; None shows the image without repeating a question.
         answer: the text to learn; None where further columns of the sample hold the answers.
     """
 
     shown: Shown
-    dialogue: Dialogue | None
+    turn_format: TurnFormat | None
     answer: str | None
 
 

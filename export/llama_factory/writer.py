@@ -202,7 +202,7 @@ class _Writer:
 def _messages(sample: Sample, expression: str) -> list[dict[str, str]]:
     messages = []
     for turn in sample.turns:
-        question = turn.dialogue.question(expression) if turn.dialogue else IMAGE_MARK
+        question = turn.turn_format.question(expression) if turn.turn_format else IMAGE_MARK
         messages.append({"role": "user", "content": question})
         if turn.answer is not None:
             messages.append({"role": "assistant", "content": turn.answer})

@@ -134,7 +134,7 @@ def llama_factory_options(arguments: argparse.Namespace, check: Check) -> LlamaF
 
     return LlamaFactoryOptions(
         **asdict(samples),
-        dialogue=conversation.dialogue,
+        turn_format=conversation.turn_format,
         view=conversation.view,
         box_prompt=conversation.box_prompt if asked.first_box else None,
         score_prompt=question or score_prompt(),

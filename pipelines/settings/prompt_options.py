@@ -17,7 +17,7 @@ from hlmat.transforms.prompting.templates import (
 )
 
 if TYPE_CHECKING:
-    from hlmat.transforms.policies.dialogue_policy import Conversation
+    from hlmat.transforms.policies.model_policy import Conversation
 
 CONVERSATION = Group(
     "conversation",
@@ -48,12 +48,12 @@ def read_conversation(values: Values, check: Check) -> Conversation:
     prompt = read_prompt(asked.prompt, check) or next_click_prompt()
     box_prompt = read_prompt(asked.box_prompt, check) or first_box_prompt()
     check.done()
-    from hlmat.transforms.policies.dialogue_policy import Conversation
-    from hlmat.transforms.prompting.actions import Dialogue
+    from hlmat.transforms.policies.model_policy import Conversation
+    from hlmat.transforms.prompting.actions import TurnFormat
     from hlmat.transforms.prompting.coordinates import RESIZES, make_codec
     from hlmat.transforms.prompting.rendering import StateView
 
-    dialogue = Dialogue(
+    turn_format = TurnFormat(
         make_codec(
             asked.codec,
             order=asked.order,
@@ -65,7 +65,7 @@ def read_conversation(values: Values, check: Check) -> Conversation:
         with_score=asked.score,
         with_finish=asked.finish,
     )
-    return Conversation(dialogue, StateView(**asdict(style)), box_prompt)
+    return Conversation(turn_format, StateView(**asdict(style)), box_prompt)
 
 
 def read_prompt(path: str | None, check: Check) -> PromptTemplate | None:

@@ -247,11 +247,11 @@ def test_pixels_in_answers_are_those_that_the_model_sees(
     job = jobs[name]
     check = Check()
     conversation = read_conversation(Values(job.export, EXPORT, check), check)
-    if conversation.dialogue.codec.name != "pixels":
+    if conversation.turn_format.codec.name != "pixels":
         assert job.export.processor is None
         return
     assert job.export.processor in RESIZES
-    codec = conversation.view.seen_through(conversation.dialogue.codec)
+    codec = conversation.view.seen_through(conversation.turn_format.codec)
     expected = [list(codec.resize((h, w))) for w, h in SIZES_WH]
     assert findings[name]["seen"] == expected
     # and so in the rows themselves: the grid is in patches of 14 pixels

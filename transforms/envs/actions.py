@@ -10,7 +10,7 @@ import numpy as np
 
 from hlmat.transforms.core.records import Box, Click, Finish, InvalidAction
 from hlmat.transforms.envs.observation import rescaled
-from hlmat.transforms.policies.dialogue_policy import Conversation
+from hlmat.transforms.policies.model_policy import Conversation
 
 if TYPE_CHECKING:
     from gymnasium import spaces
@@ -26,7 +26,7 @@ _CHARACTERS = string.ascii_letters + string.digits + string.punctuation + " \n"
 
 @dataclass(frozen=True)
 class TextActions:
-    """Parse text actions with the dialogue that models are trained with.
+    """Parse text actions with the turn format that models are trained with.
 
     Attributes:
         conversation: parses texts and defines the image that the model is shown.
@@ -41,7 +41,7 @@ class TextActions:
         return spaces.Text(_MAX_TEXT, min_length=0, charset=_CHARACTERS)
 
     def read(self, action: Any, *, size_hw: tuple[int, int]) -> Reading:
-        """Parse a text; anything but exactly one action of the dialogue is an `InvalidAction`.
+        """Parse a text; anything but exactly one action of the turn format is an `InvalidAction`.
 
         Args:
             action: a str.
@@ -111,8 +111,8 @@ def read_text(text: str, *, conversation: Conversation, size_hw: tuple[int, int]
     Returns:
         A click or finish; an `InvalidAction` for a box or anything that is not exactly one action.
     """
-    codec = conversation.view.seen_through(conversation.dialogue.codec)
-    action = replace(conversation.dialogue, codec=codec).read(text, size_hw=size_hw).action
+    codec = conversation.view.seen_through(conversation.turn_format.codec)
+    action = replace(conversation.turn_format, codec=codec).read(text, size_hw=size_hw).action
     if isinstance(action, Box):
         return InvalidAction(text, "got a box, expected a click")
     return action

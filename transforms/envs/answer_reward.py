@@ -24,7 +24,7 @@ from hlmat.transforms.envs.actions import Reading, read_text
 from hlmat.transforms.envs.settings import default_conversation
 from hlmat.transforms.envs.state import TargetSource
 from hlmat.transforms.envs.state_columns import read_clicks, read_mask
-from hlmat.transforms.policies.dialogue_policy import Conversation
+from hlmat.transforms.policies.model_policy import Conversation
 
 
 @dataclass(frozen=True, eq=False)

@@ -193,7 +193,7 @@ class MaskAnnotationEnv(gymnasium.Env[Observation, Any]):
             target_id=state.target.ref.target_id,
             turn=self._turns,
             image=conversation.view.draw(state.target.image, state.mask),
-            text=conversation.dialogue.question(state.target.ref.expressions[0]),
+            text=conversation.turn_format.question(state.target.ref.expressions[0]),
         )
 
     @property

@@ -25,7 +25,7 @@ from hlmat.transforms.envs.state import (
     load_target,
 )
 from hlmat.transforms.oracle.click import oracle_click
-from hlmat.transforms.policies.dialogue_policy import Conversation
+from hlmat.transforms.policies.model_policy import Conversation
 from hlmat.transforms.segmenters.registry import SegmenterOptions, load_segmenter
 
 Key = TypeVar("Key", bound=Hashable)

@@ -10,8 +10,8 @@ from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.suggestions import did_you_mean
 from hlmat.transforms.envs.actions import ClickActions, TextActions
 from hlmat.transforms.envs.observation import ObservationView
-from hlmat.transforms.policies.dialogue_policy import Conversation
-from hlmat.transforms.prompting.actions import Dialogue
+from hlmat.transforms.policies.model_policy import Conversation
+from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.coordinates import make_codec
 
 ACTION_MODES = ("click", "text")
@@ -19,7 +19,7 @@ ACTION_MODES = ("click", "text")
 
 def default_conversation() -> Conversation:
     """Return the default of `hlmat evaluate`, decimal coordinates, with `Finish` as an action."""
-    return Conversation(Dialogue(make_codec("decimal"), with_finish=True))
+    return Conversation(TurnFormat(make_codec("decimal"), with_finish=True))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from hlmat.transforms.policies.backends.options import (
 
 if TYPE_CHECKING:
     from hlmat.transforms.core.protocols import Answerer
-    from hlmat.transforms.policies.dialogue_policy import Conversation, DialoguePolicy
+    from hlmat.transforms.policies.model_policy import Conversation, ModelPolicy
 
 MODEL_POLICIES: Mapping[str, str] = {
     "mllm": "a transformers checkpoint in this process",
@@ -44,16 +44,16 @@ class ModelPolicyOptions:
     answerer: AnswererOptions
     draws_boxes: bool = False
 
-    def __call__(self) -> DialoguePolicy:
+    def __call__(self) -> ModelPolicy:
         """Load the model, reach the server, or read the record.
 
         Raises:
             ConfigError: the model, server or record is missing or does not fit.
             DataError: a damaged record.
         """
-        from hlmat.transforms.policies.dialogue_policy import DialoguePolicy
+        from hlmat.transforms.policies.model_policy import ModelPolicy
 
-        return DialoguePolicy(
+        return ModelPolicy(
             name=self.name,
             conversation=self.conversation,
             answerer=load_answerer(self.answerer),
@@ -63,15 +63,16 @@ class ModelPolicyOptions:
     def identity(self) -> dict[str, Any]:
         """Return what determines the answers, as plain JSON values; loads the model to find out."""
         conversation = self.conversation
-        dialogue = conversation.dialogue
+        turn_format = conversation.turn_format
+        codec = turn_format.codec
         return {
             "answers": dict(load_answerer(self.answerer).describe()),
-            "codec": dialogue.codec.identity,
-            "resize": repr(dialogue.codec.resize) if dialogue.codec.name == "pixels" else None,
-            "prompt": dialogue.prompt.text,
+            "codec": codec.identity,
+            "resize": repr(codec.resize) if codec.name == "pixels" else None,
+            "prompt": turn_format.prompt.text,
             "box_prompt": conversation.box_prompt.text if self.draws_boxes else None,
-            "with_score": dialogue.with_score,
-            "with_finish": dialogue.with_finish,
+            "with_score": turn_format.with_score,
+            "with_finish": turn_format.with_finish,
             "view": asdict(conversation.view),
         }
 

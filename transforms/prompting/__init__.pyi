@@ -1,4 +1,4 @@
-from .actions import Dialogue as Dialogue
+from .actions import TurnFormat as TurnFormat
 from .coordinates import CODECS as CODECS
 from .coordinates import RESIZES as RESIZES
 from .coordinates import CoordinateCodec as CoordinateCodec

@@ -89,8 +89,8 @@ def _read_action(text: str, *, size_hw: tuple[int, int], codec: CoordinateCodec)
 
 
 @dataclass(frozen=True)
-class Dialogue:
-    """A protocol of questions and answers: what a model is asked and how it answers.
+class TurnFormat:
+    """How a turn is written: the question that a model is asked, and its answer.
 
     Attributes:
         codec: how coordinates are written.
@@ -125,9 +125,9 @@ class Dialogue:
                 rejects the action.
         """
         if isinstance(action, Finish) and not self.with_finish:
-            raise ValueError(f"{_FINISH} is not among the actions of this dialogue")
+            raise ValueError(f"{_FINISH} is not among the actions of this conversation")
         if self.with_score and iou is None:
-            raise ValueError("this dialogue scores the mask shown, so its answers need the IoU")
+            raise ValueError("this conversation scores the mask shown, so its answers need the IoU")
         return render_action(
             action, size_hw=size_hw, codec=self.codec, iou=iou if self.with_score else None
         )
@@ -136,6 +136,6 @@ class Dialogue:
         """Parse an answer; never raises. `Finish` is invalid unless it is among the actions."""
         parsed = parse_action(text, size_hw=size_hw, codec=self.codec)
         if isinstance(parsed.action, Finish) and not self.with_finish:
-            problem = f"{_FINISH} is not among the actions of this dialogue"
+            problem = f"{_FINISH} is not among the actions of this conversation"
             return Answer(text, InvalidAction(text, problem), parsed.predicted_iou)
         return parsed

@@ -14,7 +14,7 @@ TAG = "raised_iou"
 def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
     """List a target's clicks, with true where the IoU rose and false where it fell or stayed."""
     for decision in decisions(case.trajectory, with_finish=False):
-        turn = decision_turn(case.trajectory, decision, options.seen_dialogue)
+        turn = decision_turn(case.trajectory, decision, options.seen_turn_format)
         gain = case.trajectory.steps[decision.step].iou - decision.iou
         columns = {TAG: gain > 0, "step": decision.step, "gain": gain}
         yield Sample((turn,), columns, kind="raised" if gain > 0 else "not raised")

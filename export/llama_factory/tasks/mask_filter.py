@@ -32,7 +32,7 @@ def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
     rng = target_rng(provenance.seed, target.ref.target_id, "filter")
     truth = decode_rle(target.truth)
     ignore = None if target.ignore is None else decode_rle(target.ignore)
-    asking = replace(options.seen_dialogue, prompt=options.score_prompt)
+    asking = replace(options.seen_turn_format, prompt=options.score_prompt)
     for number in rng.permutation(_BINS)[: options.candidates]:
         found = _of_the_trajectory(case, int(number), rng) or _corrupted(
             truth, ignore, int(number), rng

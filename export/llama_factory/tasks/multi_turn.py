@@ -15,9 +15,9 @@ def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
 
     The first turn asks the question; each later one shows the new state and repeats nothing.
     """
-    dialogue = options.seen_dialogue
-    made = list(decisions(case.trajectory, with_finish=dialogue.with_finish))
-    turns = [decision_turn(case.trajectory, decision, dialogue) for decision in made]
+    turn_format = options.seen_turn_format
+    made = list(decisions(case.trajectory, with_finish=turn_format.with_finish))
+    turns = [decision_turn(case.trajectory, decision, turn_format) for decision in made]
     if turns:
-        later = (replace(turn, dialogue=None) for turn in turns[1:])
+        later = (replace(turn, turn_format=None) for turn in turns[1:])
         yield Sample((turns[0], *later), {"steps": [decision.step for decision in made]})

@@ -10,7 +10,7 @@ from hlmat.export.llama_factory.samples import Case, Sample, Turn, iou_before, s
 from hlmat.transforms.core.records import Box, Click, Finish, StopReason, Trajectory
 from hlmat.transforms.masks.boxes import truth_box
 from hlmat.transforms.masks.rle import decode_rle
-from hlmat.transforms.prompting.actions import Dialogue
+from hlmat.transforms.prompting.actions import TurnFormat
 
 # How a trajectory ends whose last mask is as good as it gets.
 _DONE = frozenset(
@@ -52,20 +52,22 @@ def decisions(trajectory: Trajectory, *, with_finish: bool) -> Iterator[Decision
         yield Decision(last, Finish(), iou_before(trajectory, last))
 
 
-def decision_turn(trajectory: Trajectory, decision: Decision, dialogue: Dialogue) -> Turn:
+def decision_turn(trajectory: Trajectory, decision: Decision, turn_format: TurnFormat) -> Turn:
     """Return the question in a state and the decision as its answer."""
-    answer = dialogue.answer(decision.action, size_hw=trajectory.target.size_hw, iou=decision.iou)
-    return Turn(shown_before(trajectory, decision.step), dialogue, answer)
+    answer = turn_format.answer(
+        decision.action, size_hw=trajectory.target.size_hw, iou=decision.iou
+    )
+    return Turn(shown_before(trajectory, decision.step), turn_format, answer)
 
 
 def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
     """List a target's samples: its box if that is taught, then its decisions."""
-    trajectory, dialogue = case.trajectory, options.seen_dialogue
+    trajectory, turn_format = case.trajectory, options.seen_turn_format
     if options.box_prompt is not None and trajectory.steps:
         box = truth_box(decode_rle(trajectory.target.truth))
-        asking = replace(dialogue, prompt=options.box_prompt, with_score=False)
+        asking = replace(turn_format, prompt=options.box_prompt, with_score=False)
         turn = decision_turn(trajectory, Decision(step=0, action=box, iou=0.0), asking)
         yield Sample((turn,), {"step": 0})
-    for decision in decisions(trajectory, with_finish=dialogue.with_finish):
-        turn = decision_turn(trajectory, decision, dialogue)
+    for decision in decisions(trajectory, with_finish=turn_format.with_finish):
+        turn = decision_turn(trajectory, decision, turn_format)
         yield Sample((turn,), {"step": decision.step})

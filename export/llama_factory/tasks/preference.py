@@ -10,7 +10,7 @@ from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.export.llama_factory.samples import Case, Sample, Shown, Turn
 from hlmat.export.llama_factory.tasks.next_click import Decision, decision_turn, decisions
 from hlmat.transforms.core.records import Action, Rle, Trajectory
-from hlmat.transforms.prompting.actions import Dialogue
+from hlmat.transforms.prompting.actions import TurnFormat
 
 CHOSEN, REJECTED = "chosen", "rejected"
 
@@ -24,13 +24,13 @@ def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
     Two steps are in the same state if the mask before and all actions so far are the same. A click
     is better if the IoU after it is higher; clicks that are written alike are no pair.
     """
-    dialogue = options.seen_dialogue
+    turn_format = options.seen_turn_format
     others = (other.trajectory for other in case.also)
     for taken in _clicks_by_state((case.trajectory, *others)):
         for pair in combinations(taken, 2):
             better, worse = sorted(pair, key=_iou_after, reverse=True)
             margin = _iou_after(better) - _iou_after(worse)
-            chosen, rejected = (_answer(each, dialogue) for each in (better, worse))
+            chosen, rejected = (_answer(each, turn_format) for each in (better, worse))
             if margin > 0 and margin >= options.min_margin and chosen != rejected:
                 trajectory, decision = better
                 columns = {
@@ -39,7 +39,7 @@ def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
                     "step": decision.step,
                     "margin": margin,
                 }
-                yield Sample((Turn(_shown(trajectory, decision), dialogue, None),), columns)
+                yield Sample((Turn(_shown(trajectory, decision), turn_format, None),), columns)
 
 
 def _clicks_by_state(trajectories: tuple[Trajectory, ...]) -> Iterator[list[_Taken]]:
@@ -58,8 +58,8 @@ def _iou_after(taken: _Taken) -> float:
     return trajectory.steps[decision.step].iou
 
 
-def _answer(taken: _Taken, dialogue: Dialogue) -> str | None:
-    return decision_turn(*taken, dialogue).answer
+def _answer(taken: _Taken, turn_format: TurnFormat) -> str | None:
+    return decision_turn(*taken, turn_format).answer
 
 
 def _shown(trajectory: Trajectory, decision: Decision) -> Shown:

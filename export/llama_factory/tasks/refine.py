@@ -34,9 +34,9 @@ def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
         if mask is None or click is None:
             continue
         iou = mask_iou(mask, truth, ignore=ignore)
-        dialogue = options.seen_dialogue
-        answer = dialogue.answer(click, size_hw=target.size_hw, iou=iou)
-        turn = Turn(Shown(encode_mask(mask), kind), dialogue, answer)
+        turn_format = options.seen_turn_format
+        answer = turn_format.answer(click, size_hw=target.size_hw, iou=iou)
+        turn = Turn(Shown(encode_mask(mask), kind), turn_format, answer)
         yield Sample((turn,), {"mask": kind, "iou": iou}, kind=kind)
 
 

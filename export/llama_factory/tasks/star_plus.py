@@ -117,16 +117,16 @@ def _corrected(trajectory: Trajectory, step: int) -> Lesson:
 
 
 def _turn(run: OtherRun, lesson: Lesson, options: LlamaFactoryOptions) -> Turn | None:
-    trajectory, dialogue = run.trajectory, options.seen_dialogue
+    trajectory, turn_format = run.trajectory, options.seen_turn_format
     label = f"round{run.number:02d}-{lesson.step:02d}"
     shown = Shown(trajectory.mask_before(lesson.step), label)
     iou = iou_before(trajectory, lesson.step)
     action = lesson.action
-    if isinstance(action, Finish) and not dialogue.with_finish:
+    if isinstance(action, Finish) and not turn_format.with_finish:
         action = None
     if action is not None:
-        answer = dialogue.answer(action, size_hw=trajectory.target.size_hw, iou=iou)
-        return Turn(shown, dialogue, answer)
-    if not dialogue.with_score:
+        answer = turn_format.answer(action, size_hw=trajectory.target.size_hw, iou=iou)
+        return Turn(shown, turn_format, answer)
+    if not turn_format.with_score:
         return None
-    return Turn(shown, replace(dialogue, prompt=options.score_prompt), render_predicted_iou(iou))
+    return Turn(shown, replace(turn_format, prompt=options.score_prompt), render_predicted_iou(iou))

@@ -27,7 +27,7 @@ from hlmat.transforms.core.records import (
     RejectReason,
     StopReason,
 )
-from hlmat.transforms.prompting.actions import Dialogue
+from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.coordinates import make_codec
 from hlmat.transforms.prompting.rendering import StateView
 from hlmat.transforms.prompting.templates import PromptTemplate
@@ -81,7 +81,7 @@ def test_the_box_is_asked_for_once_of_the_image_alone(tmp_path: Path) -> None:
 
 def test_scores_of_the_mask_shown_stand_before_the_action(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    options = thousandths(dialogue={"with_score": True}, expressions="first")
+    options = thousandths(turn_format={"with_score": True}, expressions="first")
     export_next_click([make_trajectory()], load_image, str(out), options)
     assert answers(out) == [
         "Current IOU: 0.0, Positive point: (502, 505)",
@@ -125,7 +125,7 @@ def test_names_are_plain_ascii_and_the_same_in_every_export(tmp_path: Path) -> N
 def test_the_files_are_those_of_earlier_versions(tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = thousandths(
-        dialogue={"with_finish": True, "with_score": True},
+        turn_format={"with_finish": True, "with_score": True},
         box_prompt=PromptTemplate("<image>box of {expression}"),
         image_format="png",
         view=StateView(max_side=100),
@@ -188,10 +188,10 @@ def test_finish_is_learnt_where_nothing_better_was_to_be_had(
     assert [s.action for s in samples[2:]] == ([Finish()] if finishes else [])
 
 
-def test_finish_and_score_are_written_if_the_dialogue_has_them(tmp_path: Path) -> None:
+def test_finish_and_score_are_written_if_the_turn_format_has_them(tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = thousandths(
-        dialogue={"with_finish": True, "with_score": True}, expressions="first", name="scored"
+        turn_format={"with_finish": True, "with_score": True}, expressions="first", name="scored"
     )
     export_next_click([make_trajectory()], load_image, str(out), options)
     assert [row["messages"][1]["content"] for row in read_rows(out, "scored")] == [
@@ -213,7 +213,7 @@ def test_reduced_images_keep_relative_and_move_pixel_coordinates(
 ) -> None:
     out = tmp_path / "out"
     options = LlamaFactoryOptions(
-        dialogue=Dialogue(make_codec(codec)), view=StateView(max_side=100)
+        turn_format=TurnFormat(make_codec(codec)), view=StateView(max_side=100)
     )
     export_next_click([make_trajectory()], load_image, str(out), options)
     assert answers(out)[0] == answer
@@ -241,7 +241,7 @@ def test_options_say_everything_that_is_wrong() -> None:
 
 def test_the_question_names_the_color_of_the_images() -> None:
     with pytest.raises(ConfigError) as caught:
-        LlamaFactoryOptions(dialogue=Dialogue(make_codec("decimal"), colour="pink"))
+        LlamaFactoryOptions(turn_format=TurnFormat(make_codec("decimal"), colour="pink"))
     assert "the question names a pink mask, the images show a green one" in str(caught.value)
 
 
@@ -302,7 +302,7 @@ def test_a_full_disk_half_way_leaves_nothing(
 def test_llama_factory_loads_it(tmp_path: Path) -> None:
     out = tmp_path / "out"
     targets = [make_trajectory("t1"), make_trajectory("t2", image_path="b", boxed=True)]
-    options = thousandths(dialogue={"with_finish": True}, view=StateView(max_side=150))
+    options = thousandths(turn_format={"with_finish": True}, view=StateView(max_side=150))
     counts = export_next_click(targets, load_image, str(out), options)
     finished = subprocess.run(
         [

@@ -23,7 +23,7 @@ from hlmat.transforms.dataset_io.work_units import plan_units
 from hlmat.transforms.masks.rle import mask_iou
 from hlmat.transforms.metrics.target_results import choose_mask, rolled_out
 from hlmat.transforms.oracle.click import oracle_click
-from hlmat.transforms.prompting.actions import Dialogue
+from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.coordinates import make_codec
 from hlmat.transforms.readers.shapes.reader import ShapesOptions, ShapesReader
 from hlmat.transforms.rollout.loop import Limits
@@ -46,7 +46,7 @@ SCENES = [
 ]
 READER = ShapesReader(ShapesOptions(count=5, height=64, width=64), "test")
 DISCS = ["--segmenter", "hlmat.transforms.segmenters.disc:DiscSegmenter"]
-DIALOGUE = Dialogue(make_codec("decimal"), with_score=True, with_finish=True)
+TURN_FORMAT = TurnFormat(make_codec("decimal"), with_score=True, with_finish=True)
 LIMITS = Limits(max_clicks=3, target_iou=None, stop_on_no_gain=False, score_last=True)
 
 
@@ -65,8 +65,8 @@ class TalkingOracle:
         click = oracle_click(state.mask, state.truth, ignore=state.ignore)
         iou = mask_iou(state.mask, state.truth, ignore=state.ignore)
         size_hw = state.target.size_hw
-        text = DIALOGUE.answer(click or Finish(), size_hw=size_hw, iou=iou)
-        return DIALOGUE.read(text, size_hw=size_hw)
+        text = TURN_FORMAT.answer(click or Finish(), size_hw=size_hw, iou=iou)
+        return TURN_FORMAT.read(text, size_hw=size_hw)
 
 
 def rollouts_of_an_oracle(first_mask: FirstMask) -> list[Trajectory]:

@@ -86,7 +86,7 @@ def test_variants_have_their_own_model_and_are_asked_as_it_was_taught(tmp_path: 
     by_name = {v.name: job.training_of(v) for v in job.variants()}
     assert by_name["codec-thousandths"].codec == "thousandths"
     assert by_name["colour-red"].mask_colour == "red"
-    talk = {name: policy_of(found[name]).conversation.dialogue for name in found}
+    talk = {name: policy_of(found[name]).conversation.turn_format for name in found}
     assert (talk["sft"].codec.name, talk["sft"].colour) == ("decimal", "green")
     thousandths = talk["codec-thousandths"]
     assert (thousandths.codec.name, thousandths.colour) == ("thousandths", "green")

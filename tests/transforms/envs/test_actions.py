@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hlmat.transforms.core.records import Click, Finish, InvalidAction
 from hlmat.transforms.envs.actions import ClickActions, TextActions, read_text
 from hlmat.transforms.envs.settings import default_conversation
-from hlmat.transforms.policies.dialogue_policy import Conversation
-from hlmat.transforms.prompting.actions import Dialogue
+from hlmat.transforms.policies.model_policy import Conversation
+from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.coordinates import make_codec
 from hlmat.transforms.prompting.rendering import StateView
 
@@ -29,7 +29,7 @@ TEXTS = TextActions(default_conversation())
         ("Finish", Finish()),
     ],
 )
-def test_texts_of_the_dialogue_are_actions(text: str, expected: Click | Finish):
+def test_texts_of_the_turn_format_are_actions(text: str, expected: Click | Finish):
     assert TEXTS.read(text, size_hw=SIZE_HW) == expected
 
 
@@ -58,13 +58,13 @@ def test_any_string_can_be_read(text: str):
 
 
 def test_a_finish_that_is_not_among_the_actions_is_invalid():
-    conversation = Conversation(Dialogue(make_codec("decimal")))
+    conversation = Conversation(TurnFormat(make_codec("decimal")))
     reading = read_text("Finish", conversation=conversation, size_hw=SIZE_HW)
     assert isinstance(reading, InvalidAction)
 
 
 def test_pixels_are_those_of_the_reduced_image_that_the_model_sees():
-    conversation = Conversation(Dialogue(make_codec("pixels")), StateView(max_side=25))
+    conversation = Conversation(TurnFormat(make_codec("pixels")), StateView(max_side=25))
     text = "Positive point: (24, 19)"
     assert read_text(text, conversation=conversation, size_hw=SIZE_HW) == Click(49, 39, True)
 

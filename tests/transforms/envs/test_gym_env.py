@@ -22,7 +22,7 @@ from hlmat.transforms.envs.state import TargetSource, list_targets
 from hlmat.transforms.masks.rle import encode_mask, mask_iou
 from hlmat.transforms.oracle.click import oracle_click
 from hlmat.transforms.policies.oracle import OraclePolicy
-from hlmat.transforms.prompting.actions import Dialogue
+from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.coordinates import make_codec
 from hlmat.transforms.readers.shapes.reader import ShapesOptions, ShapesReader
 from hlmat.transforms.rollout.loop import Episode, Limits, roll_out
@@ -70,8 +70,8 @@ def make_env(**changed: Any) -> MaskAnnotationEnv:
 
 def text_of(click: Click | Finish, env: MaskAnnotationEnv) -> str:
     """Return the text that a model would write."""
-    dialogue = env.settings.conversation.dialogue
-    return dialogue.answer(click, size_hw=env.state.target.size_hw)
+    turn_format = env.settings.conversation.turn_format
+    return turn_format.answer(click, size_hw=env.state.target.size_hw)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -256,15 +256,15 @@ def test_the_question_is_that_of_training():
     env.step("Positive point: (0.300, 0.300)")
     question = env.question()
     assert (question.target_id, question.turn) == ("000#0", 1)
-    assert question.text == conversation.dialogue.question("rectangle 0")
+    assert question.text == conversation.turn_format.question("rectangle 0")
     assert np.array_equal(
         question.image, conversation.view.draw(env.state.target.image, env.state.mask)
     )
 
 
-def test_a_dialogue_without_finish_has_none():
+def test_a_turn_format_without_finish_has_none():
     conversation = default_conversation()
-    conversation = type(conversation)(Dialogue(make_codec("decimal")))
+    conversation = type(conversation)(TurnFormat(make_codec("decimal")))
     env = make_env(action_mode="text", conversation=conversation)
     env.reset()
     assert env.step("Finish")[4]["is_invalid"]

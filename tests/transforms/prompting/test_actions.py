@@ -15,7 +15,7 @@ from hlmat.transforms.core.records import (
     InvalidAction,
     StopReason,
 )
-from hlmat.transforms.prompting.actions import Dialogue, parse_action, render_action
+from hlmat.transforms.prompting.actions import TurnFormat, parse_action, render_action
 from hlmat.transforms.prompting.coordinates import CODECS, CoordinateCodec, SmartResize, make_codec
 from hlmat.transforms.prompting.templates import PromptTemplate
 
@@ -146,36 +146,36 @@ def test_an_iou_out_of_range_is_refused() -> None:
         render_action(Finish(), size_hw=SIZE, codec=CODEC, iou=85.2)
 
 
-def test_a_dialogue_asks_writes_and_reads() -> None:
-    dialogue = Dialogue(
+def test_a_turn_format_asks_writes_and_reads() -> None:
+    turn_format = TurnFormat(
         CODEC, PromptTemplate("<image>{expression}, {colour}, {coordinates}"), colour="red"
     )
-    assert dialogue.question("a cat") == (
+    assert turn_format.question("a cat") == (
         "<image>a cat, red, (x, y) as whole thousandths of the image's width and height"
     )
     click = Click(320, 120, True)
-    text = dialogue.answer(click, size_hw=SIZE, iou=0.5)
+    text = turn_format.answer(click, size_hw=SIZE, iou=0.5)
     assert text == "Positive point: (500, 251)"
-    assert dialogue.read(text, size_hw=SIZE) == Answer(text, click)
+    assert turn_format.read(text, size_hw=SIZE) == Answer(text, click)
 
 
-def test_a_dialogue_with_scores_needs_them() -> None:
-    dialogue = Dialogue(CODEC, with_score=True)
-    text = dialogue.answer(Click(0, 0, True), size_hw=SIZE, iou=0.5)
+def test_a_turn_format_with_scores_needs_them() -> None:
+    turn_format = TurnFormat(CODEC, with_score=True)
+    text = turn_format.answer(Click(0, 0, True), size_hw=SIZE, iou=0.5)
     assert text.startswith("Current IOU: 50.0, ")
     with pytest.raises(ValueError, match="answers need the IoU"):
-        dialogue.answer(Click(0, 0, True), size_hw=SIZE)
+        turn_format.answer(Click(0, 0, True), size_hw=SIZE)
 
 
 def test_finish_counts_only_where_it_is_an_action() -> None:
-    without = Dialogue(CODEC)
+    without = TurnFormat(CODEC)
     parsed = without.read("Current IOU: 98.0, Finish", size_hw=SIZE)
-    problem = "Finish is not among the actions of this dialogue"
+    problem = "Finish is not among the actions of this conversation"
     assert parsed == Answer(
         "Current IOU: 98.0, Finish", InvalidAction("Current IOU: 98.0, Finish", problem), 0.98
     )
     with pytest.raises(ValueError, match=problem):
         without.answer(Finish(), size_hw=SIZE)
-    with_finish = Dialogue(CODEC, with_finish=True)
+    with_finish = TurnFormat(CODEC, with_finish=True)
     assert with_finish.answer(Finish(), size_hw=SIZE) == "Finish"
     assert with_finish.read("Finish", size_hw=SIZE).action == Finish()

@@ -72,10 +72,10 @@ def test_the_question_asks_for_nothing_but_the_score() -> None:
     options = thousandths(
         candidates=1,
         score_prompt=PromptTemplate("<image>how good is {expression}?"),
-        dialogue={"with_score": True, "with_finish": True},
+        turn_format={"with_score": True, "with_finish": True},
     )
     (sample,) = samples(Case(make_trajectory()), options)
-    asking = sample.turns[0].dialogue
+    asking = sample.turns[0].turn_format
     assert asking is not None
     assert asking.question("cup") == "<image>how good is cup?"
     assert "," not in str(sample.turns[0].answer)

@@ -9,8 +9,8 @@ from hlmat.transforms.core.records import Trajectory
 from trajectory_cases import make_trajectory, thousandths
 
 
-def conversation(trajectory: Trajectory, **dialogue: Any) -> Sample:
-    (sample,) = multi_turn.samples(Case(trajectory), thousandths(dialogue=dialogue))
+def conversation(trajectory: Trajectory, **turn_format: Any) -> Sample:
+    (sample,) = multi_turn.samples(Case(trajectory), thousandths(turn_format=turn_format))
     return sample
 
 
@@ -25,14 +25,14 @@ def test_a_trajectory_is_one_conversation_with_an_image_in_each_turn() -> None:
     masks = [turn.shown.mask for turn in sample.turns]
     assert masks == [None, trajectory.steps[0].mask]
     # the question is asked once
-    assert [turn.dialogue is not None for turn in sample.turns] == [True, False]
+    assert [turn.turn_format is not None for turn in sample.turns] == [True, False]
 
 
 def test_a_set_up_action_is_no_turn() -> None:
     assert conversation(make_trajectory(boxed=True)).columns == {"steps": [1, 2]}
 
 
-def test_it_ends_with_finish_and_has_scores_as_the_dialogue_says() -> None:
+def test_it_ends_with_finish_and_has_scores_as_the_turn_format_says() -> None:
     sample = conversation(make_trajectory(), with_finish=True, with_score=True)
     assert [turn.answer for turn in sample.turns] == [
         "Current IOU: 0.0, Positive point: (502, 505)",

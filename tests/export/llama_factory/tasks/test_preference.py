@@ -9,7 +9,7 @@ from hlmat.export.llama_factory.samples import Case, OtherRun, Sample
 from hlmat.export.llama_factory.tasks import preference
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import Click, Trajectory
-from hlmat.transforms.prompting.actions import Dialogue
+from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.coordinates import make_codec
 from hlmat.transforms.prompting.rendering import StateView
 from trajectory_cases import HALF, TRUTH, make_trajectory, thousandths
@@ -108,7 +108,7 @@ def test_clicks_that_are_written_alike_are_no_pair() -> None:
     assert len(pairs(*runs)) == 1
     # five pixels of the image are one of the image that the model sees
     pixels = LlamaFactoryOptions(
-        dialogue=Dialogue(make_codec("pixels")), view=StateView(max_side=40)
+        turn_format=TurnFormat(make_codec("pixels")), view=StateView(max_side=40)
     )
     assert list(preference.samples(Case(runs[0], also=others(*runs[1:])), pixels)) == []
 
@@ -121,6 +121,6 @@ def test_a_set_up_box_is_part_of_the_state_and_no_click() -> None:
 
 def test_scores_are_alike_in_both_answers() -> None:
     runs = clicked((A, QUARTER), (C, TRUTH)), clicked((A, QUARTER), (D, HALF))
-    ((chosen, rejected, _, _),) = told(pairs(*runs, dialogue={"with_score": True}))
+    ((chosen, rejected, _, _),) = told(pairs(*runs, turn_format={"with_score": True}))
     assert chosen.startswith("Current IOU: 25.0, Positive")
     assert rejected.startswith("Current IOU: 25.0, Positive")

@@ -15,15 +15,17 @@ from hlmat.transforms.prompting.templates import PromptTemplate
 from trajectory_cases import make_trajectory, thousandths
 
 
-def rows(trajectory: Trajectory, **dialogue: Any) -> list[tuple[int, str | None, str]]:
+def rows(trajectory: Trajectory, **turn_format: Any) -> list[tuple[int, str | None, str]]:
     """List step, answer and the beginning of the question."""
-    options = thousandths(dialogue=dialogue, score_prompt=PromptTemplate("<image>{expression}?"))
+    options = thousandths(
+        turn_format=turn_format, score_prompt=PromptTemplate("<image>{expression}?")
+    )
     samples = list(prm.samples(Case(trajectory), options))
     result = []
     for sample in samples:
         (turn,) = sample.turns
-        assert turn.dialogue is not None
-        question = turn.dialogue.question("cup")
+        assert turn.turn_format is not None
+        question = turn.turn_format.question("cup")
         result.append((sample.columns["step"], turn.answer, question[:14]))
         assert turn.shown.mask == trajectory.mask_before(sample.columns["step"])
     return result
@@ -37,7 +39,7 @@ def test_the_score_judges_the_mask_before_the_click_and_the_last_mask_is_judged_
     ]
 
 
-def test_the_last_mask_is_judged_before_finish_where_the_dialogue_has_it() -> None:
+def test_the_last_mask_is_judged_before_finish_where_the_turn_format_has_it() -> None:
     last = rows(make_trajectory(), with_finish=True)[-1]
     assert last == (2, "Current IOU: 100.0, Finish", "<image>\nSegmen")
 

@@ -47,7 +47,7 @@ def test_each_foreign_mask_is_corrected_by_the_oracles_click() -> None:
         mask = shown_mask(sample)
         click = oracle_click(mask, truth)
         assert click is not None
-        assert turn.answer == options.dialogue.answer(click, size_hw=(100, 200))
+        assert turn.answer == options.turn_format.answer(click, size_hw=(100, 200))
         assert sample.columns["iou"] == mask_iou(mask, truth) < 1
 
 
@@ -63,12 +63,12 @@ def test_the_kinds_are_what_they_are_called() -> None:
         assert 0.2 <= samples[kind].columns["iou"] < 0.95
 
 
-def test_the_score_of_the_mask_stands_before_the_click_if_the_dialogue_has_scores() -> None:
-    samples = refined(Case(ROUND), dialogue={"with_score": True})
+def test_the_score_of_the_mask_stands_before_the_click_if_the_turn_format_has_scores() -> None:
+    samples = refined(Case(ROUND), turn_format={"with_score": True})
     for sample in samples.values():
         text = sample.turns[0].answer
         assert text is not None
-        read = parse_action(text, size_hw=(100, 200), codec=thousandths().dialogue.codec)
+        read = parse_action(text, size_hw=(100, 200), codec=thousandths().turn_format.codec)
         assert read.predicted_iou == pytest.approx(sample.columns["iou"], abs=0.0005)
 
 

@@ -127,9 +127,9 @@ def test_one_wrong_click_teaches_what_the_oracles_first_click_does() -> None:
     (turn,), (expected,) = learnt.turns, first.turns
     assert turn.answer == expected.answer is not None
     assert turn.shown.mask == expected.shown.mask
-    assert turn.dialogue is not None
-    assert expected.dialogue is not None
-    assert turn.dialogue.question("cup") == expected.dialogue.question("cup")
+    assert turn.turn_format is not None
+    assert expected.turn_format is not None
+    assert turn.turn_format.question("cup") == expected.turn_format.question("cup")
 
 
 def test_what_a_rollout_teaches_step_by_step() -> None:
@@ -175,7 +175,7 @@ def test_an_answer_that_cannot_be_read_at_the_start_gives_the_oracles_first_clic
 def test_every_row_says_where_it_comes_from() -> None:
     first = make_trajectory()
     second = make_trajectory(clicks=((Click(0, 0, True), EMPTY),))
-    rows = [sample.columns for sample in improved(first, second, dialogue={"with_finish": True})]
+    rows = [sample.columns for sample in improved(first, second, turn_format={"with_finish": True})]
     assert rows == [
         {"step": 0, "origin": "kept", "round": 1, "model": "model-1"},
         {"step": 1, "origin": "kept", "round": 1, "model": "model-1"},
@@ -187,7 +187,7 @@ def test_every_row_says_where_it_comes_from() -> None:
 
 def test_answers_carry_the_score_of_the_mask_shown() -> None:
     trajectory = make_trajectory(stop_reason=StopReason.MAX_CLICKS)
-    scored = improved(trajectory, dialogue={"with_score": True})
+    scored = improved(trajectory, turn_format={"with_score": True})
     answers = [sample.turns[0].answer for sample in scored]
     assert answers[0] == "Current IOU: 0.0, Positive point: (502, 505)"
     assert answers[1] is not None

@@ -135,7 +135,7 @@ def test_only_negative_clicks_give_an_empty_mask_and_a_positive_one_starts_the_o
     assert mask_iou(masks[2], truth) > 0.9
 
 
-_DIALOGUE = [
+_CLICKS = [
     Click(80, 60, True),
     Click(20, 20, True),
     Click(60, 60, False),
@@ -146,12 +146,12 @@ _DIALOGUE = [
 
 def test_the_answer_is_the_same_with_and_without_feedback() -> None:
     image, _ = scene()
-    stepwise = answers(ready(image), _DIALOGUE)[-1]
-    at_once = ready(image).predict(clicks=_DIALOGUE).mask
+    stepwise = answers(ready(image), _CLICKS)[-1]
+    at_once = ready(image).predict(clicks=_CLICKS).mask
     assert np.array_equal(stepwise, at_once)
     segmenter = ready(image)
-    two = segmenter.predict(clicks=_DIALOGUE[:2])
-    assert np.array_equal(segmenter.predict(clicks=_DIALOGUE, feedback=two.feedback).mask, stepwise)
+    two = segmenter.predict(clicks=_CLICKS[:2])
+    assert np.array_equal(segmenter.predict(clicks=_CLICKS, feedback=two.feedback).mask, stepwise)
 
 
 def test_feedback_holds_past_masks_as_they_were() -> None:
@@ -177,31 +177,31 @@ def test_feedback_of_other_clicks_is_not_used() -> None:
     segmenter = ready(image)
     other = segmenter.predict(clicks=[Click(5, 5, True)], feedback=None).feedback
     assert np.array_equal(
-        segmenter.predict(clicks=_DIALOGUE[:2], feedback=other).mask,
-        answers(segmenter, _DIALOGUE[:2])[-1],
+        segmenter.predict(clicks=_CLICKS[:2], feedback=other).mask,
+        answers(segmenter, _CLICKS[:2])[-1],
     )
 
 
 def test_asking_again_gives_the_same_answer() -> None:
     image, _ = scene()
     segmenter = ready(image)
-    first = segmenter.predict(clicks=_DIALOGUE[:3])
-    again = segmenter.predict(clicks=_DIALOGUE[:3], feedback=first.feedback)
+    first = segmenter.predict(clicks=_CLICKS[:3])
+    again = segmenter.predict(clicks=_CLICKS[:3], feedback=first.feedback)
     assert np.array_equal(first.mask, again.mask)
 
 
 def test_targets_and_images_may_alternate() -> None:
     image, _ = scene()
     other_image, _ = scene(colour=(30, 180, 90))
-    apart = answers(ready(image), _DIALOGUE)
-    others = [Click(c.x - 10, c.y, not c.is_positive) for c in _DIALOGUE]
+    apart = answers(ready(image), _CLICKS)
+    others = [Click(c.x - 10, c.y, not c.is_positive) for c in _CLICKS]
     other_apart = answers(ready(image), others)
     segmenter = ready(other_image)
-    segmenter.predict(clicks=_DIALOGUE)
+    segmenter.predict(clicks=_CLICKS)
     segmenter.set_image(image)
     feedback, other_feedback = None, None
-    for k in range(1, len(_DIALOGUE) + 1):
-        one = segmenter.predict(clicks=_DIALOGUE[:k], feedback=feedback)
+    for k in range(1, len(_CLICKS) + 1):
+        one = segmenter.predict(clicks=_CLICKS[:k], feedback=feedback)
         two = segmenter.predict(clicks=others[:k], feedback=other_feedback)
         # Feedback travels between processes.
         feedback = pickle.loads(pickle.dumps(one.feedback))
@@ -213,16 +213,16 @@ def test_targets_and_images_may_alternate() -> None:
 def test_an_answer_does_not_change_when_the_caller_draws_in_it() -> None:
     image, _ = scene()
     segmenter = ready(image)
-    first = segmenter.predict(clicks=_DIALOGUE[:1])
-    expected = answers(ready(image), _DIALOGUE[:2])[-1]
+    first = segmenter.predict(clicks=_CLICKS[:1])
+    expected = answers(ready(image), _CLICKS[:2])[-1]
     first.mask[:] = True
-    second = segmenter.predict(clicks=_DIALOGUE[:2], feedback=first.feedback)
+    second = segmenter.predict(clicks=_CLICKS[:2], feedback=first.feedback)
     assert np.array_equal(second.mask, expected)
 
 
 def test_the_number_of_threads_changes_nothing() -> None:
     image, _ = scene((200, 240))
-    clicks = [Click(c.x * 3 // 2, c.y * 3 // 2, c.is_positive) for c in _DIALOGUE]
+    clicks = [Click(c.x * 3 // 2, c.y * 3 // 2, c.is_positive) for c in _CLICKS]
     before = cv2.getNumThreads()
     try:
         masks = []

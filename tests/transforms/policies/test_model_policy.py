@@ -19,8 +19,8 @@ from hlmat.transforms.core.records import (
     Target,
 )
 from hlmat.transforms.masks.rle import encode_mask
-from hlmat.transforms.policies.dialogue_policy import Conversation, DialoguePolicy
-from hlmat.transforms.prompting.actions import Dialogue
+from hlmat.transforms.policies.model_policy import Conversation, ModelPolicy
+from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.coordinates import make_codec
 from hlmat.transforms.prompting.rendering import StateView
 from hlmat.transforms.prompting.templates import PromptTemplate
@@ -54,15 +54,15 @@ def make_state(target_id: str, *, clicks: tuple[Click, ...] = ()) -> State:
 
 def make_policy(
     answerer: ScriptedAnswerer, *, draws_boxes: bool = False, max_side: int | None = None
-) -> DialoguePolicy:
+) -> ModelPolicy:
     conversation = Conversation(
-        Dialogue(
+        TurnFormat(
             make_codec("pixels"), prompt=PromptTemplate("<image>{expression}?"), with_finish=True
         ),
         StateView(max_side=max_side),
         PromptTemplate("<image>box of {expression}?"),
     )
-    return DialoguePolicy(
+    return ModelPolicy(
         name="mllm", conversation=conversation, answerer=answerer, draws_boxes=draws_boxes
     )
 

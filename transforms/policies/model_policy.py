@@ -8,27 +8,27 @@ from dataclasses import dataclass, field, replace
 from hlmat.transforms.core.errors import AnswerError
 from hlmat.transforms.core.protocols import Answerer, PolicyAction, Question, State
 from hlmat.transforms.core.records import Answer, Click
-from hlmat.transforms.prompting.actions import Dialogue
+from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.rendering import StateView
 from hlmat.transforms.prompting.templates import PromptTemplate, first_box_prompt
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """Set how states become questions and texts become actions.
+    """How states become questions and texts become actions.
 
     Attributes:
-        dialogue: question and answer for a click.
-        view: how states are drawn; uses the dialogue's colour.
+        turn_format: question and answer for a click.
+        view: how states are drawn; its colour is the one that `turn_format` names.
         box_prompt: the question for the box that a trajectory may begin with.
     """
 
-    dialogue: Dialogue
+    turn_format: TurnFormat
     view: StateView = field(default_factory=StateView)
     box_prompt: PromptTemplate = field(default_factory=first_box_prompt)
 
 
-class DialoguePolicy:
+class ModelPolicy:
     """Ask an `Answerer` about all states at once; an unreadable answer is an `InvalidAction`.
 
     Args:
@@ -47,8 +47,8 @@ class DialoguePolicy:
         self._box_prompt = conversation.box_prompt
         self._answerer = answerer
         self._draws_boxes = draws_boxes
-        codec = conversation.view.seen_through(conversation.dialogue.codec)
-        self._dialogue = replace(conversation.dialogue, codec=codec)
+        codec = conversation.view.seen_through(conversation.turn_format.codec)
+        self._turn_format = replace(conversation.turn_format, codec=codec)
 
     def initial_clicks(self, state: State) -> tuple[Click, ...]:
         """Return no initial clicks."""
@@ -60,7 +60,7 @@ class DialoguePolicy:
         Raises:
             AnswerError: the model cannot answer.
         """
-        asking = replace(self._dialogue, prompt=self._box_prompt)
+        asking = replace(self._turn_format, prompt=self._box_prompt)
         return self._answers(self._questions(states, question=asking.question), states)
 
     def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
@@ -70,7 +70,7 @@ class DialoguePolicy:
             AnswerError: the model cannot answer.
         """
         questions = self._questions(
-            states, question=self._dialogue.question, turns_before=int(self._draws_boxes)
+            states, question=self._turn_format.question, turns_before=int(self._draws_boxes)
         )
         return [*self._answers(questions, states)]
 
@@ -85,7 +85,7 @@ class DialoguePolicy:
         questions = [
             replace(question, draw=draw, temperature=temperature)
             for question in self._questions(
-                states, question=self._dialogue.question, turns_before=int(self._draws_boxes)
+                states, question=self._turn_format.question, turns_before=int(self._draws_boxes)
             )
             for draw in range(1, count + 1)
         ]
@@ -115,6 +115,6 @@ class DialoguePolicy:
                 "questions: expected one per question, in order"
             )
         return [
-            self._dialogue.read(text, size_hw=state.target.size_hw)
+            self._turn_format.read(text, size_hw=state.target.size_hw)
             for text, state in zip(texts, states, strict=True)
         ]
