@@ -135,7 +135,7 @@ def _read_entry(entry: Any, number: int, path: str) -> PredictedTarget:
         _mask(s.get("mask"), size_hw, f"{place}, the mask of step {k}") for k, s in enumerate(steps)
     ]
     ignore, first = entry.get("ignore_mask"), entry.get("initial_mask")
-    set_up = [_is_initial(s) for s in steps]
+    is_initial = [_is_initial(s) for s in steps]
     return PredictedTarget(
         expression=_caption(entry, place),
         outputs=tuple(outputs),
@@ -147,7 +147,7 @@ def _read_entry(entry: Any, number: int, path: str) -> PredictedTarget:
             masks=tuple(masks),
             predicted_ious=tuple(last_predicted_iou(text) for text in outputs),
             last_predicted_iou=last_predicted_iou(entry.get("last_output")),
-            first_click=set_up.index(False) if False in set_up else len(set_up),
+            first_click=is_initial.index(False) if False in is_initial else len(is_initial),
             stop_reason=_stop_reason(entry, place),
             initial_mask=None if first is None else _mask(first, size_hw, f"{place}, initial_mask"),
         ),
@@ -155,7 +155,7 @@ def _read_entry(entry: Any, number: int, path: str) -> PredictedTarget:
 
 
 def _is_initial(step: dict[str, Any]) -> bool:
-    """Return whether a step is set-up: ours say so, those of other programs have only a box."""
+    """Return whether a step is initial: our files say so; in others, only a box is."""
     if "is_initial" in step:
         return step["is_initial"] is True
     return bool(step.get("used_box")) and not step.get("clicks")

@@ -31,7 +31,7 @@ _BOX_KEYS = ("x", "y", "is_positive", "x0", "y0", "x1", "y1", "mask_rle", "iou")
 def trajectory_to_record(trajectory: Trajectory) -> dict[str, Any]:
     """Return a trajectory as a record of a trace.
 
-    `clicks_list` holds every click, those of a set-up too. What the format has no field for
+    `clicks_list` holds every click, initial ones included. What the format has no field for
     (identity, boxes, gains, scores, stop reason, provenance) is under `hlmat`.
     A trajectory that was read from a trace of others is written as that record was, unknown keys
     included and without `hlmat`.

@@ -100,7 +100,7 @@ def _action_text(step: Any) -> str:
         if isinstance(action, Click)
         else f"box ({action.x0}, {action.y0}, {action.x1}, {action.y1})"
     )
-    return f"{text} set-up" if step.is_initial else text
+    return f"{text} initial" if step.is_initial else text
 
 
 def _write_strip(trajectory: Trajectory, options: InspectOptions, *, path: str) -> None:

@@ -184,7 +184,7 @@ TRAJECTORIES = (
         "clicks",
         (
             Flag("policy", PolicyOptions, "name", names=tuple(POLICIES)),
-            Flag("initial-points", PolicyOptions, "num_initial"),
+            Flag("initial-clicks", PolicyOptions, "num_initial_clicks"),
             Flag(
                 "initial-action",
                 Beginning,

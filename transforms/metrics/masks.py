@@ -47,7 +47,7 @@ def number_of_clicks(trajectory: Trajectory, iou: float, *, max_clicks: int = 20
     The mean over targets is the field's NoC@`iou` where trajectories ran without an early stop.
 
     Args:
-        trajectory: its clicks are counted, set-up actions are not.
+        trajectory: its clicks are counted, initial actions are not.
         iou: in (0, 1].
         max_clicks: what a target that never gets there counts.
 

@@ -15,7 +15,7 @@ class CentrePolicy:
     name = "centre"
 
     def initial_clicks(self, state: State) -> tuple[Click, ...]:
-        """Return no set-up clicks."""
+        """Return no initial clicks."""
         return ()
 
     def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
@@ -36,7 +36,7 @@ class RandomPolicy:
         self._seed = seed
 
     def initial_clicks(self, state: State) -> tuple[Click, ...]:
-        """Return no set-up clicks."""
+        """Return no initial clicks."""
         return ()
 
     def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:

@@ -23,17 +23,19 @@ class PolicyOptions:
     Attributes:
         name: a key of `POLICIES`, or of `BASELINES` where a baseline is wanted.
         seed: the run's seed.
-        num_initial: how many set-up clicks, for `random` and `grid` among `POLICIES`; the grid is
-            the largest square one that needs no more.
+        num_initial_clicks: at most, for `random` and `grid` among `POLICIES`; the grid is the
+            largest square one that needs no more.
         is_baseline: whether the name is one of `BASELINES`.
 
     Raises:
-        ConfigError: unknown name, or fewer than one set-up click.
+        ConfigError: unknown name, or fewer than one initial click.
     """
 
     name: str = setting(default="oracle", metavar="P", help="who clicks")
     seed: int = setting(default=0, ge=0, help="of everything random")
-    num_initial: int = setting(default=4, ge=1, help="random, grid: points set up first")
+    num_initial_clicks: int = setting(
+        default=4, ge=1, help="random, grid: clicks made before the oracle's, at most"
+    )
     is_baseline: bool = setting(default=False, help="whether a baseline is meant")
 
     def conflicts(self) -> Iterator[str]:
@@ -47,7 +49,7 @@ class PolicyOptions:
 
     def identity(self) -> dict[str, int]:
         """Return what determines the clicks, apart from name and seed, as plain JSON values."""
-        return {"initial_points": self.num_initial}
+        return {"initial_clicks": self.num_initial_clicks}
 
     @property
     def _entries(self) -> Mapping[str, PolicyEntry]:
@@ -79,19 +81,19 @@ def _build_uniform(options: PolicyOptions) -> ClickPolicy:
 
 
 def _build_random(options: PolicyOptions) -> ClickPolicy:
+    from hlmat.transforms.policies.initial_clicks import RandomClicksPolicy
     from hlmat.transforms.policies.oracle import OraclePolicy
-    from hlmat.transforms.policies.seeded_clicks import RandomPointsPolicy
 
-    return RandomPointsPolicy(
-        seed=options.seed, num_points=options.num_initial, then=OraclePolicy()
+    return RandomClicksPolicy(
+        seed=options.seed, num_clicks=options.num_initial_clicks, then=OraclePolicy()
     )
 
 
 def _build_grid(options: PolicyOptions) -> ClickPolicy:
+    from hlmat.transforms.policies.initial_clicks import GridPolicy, grid_side
     from hlmat.transforms.policies.oracle import OraclePolicy
-    from hlmat.transforms.policies.seeded_clicks import GridPolicy, grid_side
 
-    return GridPolicy(points_per_side=grid_side(options.num_initial), then=OraclePolicy())
+    return GridPolicy(points_per_side=grid_side(options.num_initial_clicks), then=OraclePolicy())
 
 
 def _build_centre(options: PolicyOptions) -> ClickPolicy:
@@ -110,9 +112,9 @@ POLICIES: Mapping[str, PolicyEntry] = {
     "oracle": PolicyEntry("the deepest pixel of the deeper error region", _build_oracle),
     "uniform": PolicyEntry("a random pixel of the error", _build_uniform),
     "random": PolicyEntry(
-        "random set-up points in and around the object, then oracle", _build_random
+        "random initial clicks in and around the object, then oracle", _build_random
     ),
-    "grid": PolicyEntry("a grid of set-up points over the object's box, then oracle", _build_grid),
+    "grid": PolicyEntry("initial clicks on a grid over the object's box, then oracle", _build_grid),
 }
 
 

@@ -111,7 +111,7 @@ def _action_text(step: Step) -> str:
         text = f"{'+' if action.is_positive else '-'} ({action.x}, {action.y})"
     else:
         text = f"box ({action.x0}, {action.y0}, {action.x1}, {action.y1})"
-    return f"{text} set-up" if step.is_initial and isinstance(action, Click) else text
+    return f"{text} initial" if step.is_initial and isinstance(action, Click) else text
 
 
 def _resized(image: Image, size_wh: tuple[int, int]) -> Image:

@@ -143,9 +143,9 @@ class RolloutLoop:
             self._ask_for_boxes(runs)
         boxed = [(run, run.box) for run in live_runs(runs) if run.box is not None]
         self.take_step(boxed, is_initial=True)
-        set_up = {id(run): list(self.policy.initial_clicks(run.state())) for run in live_runs(runs)}
-        while waiting := [run for run in live_runs(runs) if set_up[id(run)]]:
-            self.take_step([(run, set_up[id(run)].pop(0)) for run in waiting], is_initial=True)
+        clicks = {id(run): list(self.policy.initial_clicks(run.state())) for run in live_runs(runs)}
+        while waiting := [run for run in live_runs(runs) if clicks[id(run)]]:
+            self.take_step([(run, clicks[id(run)].pop(0)) for run in waiting], is_initial=True)
         for run in live_runs(runs):
             run.stop_if_done()
 

@@ -23,7 +23,7 @@ class Limits:
     """When a trajectory ends, apart from what the policy decides.
 
     Attributes:
-        max_clicks: clicks that the policy may make; set-up actions do not count.
+        max_clicks: clicks that the policy may make; initial actions do not count.
         target_iou: end once a recorded mask reaches this IoU; None never ends for it.
         stop_on_no_gain: end at the first click whose IoU is not strictly above the best so far,
             and do not record that click.

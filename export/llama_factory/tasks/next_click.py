@@ -41,8 +41,8 @@ class Decision:
 def decisions(trajectory: Trajectory, *, with_finish: bool) -> Iterator[Decision]:
     """List what a trajectory did and in which states.
 
-    A set-up action is no decision. `Finish` is one only in a trajectory that has a step and ended
-    because no click improved the mask, not in one that ran out of clicks.
+    An initial action is not a decision. `Finish` is one only in a trajectory that has a step and
+    ended because no click improved the mask, not in one that ran out of clicks.
     """
     for step, taken in enumerate(trajectory.steps):
         if isinstance(taken.action, Click) and not taken.is_initial:

@@ -347,7 +347,7 @@ def test_a_file_picks_the_mask_that_its_rollout_picked(tmp_path: Path, last: str
     assert choose_mask(one.rollout, "best-scored") == choose_mask(rolled_out(t), "best-scored")
 
 
-def test_set_up_clicks_are_none_of_the_policy_s_in_the_file_either(tmp_path: Path) -> None:
+def test_initial_clicks_are_none_of_the_policy_s_in_the_file_either(tmp_path: Path) -> None:
     t = make_scored(setup=True)
     path = tmp_path / "p.json"
     path.write_bytes(predictions_json([t]))

@@ -47,7 +47,7 @@ def test_values_arrive():
         *BASE,
         *("--max-clicks", "20", "--target-iou", "none", "--no-stop-on-no-gain"),
         *("--seed", "7", "--limit", "3", "--shard", "2/4", "--min-area", "10"),
-        *("--initial-action", "jittered-box", "--policy", "grid", "--initial-points", "9"),
+        *("--initial-action", "jittered-box", "--policy", "grid", "--initial-clicks", "9"),
         *("--shapes-images", "5", "--shapes-size", "100x200", "--shapes-difficulty", "thin"),
         *("--shapes-objects", "1-3"),
         *("--segmenter", "a.b:C", "--segmenter-arg", "scale=0.5", "--segmenter-arg", "mode=fast"),
@@ -59,7 +59,7 @@ def test_values_arrive():
     assert config.area_filter.min_area == 10
     assert config.initial_action is InitialAction.JITTERED_BOX
     assert isinstance(config.policy, PolicyOptions)
-    assert (config.policy.name, config.policy.num_initial) == ("grid", 9)
+    assert (config.policy.name, config.policy.num_initial_clicks) == ("grid", 9)
     shapes = config.reader.shapes
     assert (shapes.count, shapes.height, shapes.width, shapes.difficulty) == (5, 100, 200, "thin")
     assert (shapes.seed, shapes.objects_min, shapes.objects_max) == (7, 1, 3)

@@ -11,9 +11,9 @@ from hlmat.transforms.core.protocols import Mask, State
 from hlmat.transforms.core.records import Click, Finish, StopReason, Target
 from hlmat.transforms.masks.rle import encode_mask
 from hlmat.transforms.oracle.click import oracle_click
+from hlmat.transforms.policies.initial_clicks import GridPolicy, RandomClicksPolicy, grid_side
 from hlmat.transforms.policies.oracle import OraclePolicy, RandomErrorPolicy
 from hlmat.transforms.policies.registry import POLICIES, PolicyOptions, check_policy_name
-from hlmat.transforms.policies.seeded_clicks import GridPolicy, RandomPointsPolicy, grid_side
 
 SIZE = (40, 60)
 ROWS, COLUMNS = np.mgrid[: SIZE[0], : SIZE[1]]
@@ -107,7 +107,7 @@ def test_random_points_are_half_inside_half_around() -> None:
     seen = set()
     for i in range(40):
         state = make_state(name=f"t{i}", ignore=ignore & ~make_state().truth)
-        clicks = RandomPointsPolicy(seed=0, num_points=5, then=OraclePolicy()).initial_clicks(state)
+        clicks = RandomClicksPolicy(seed=0, num_clicks=5, then=OraclePolicy()).initial_clicks(state)
         assert [c.is_positive for c in clicks] == [True, False, True, False, True]
         assert len({(c.x, c.y) for c in clicks}) == 5
         for click in clicks:
@@ -124,7 +124,7 @@ def test_random_points_are_half_inside_half_around() -> None:
 def test_random_points_are_fewer_where_there_are_fewer_pixels() -> None:
     truth = np.zeros((3, 3), dtype=np.bool_)
     truth[1, 1] = True
-    policy = RandomPointsPolicy(seed=0, num_points=6, then=OraclePolicy())
+    policy = RandomClicksPolicy(seed=0, num_clicks=6, then=OraclePolicy())
     clicks = policy.initial_clicks(make_state(truth=truth))
     assert [c.is_positive for c in clicks] == [True, False, False, False]
     everything = np.ones((1, 1), dtype=np.bool_)
@@ -158,7 +158,9 @@ def test_grid_points_that_fall_together_count_once() -> None:
 
 def test_a_number_of_points_gives_the_grid_that_fits() -> None:
     assert [grid_side(n) for n in (1, 3, 4, 8, 9)] == [1, 1, 2, 2, 3]
-    assert len(PolicyOptions("grid", seed=0, num_initial=9)().initial_clicks(make_state())) == 9
+    assert (
+        len(PolicyOptions("grid", seed=0, num_initial_clicks=9)().initial_clicks(make_state())) == 9
+    )
 
 
 def test_an_unknown_policy_names_the_nearest() -> None:
@@ -171,5 +173,7 @@ def test_an_unknown_policy_names_the_nearest() -> None:
     with pytest.raises(ConfigError) as caught:
         PolicyOptions("orcale", seed=0)
     assert caught.value.problems == (message,)
-    with pytest.raises(ConfigError, match=r"PolicyOptions.num_initial 0: must be at least 1"):
-        PolicyOptions("grid", seed=0, num_initial=0)
+    with pytest.raises(
+        ConfigError, match=r"PolicyOptions.num_initial_clicks 0: must be at least 1"
+    ):
+        PolicyOptions("grid", seed=0, num_initial_clicks=0)

@@ -173,7 +173,7 @@ def test_initial_clicks_are_recorded_without_gain_and_do_not_count():
         policy=ScriptedPolicy(initial=(Click(0, 7, False), Click(1, 7, False))),
         max_clicks=1,
     )
-    # The third mask (IoU 0.4) does not beat the best set-up mask (0.6): the run ends without it.
+    # The third mask (IoU 0.4) does not beat the best initial mask (0.6): the run ends without it.
     assert [s.is_initial for s in trajectory.steps] == [True, True]
     assert trajectory.stop_reason is StopReason.NO_GAIN
 

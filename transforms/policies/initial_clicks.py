@@ -15,7 +15,7 @@ from hlmat.transforms.masks.boxes import truth_box
 _BOX_SCALE = 1.5
 
 
-class RandomPointsPolicy:
+class RandomClicksPolicy:
     """Start with random clicks, half inside the object and half around it, then hand over.
 
     Clicks around the object are inside its box enlarged 1.5 times about its centre. Inside and
@@ -23,15 +23,15 @@ class RandomPointsPolicy:
 
     Args:
         seed: the run's seed.
-        num_points: number of initial clicks.
+        num_clicks: number of initial clicks.
         then: the policy that takes over.
     """
 
     name = "random"
 
-    def __init__(self, *, seed: int, num_points: int, then: ClickPolicy) -> None:
+    def __init__(self, *, seed: int, num_clicks: int, then: ClickPolicy) -> None:
         self._seed = seed
-        self._num_points = num_points
+        self._num_points = num_clicks
         self._then = then
 
     def initial_clicks(self, state: State) -> tuple[Click, ...]:
@@ -91,9 +91,9 @@ class GridPolicy:
         return self._then.next_actions(states)
 
 
-def grid_side(num_points: int) -> int:
-    """Return the side of the largest square grid of at most `num_points` points."""
-    return math.isqrt(num_points)
+def grid_side(num_clicks: int) -> int:
+    """Return the side of the largest square grid of at most `num_clicks` clicks."""
+    return math.isqrt(num_clicks)
 
 
 def _free_pixels(state: State) -> Mask:
