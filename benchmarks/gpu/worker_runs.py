@@ -168,7 +168,7 @@ class WorkerRun:
             device=bench.setup.device,
             options=self.options,
             threads=self.threads,
-            description={"model_type": bench.name, "weights_sha256": "random"},
+            identity={"model_type": bench.name, "weights_sha256": "random"},
         )
         self._images_at_once = images_at_once
         reader = scenes_reader(bench.setup, scenes)

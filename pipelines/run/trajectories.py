@@ -36,7 +36,7 @@ from hlmat.transforms.core.threads import available_cores
 from hlmat.transforms.dataset_io.layout import OutputLayout
 from hlmat.transforms.readers.registry import open_reader
 from hlmat.transforms.rollout.unit_worker import RolloutSettings
-from hlmat.transforms.segmenters.registry import describe_segmenter, load_segmenter
+from hlmat.transforms.segmenters.registry import load_segmenter, segmenter_identity
 
 TARGETS_PER_OUTPUT_SHARD = 5000
 
@@ -94,7 +94,7 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
     with reading_errors(config):
         reader = open_reader(config.dataset, config.reader)
     identity = _segmenter_identity(config)
-    settings = {**config.fingerprinted(identity, config.policy.identity()), "split": reader.split}
+    settings = {**config.identity(identity, config.policy.identity()), "split": reader.split}
     fingerprint = fingerprint_of(settings)
 
     with _output_errors(config.out):
@@ -210,7 +210,7 @@ def _segmenter_identity(config: RunConfig) -> dict[str, str | int | float | bool
     options = config.segmenter
     if not config.runner.is_local:
         options = replace(options, device="cpu")
-    return describe_segmenter(load_segmenter(options), config.segmenter)
+    return segmenter_identity(load_segmenter(options), config.segmenter)
 
 
 def _num_shards(config: RunConfig, plan: Plan) -> int:

@@ -86,7 +86,7 @@ class RunConfig:
         """Return what the generated data set is made with, None for every other data set."""
         return asdict(self.reader.shapes) if self.dataset == "shapes" else None
 
-    def fingerprinted(
+    def identity(
         self, segmenter_identity: Mapping[str, Any], policy_identity: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Return what can change a result, as plain JSON values.
@@ -112,7 +112,7 @@ class RunConfig:
             "shard": f"{self.shard.index}/{self.shard.count}" if self.shard else None,
             "unit_size": self.unit_size,
             "output_shards": self.output_shards,
-            **({} if self.first_mask is None else {"first_mask": self.first_mask.describe()}),
+            **({} if self.first_mask is None else {"first_mask": self.first_mask.identity()}),
         }
 
 

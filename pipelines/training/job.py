@@ -85,12 +85,12 @@ class TrainingJob:
             settings["resume_from_checkpoint"] = str(checkpoint)
         return settings
 
-    def describe(self, model: CheckpointFiles) -> dict[str, Any]:
+    def identity(self, model: CheckpointFiles) -> dict[str, Any]:
         """Return what the training is: all that can change its result, as plain JSON."""
         train = _without(self.settings, _PLACES_OF_TRAINING)
         if isinstance(train.get("deepspeed"), str):
             train["deepspeed"] = json.loads(Path(train["deepspeed"]).read_text(encoding="utf-8"))
-        description = {
+        identity = {
             "recipe": self.recipe.name,
             "trajectories": fingerprint_of_flags(self.trajectories, TRAJECTORIES),
             "export": export_fingerprint(self.export),
@@ -99,7 +99,7 @@ class TrainingJob:
             "processor": dict(self.recipe.processor),
             "base model": {"sha256": model.sha256()},
         }
-        return json.loads(json.dumps(description))
+        return json.loads(json.dumps(identity))
 
 
 def read_job(arguments: argparse.Namespace) -> TrainingJob:

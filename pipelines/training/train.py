@@ -46,10 +46,10 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
     with job.folder.locked() as lock:
         if model is None:
             model = _built_base(job)
-        description = job.describe(model)
-        if job.overwrite or not job.folder.is_begun(description):
+        identity = job.identity(model)
+        if job.overwrite or not job.folder.is_begun(identity):
             _check_settings(job.settings)
-            job.folder.begin(description, overwrite=job.overwrite)
+            job.folder.begin(identity, overwrite=job.overwrite)
         data_sha256 = _make_data(job)
         job.folder.note_data(data_sha256)
         record = job.folder.finished()
@@ -68,7 +68,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
             lock=lock,
             show=None if job.quiet else _show,
         )
-        record = _finish(job, description=description, data_sha256=data_sha256)
+        record = _finish(job, identity=identity, data_sha256=data_sha256)
     return _report(job, record, status="resumed" if checkpoint else "trained")
 
 
@@ -148,9 +148,7 @@ def _show(data: bytes) -> None:
     sys.stderr.flush()
 
 
-def _finish(
-    job: TrainingJob, *, description: Mapping[str, Any], data_sha256: str
-) -> dict[str, Any]:
+def _finish(job: TrainingJob, *, identity: Mapping[str, Any], data_sha256: str) -> dict[str, Any]:
     """Hold LLaMA-Factory's results against what is wanted of them, and mark the end."""
     folder = job.folder
     try:
@@ -175,8 +173,8 @@ def _finish(
     record = {
         "recipe": job.recipe.name,
         "steps": state["global_step"],
-        "settings": description,
-        "settings_fingerprint": fingerprint_of(description),
+        "settings": identity,
+        "settings_fingerprint": fingerprint_of(identity),
         "data_sha256": data_sha256,
         "samples": len(rows),
         "last_loss": loss,

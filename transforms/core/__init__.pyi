@@ -28,7 +28,7 @@ from .protocols import BatchSegmenter as BatchSegmenter
 from .protocols import BoxPolicy as BoxPolicy
 from .protocols import ClickPolicy as ClickPolicy
 from .protocols import DatasetReader as DatasetReader
-from .protocols import Describable as Describable
+from .protocols import HasIdentity as HasIdentity
 from .protocols import Image as Image
 from .protocols import ManyImagesSegmenter as ManyImagesSegmenter
 from .protocols import Mask as Mask

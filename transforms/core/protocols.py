@@ -142,10 +142,10 @@ class MaskPromptSegmenter(Segmenter, Protocol):
 
 
 @runtime_checkable
-class Describable(Protocol):
-    """A segmenter that describes itself for the run's fingerprint."""
+class HasIdentity(Protocol):
+    """A segmenter that states its identity, a part of the run's fingerprint."""
 
-    def describe(self) -> Mapping[str, str | int | float | bool | None]:
+    def identity(self) -> Mapping[str, str | int | float | bool | None]:
         """Return what determines the answers; the key `weights_sha256` is carried to the rows."""
         ...
 
@@ -226,7 +226,7 @@ class Answerer(Protocol):
         """
         ...
 
-    def describe(self) -> Mapping[str, str | int | float | bool | None]:
+    def identity(self) -> Mapping[str, str | int | float | bool | None]:
         """Return what determines the answers, for the run's fingerprint."""
         ...
 

@@ -66,8 +66,8 @@ class ModelPolicyOptions:
         turn_format = conversation.turn_format
         codec = turn_format.codec
         return {
-            "answers": dict(load_answerer(self.answerer).describe()),
-            "codec": codec.identity,
+            "answers": dict(load_answerer(self.answerer).identity()),
+            "codec": codec.identity(),
             "resize": repr(codec.resize) if codec.name == "pixels" else None,
             "prompt": turn_format.prompt.text,
             "box_prompt": conversation.box_prompt.text if self.draws_boxes else None,

@@ -190,9 +190,8 @@ class CoordinateCodec:
     resize: Resize
     _scale: _Scale
 
-    @property
     def identity(self) -> str:
-        """What determines how pixels are written, apart from the resize."""
+        """Return what determines how pixels are written, apart from the resize."""
         return f"{self.name} {self.order} {self._scale!r}"
 
     @property

@@ -128,6 +128,6 @@ class FirstMask:
         ):
             yield "{corrupted_to}: expected LOW-HIGH with 0 <= LOW < HIGH <= 1, as 0.5-0.9"
 
-    def describe(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """Return plain JSON values for the run's fingerprint."""
         return {"corrupted_to": None if self.corrupted_to is None else list(self.corrupted_to)}

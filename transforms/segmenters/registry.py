@@ -165,21 +165,21 @@ def load_segmenter(options: SegmenterOptions, *, threads: Threads | None = None)
     return segmenter
 
 
-def describe_segmenter(
+def segmenter_identity(
     segmenter: Segmenter, options: SegmenterOptions
 ) -> dict[str, str | int | float | bool | None]:
     """Return what identifies a segmenter's answers, for fingerprints and provenance.
 
-    A user's class without `describe` is identified by the text of its module.
+    A user's class without `identity` is identified by the text of its module.
     """
-    from hlmat.transforms.core.protocols import Describable
+    from hlmat.transforms.core.protocols import HasIdentity
 
     identity: dict[str, str | int | float | bool | None] = {"name": options.name}
     if options.name not in SEGMENTERS:
         identity["source_sha256"] = _source_sha256(type(segmenter))
         identity.update({f"argument {k}": str(v) for k, v in sorted(options.arguments.items())})
-    if isinstance(segmenter, Describable):
-        identity.update(segmenter.describe())
+    if isinstance(segmenter, HasIdentity):
+        identity.update(segmenter.identity())
     return identity
 
 

@@ -154,7 +154,7 @@ def test_resume_and_overwrite_exclude_each_other():
 
 def test_the_fingerprint_covers_what_changes_results_and_nothing_else():
     def fingerprint(*argv: str) -> str:
-        return fingerprint_of(parse(*argv).fingerprinted({"name": "graphcut"}, {}))
+        return fingerprint_of(parse(*argv).identity({"name": "graphcut"}, {}))
 
     same = [
         fingerprint(*BASE),

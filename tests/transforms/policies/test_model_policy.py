@@ -39,7 +39,7 @@ class ScriptedAnswerer:
         self.questions += questions
         return self.texts
 
-    def describe(self) -> Mapping[str, str]:
+    def identity(self) -> Mapping[str, str]:
         return {}
 
 

@@ -24,7 +24,7 @@ def square() -> TruthMasks:
 def test_the_given_mask_is_taken_as_it_is():
     masks = square()
     assert first_mask(FirstMask(), masks, seed=0, target_id="t") is masks.truth
-    assert FirstMask().describe() == {"corrupted_to": None}
+    assert FirstMask().identity() == {"corrupted_to": None}
 
 
 @given(st.integers(0, 1000), st.sampled_from([(0.0, 0.3), (0.3, 0.6), (0.5, 0.9), (0.8, 1.0)]))
@@ -35,7 +35,7 @@ def test_a_corrupted_mask_is_of_the_range_and_of_its_target_alone(
     found = first_mask(first, masks, seed=seed, target_id="t")
     assert bounds[0] <= mask_iou(found, masks.truth) < bounds[1]
     assert np.array_equal(found, first_mask(first, masks, seed=seed, target_id="t"))
-    assert first.describe() == {"corrupted_to": list(bounds)}
+    assert first.identity() == {"corrupted_to": list(bounds)}
 
 
 def test_an_object_of_one_pixel_is_not_corruptible_to_any_iou():

@@ -15,8 +15,8 @@ from hlmat.transforms.segmenters.registry import (
     SEGMENTERS,
     SegmenterOptions,
     check_segmenter_name,
-    describe_segmenter,
     load_segmenter,
+    segmenter_identity,
 )
 
 DISC = "hlmat.transforms.segmenters.disc:DiscSegmenter"
@@ -27,8 +27,8 @@ class Fine:
     def set_image(self, image): ...
     def predict(self, *, clicks, box=None, feedback=None): ...
 
-class Described(Fine):
-    def describe(self):
+class Identified(Fine):
+    def identity(self):
         return {"weights_sha256": "abc", "scale": self.scale}
 
 class Broken(Fine):
@@ -68,10 +68,10 @@ def test_a_dotted_class_is_built_with_what_its_constructor_takes(module: str):
     )
 
 
-def test_identity_holds_source_arguments_and_description(module: str):
-    options = SegmenterOptions(f"{module}:Described", arguments={"scale": 2})
-    identity = describe_segmenter(load_segmenter(options), options)
-    assert identity["name"] == f"{module}:Described"
+def test_identity_holds_source_arguments_and_identity(module: str):
+    options = SegmenterOptions(f"{module}:Identified", arguments={"scale": 2})
+    identity = segmenter_identity(load_segmenter(options), options)
+    assert identity["name"] == f"{module}:Identified"
     assert identity["argument scale"] == "2"
     assert (identity["weights_sha256"], identity["scale"]) == ("abc", 2)
     assert len(str(identity["source_sha256"])) == 64

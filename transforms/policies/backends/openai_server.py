@@ -90,7 +90,7 @@ class ServerAnswerer:
         )
         self._finalizer = weakref.finalize(self, self._client.close)
 
-    def describe(self) -> Mapping[str, str | int | float | bool | None]:
+    def identity(self) -> Mapping[str, str | int | float | bool | None]:
         """Return the model's name and its generation settings, without the address."""
         return {
             "served_model": self.model,

@@ -27,7 +27,7 @@ class ReplayAnswerer:
         self._source = source
         self._digest = digest
 
-    def describe(self) -> Mapping[str, str]:
+    def identity(self) -> Mapping[str, str]:
         """Return the digest of the record."""
         return {"answers_sha256": self._digest}
 

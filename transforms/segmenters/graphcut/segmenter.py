@@ -58,7 +58,7 @@ class GraphCutSegmenter:
         self._grey: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
         self._windows: OrderedDict[tuple[Box, int], ImageWindow] = OrderedDict()
 
-    def describe(self) -> Mapping[str, str | int | float | bool | None]:
+    def identity(self) -> Mapping[str, str | int | float | bool | None]:
         """Return name and version; the version changes whenever an answer may change."""
         return {"segmenter": "graphcut", "version": 2}
 

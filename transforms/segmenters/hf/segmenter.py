@@ -66,15 +66,15 @@ class HuggingFaceSegmenter:
         self._processor = loaded.processor
         self._device = loaded.device
         self._current: EncodedImage | None = None
-        self._description: dict[str, str | int | float | bool | None] = {
+        self._identity: dict[str, str | int | float | bool | None] = {
             "model_type": folder.model_type,
             "weights_sha256": folder.weights_sha256(),
             "settings_sha256": folder.settings_sha256(),
         }
 
-    def describe(self) -> Mapping[str, str | int | float | bool | None]:
+    def identity(self) -> Mapping[str, str | int | float | bool | None]:
         """Return the model type and the sha256 of weights and settings."""
-        return dict(self._description)
+        return dict(self._identity)
 
     @property
     def leaves_cpu_free(self) -> bool:

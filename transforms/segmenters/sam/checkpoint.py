@@ -22,11 +22,11 @@ OFFICIAL_CHECKPOINTS = {
 _MODEL_TYPE_OF_WIDTH = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
 _PATCH_EMBEDDING = "image_encoder.patch_embed.proj.weight"
 
-Description = dict[str, str | int | float | bool | None]
+Identity = dict[str, str | int | float | bool | None]
 """What identifies a model: its type and the sha256 of its weights."""
 
 
-def load_sam(checkpoint: str | None, *, storage: Storage) -> tuple[Sam, Description]:
+def load_sam(checkpoint: str | None, *, storage: Storage) -> tuple[Sam, Identity]:
     """Load SAM from an official `.pth` file; which size it is, is read off the weights.
 
     Raises:
@@ -39,7 +39,7 @@ def load_sam(checkpoint: str | None, *, storage: Storage) -> tuple[Sam, Descript
     return model, {"model_type": model_type, "weights_sha256": hashlib.sha256(data).hexdigest()}
 
 
-def describe_model(model: Sam) -> Description:
+def model_identity(model: Sam) -> Identity:
     """Identify a model that came from no file."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):

@@ -90,12 +90,12 @@ class SamEncoder:
                 if not is_out_of_memory(error) or self._batch_size == 1:
                     raise
                 self._batch_size //= 2
-        return [self.describe(i, e) for i, e in zip(images, embeddings, strict=True)]
+        return [self.encoded(i, e) for i, e in zip(images, embeddings, strict=True)]
 
     def _encode_one(self, image: Image) -> EncodedImage:
-        return self.describe(image, self._encode_batch([self._resize(image)])[0])
+        return self.encoded(image, self._encode_batch([self._resize(image)])[0])
 
-    def describe(self, image: Image, embedding: Tensor) -> EncodedImage:
+    def encoded(self, image: Image, embedding: Tensor) -> EncodedImage:
         """Put an embedding together with the sizes of the image it was made of."""
         height, width = image.shape[:2]
         return EncodedImage(

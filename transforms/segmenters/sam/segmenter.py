@@ -18,7 +18,7 @@ from hlmat.transforms.core.storage import LocalStorage, Storage
 from hlmat.transforms.core.threads import Threads
 from hlmat.transforms.masks.upsampling import Upsampling
 from hlmat.transforms.segmenters.prompts import batches_of_one_kind, mask_logits
-from hlmat.transforms.segmenters.sam.checkpoint import Description, describe_model, load_sam
+from hlmat.transforms.segmenters.sam.checkpoint import Identity, load_sam, model_identity
 from hlmat.transforms.segmenters.sam.embedding_cache import (
     EmbeddingStore,
     StoreLimits,
@@ -65,8 +65,8 @@ class SamSegmenter:
         storage: Storage | None = None,
         threads: Threads | None = None,
     ) -> None:
-        model, description = load_sam(checkpoint, storage=storage or LocalStorage())
-        self._use(model, description, device=device, options=options, threads=threads)
+        model, identity = load_sam(checkpoint, storage=storage or LocalStorage())
+        self._use(model, identity, device=device, options=options, threads=threads)
 
     @classmethod
     def from_model(
@@ -76,21 +76,21 @@ class SamSegmenter:
         device: str = "cpu",
         options: SamOptions | None = None,
         threads: Threads | None = None,
-        description: Description | None = None,
+        identity: Identity | None = None,
     ) -> SamSegmenter:
         """Take over a model of segment-anything's own classes; it is rebuilt for speed.
 
         Args:
-            description: identifies the model; None reads all weights for a digest.
+            identity: identifies the model; None reads all weights for a digest.
         """
         segmenter = cls.__new__(cls)
-        description = description or describe_model(model)
-        segmenter._use(model, description, device=device, options=options, threads=threads)
+        identity = identity or model_identity(model)
+        segmenter._use(model, identity, device=device, options=options, threads=threads)
         return segmenter
 
-    def describe(self) -> Mapping[str, str | int | float | bool | None]:
+    def identity(self) -> Mapping[str, str | int | float | bool | None]:
         """Return the model type, the sha256 of the weights, and settings that change masks."""
-        return dict(self._description)
+        return dict(self._identity)
 
     @property
     def leaves_cpu_free(self) -> bool:
@@ -161,7 +161,7 @@ class SamSegmenter:
     def _use(
         self,
         model: Sam,
-        description: Description,
+        identity: Identity,
         *,
         device: str,
         options: SamOptions | None,
@@ -182,8 +182,8 @@ class SamSegmenter:
             # The same sums in the same order, however the cores are shared.
             torch.set_num_threads(1)
         self._threads = threads or Threads()
-        self._description: Description = {**description, **options.identity()}
-        self._store_identity = str(sorted(self._description.items()))
+        self._identity: Identity = {**identity, **options.identity()}
+        self._store_identity = str(sorted(self._identity.items()))
         self._threshold = model.mask_threshold
         self._logits_size: int = model.prompt_encoder.mask_input_size[0]
         model = model.to(self._device).eval().requires_grad_(False)
@@ -216,7 +216,7 @@ class SamSegmenter:
         for index, key in enumerate(keys):
             embedding = store.get(key)
             if embedding is not None:
-                found[index] = self._encoder.describe(images[index], embedding)
+                found[index] = self._encoder.encoded(images[index], embedding)
         missing = [index for index in range(len(images)) if index not in found]
         for index, encoded in zip(
             missing, self._encoder.encode([images[i] for i in missing]), strict=True

@@ -71,7 +71,7 @@ class SimpleClick:
         data = storage.read_bytes(checkpoint)
         networks = load_networks(data, name=checkpoint)
         self._use(networks, device=where, max_targets=max_targets)
-        self._description: dict[str, str | int | float | bool | None] = {
+        self._identity: dict[str, str | int | float | bool | None] = {
             "model_size": networks[0].architecture.name,
             "weights_sha256": hashlib.sha256(data).hexdigest(),
         }
@@ -87,7 +87,7 @@ class SimpleClick:
         """
         segmenter = cls.__new__(cls)
         segmenter._use((network,), device=resolve_device(device), max_targets=max_targets)
-        segmenter._description = {"model_size": "custom", "weights_sha256": _state_sha256(network)}
+        segmenter._identity = {"model_size": "custom", "weights_sha256": _state_sha256(network)}
         return segmenter
 
     def _use(
@@ -100,9 +100,9 @@ class SimpleClick:
         self._max_targets = max_targets
         self._current: torch.Tensor | None = None
 
-    def describe(self) -> Mapping[str, str | int | float | bool | None]:
+    def identity(self) -> Mapping[str, str | int | float | bool | None]:
         """Return the model's size and the sha256 of the weights."""
-        return dict(self._description)
+        return dict(self._identity)
 
     @property
     def leaves_cpu_free(self) -> bool:

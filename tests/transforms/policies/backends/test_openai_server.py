@@ -75,7 +75,7 @@ def test_an_image_can_go_out_as_jpeg() -> None:
         answerer = connected(server.url, image_format="jpeg")
         plain = np.full((16, 16, 3), (200, 100, 0), np.uint8)
         answerer.answer([Question("t", 0, plain, "<image>")])
-    assert answerer.describe()["image_format"] == "jpeg"
+    assert answerer.identity()["image_format"] == "jpeg"
     url = server.requests[0]["messages"][0]["content"][0]["image_url"]["url"]
     head, _, data = url.partition(",")
     assert head == "data:image/jpeg;base64"
@@ -85,9 +85,9 @@ def test_an_image_can_go_out_as_jpeg() -> None:
 
 def test_the_fingerprint_has_what_determines_answers_and_not_where_they_come_from() -> None:
     with scripted_server() as server:
-        described = connected(server.url, temperature=0.5, max_new_tokens=9, seed=4).describe()
-        greedy = connected(server.url, concurrency=3, seed=4).describe()
-    assert described == {
+        identity = connected(server.url, temperature=0.5, max_new_tokens=9, seed=4).identity()
+        greedy = connected(server.url, concurrency=3, seed=4).identity()
+    assert identity == {
         "served_model": "tiny",
         "temperature": 0.5,
         "max_new_tokens": 9,
@@ -300,7 +300,7 @@ def test_what_is_no_such_server_is_reported(models: Any, expected_message: str) 
 def test_a_model_is_chosen_by_name() -> None:
     with scripted_server(models=("a", "b")) as server:
         answerer = connected(server.url, model="b")
-        assert answerer.describe()["served_model"] == "b"
+        assert answerer.identity()["served_model"] == "b"
         with pytest.raises(ConfigError, match=r"'c': .* serves a, b"):
             connected(server.url, model="c")
 
@@ -313,7 +313,7 @@ def test_the_key_comes_from_the_environment_and_goes_nowhere_else(
         answerer = connected(server.url, api_key_variable="MY_KEY")
         answerer.answer([question()])
     assert server.keys == ["Bearer secret"]
-    assert "secret" not in str(answerer.describe())
+    assert "secret" not in str(answerer.identity())
     assert "secret" not in str(pickle.loads(pickle.dumps(ServerOptions("http://x/v1"))))
 
 

@@ -31,7 +31,7 @@ def test_json_lines_are_given_back_by_target_and_turn(tmp_path: Path) -> None:
     asked = [question("b", 0), question("a@0", 1), question("a@0", 0)]
     assert replay.answer(asked) == ["é", "two", "one"]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert replay.describe() == {"answers_sha256": digest}
+    assert replay.identity() == {"answers_sha256": digest}
 
 
 def test_predictions_give_their_outputs_and_the_last_one(tmp_path: Path) -> None:

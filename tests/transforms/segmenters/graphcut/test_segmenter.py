@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hlmat.transforms.core.errors import SegmenterError
-from hlmat.transforms.core.protocols import Describable, Image, Mask, MaskPromptSegmenter, Segmenter
+from hlmat.transforms.core.protocols import HasIdentity, Image, Mask, MaskPromptSegmenter, Segmenter
 from hlmat.transforms.core.records import Box, Click
 from hlmat.transforms.masks.rle import mask_iou
 from hlmat.transforms.segmenters.graphcut.segmenter import GraphCutSegmenter
@@ -59,8 +59,8 @@ def assert_honoured(mask: Mask, clicks: list[Click]) -> None:
 def test_it_fits_the_protocols() -> None:
     segmenter = GraphCutSegmenter()
     assert isinstance(segmenter, Segmenter)
-    assert isinstance(segmenter, Describable)
-    assert segmenter.describe() == {"segmenter": "graphcut", "version": 2}
+    assert isinstance(segmenter, HasIdentity)
+    assert segmenter.identity() == {"segmenter": "graphcut", "version": 2}
 
 
 def test_one_click_finds_a_plain_object() -> None:

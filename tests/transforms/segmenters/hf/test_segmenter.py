@@ -15,7 +15,7 @@ from PIL import Image
 from hlmat.transforms.core.errors import SegmenterError
 from hlmat.transforms.core.protocols import (
     BatchSegmenter,
-    Describable,
+    HasIdentity,
     ManyImagesSegmenter,
     MaskPromptSegmenter,
     Prediction,
@@ -122,7 +122,7 @@ def assert_same(
 
 
 def test_it_fits_the_protocols(segmenter: HuggingFaceSegmenter):
-    for protocol in (Segmenter, BatchSegmenter, ManyImagesSegmenter, Describable):
+    for protocol in (Segmenter, BatchSegmenter, ManyImagesSegmenter, HasIdentity):
         assert isinstance(segmenter, protocol)
 
 
@@ -217,10 +217,10 @@ def test_it_says_which_weights_answer(checkpoint: Checkpoint, segmenter: Hugging
     import hashlib
 
     weights = (checkpoint.folder / "model.safetensors").read_bytes()
-    description = segmenter.describe()
-    assert description["model_type"] == checkpoint.model_type
-    assert description["weights_sha256"] == hashlib.sha256(weights).hexdigest()
-    assert len(str(description["settings_sha256"])) == 64
+    identity = segmenter.identity()
+    assert identity["model_type"] == checkpoint.model_type
+    assert identity["weights_sha256"] == hashlib.sha256(weights).hexdigest()
+    assert len(str(identity["settings_sha256"])) == 64
 
 
 def test_nothing_to_go_by_is_an_error(segmenter: HuggingFaceSegmenter):
@@ -267,7 +267,7 @@ def test_the_processors_settings_are_taken_from_the_folder(tmp_path: Path):
         logits.append(segmenter.predict(clicks=CLICKS[:1]).feedback)
     assert not torch.allclose(logits[0], logits[1], atol=1e-3)
     torch.testing.assert_close(logits[1], logits[2])
-    digests = {str(s.describe()["settings_sha256"]) for s in (plain, alone, whole)}
+    digests = {str(s.identity()["settings_sha256"]) for s in (plain, alone, whole)}
     assert len(digests) >= 2
 
 

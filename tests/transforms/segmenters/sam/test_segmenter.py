@@ -183,7 +183,7 @@ def test_coarser_arithmetic_moves_masks_a_little(
     a, b = (tool.predict(clicks=CLICKS) for tool in (exact, coarse))
     assert mask_iou(a.mask, b.mask) >= least_iou
     assert a.score != b.score
-    assert coarse.describe().items() >= options.identity().items() != {}.items()
+    assert coarse.identity().items() >= options.identity().items() != {}.items()
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler here")

@@ -324,7 +324,7 @@ def test_an_official_size_works_from_file_to_mask(large_image: np.ndarray):
     tool = SimpleClick("x.pth", device="cpu", storage=MemoryStorage({"x.pth": data}))
     answers = assert_batches_equal_singles(tool, large_image)
     assert all(0 < answer.mask.mean() < 1 for answer in answers)
-    assert tool.describe() == {
+    assert tool.identity() == {
         "model_size": "vit_xtiny",
         "weights_sha256": hashlib.sha256(data).hexdigest(),
     }
@@ -363,10 +363,10 @@ def test_a_checkpoint_may_hold_a_network_for_each_click(image: np.ndarray):
 
 
 def test_the_weights_identify_a_network(network: Any):
-    described = SimpleClick.from_network(network).describe()
-    assert described["model_size"] == "custom"
-    assert described == SimpleClick.from_network(random_network()).describe()
-    assert described != SimpleClick.from_network(random_network(seed=9)).describe()
+    identity = SimpleClick.from_network(network).identity()
+    assert identity["model_size"] == "custom"
+    assert identity == SimpleClick.from_network(random_network()).identity()
+    assert identity != SimpleClick.from_network(random_network(seed=9)).identity()
 
 
 @pytest.mark.parametrize("size_hw", [(1, 1), (1, 7), (300, 1), (2, 900)])

@@ -30,7 +30,7 @@ def load_checkpoint_answerer(options: CheckpointOptions) -> CheckpointAnswerer:
     return CheckpointAnswerer(options, files=files, checkpoint=checkpoint)
 
 
-def describe_checkpoint(
+def checkpoint_identity(
     options: CheckpointOptions, *, files: CheckpointFiles | None = None
 ) -> Mapping[str, str | int | float | bool | None]:
     """Return what determines a checkpoint's answers; hash its files without loading it.
@@ -76,7 +76,7 @@ class CheckpointAnswerer:
         self._files = files
         self._checkpoint = checkpoint
         self._batch_size = options.batch_size
-        self._description: Mapping[str, str | int | float | bool | None] | None = None
+        self._identity: Mapping[str, str | int | float | bool | None] | None = None
         # Defaults for the call of `generate`.
         checkpoint.model.generation_config = GenerationConfig(
             do_sample=False,
@@ -85,11 +85,11 @@ class CheckpointAnswerer:
             pad_token_id=checkpoint.pad_id,
         )
 
-    def describe(self) -> Mapping[str, str | int | float | bool | None]:
-        """Return the result of `describe_checkpoint`; the first call hashes all files."""
-        if self._description is None:
-            self._description = describe_checkpoint(self._options, files=self._files)
-        return dict(self._description)
+    def identity(self) -> Mapping[str, str | int | float | bool | None]:
+        """Return the result of `checkpoint_identity`; the first call hashes all files."""
+        if self._identity is None:
+            self._identity = checkpoint_identity(self._options, files=self._files)
+        return dict(self._identity)
 
     def answer(self, questions: Sequence[Question]) -> list[str]:
         """Return the model's texts without special tokens, otherwise unstripped.

@@ -19,7 +19,7 @@ from checkpoint_cases import (
     rewrite_tensors,
 )
 from hlmat.transforms.policies.backends.checkpoint.generate import (
-    describe_checkpoint,
+    checkpoint_identity,
     load_checkpoint_answerer,
 )
 from hlmat.transforms.torch_support.torchvision import ensure_importable
@@ -145,12 +145,12 @@ class TestAdapterFiles:
         assert len(problems_of(copied, adapter=str(adapter)).splitlines()) == 2
 
 
-class TestDescription:
+class TestIdentity:
     def test_it_says_what_determines_the_answers(self, models: dict[str, Path]) -> None:
         options = cpu_options(models["llava"], batch_size=3)
-        description = dict(describe_checkpoint(options))
-        assert len(str(description.pop("checkpoint_sha256"))) == 64
-        assert description == {
+        identity = dict(checkpoint_identity(options))
+        assert len(str(identity.pop("checkpoint_sha256"))) == 64
+        assert identity == {
             "model_type": "llava",
             "has_adapter": False,
             "dtype": "float32",
@@ -158,8 +158,8 @@ class TestDescription:
             "temperature": 0.0,
             "seed": None,
         }
-        assert load_checkpoint_answerer(options).describe() == describe_checkpoint(options)
-        drawn = describe_checkpoint(cpu_options(models["llava"], temperature=1, seed=5))
+        assert load_checkpoint_answerer(options).identity() == checkpoint_identity(options)
+        drawn = checkpoint_identity(cpu_options(models["llava"], temperature=1, seed=5))
         assert drawn["seed"] == 5
 
     def test_it_does_not_depend_on_the_place(
@@ -194,7 +194,7 @@ class TestDescription:
 
 
 def sha256(model: Path, **settings: Any) -> str:
-    return str(describe_checkpoint(cpu_options(model, **settings))["checkpoint_sha256"])
+    return str(checkpoint_identity(cpu_options(model, **settings))["checkpoint_sha256"])
 
 
 def flip_last_byte(path: Path) -> None:
