@@ -13,7 +13,7 @@ _SETTINGS = {
     "stop_on_no_gain": "ends at a click without gain",
     "seed": "seed",
     "limit": "only the first targets",
-    "shard": "part of the data set",
+    "partition": "part of the data set",
     "min_area": "masks of at least (pixels)",
     "max_area": "masks of at most (pixels)",
 }

@@ -84,7 +84,7 @@ def evaluated_images(config: EvaluationConfig) -> list[str]:
     run = config.run
     with reading_errors(run):
         reader = open_reader(run.dataset, run.reader)
-        items = select_items(reader.read_targets(), shard=run.shard, limit=run.limit)
+        items = select_items(reader.read_targets(), partition=run.partition, limit=run.limit)
         shapes = run.shapes_settings()
         return image_keys((i for i in items if isinstance(i, TargetRef)), shapes=shapes)
 

@@ -46,7 +46,7 @@ def write_plan(
     Raises:
         DataError: there are no targets.
     """
-    items = select_items(_listed(reader, config), shard=config.shard, limit=config.limit)
+    items = select_items(_listed(reader, config), partition=config.partition, limit=config.limit)
     if config.expressions is not None:
         items = one_item_per_expression(items, config.expressions, seed=config.seed)
     units = plan_units(items, unit_size=config.unit_size, fingerprint=fingerprint)
@@ -63,7 +63,7 @@ def write_plan(
     if not files:
         raise DataError(
             f"{config.dataset} has no target to work on ({reader.describe_layout()}); check "
-            "--split, --shard and --data-root"
+            "--split, --partition and --data-root"
         )
     return Plan(tuple(files), targets_by_unit, digest.hexdigest())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hlmat.pipelines.settings.flags import Flag, Group, Pair
 from hlmat.pipelines.settings.runner_choice import RunnerChoice
 from hlmat.transforms.core.options import options, setting
-from hlmat.transforms.dataset_io.work_units import DatasetShard
+from hlmat.transforms.dataset_io.work_units import DatasetPartition
 from hlmat.transforms.policies.registry import POLICIES, PolicyOptions
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.registry import DATASETS
@@ -81,8 +81,8 @@ DATA = Group(
         Flag("annotations", ReaderOptions),
         Flag("limit", SelectionOptions),
         Flag(
-            "shard",
-            DatasetShard,
+            "partition",
+            DatasetPartition,
             "index",
             second="count",
             pair=Pair(("I", "N"), "/", "1/8"),

@@ -24,7 +24,7 @@ from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.options import fingerprint_values
 from hlmat.transforms.core.threads import available_cores
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice
-from hlmat.transforms.dataset_io.work_units import DatasetShard
+from hlmat.transforms.dataset_io.work_units import DatasetPartition
 from hlmat.transforms.policies.mllm import ModelPolicyOptions
 from hlmat.transforms.policies.registry import PolicyOptions
 from hlmat.transforms.readers.options import ReaderOptions
@@ -74,7 +74,7 @@ class RunConfig:
     area_filter: AreaFilter = field(default_factory=AreaFilter)
     seed: int = 0
     limit: int | None = None
-    shard: DatasetShard | None = None
+    partition: DatasetPartition | None = None
     runner: RunnerChoice = field(default_factory=RunnerChoice)
     accelerator: str | None = None
     unit_size: int = 16
@@ -109,7 +109,9 @@ class RunConfig:
             "search": None if self.search is None else fingerprint_values(self.search),
             "seed": self.seed,
             "limit": self.limit,
-            "shard": f"{self.shard.index}/{self.shard.count}" if self.shard else None,
+            "partition": f"{self.partition.index}/{self.partition.count}"
+            if self.partition
+            else None,
             "unit_size": self.unit_size,
             "output_shards": self.output_shards,
             **({} if self.first_mask is None else {"first_mask": self.first_mask.identity()}),
@@ -201,7 +203,7 @@ def run_config(
         area_filter=values.build(AreaFilter),
         seed=selection.seed,
         limit=selection.limit,
-        shard=values.build(DatasetShard) if values.has("shard") else None,
+        partition=values.build(DatasetPartition) if values.has("partition") else None,
         runner=runner,
         accelerator=output.accelerator,
         unit_size=output.unit_size,

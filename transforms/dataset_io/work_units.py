@@ -34,7 +34,7 @@ class WorkUnit:
 
 
 @options
-class DatasetShard:
+class DatasetPartition:
     """One of `count` parts of a data set, for several machines without a cluster."""
 
     index: int = setting(ge=1, help="only part I of N, cut by image; I from 1")
@@ -46,17 +46,20 @@ class DatasetShard:
             yield "{index} is above {count}; parts are numbered from 1"
 
     def holds(self, ref: TargetRef) -> bool:
-        """Return whether a target belongs to this shard; its image decides."""
+        """Return whether a target belongs to this partition; its image decides."""
         # File names that are no valid Unicode have no plain UTF-8 form.
         name = ref.image_path.encode("utf-8", "surrogatepass")
         return zlib.crc32(name) % self.count == self.index - 1
 
 
 def select_items(
-    items: Iterable[WorkItem], *, shard: DatasetShard | None = None, limit: int | None = None
+    items: Iterable[WorkItem],
+    *,
+    partition: DatasetPartition | None = None,
+    limit: int | None = None,
 ) -> Iterator[WorkItem]:
-    """Keep the items of a shard, then the first `limit` of them."""
-    kept = (item for item in items if shard is None or shard.holds(ref_of(item)))
+    """Keep the items of a partition, then the first `limit` of them."""
+    kept = (item for item in items if partition is None or partition.holds(ref_of(item)))
     return islice(kept, limit)
 
 

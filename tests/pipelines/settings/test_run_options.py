@@ -12,7 +12,7 @@ from hlmat.pipelines.settings.run_options import (
 )
 from hlmat.pipelines.settings.validation import ArgumentParser
 from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.dataset_io.work_units import DatasetShard
+from hlmat.transforms.dataset_io.work_units import DatasetPartition
 from hlmat.transforms.policies.registry import PolicyOptions
 from hlmat.transforms.rollout.options import InitialAction
 
@@ -46,7 +46,7 @@ def test_values_arrive():
     config = parse(
         *BASE,
         *("--max-clicks", "20", "--target-iou", "none", "--no-stop-on-no-gain"),
-        *("--seed", "7", "--limit", "3", "--shard", "2/4", "--min-area", "10"),
+        *("--seed", "7", "--limit", "3", "--partition", "2/4", "--min-area", "10"),
         *("--initial-action", "jittered-box", "--policy", "grid", "--initial-clicks", "9"),
         *("--shapes-images", "5", "--shapes-size", "100x200", "--shapes-difficulty", "thin"),
         *("--shapes-objects", "1-3"),
@@ -55,7 +55,7 @@ def test_values_arrive():
     )
     assert (config.limits.max_clicks, config.limits.target_iou) == (20, None)
     assert not config.limits.stop_on_no_gain
-    assert (config.seed, config.limit, config.shard) == (7, 3, DatasetShard(2, 4))
+    assert (config.seed, config.limit, config.partition) == (7, 3, DatasetPartition(2, 4))
     assert config.area_filter.min_area == 10
     assert config.initial_action is InitialAction.JITTERED_BOX
     assert isinstance(config.policy, PolicyOptions)
@@ -72,7 +72,7 @@ def test_values_arrive():
 def test_every_problem_is_reported_at_once():
     found = problems(
         *("--dataset", "dis5", "--segmenter", "samm", "--policy", "orcale", "--max-clicks", "0"),
-        *("--target-iou", "98", "--limit", "many", "--shard", "5/4", "--polcy", "x"),
+        *("--target-iou", "98", "--limit", "many", "--partition", "5/4", "--polcy", "x"),
     )
     text = "\n".join(found)
     for part in (
@@ -83,7 +83,7 @@ def test_every_problem_is_reported_at_once():
         "--max-clicks 0: must be at least 1",
         "--target-iou 98: must be above 0 and at most 1",
         "--limit 'many': expected a whole number of at least 1",
-        "--shard 5/4: I 5 is above N 4",
+        "--partition 5/4: I 5 is above N 4",
         "unknown flag --polcy; did you mean --policy?",
     ):
         assert part in text
@@ -106,7 +106,7 @@ def test_every_problem_is_reported_at_once():
             (*BASE, "--target-iou", "high"),
             "--target-iou 'high': expected a number above 0 and at most 1",
         ),
-        ((*BASE, "--shard", "1-4"), "--shard '1-4': expected I/N"),
+        ((*BASE, "--partition", "1-4"), "--partition '1-4': expected I/N"),
         (
             (*BASE, "--initial-action", "boxes"),
             "--initial-action 'boxes': did you mean 'box'? choose from none, box, jittered-box",

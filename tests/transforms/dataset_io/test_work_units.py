@@ -1,4 +1,4 @@
-"""Units: images stay whole, ids are stable, JSON is exact, shards cover everything once."""
+"""Units: images stay whole, ids are stable, JSON is exact, partitions cover everything once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import builders
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
 from hlmat.transforms.dataset_io.work_units import (
-    DatasetShard,
+    DatasetPartition,
     WorkItem,
     plan_units,
     ref_of,
@@ -68,37 +68,39 @@ def test_ids_depend_on_fingerprint_and_content():
     assert ids(items, "f")[1] == ids(changed, "f")[1]
 
 
-def test_a_name_that_is_no_valid_unicode_has_a_shard():
+def test_a_name_that_is_no_valid_unicode_has_a_partition():
     ref = make_ref("caf\udce9.jpg", 0)
-    assert [DatasetShard(i, 2).holds(ref) for i in (1, 2)].count(True) == 1
+    assert [DatasetPartition(i, 2).holds(ref) for i in (1, 2)].count(True) == 1
     unit = next(plan_units([ref], unit_size=1, fingerprint="f"))
     assert unit_from_json(unit_to_json(unit)) == unit
 
 
 @given(item_lists(), st.integers(1, 4))
-def test_shards_cover_everything_once(items: list[WorkItem], count: int):
-    parts = [list(select_items(items, shard=DatasetShard(i, count))) for i in range(1, count + 1)]
+def test_partitions_cover_everything_once(items: list[WorkItem], count: int):
+    parts = [
+        list(select_items(items, partition=DatasetPartition(i, count))) for i in range(1, count + 1)
+    ]
     assert sorted((item for part in parts for item in part), key=items.index) == items
 
 
-def test_the_limit_is_taken_within_the_shard():
+def test_the_limit_is_taken_within_the_partition():
     items = [make_ref(str(i), 0) for i in range(20)]
-    shard = DatasetShard(1, 2)
-    whole = list(select_items(items, shard=shard))
-    assert list(select_items(items, shard=shard, limit=3)) == whole[:3]
+    partition = DatasetPartition(1, 2)
+    whole = list(select_items(items, partition=partition))
+    assert list(select_items(items, partition=partition, limit=3)) == whole[:3]
 
 
 @pytest.mark.parametrize(
     ("index", "count", "message"),
     [
         (0, 2, "index 0: must be at least 1"),
-        (3, 2, "index 3 is above DatasetShard.count 2"),
+        (3, 2, "index 3 is above DatasetPartition.count 2"),
         (-1, 1, "index -1: must be at least 1"),
     ],
 )
-def test_a_shard_outside_its_count_is_refused(index: int, count: int, message: str):
+def test_a_partition_outside_its_count_is_refused(index: int, count: int, message: str):
     with pytest.raises(ValueError, match=message):
-        DatasetShard(index, count)
+        DatasetPartition(index, count)
 
 
 @pytest.mark.parametrize("line", ["", "{}", "[1]", '{"unit_id": "a", "index": 0, "items": [1]}'])
