@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from hlmat.transforms.core.records import (
     Trajectory,
 )
 from hlmat.transforms.masks.rle import encode_mask, mask_iou
+from hlmat.transforms.segmenters.disc import DiscSegmenter
 
 FIRST_CLICK = Click(0, 0, True)
 
@@ -59,14 +61,45 @@ def target_ref(target_id: str = "t", *expressions: str, **changes: Any) -> Targe
 
 def target(
     truth: Mask | Rle,
-    target_id: str = "t",
+    of: TargetRef | str = "t",
     *expressions: str,
     ignore: Mask | Rle | None = None,
     **changes: Any,
 ) -> Target:
-    """Build a target with its mask; the rest is as for `target_ref`."""
-    ref = target_ref(target_id, *expressions, **changes)
+    """Build a target with its mask.
+
+    Args:
+        of: its reference, or the id of a new one; `expressions` and `changes` are then as for
+            `target_ref`.
+    """
+    ref = of if isinstance(of, TargetRef) else target_ref(of, *expressions, **changes)
     return Target(ref, _as_rle(truth), None if ignore is None else _as_rle(ignore))
+
+
+def state(
+    truth: Mask,
+    of: TargetRef | str = "t",
+    *expressions: str,
+    image: Image | None = None,
+    mask: Mask | None = None,
+    clicks: tuple[Click, ...] = (),
+    ignore: Mask | None = None,
+) -> State:
+    """Build what a policy sees of a target.
+
+    Args:
+        of: as for `target`.
+        image: black if not given.
+        mask: empty if not given.
+    """
+    return State(
+        target(truth, of, *expressions, ignore=ignore),
+        np.zeros((*truth.shape, 3), np.uint8) if image is None else image,
+        np.zeros_like(truth) if mask is None else mask,
+        clicks,
+        truth,
+        ignore,
+    )
 
 
 def provenance(
@@ -146,6 +179,99 @@ class ColumnSegmenter:
         if x == self.fails_at:
             raise ValueError(f"column {x}")
         return Prediction(columns(x + 1, size_hw=self.size_hw))
+
+
+class RecordingDiscs(DiscSegmenter):
+    """Discs; `num_images` and `asked` are what came in; feedback is the last click."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_images = 0
+        self.asked: list[Request] = []
+
+    def set_image(self, image: Image) -> None:
+        self.num_images += 1
+        super().set_image(image)
+
+    def predict(
+        self, *, clicks: Sequence[Click], box: Box | None = None, feedback: Any = None
+    ) -> Prediction:
+        self.asked.append(Request(tuple(clicks), box, feedback))
+        return Prediction(super().predict(clicks=clicks, box=box).mask, feedback=clicks[-1])
+
+
+class FailingDiscs(DiscSegmenter):
+    """Discs; raises an error when it takes an image or when it is asked for a mask."""
+
+    def __init__(self, *, on_image: Exception | None = None, on_click: Exception | None = None):
+        super().__init__()
+        self.on_image = on_image
+        self.on_click = on_click
+
+    def set_image(self, image: Image) -> None:
+        if self.on_image:
+            raise self.on_image
+        super().set_image(image)
+
+    def predict(
+        self, *, clicks: Sequence[Click], box: Box | None = None, feedback: Any = None
+    ) -> Prediction:
+        if self.on_click:
+            raise self.on_click
+        return super().predict(clicks=clicks, box=box, feedback=feedback)
+
+
+class ManyDiscs(DiscSegmenter):
+    """Discs for the targets of many images at once.
+
+    Args:
+        bad_images: images that it cannot encode, by the value of their first pixel.
+        fails_at: the column in which a click makes it fail.
+
+    Attributes:
+        calls: "encode" with the images' first pixels, "answer" with the requests' numbers of
+            clicks.
+        threads: the threads that encoded.
+    """
+
+    def __init__(
+        self,
+        *,
+        leaves_cpu_free: bool = False,
+        bad_images: Collection[int] = (),
+        fails_at: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.leaves_cpu_free = leaves_cpu_free
+        self.bad_images = bad_images
+        self.fails_at = fails_at
+        self.calls: list[tuple[str, list[int]]] = []
+        self.threads: set[int] = set()
+
+    def predict_batch(self, requests: Sequence[Request]) -> list[Prediction]:
+        raise AssertionError("requests come in pairs with their image")
+
+    def encode_images(self, images: Sequence[Image]) -> list[Any]:
+        first_pixels = [int(image[0, 0, 0]) for image in images]
+        if set(first_pixels) & set(self.bad_images):
+            raise MemoryError("too large")
+        self.calls.append(("encode", first_pixels))
+        self.threads.add(threading.get_ident())
+        return [image.shape[:2] for image in images]
+
+    def predict_many(self, pairs: Sequence[tuple[Any, Request]]) -> list[Prediction]:
+        self.calls.append(("answer", [len(request.clicks) for _, request in pairs]))
+        if any(click.x == self.fails_at for _, request in pairs for click in request.clicks):
+            raise ValueError(f"column {self.fails_at}")
+        answers = []
+        for size_hw, request in pairs:
+            self.set_image(np.zeros((*size_hw, 3), np.uint8))
+            answers.append(self.predict(clicks=request.clicks, box=request.box))
+        return answers
+
+    def called(self, name: str) -> list[list[int]]:
+        """Return what `calls` says of one kind of call."""
+        return [values for each, values in self.calls if each == name]
 
 
 class ScriptedPolicy:

@@ -28,12 +28,14 @@ class SceneReader:
         bad_images: images that cannot be read.
         bad_masks: target ids whose mask cannot be read.
         listed_rejects: target ids that are rejected while listing.
+        ignored_from: the row from which on every pixel is ignored.
     """
 
     images: int = 4
     bad_images: frozenset[str] = frozenset()
     bad_masks: frozenset[str] = frozenset()
     listed_rejects: frozenset[str] = frozenset()
+    ignored_from: int | None = None
     name: str = "scenes"
     split: str = "test"
 
@@ -64,7 +66,11 @@ class SceneReader:
         number = int(ref.truth_ref)
         mask = np.zeros(SIZE_HW, dtype=np.bool_)
         mask[4 + 3 * number : 24 + 5 * number, 6:30] = True
-        return TruthMasks(mask)
+        if self.ignored_from is None:
+            return TruthMasks(mask)
+        ignore = np.zeros_like(mask)
+        ignore[self.ignored_from :] = True
+        return TruthMasks(mask & ~ignore, ignore)
 
     def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
         if image_path in self.bad_images:

@@ -9,15 +9,7 @@ import numpy as np
 import builders
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.transforms.core.protocols import Image, Mask
-from hlmat.transforms.core.records import (
-    Box,
-    Click,
-    Step,
-    StopReason,
-    Target,
-    Trajectory,
-)
-from hlmat.transforms.masks.rle import encode_mask, mask_iou
+from hlmat.transforms.core.records import Box, Click, StopReason, Trajectory
 from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.coordinates import make_codec
 
@@ -47,22 +39,12 @@ def make_trajectory(
         boxed: a box comes first, and finds half of the truth.
         clicks: each with the mask after it.
     """
-    steps: list[Step] = []
-    if boxed:
-        steps.append(Step(Box(50, 20, 150, 80), encode_mask(HALF), 0.5, 0.5, is_initial=True))
-    for click, mask in clicks:
-        iou = mask_iou(mask, truth)
-        gain = iou - (steps[-1].iou if steps else 0.0)
-        steps.append(Step(click, encode_mask(mask), iou, gain))
-    ref = builders.target_ref(
-        target_id, *expressions, image_path=image_path, image_name="1", split="train"
+    target = builders.target(
+        truth, target_id, *expressions, image_path=image_path, image_name="1", split="train"
     )
-    return Trajectory(
-        target=Target(ref, encode_mask(truth)),
-        steps=tuple(steps),
-        stop_reason=stop_reason,
-        provenance=builders.provenance(),
-    )
+    box = ((Box(50, 20, 150, 80), HALF),) if boxed else ()
+    steps = builders.steps(truth, *box, *clicks)
+    return builders.trajectory(target, *steps, stop_reason=stop_reason)
 
 
 def load_image(image_path: str, *, size_hw: tuple[int, int]) -> Image:

@@ -12,16 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import builders
+import record_strategies
 from hlmat.export.formats.predictions import predictions_json, read_predictions
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import (
     Box,
     Click,
-    Rle,
-    Step,
     StopReason,
-    Target,
     Trajectory,
 )
 from hlmat.transforms.masks.rle import decode_rle, encode_mask
@@ -29,32 +27,23 @@ from hlmat.transforms.metrics.target_results import choose_mask, rolled_out
 from hlmat.transforms.prompting.actions import parse_action
 from hlmat.transforms.prompting.coordinates import make_codec
 
-SCORED_REF = builders.target_ref()
 SIZE = {"height": 4, "width": 5}
 
 masks = npst.arrays(bool, (4, 5)).map(encode_mask)
 texts = st.none() | st.text(max_size=12) | st.just("Current IOU: 85.2, Finish")
 unicode_texts = st.text(st.characters(codec="utf-8"), max_size=8)
-clicks = st.builds(Click, st.integers(0, 4), st.integers(0, 3), st.booleans())
-steps = st.builds(
-    Step, action=clicks, mask=masks, iou=st.just(0.5), gain=st.just(0.0), answer=texts
-)
-boxes = st.builds(
-    Step,
-    action=st.just(Box(0, 1, 3, 4)),
-    mask=masks,
-    iou=st.just(0.5),
-    gain=st.just(0.0),
-    is_initial=st.just(True),
-)
+clicks = record_strategies.clicks_within((4, 5))
+steps = st.builds(builders.step, masks, clicks, answer=texts)
+boxes = st.builds(builders.step, masks, st.just(Box(0, 1, 3, 4)))
 
 
 @st.composite
 def trajectories(draw: st.DrawFn, target_id: str = "t1") -> Trajectory:
     ref = builders.target_ref(target_id, draw(unicode_texts), image_path=draw(unicode_texts))
-    return Trajectory(
-        target=Target(ref, draw(masks), draw(st.none() | masks)),
-        steps=(*draw(st.lists(boxes, max_size=1)), *draw(st.lists(steps, max_size=3))),
+    return builders.trajectory(
+        builders.target(draw(masks), ref, ignore=draw(st.none() | masks)),
+        *draw(st.lists(boxes, max_size=1)),
+        *draw(st.lists(steps, max_size=3)),
         stop_reason=draw(st.sampled_from(StopReason)),
         provenance=builders.provenance("graphcut", "mllm"),
         last_answer=draw(texts),
@@ -131,17 +120,12 @@ def test_the_same_rollouts_give_the_same_ascii_bytes(t: Trajectory) -> None:
 
 
 def test_an_entry_has_the_reference_s_fields_and_clicks_so_far() -> None:
-    ref = builders.target_ref("t@0")
-    mask = encode_mask(square(2))
-    t = Trajectory(
-        target=Target(ref, encode_mask(square(3))),
-        steps=(
-            Step(Box(0, 1, 3, 4), mask, 0.1, 0.1, is_initial=True),
-            Step(Click(4, 1, True), mask, 0.2, 0.1, answer="one"),
-            Step(Click(0, 3, False), mask, 0.3, 0.1, answer="two"),
-        ),
-        stop_reason=StopReason.FINISHED,
-        provenance=builders.provenance("graphcut", "mllm"),
+    mask = square(2)
+    t = builders.trajectory(
+        builders.target(square(3), "t@0"),
+        builders.step(mask, Box(0, 1, 3, 4)),
+        builders.step(mask, Click(4, 1, True), answer="one"),
+        builders.step(mask, Click(0, 3, False), answer="two"),
         last_answer="Finish",
     )
     (entry,) = json.loads(predictions_json([t]))
@@ -297,10 +281,8 @@ def test_two_entries_with_one_id_are_refused(tmp_path: Path) -> None:
         read_predictions(write(tmp_path, entry, entry))
 
 
-def first_rows(count: int) -> Rle:
-    mask = np.zeros((4, 4), dtype=bool)
-    mask[:count] = True
-    return encode_mask(mask)
+def first_columns(count: int) -> Mask:
+    return builders.columns(count, size_hw=(4, 4))
 
 
 def make_scored(*, setup: bool = False, last: str | None = None) -> Trajectory:
@@ -309,23 +291,17 @@ def make_scored(*, setup: bool = False, last: str | None = None) -> Trajectory:
         None if setup else "Current IOU: 0.0, Positive point: (1, 2)",
         "Current IOU: 40.0, Positive point: (1, 2)",
     )
-    steps = (
-        Step(
-            Click(0, 0, True),
-            first_rows(1),
-            0.25,
-            0.25,
+    return builders.trajectory(
+        builders.target(first_columns(4)),
+        builders.step(
+            first_columns(1),
+            iou=0.25,
             is_initial=setup,
             answer=answers[0],
             predicted_iou=None if setup else 0.0,
         ),
-        Step(Click(0, 1, True), first_rows(2), 0.5, 0.25, answer=answers[1], predicted_iou=0.4),
-    )
-    return Trajectory(
-        Target(SCORED_REF, first_rows(4)),
-        steps,
-        StopReason.INVALID_ACTION,
-        builders.provenance("e", "m"),
+        builders.step(first_columns(2), Click(0, 1, True), answer=answers[1], predicted_iou=0.4),
+        stop_reason=StopReason.INVALID_ACTION,
         last_answer=last,
         last_predicted_iou=said.predicted_iou,
     )

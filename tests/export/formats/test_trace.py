@@ -13,19 +13,15 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 import builders
+import record_strategies
 from hlmat.export.formats.trace import trajectory_to_record, write_trace
 from hlmat.transforms.core.errors import DataError, OutputError, TargetError
 from hlmat.transforms.core.records import (
     Box,
     Click,
-    Provenance,
-    Step,
     StopReason,
-    Target,
-    TargetRef,
     Trajectory,
 )
-from hlmat.transforms.masks.rle import encode_mask
 from hlmat.transforms.readers.trace.records import (
     check_record,
     iter_trace_records,
@@ -39,57 +35,21 @@ unicode_texts = st.text(st.characters(codec="utf-8"), max_size=8)
 integers = st.integers(-(2**31), 2**31 - 1)
 ids = st.integers(0, 2**31 - 1)
 fractions = st.floats(0, 1)
-masks = st.integers(0, 2**15 - 1).map(
-    lambda bits: encode_mask(
-        np.array([bits >> i & 1 for i in range(15)], bool).reshape(HEIGHT, WIDTH)
-    )
-)
-clicks = st.builds(
-    Click,
-    x=st.integers(0, WIDTH - 1),
-    y=st.integers(0, HEIGHT - 1),
-    is_positive=st.booleans(),
-)
-steps = st.builds(
-    Step,
-    action=clicks | st.sampled_from([Box(0, 0, 2, 2), Box(-1, 1, 9, 3)]),
-    mask=masks,
-    iou=fractions,
-    gain=st.floats(-1, 1),
-    score=st.none() | st.floats(allow_nan=False),
-    is_initial=st.booleans(),
-)
-trajectories = st.builds(
-    Trajectory,
-    target=st.builds(
-        Target,
-        ref=st.builds(
-            TargetRef,
-            target_id=unicode_texts,
-            dataset=unicode_texts,
-            split=unicode_texts,
-            image_path=unicode_texts,
-            image_name=unicode_texts,
-            image_id=st.none() | ids,
-            object_id=ids,
-            expressions=st.lists(unicode_texts, min_size=1, max_size=3).map(tuple),
-            truth_ref=unicode_texts,
-            license=unicode_texts,
-        ),
-        truth=masks,
-        ignore=st.none() | masks,
+masks = record_strategies.rles((HEIGHT, WIDTH))
+boxes = st.sampled_from([Box(0, 0, 2, 2), Box(-1, 1, 9, 3)])
+trajectories = record_strategies.trajectories(
+    record_strategies.target_refs(unicode_texts, image_ids=ids, object_ids=ids),
+    masks,
+    record_strategies.steps(
+        masks,
+        actions=record_strategies.clicks_within((HEIGHT, WIDTH)) | boxes,
+        iou=fractions,
+        gain=st.floats(-1, 1),
+        score=st.none() | st.floats(allow_nan=False),
     ),
-    steps=st.lists(steps, max_size=3).map(tuple),
-    stop_reason=st.sampled_from([r for r in StopReason if r is not StopReason.UNRECORDED]),
-    provenance=st.builds(
-        Provenance,
-        segmenter=unicode_texts,
-        weights_sha256=unicode_texts,
-        policy=unicode_texts,
-        seed=integers,
-        config_fingerprint=unicode_texts,
-    ),
-    stop_detail=st.none() | unicode_texts,
+    texts=unicode_texts,
+    seeds=integers,
+    stop_reasons=st.sampled_from([r for r in StopReason if r is not StopReason.UNRECORDED]),
 )
 
 rles = masks.map(lambda rle: {"counts": rle.counts, "size": list(rle.size_hw)})
@@ -139,17 +99,11 @@ def make_trajectory(image: str = "a.jpg", number: int = 0) -> Trajectory:
     truth[1:, 1:4] = True
     half = truth.copy()
     half[2] = False
-    return Trajectory(
-        target=Target(
-            builders.target_ref(f"{image}/{number}", image_path=image, object_id=number),
-            encode_mask(truth),
-        ),
-        steps=(
-            Step(Box(0, 0, 5, 3), encode_mask(half), 0.5, 0.5, is_initial=True),
-            Step(Click(2, 1, True), encode_mask(truth), 1.0, 0.5, score=0.9),
-        ),
+    return builders.trajectory(
+        builders.target(truth, f"{image}/{number}", image_path=image, object_id=number),
+        builders.step(half, Box(0, 0, 5, 3), iou=0.5, gain=0.5),
+        builders.step(truth, Click(2, 1, True), iou=1.0, gain=0.5, score=0.9),
         stop_reason=StopReason.REACHED_IOU,
-        provenance=builders.provenance(),
     )
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,15 +10,7 @@ import builders
 from hlmat.export.runs.manifest import FileEntry, build_manifest
 from hlmat.export.runs.trajectories import read_rejects, read_trajectories, read_trajectory_rows
 from hlmat.transforms.core.errors import DataError
-from hlmat.transforms.core.records import (
-    Click,
-    Reject,
-    RejectReason,
-    Step,
-    StopReason,
-    Target,
-    Trajectory,
-)
+from hlmat.transforms.core.records import Click, Reject, RejectReason, StopReason, Trajectory
 from hlmat.transforms.core.storage import MemoryStorage
 from hlmat.transforms.dataset_io.arrow import (
     parquet_bytes_to_table,
@@ -29,7 +20,6 @@ from hlmat.transforms.dataset_io.arrow import (
 )
 from hlmat.transforms.dataset_io.layout import OutputLayout
 from hlmat.transforms.dataset_io.schemas import TRAJECTORY_SCHEMA
-from hlmat.transforms.masks.rle import encode_mask
 from hlmat.transforms.metrics.click_curves import ClickProtocol
 from hlmat.transforms.metrics.summary import Summary, summarize
 from hlmat.transforms.metrics.target_results import measure_rollout, rolled_out
@@ -40,12 +30,10 @@ REF = builders.target_ref()
 def make_trajectory(number: int) -> Trajectory:
     truth = np.zeros((4, 6), dtype=bool)
     truth[1:3, 1:4] = True
-    mask = encode_mask(truth)
-    return Trajectory(
-        target=Target(dataclasses.replace(REF, target_id=f"t{number:04d}"), mask),
-        steps=(Step(Click(2, 1, True), mask, 1.0, 1.0),),
+    return builders.trajectory(
+        builders.target(truth, f"t{number:04d}"),
+        *builders.steps(truth, (Click(2, 1, True), truth)),
         stop_reason=StopReason.REACHED_IOU,
-        provenance=builders.provenance(),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from annotated_data import read_coco, read_mask, write_answers, write_coco, writ
 from answer_server import completion, scripted_server
 from hlmat.pipelines.cli.main import EXIT_CONFIG, EXIT_OK, main
 from hlmat.transforms.core.protocols import PolicyAction, State
-from hlmat.transforms.core.records import Click, Finish, TargetRef, Trajectory
+from hlmat.transforms.core.records import Finish, TargetRef, Trajectory
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice, one_item_per_expression
 from hlmat.transforms.dataset_io.work_units import plan_units
 from hlmat.transforms.masks.rle import mask_iou
@@ -50,23 +50,13 @@ TURN_FORMAT = TurnFormat(make_codec("decimal"), with_score=True, with_finish=Tru
 LIMITS = Limits(max_clicks=3, target_iou=None, stop_on_no_gain=False, score_last=True)
 
 
-class TalkingOracle:
-    """Clicks where the error is deepest, and says so with the true IoU as its score."""
-
-    name = "talking"
-
-    def initial_clicks(self, state: State) -> tuple[Click, ...]:
-        return ()
-
-    def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
-        return [self.said(state) for state in states]
-
-    def said(self, state: State) -> PolicyAction:
-        click = oracle_click(state.mask, state.truth, ignore=state.ignore)
-        iou = mask_iou(state.mask, state.truth, ignore=state.ignore)
-        size_hw = state.target.size_hw
-        text = TURN_FORMAT.answer(click or Finish(), size_hw=size_hw, iou=iou)
-        return TURN_FORMAT.read(text, size_hw=size_hw)
+def oracle_answer(state: State) -> PolicyAction:
+    """Click where the error is deepest; the score is the mask's IoU with the truth."""
+    click = oracle_click(state.mask, state.truth, ignore=state.ignore)
+    iou = mask_iou(state.mask, state.truth, ignore=state.ignore)
+    size_hw = state.target.size_hw
+    text = TURN_FORMAT.answer(click or Finish(), size_hw=size_hw, iou=iou)
+    return TURN_FORMAT.read(text, size_hw=size_hw)
 
 
 def rollouts_of_an_oracle(first_mask: FirstMask) -> list[Trajectory]:
@@ -74,7 +64,7 @@ def rollouts_of_an_oracle(first_mask: FirstMask) -> list[Trajectory]:
     settings = RolloutSettings(
         reader=READER,
         segmenter=SegmenterOptions("graphcut"),
-        make_policy=TalkingOracle,
+        make_policy=partial(builders.ScriptedPolicy, oracle_answer),
         initial_action=InitialAction.NONE,
         limits=LIMITS,
         area_filter=AreaFilter(),

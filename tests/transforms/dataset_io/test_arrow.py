@@ -12,17 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import builders
+import record_strategies
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import (
     Box,
     Click,
-    Provenance,
     Reject,
     RejectReason,
     Rle,
-    Step,
     StopReason,
-    Target,
     TargetRef,
     Trajectory,
 )
@@ -46,7 +44,6 @@ from hlmat.transforms.dataset_io.schemas import (
     VERSION_KEY,
     schema_to_markdown,
 )
-from hlmat.transforms.masks.rle import encode_mask
 
 SIZE_HW = (3, 5)
 
@@ -55,49 +52,21 @@ integers32 = st.integers(-(2**31), 2**31 - 1)
 integers64 = st.integers(-(2**63), 2**63 - 1)
 scores = st.floats(allow_nan=False)
 
-refs = st.builds(
-    TargetRef,
-    target_id=texts,
-    dataset=texts,
-    split=texts,
-    image_path=texts,
-    image_name=texts,
-    image_id=st.none() | integers64,
-    object_id=integers32,
-    expressions=st.lists(texts, min_size=1, max_size=3).map(tuple),
-    truth_ref=texts,
-    license=texts,
-)
-masks = st.integers(0, 2**15 - 1).map(
-    lambda bits: encode_mask(np.array([bits >> i & 1 for i in range(15)], bool).reshape(SIZE_HW))
-)
+refs = record_strategies.target_refs(texts, image_ids=integers64, object_ids=integers32)
+masks = record_strategies.rles(SIZE_HW)
 clicks = st.builds(Click, x=integers32, y=integers32, is_positive=st.booleans())
 boxes = st.tuples(*[st.lists(integers32, min_size=2, max_size=2, unique=True)] * 2).map(
     lambda sides: Box(min(sides[0]), min(sides[1]), max(sides[0]), max(sides[1]))
 )
-steps = st.builds(
-    Step,
-    action=clicks | boxes,
-    mask=masks,
-    iou=scores,
-    gain=scores,
-    score=st.none() | scores,
-    is_initial=st.booleans(),
+steps = record_strategies.steps(
+    masks, actions=clicks | boxes, iou=scores, gain=scores, score=st.none() | scores
 )
-trajectories = st.builds(
-    Trajectory,
-    target=st.builds(Target, ref=refs, truth=masks, ignore=st.none() | masks),
-    steps=st.lists(steps, max_size=3).map(tuple),
-    stop_reason=st.sampled_from(StopReason),
-    provenance=st.builds(
-        Provenance,
-        segmenter=texts,
-        weights_sha256=texts,
-        policy=texts,
-        seed=integers64,
-        config_fingerprint=texts,
-    ),
-    stop_detail=st.none() | texts,
+trajectories = record_strategies.trajectories(
+    refs,
+    masks,
+    steps,
+    texts=texts,
+    seeds=integers64,
     initial_mask=st.none() | masks,
     initial_iou=scores,
 )
@@ -107,18 +76,19 @@ rejects = st.builds(Reject, ref=refs, reason=st.sampled_from(RejectReason), mess
 def make_trajectory(target_id: str = "t1") -> Trajectory:
     truth = np.zeros(SIZE_HW, dtype=bool)
     truth[1, 1:4] = True
-    ref = builders.target_ref(
-        target_id, "left cup", "cup", image_path="a/b.jpg", image_name="7", image_id=7
-    )
-    rle = encode_mask(truth)
-    return Trajectory(
-        target=Target(ref=ref, truth=rle),
-        steps=(
-            Step(Box(1, 1, 4, 2), rle, iou=0.5, gain=0.5, is_initial=True),
-            Step(Click(2, 1, True), rle, iou=1.0, gain=0.5, score=0.9),
+    return builders.trajectory(
+        builders.target(
+            truth,
+            target_id,
+            "left cup",
+            "cup",
+            image_path="a/b.jpg",
+            image_name="7",
+            image_id=7,
         ),
+        builders.step(truth, Box(1, 1, 4, 2), iou=0.5, gain=0.5),
+        builders.step(truth, Click(2, 1, True), iou=1.0, gain=0.5, score=0.9),
         stop_reason=StopReason.REACHED_IOU,
-        provenance=builders.provenance(),
     )
 
 

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 import builders
-from hlmat.transforms.core.records import Reject, Target
+from hlmat.transforms.core.records import Reject
 from hlmat.transforms.dataset_io.arrow import table_to_parquet_bytes, trajectory_table
-from hlmat.transforms.masks.rle import encode_mask
 from hlmat.transforms.policies.oracle import OraclePolicy
 from hlmat.transforms.readers.shapes.reader import ShapesReader
 from hlmat.transforms.rollout.loop import Episode, Limits, roll_out
@@ -41,7 +40,7 @@ def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         size_hw = (truth.shape[0], truth.shape[1])
         trajectories.append(
             roll_out(
-                Episode(Target(ref, encode_mask(truth)), truth),
+                Episode(builders.target(truth, ref), truth),
                 image=reader.load_image(ref.image_path, size_hw=size_hw),
                 segmenter=DiscSegmenter(),
                 policy=OraclePolicy(),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import builders
 from hlmat.transforms.core.errors import ConfigError, DataError, TargetError
-from hlmat.transforms.core.protocols import TruthMasks
-from hlmat.transforms.core.records import Click, Finish, Provenance, RejectReason, Target, TargetRef
+from hlmat.transforms.core.records import Click, Finish, RejectReason
 from hlmat.transforms.envs.settings import default_conversation
 from hlmat.transforms.envs.state import TargetSource, list_targets
 from hlmat.transforms.masks.rle import encode_mask, mask_iou
@@ -44,18 +43,6 @@ from hlmat.transforms.envs.gym_env import (  # noqa: E402
 
 DISC = SegmenterOptions("hlmat.transforms.segmenters.disc:DiscSegmenter")
 MODES = ("click", "text")
-
-
-@dataclass(frozen=True)
-class HalfIgnored(SceneReader):
-    """Scenes whose rows from 10 on are ignored."""
-
-    def load_truth(self, ref: TargetRef) -> TruthMasks:
-        truth = super().load_truth(ref).truth.copy()
-        ignore = np.zeros_like(truth)
-        ignore[10:] = True
-        truth[10:] = False
-        return TruthMasks(truth, ignore)
 
 
 def scenes(reader: SceneReader | None = None) -> list[TargetSource]:
@@ -99,7 +86,7 @@ def test_spaces_are_fixed_by_the_observation():
 
 
 @settings(max_examples=30)
-@given(st.data(), st.sampled_from([HalfIgnored(2), SceneReader(2)]))
+@given(st.data(), st.sampled_from([SceneReader(2, ignored_from=10), SceneReader(2)]))
 def test_rewards_add_up_to_the_gain_and_observations_lie_in_their_space(
     data: st.DataObject, reader: SceneReader
 ):
@@ -147,12 +134,12 @@ def test_the_oracles_clicks_give_the_masks_of_a_trajectory(mode: str, segmenter:
     source = list_targets(ShapesReader(ShapesOptions(count=1, height=64, width=80)))[0][0]
     masks = source.reader.load_truth(source.ref)
     trajectory = roll_out(
-        Episode(Target(source.ref, encode_mask(masks.truth)), masks.truth),
+        Episode(builders.target(masks.truth, source.ref), masks.truth),
         image=source.reader.load_image(source.ref.image_path, size_hw=(64, 80)),
         segmenter=segmenter(),
         policy=OraclePolicy(),
         limits=Limits(max_clicks=3, target_iou=None, stop_on_no_gain=False),
-        provenance=Provenance("", "", "oracle", 0, ""),
+        provenance=builders.provenance(),
     )
     env = MaskAnnotationEnv(
         [source], segmenter(), max_clicks=3, action_mode=mode, observation_hw=(64, 80)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import builders
 from hlmat.transforms.core.errors import ConfigError, DataError
-from hlmat.transforms.core.protocols import Image, Prediction, TruthMasks
-from hlmat.transforms.core.records import Box, Click, TargetRef
+from hlmat.transforms.core.protocols import TruthMasks
+from hlmat.transforms.core.records import Click, TargetRef
 from hlmat.transforms.envs.answer_reward import AnswerReward, text_of
 from hlmat.transforms.envs.rewards import ClickDepthReward, IouGainReward
 from hlmat.transforms.envs.state import (
@@ -41,32 +42,15 @@ CODEC = make_codec("decimal")
 CENTRE, CORNER = "Positive point: (0.350, 0.350)", "Positive point: (0.990, 0.990)"
 
 
-class CountingDiscs(DiscSegmenter):
-    """Disc segmenter that counts its requests."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked = 0
-
-    def predict(
-        self, *, clicks: Sequence[Click], box: Box | None = None, feedback: Any = None
-    ) -> Prediction:
-        self.asked += 1
-        return super().predict(clicks=clicks, box=box, feedback=feedback)
-
-
 @dataclass(frozen=True)
 class CountingReader(SceneReader):
-    """Scenes that count how often their images are loaded."""
+    """Scenes that keep the ids of the targets whose masks are read."""
 
     loads: tuple[list[str], ...] = ([],)
 
     def load_truth(self, ref: TargetRef) -> TruthMasks:
         self.loads[0].append(ref.target_id)
         return super().load_truth(ref)
-
-    def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
-        return super().load_image(image_path, size_hw=size_hw)
 
 
 def both() -> list[AnswerReward]:
@@ -168,15 +152,15 @@ def test_several_threads_get_the_right_numbers():
 
 
 def test_a_group_of_answers_replays_its_state_once():
-    segmenter = CountingDiscs()
+    segmenter = builders.RecordingDiscs()
     reader = CountingReader(1)
     reward = IouGainReward(list_targets(reader)[0], segmenter)
     clicks = write_clicks([Click(10, 10, True), Click(12, 20, True), Click(40, 30, False)])
     columns = {"target_id": ["000#0"] * 4, "clicks": [clicks] * 4}
     reward([], [CENTRE] * 4, **columns)
-    assert segmenter.asked == 3 + 4
+    assert len(segmenter.asked) == 3 + 4
     reward([], [CORNER] * 4, **columns)
-    assert segmenter.asked == 3 + 4 + 4
+    assert len(segmenter.asked) == 3 + 4 + 4
     assert reader.loads[0] == ["000#0"]
 
 

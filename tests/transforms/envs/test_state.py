@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import pytest
 
+from builders import FailingDiscs, ManyDiscs, RecordingDiscs
 from hlmat.transforms.core.errors import SegmenterError, TargetError
-from hlmat.transforms.core.protocols import Image, Prediction, Request, TruthMasks
-from hlmat.transforms.core.records import Box, Click, RejectReason, TargetRef
+from hlmat.transforms.core.records import Click, RejectReason
 from hlmat.transforms.envs.state import (
-    TargetSource,
     click_all,
     first_state,
     list_targets,
@@ -21,44 +16,6 @@ from hlmat.transforms.envs.state import (
 )
 from hlmat.transforms.segmenters.disc import DiscSegmenter
 from scene_reader import SIZE_HW, SceneReader
-
-
-class ManyDiscs(DiscSegmenter):
-    """Disc segmenter for many images at once; records the number of clicks of each call."""
-
-    leaves_cpu_free = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[list[int]] = []
-        self.encoded = 0
-
-    def predict_batch(self, requests: Sequence[Request]) -> list[Prediction]:
-        raise AssertionError("many images are asked about by predict_many")
-
-    def encode_images(self, images: Sequence[Image]) -> list[Any]:
-        self.encoded += len(images)
-        return [image.shape[:2] for image in images]
-
-    def predict_many(self, pairs: Sequence[tuple[Any, Request]]) -> list[Prediction]:
-        self.calls.append([len(request.clicks) for _, request in pairs])
-        answers = []
-        for shape, request in pairs:
-            self._shape = shape
-            answers.append(self.predict(clicks=request.clicks, feedback=request.feedback))
-        return answers
-
-
-@dataclass(frozen=True)
-class IgnoringReader(SceneReader):
-    """Scenes whose rows from 10 on are ignored."""
-
-    def load_truth(self, ref: TargetRef) -> TruthMasks:
-        truth = super().load_truth(ref).truth.copy()
-        ignore = np.zeros_like(truth)
-        ignore[10:] = True
-        truth[10:] = False
-        return TruthMasks(truth, ignore)
 
 
 def test_listing_keeps_targets_and_rejects_apart():
@@ -89,7 +46,7 @@ def test_a_target_that_cannot_be_read_says_so():
 
 
 def test_ignored_pixels_are_left_out_of_the_iou():
-    targets, _ = list_targets(IgnoringReader(1))
+    targets, _ = list_targets(SceneReader(1, ignored_from=10))
     state = first_state(load_target(targets[0], DiscSegmenter()))
     # The disc covers rows 4 to 20, columns 6 to 22; of these only rows 4 to 9 count.
     after = click_all([(state, Click(14, 12, True))], segmenter=DiscSegmenter())[0]
@@ -126,27 +83,21 @@ def test_a_tool_for_many_images_encodes_once_and_gets_requests_of_one_length():
         [(a1, Click(1, 1, True)), (b, Click(20, 20, True)), (a, Click(3, 3, True))],
         segmenter=segmenter,
     )
-    assert segmenter.encoded == 2
-    assert segmenter.calls == [[1], [1, 1], [2]]
+    assert segmenter.called("encode") == [[90], [90]]
+    assert segmenter.called("answer") == [[1], [1, 1], [2]]
     plain = click_all([(first_state(a.target), Click(3, 3, True))], segmenter=DiscSegmenter())[0]
     assert np.array_equal(after[2].mask, plain.mask)
 
 
 def test_what_a_segmenter_fed_back_returns_to_it_with_the_targets_next_click():
-    class Remembering(DiscSegmenter):
-        def predict(
-            self, *, clicks: Sequence[Click], box: Box | None = None, feedback: Any = None
-        ) -> Prediction:
-            heard.append(feedback)
-            return Prediction(super().predict(clicks=clicks).mask, feedback=clicks[-1])
-
-    heard: list[Any] = []
+    segmenter = RecordingDiscs()
     targets, _ = list_targets(SceneReader(1))
     states = [first_state(load_target(target, DiscSegmenter())) for target in targets[:2]]
     for x in (5, 6):
         clicks = [(state, Click(x, y, True)) for y, state in enumerate(states)]
-        states = click_all(clicks, segmenter=Remembering())
-    assert heard == [None, None, Click(5, 0, True), Click(5, 1, True)]
+        states = click_all(clicks, segmenter=segmenter)
+    fed_back = [request.feedback for request in segmenter.asked]
+    assert fed_back == [None, None, Click(5, 0, True), Click(5, 1, True)]
 
 
 def test_no_clicks_ask_nothing():
@@ -154,23 +105,16 @@ def test_no_clicks_ask_nothing():
 
 
 def test_a_failing_segmenter_is_named():
-    class Broken(DiscSegmenter):
-        def predict(
-            self, *, clicks: Sequence[Click], box: Box | None = None, feedback: Any = None
-        ) -> Prediction:
-            raise RuntimeError("no weights")
-
+    segmenter = FailingDiscs(on_click=RuntimeError("no weights"))
     targets, _ = list_targets(SceneReader(1))
-    state = first_state(load_target(targets[0], Broken()))
-    with pytest.raises(SegmenterError, match="Broken failed at click 1: RuntimeError: no weights"):
-        click_all([(state, Click(1, 1, True))], segmenter=Broken())
+    state = first_state(load_target(targets[0], segmenter))
+    with pytest.raises(SegmenterError) as caught:
+        click_all([(state, Click(1, 1, True))], segmenter=segmenter)
+    assert str(caught.value) == "FailingDiscs failed at click 1: RuntimeError: no weights"
 
 
 def test_an_image_that_cannot_be_encoded_is_an_error():
-    class Blind(ManyDiscs):
-        def encode_images(self, images: Sequence[Image]) -> list[Any]:
-            raise ValueError("too large")
-
     targets, _ = list_targets(SceneReader(1))
-    with pytest.raises(SegmenterError, match="ValueError: too large"):
-        load_target(TargetSource(targets[0].reader, targets[0].ref), Blind())
+    with pytest.raises(SegmenterError) as caught:
+        load_target(targets[0], ManyDiscs(bad_images=[90]))
+    assert str(caught.value) == "ManyDiscs.encode_images: MemoryError: too large"

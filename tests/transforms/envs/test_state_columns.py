@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 import builders
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.protocols import State
-from hlmat.transforms.core.records import Click, Target, Trajectory
+from hlmat.transforms.core.records import Click, Trajectory
 from hlmat.transforms.envs.state import list_targets
 from hlmat.transforms.envs.state_columns import (
     COLUMNS,
@@ -44,7 +44,7 @@ def make_trajectory(*, with_box: bool = False) -> Trajectory:
     image = source.reader.load_image(source.ref.image_path, size_hw=(40, 50))
     return roll_out(
         Episode(
-            Target(source.ref, encode_mask(truth)),
+            builders.target(truth, source.ref),
             truth,
             initial_box=truth_box(truth) if with_box else None,
         ),

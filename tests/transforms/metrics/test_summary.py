@@ -20,12 +20,10 @@ from hlmat.transforms.core.records import (
     Click,
     Reject,
     RejectReason,
-    Step,
     StopReason,
-    Target,
     Trajectory,
 )
-from hlmat.transforms.masks.rle import decode_rle, encode_mask, mask_iou, overlap
+from hlmat.transforms.masks.rle import decode_rle, mask_iou, overlap
 from hlmat.transforms.metrics.click_curves import ClickProtocol
 from hlmat.transforms.metrics.summary import Summary, summarize
 from hlmat.transforms.metrics.target_results import TargetResult, measure_rollout, rolled_out
@@ -33,7 +31,6 @@ from hlmat.transforms.metrics.target_results import TargetResult, measure_rollou
 FIELD = ClickProtocol(max_clicks=20, stop_on_no_gain=False)
 SHORT = ClickProtocol(max_clicks=3, stop_on_no_gain=True)
 REF = builders.target_ref("t1")
-PROVENANCE = builders.provenance()
 
 small_masks = npst.arrays(bool, (4, 5))
 
@@ -46,20 +43,13 @@ def make_trajectory(
     boxed: bool = False,
     image: str = "a",
 ) -> Trajectory:
-    steps = []
-    before = 0.0
-    for index, mask in enumerate(masks):
-        iou = mask_iou(mask, truth, ignore=ignore)
-        is_box = boxed and index == 0
-        action = Box(0, 0, 1, 1) if is_box else Click(index, 0, True)
-        steps.append(Step(action, encode_mask(mask), iou, iou - before, is_initial=is_box))
-        before = iou
-    ref = dataclasses.replace(REF, image_path=f"{image}.jpg")
-    return Trajectory(
-        target=Target(ref, encode_mask(truth), None if ignore is None else encode_mask(ignore)),
-        steps=tuple(steps),
+    actions: list[Box | Click] = [Click(index, 0, True) for index in range(len(masks))]
+    if boxed:
+        actions[0] = Box(0, 0, 1, 1)
+    return builders.trajectory(
+        builders.target(truth, "t1", ignore=ignore, image_path=f"{image}.jpg"),
+        *builders.steps(truth, *zip(actions, masks, strict=True), ignore=ignore),
         stop_reason=StopReason.MAX_CLICKS,
-        provenance=PROVENANCE,
     )
 
 

@@ -13,15 +13,7 @@ from hypothesis.extra import numpy as npst
 
 import builders
 from hlmat.transforms.core.protocols import Mask
-from hlmat.transforms.core.records import (
-    Box,
-    Click,
-    Rle,
-    Step,
-    StopReason,
-    Target,
-    Trajectory,
-)
+from hlmat.transforms.core.records import Box, Rle, StopReason
 from hlmat.transforms.masks.rle import decode_rle, encode_mask, mask_iou, overlap
 from hlmat.transforms.metrics.click_curves import ClickProtocol
 from hlmat.transforms.metrics.summary import summarize
@@ -39,9 +31,7 @@ FIELD = ClickProtocol(max_clicks=20, stop_on_no_gain=False)
 
 
 def columns(count: int) -> Rle:
-    mask = np.zeros((4, 4), np.bool_)
-    mask[:, :count] = True
-    return encode_mask(mask)
+    return encode_mask(builders.columns(count, size_hw=(4, 4)))
 
 
 def rollout(
@@ -128,16 +118,10 @@ def test_ignored_pixels_count_nowhere() -> None:
 
 
 def test_a_trajectory_s_boxes_and_set_up_are_no_clicks_of_the_policy() -> None:
-    ref = builders.target_ref()
-    steps = (
-        Step(Box(0, 0, 2, 2), columns(1), 0.5, 0.5, is_initial=True),
-        Step(Click(0, 0, True), columns(2), 1.0, 0.5, answer="Current IOU: 40.0, Finish"),
-    )
-    trajectory = Trajectory(
-        Target(ref, columns(2)),
-        steps,
-        StopReason.FINISHED,
-        builders.provenance(),
+    trajectory = builders.trajectory(
+        builders.target(columns(2)),
+        builders.step(columns(1), Box(0, 0, 2, 2)),
+        builders.step(columns(2), iou=1.0, answer="Current IOU: 40.0, Finish"),
         last_answer="Current IOU: 80.0, Finish",
     )
     one = rolled_out(trajectory)
@@ -183,18 +167,11 @@ def test_figures_are_those_of_a_plain_loop(all_counts: list[list[int]]) -> None:
 def test_recorded_ious_are_those_of_the_masks(
     steps: list[tuple[Mask, bool]], truth: Mask, ignore: Mask | None
 ) -> None:
-    ref = builders.target_ref()
-    recorded = [mask_iou(mask, truth, ignore=ignore) for mask, _ in steps]
-    trajectory = Trajectory(
-        Target(ref, encode_mask(truth), None if ignore is None else encode_mask(ignore)),
-        tuple(
-            Step(Click(0, 0, True), encode_mask(mask), iou, 0.0, is_initial=is_initial)
-            for (mask, is_initial), iou in zip(steps, recorded, strict=True)
-        ),
-        StopReason.FINISHED,
-        builders.provenance(),
-    )
-    one = rolled_out(trajectory)
+    recorded = [
+        builders.step(mask, iou=mask_iou(mask, truth, ignore=ignore), is_initial=is_initial)
+        for mask, is_initial in steps
+    ]
+    one = rolled_out(builders.trajectory(builders.target(truth, ignore=ignore), *recorded))
     computed = measure_rollout(
         replace(one, ious=None), step="last", max_clicks=3, with_boundary=True
     )
@@ -215,19 +192,15 @@ def test_overlap_of_run_lengths_is_that_of_pixels(
 
 
 def test_targets_of_one_image_share_its_label() -> None:
-    refs = [
-        builders.target_ref(dataset="refcoco", split="val", image_path=path)
+    targets = [
+        builders.target(columns(2), dataset="refcoco", split="val", image_path=path)
         for path in (
             "a/COCO_train2014_000000000042.jpg",
             "b/000000000042.jpg",
             "a/COCO_train2014_000000000043.jpg",
         )
     ]
-    provenance = builders.provenance()
-    images = [
-        rolled_out(Trajectory(Target(ref, columns(2)), (), StopReason.FINISHED, provenance)).image
-        for ref in refs
-    ]
+    images = [rolled_out(builders.trajectory(target)).image for target in targets]
     assert images[0] == images[1] != images[2]
 
 

@@ -7,9 +7,8 @@ import pytest
 
 import builders
 from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.core.protocols import Mask, State
-from hlmat.transforms.core.records import Click, Finish, StopReason, Target
-from hlmat.transforms.masks.rle import encode_mask
+from hlmat.transforms.core.protocols import Mask
+from hlmat.transforms.core.records import Click, Finish, StopReason
 from hlmat.transforms.oracle.click import oracle_click
 from hlmat.transforms.policies.initial_clicks import GridPolicy, RandomClicksPolicy, grid_side
 from hlmat.transforms.policies.oracle import OraclePolicy, RandomErrorPolicy
@@ -20,32 +19,12 @@ ROWS, COLUMNS = np.mgrid[: SIZE[0], : SIZE[1]]
 DISC: Mask = (ROWS - 20) ** 2 + (COLUMNS - 30) ** 2 < 100
 
 
-def make_state(
-    *,
-    name: str = "t",
-    truth: Mask = DISC,
-    mask: Mask | None = None,
-    ignore: Mask | None = None,
-    clicks: tuple[Click, ...] = (),
-) -> State:
-    """A target of which nothing is predicted yet."""
-    ref = builders.target_ref(name, "disc")
-    return State(
-        target=Target(ref, encode_mask(truth)),
-        image=np.zeros((*truth.shape, 3), dtype=np.uint8),
-        mask=np.zeros_like(truth) if mask is None else mask,
-        clicks=clicks,
-        truth=truth,
-        ignore=ignore,
-    )
-
-
 @pytest.mark.parametrize("name", POLICIES)
 def test_every_policy_clicks_inside_and_finishes_without_an_error(name: str) -> None:
     policy = PolicyOptions(name, seed=1)()
     assert policy.name == name
-    start = make_state()
-    done = make_state(mask=start.truth)
+    start = builders.state(DISC)
+    done = builders.state(DISC, mask=start.truth)
     click, finish = policy.next_actions([start, done])
     assert isinstance(click, Click)
     assert start.truth[click.y, click.x]
@@ -55,7 +34,7 @@ def test_every_policy_clicks_inside_and_finishes_without_an_error(name: str) -> 
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_neighbours_in_a_batch_and_earlier_calls_change_nothing(name: str) -> None:
-    states = [make_state(name=f"t{i}") for i in range(4)]
+    states = [builders.state(DISC, f"t{i}") for i in range(4)]
     together = PolicyOptions(name, seed=1)().next_actions(states)
     policy = PolicyOptions(name, seed=1)()
     alone = [policy.next_actions([state])[0] for state in reversed(states)]
@@ -66,7 +45,7 @@ def test_neighbours_in_a_batch_and_earlier_calls_change_nothing(name: str) -> No
 
 
 def test_the_oracle_clicks_as_the_oracle() -> None:
-    state = make_state(clicks=(Click(30, 20, True),))
+    state = builders.state(DISC, clicks=(Click(30, 20, True),))
     expected = oracle_click(state.mask, state.truth, clicked=state.clicks)
     assert OraclePolicy().next_actions([state]) == [expected]
     assert OraclePolicy().initial_clicks(state) == ()
@@ -79,7 +58,7 @@ def test_random_error_clicks_every_wrong_pixel_equally_and_no_other() -> None:
     ignore = np.array([[False, False, False, False, True, False]])
     counts: dict[Click, int] = {}
     for seed in range(600):
-        state = make_state(truth=truth, mask=mask, ignore=ignore, name="t")
+        state = builders.state(truth, mask=mask, ignore=ignore)
         click = RandomErrorPolicy(seed=seed).next_actions([state])[0]
         assert isinstance(click, Click)
         counts[click] = counts.get(click, 0) + 1
@@ -92,13 +71,13 @@ def test_random_error_draws_again_at_each_step_and_never_the_same_pixel() -> Non
     policy = RandomErrorPolicy(seed=0)
     clicks: tuple[Click, ...] = ()
     for _ in range(10):
-        action = policy.next_actions([make_state(truth=truth, clicks=clicks)])[0]
+        action = policy.next_actions([builders.state(truth, clicks=clicks)])[0]
         assert isinstance(action, Click)
         clicks = (*clicks, action)
     assert len(set(clicks)) == 10
-    last = policy.next_actions([make_state(truth=truth, clicks=clicks)])
+    last = policy.next_actions([builders.state(truth, clicks=clicks)])
     assert last == [Finish(StopReason.NO_ERROR_LEFT)]
-    assert policy.initial_clicks(make_state()) == ()
+    assert policy.initial_clicks(builders.state(DISC)) == ()
 
 
 def test_random_points_are_half_inside_half_around() -> None:
@@ -106,7 +85,7 @@ def test_random_points_are_half_inside_half_around() -> None:
     ignore[:, :25] = True
     seen = set()
     for i in range(40):
-        state = make_state(name=f"t{i}", ignore=ignore & ~make_state().truth)
+        state = builders.state(DISC, f"t{i}", ignore=ignore & ~DISC)
         clicks = RandomClicksPolicy(seed=0, num_clicks=5, then=OraclePolicy()).initial_clicks(state)
         assert [c.is_positive for c in clicks] == [True, False, True, False, True]
         assert len({(c.x, c.y) for c in clicks}) == 5
@@ -125,10 +104,10 @@ def test_random_points_are_fewer_where_there_are_fewer_pixels() -> None:
     truth = np.zeros((3, 3), dtype=np.bool_)
     truth[1, 1] = True
     policy = RandomClicksPolicy(seed=0, num_clicks=6, then=OraclePolicy())
-    clicks = policy.initial_clicks(make_state(truth=truth))
+    clicks = policy.initial_clicks(builders.state(truth))
     assert [c.is_positive for c in clicks] == [True, False, False, False]
     everything = np.ones((1, 1), dtype=np.bool_)
-    assert policy.initial_clicks(make_state(truth=everything)) == (Click(0, 0, True),)
+    assert policy.initial_clicks(builders.state(everything)) == (Click(0, 0, True),)
 
 
 def test_grid_points_are_labelled_by_the_truth_in_row_major_order() -> None:
@@ -137,7 +116,7 @@ def test_grid_points_are_labelled_by_the_truth_in_row_major_order() -> None:
     truth[10:20, 20:35] = False
     truth[10, 49] = truth[29, 20] = True
     policy = GridPolicy(points_per_side=2, then=OraclePolicy())
-    assert policy.initial_clicks(make_state(truth=truth)) == (
+    assert policy.initial_clicks(builders.state(truth)) == (
         Click(27, 15, False),
         Click(42, 15, True),
         Click(27, 25, True),
@@ -145,7 +124,7 @@ def test_grid_points_are_labelled_by_the_truth_in_row_major_order() -> None:
     )
     ignore = np.zeros(SIZE, dtype=np.bool_)
     ignore[15, 27] = True
-    state = make_state(truth=truth, ignore=ignore, clicks=(Click(42, 25, True),))
+    state = builders.state(truth, ignore=ignore, clicks=(Click(42, 25, True),))
     assert policy.initial_clicks(state) == (Click(42, 15, True), Click(27, 25, True))
 
 
@@ -153,14 +132,13 @@ def test_grid_points_that_fall_together_count_once() -> None:
     truth = np.zeros(SIZE, dtype=np.bool_)
     truth[5, 7:9] = True
     policy = GridPolicy(points_per_side=4, then=OraclePolicy())
-    assert policy.initial_clicks(make_state(truth=truth)) == (Click(7, 5, True), Click(8, 5, True))
+    assert policy.initial_clicks(builders.state(truth)) == (Click(7, 5, True), Click(8, 5, True))
 
 
 def test_a_number_of_points_gives_the_grid_that_fits() -> None:
     assert [grid_side(n) for n in (1, 3, 4, 8, 9)] == [1, 1, 2, 2, 3]
-    assert (
-        len(PolicyOptions("grid", seed=0, num_initial_clicks=9)().initial_clicks(make_state())) == 9
-    )
+    nine = PolicyOptions("grid", seed=0, num_initial_clicks=9)()
+    assert len(nine.initial_clicks(builders.state(DISC))) == 9
 
 
 def test_an_unknown_policy_names_the_nearest() -> None:

@@ -10,15 +10,7 @@ import pytest
 import builders
 from hlmat.transforms.core.errors import AnswerError
 from hlmat.transforms.core.protocols import Question, SamplingPolicy, State
-from hlmat.transforms.core.records import (
-    Answer,
-    Box,
-    Click,
-    Finish,
-    InvalidAction,
-    Target,
-)
-from hlmat.transforms.masks.rle import encode_mask
+from hlmat.transforms.core.records import Answer, Box, Click, Finish, InvalidAction
 from hlmat.transforms.policies.model_policy import Conversation, ModelPolicy
 from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.coordinates import make_codec
@@ -47,9 +39,10 @@ def make_state(target_id: str, *, clicks: tuple[Click, ...] = ()) -> State:
     mask = np.zeros(SIZE_HW, np.bool_)
     mask[:50] = bool(clicks)
     truth = np.ones(SIZE_HW, np.bool_)
-    ref = builders.target_ref(target_id, f"the {target_id}")
     image = np.full((*SIZE_HW, 3), 100, np.uint8)
-    return State(Target(ref, encode_mask(truth)), image, mask, clicks, truth, None)
+    return builders.state(
+        truth, target_id, f"the {target_id}", image=image, mask=mask, clicks=clicks
+    )
 
 
 def make_policy(

@@ -6,16 +6,7 @@ import numpy as np
 import pytest
 
 import builders
-from hlmat.transforms.core.records import (
-    Box,
-    Click,
-    Rle,
-    Step,
-    StopReason,
-    Target,
-    Trajectory,
-)
-from hlmat.transforms.masks.rle import encode_mask
+from hlmat.transforms.core.records import Box, Click, Rle, StopReason, Trajectory
 from hlmat.transforms.prompting.strips import image_strip
 
 HEIGHT, WIDTH = 400, 600
@@ -24,14 +15,11 @@ HEIGHT, WIDTH = 400, 600
 def make_trajectory(num_clicks: int = 2) -> Trajectory:
     truth = np.zeros((HEIGHT, WIDTH), bool)
     truth[100:300, 150:450] = True
-    rle = encode_mask(truth)
-    steps = [Step(Box(150, 100, 450, 300), rle, 0.5, 0.5, is_initial=True)]
-    steps += [Step(Click(599, 399, i % 2 == 0), rle, 0.5, 0.0) for i in range(num_clicks)]
-    return Trajectory(
-        target=Target(builders.target_ref("t1", "x"), rle),
-        steps=tuple(steps),
+    clicks = [Click(599, 399, i % 2 == 0) for i in range(num_clicks)]
+    return builders.trajectory(
+        builders.target(truth, "t1", "x"),
+        *(builders.step(truth, action) for action in (Box(150, 100, 450, 300), *clicks)),
         stop_reason=StopReason.MAX_CLICKS,
-        provenance=builders.provenance("", ""),
     )
 
 
@@ -69,15 +57,13 @@ def test_a_trajectory_shows_the_mask_that_it_began_with() -> None:
 
 def test_a_narrow_image_leaves_room_for_its_caption() -> None:
     truth = np.ones((300, 3), bool)
-    target = dataclasses.replace(make_trajectory().target, truth=encode_mask(truth))
-    step = Step(Click(2, 299, True), encode_mask(truth), 1.0, 1.0)
-    trajectory = dataclasses.replace(make_trajectory(), target=target, steps=(step,))
+    step = builders.step(truth, Click(2, 299, True))
+    trajectory = builders.trajectory(builders.target(truth), step)
     strip = image_strip(np.zeros((300, 3, 3), np.uint8), trajectory)
     assert strip.shape[1] > 3 * 160
 
 
 def test_an_image_of_another_size_is_refused() -> None:
-    target = dataclasses.replace(make_trajectory().target, truth=Rle("0", (4, 4)))
-    trajectory = dataclasses.replace(make_trajectory(), target=target)
+    trajectory = builders.trajectory(builders.target(Rle("0", (4, 4)), "t1"))
     with pytest.raises(ValueError, match=r"image is \(400, 600\).*'t1' is \(4, 4\)"):
         image_strip(IMAGE, trajectory)

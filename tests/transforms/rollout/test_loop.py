@@ -259,12 +259,8 @@ class TalkingPolicy(ScriptedPolicy):
     """Gives texts with its actions, and draws a box first."""
 
     def __init__(self, answers: Sequence[Answer], box: Answer | None = None) -> None:
-        super().__init__()
-        self.answers = answers
+        super().__init__(dict(enumerate(answers)))
         self.box = box
-
-    def next_actions(self, states: Sequence[State]) -> list[Any]:
-        return [self.answers[len(s.clicks)] for s in states]
 
     def initial_boxes(self, states: Sequence[State]) -> list[Answer]:
         assert self.box is not None
@@ -454,13 +450,12 @@ def roll_out_from(
 def test_a_rollout_begins_with_the_given_mask():
     seen: list[Any] = []
 
-    class Watching(ScriptedPolicy):
-        def next_actions(self, states: Sequence[State]) -> list[Any]:
-            seen.extend((state.mask.copy(), state.clicks) for state in states)
-            return super().next_actions(states)
+    def watch(state: State) -> Click:
+        seen.append((state.mask.copy(), state.clicks))
+        return Click(len(state.clicks), 0, True)
 
     segmenter = MaskedSegmenter([columns(4), columns(5)])
-    trajectory = roll_out_from(columns(2), segmenter, policy=Watching())
+    trajectory = roll_out_from(columns(2), segmenter, policy=ScriptedPolicy(watch))
     assert np.array_equal(seen[0][0], columns(2))
     assert seen[0][1] == ()
     assert (trajectory.initial_mask, trajectory.initial_iou) == (encode_mask(columns(2)), 0.4)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from builders import ManyDiscs
 from hlmat.transforms.core.errors import SegmenterError, is_out_of_memory
 from hlmat.transforms.core.protocols import Image, ManyImagesSegmenter, Prediction, Request
 from hlmat.transforms.core.records import Box, Click
@@ -20,53 +21,19 @@ IMAGES = [np.full((4, 5 + k, 3), k, dtype=np.uint8) for k in range(3)]
 REQUEST = Request(clicks=(Click(1, 1, True),))
 
 
-class ManyImages:
-    """Answers with masks of the image's size; fails for images and clicks that it is told."""
-
-    leaves_cpu_free = False
-
-    def __init__(self, *, bad_images: Sequence[int] = (), bad_x: int = -1) -> None:
-        self.bad_images = bad_images
-        self.bad_x = bad_x
-        self.encoded: list[int] = []
-        self.batches: list[int] = []
-
-    def set_image(self, image: Image) -> None:
-        raise AssertionError("images come in batches here")
-
-    def predict(self, **prompts: Any) -> Prediction:
-        raise AssertionError("requests come in batches here")
-
-    def predict_batch(self, requests: Sequence[Request]) -> list[Prediction]:
-        raise AssertionError("requests come in pairs with their image here")
-
-    def encode_images(self, images: Sequence[Image]) -> list[Any]:
-        numbers = [int(image[0, 0, 0]) for image in images]
-        if set(numbers) & set(self.bad_images):
-            raise MemoryError("too large")
-        self.encoded += numbers
-        return [image.shape[:2] for image in images]
-
-    def predict_many(self, pairs: Sequence[tuple[Any, Request]]) -> list[Prediction]:
-        self.batches.append(len(pairs))
-        if any(request.clicks[-1].x == self.bad_x for _, request in pairs):
-            raise ValueError("bad click")
-        return [Prediction(np.ones(size_hw, dtype=np.bool_), score=0.5) for size_hw, _ in pairs]
-
-
 def shapes(answers: Sequence[Prediction | SegmenterError]) -> list[tuple[int, ...] | str]:
     return [str(a) if isinstance(a, SegmenterError) else a.mask.shape for a in answers]
 
 
 def test_targets_of_many_images_are_asked_about_at_once():
-    tool = ManyImages()
+    tool = ManyDiscs()
     assert isinstance(tool, ManyImagesSegmenter)
     session = SegmenterSession(tool, IMAGES)
     questions = [(2, REQUEST), (0, REQUEST), (2, REQUEST)]
     assert shapes(session.ask(questions)) == [(4, 7), (4, 5), (4, 7)]
     assert shapes(session.ask([(1, REQUEST)])) == [(4, 6)]
-    assert tool.encoded == [0, 1, 2]
-    assert tool.batches == [3, 1]
+    assert tool.called("encode") == [[0, 1, 2]]
+    assert tool.called("answer") == [[1, 1, 1], [1]]
 
 
 class ReusedBuffer:
@@ -93,18 +60,18 @@ def test_a_tool_that_reuses_its_buffer_does_not_change_earlier_masks():
 
 
 def test_images_encoded_ahead_are_not_encoded_again():
-    tool = ManyImages()
+    tool = ManyDiscs()
     encoded = encode_all(tool, IMAGES)
-    tool.encoded.clear()
+    tool.calls.clear()
     session = SegmenterSession(tool, IMAGES, encoded=encoded)
     assert shapes(session.ask([(1, REQUEST)])) == [(4, 6)]
-    assert tool.encoded == []
+    assert tool.calls == [("answer", [1])]
 
 
 def test_an_image_that_cannot_be_encoded_costs_its_own_targets_alone():
-    tool = ManyImages(bad_images=[1])
+    tool = ManyDiscs(bad_images=[1])
     answers = SegmenterSession(tool, IMAGES).ask([(0, REQUEST), (1, REQUEST), (2, REQUEST)])
-    message = "ManyImages.encode_images: MemoryError: too large"
+    message = "ManyDiscs.encode_images: MemoryError: too large"
     assert shapes(answers) == [(4, 5), message, (4, 7)]
     failure = answers[1]
     assert isinstance(failure, SegmenterError)
@@ -112,18 +79,18 @@ def test_an_image_that_cannot_be_encoded_costs_its_own_targets_alone():
 
 
 def test_no_image_at_all_can_be_encoded():
-    tool = ManyImages(bad_images=[0, 1, 2])
+    tool = ManyDiscs(bad_images=[0, 1, 2])
     answers = SegmenterSession(tool, IMAGES).ask([(0, REQUEST), (1, REQUEST)])
-    assert all(isinstance(answer, SegmenterError) for answer in answers)
-    assert tool.batches == []
+    assert shapes(answers) == ["ManyDiscs.encode_images: MemoryError: too large"] * 2
+    assert tool.calls == []
 
 
 def test_a_bad_request_costs_itself_alone():
     bad = Request(clicks=(Click(3, 1, True),))
-    answers = SegmenterSession(ManyImages(bad_x=3), IMAGES).ask(
+    answers = SegmenterSession(ManyDiscs(fails_at=3), IMAGES).ask(
         [(0, REQUEST), (0, bad), (1, REQUEST), (2, REQUEST)]
     )
-    message = "ManyImages failed at click 1: ValueError: bad click"
+    message = "ManyDiscs failed at click 1: ValueError: column 3"
     assert shapes(answers) == [(4, 5), message, (4, 6), (4, 7)]
 
 
@@ -139,7 +106,7 @@ def test_a_bad_request_costs_itself_alone():
 def test_answers_are_held_to_the_protocol(
     change: Any, message: str, monkeypatch: pytest.MonkeyPatch
 ):
-    tool = ManyImages()
+    tool = ManyDiscs()
     answer = tool.predict_many
     monkeypatch.setattr(tool, "predict_many", lambda pairs: change(answer(pairs)))
     failure = SegmenterSession(tool, IMAGES).ask([(0, REQUEST)])[0]

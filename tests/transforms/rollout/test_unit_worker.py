@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
-from hlmat.transforms.core.protocols import Prediction, Request
+from builders import FailingDiscs, ManyDiscs, RecordingDiscs
 from hlmat.transforms.core.records import (
     Box,
     Reject,
@@ -28,7 +26,6 @@ from hlmat.transforms.rollout.unit_worker import (
     Simulation,
     simulate_unit,
 )
-from hlmat.transforms.segmenters.disc import DiscSegmenter
 from scene_reader import SIZE_HW, SceneReader, disc_settings
 
 SETTINGS = disc_settings(SceneReader())
@@ -49,18 +46,11 @@ def run(simulation: Simulation | None = None, **changes: Any) -> list[Trajectory
 
 
 def test_every_target_gives_a_trajectory_and_an_image_is_set_once():
-    class Counting(DiscSegmenter):
-        images = 0
-
-        def set_image(self, image: np.ndarray) -> None:
-            self.images += 1
-            super().set_image(image)
-
-    segmenter = Counting()
+    segmenter = RecordingDiscs()
     outcomes = run(replace(SETTINGS(), segmenter=segmenter))
     assert len(outcomes) == 12
     assert all(isinstance(o, Trajectory) and o.steps for o in outcomes)
-    assert segmenter.images == 4
+    assert segmenter.num_images == 4
 
 
 def test_faults_become_rejects_in_their_place():
@@ -98,53 +88,33 @@ def test_the_area_filter_rejects_with_the_numbers(area_filter: AreaFilter, kept:
     assert all("pixels, " in r.message for r in rejects)
 
 
-class FailingSegmenter(DiscSegmenter):
-    """Fails as told: while taking an image, or when first clicked."""
-
-    def __init__(self, *, on_image: Exception | None = None, on_click: Exception | None = None):
-        super().__init__()
-        self.on_image, self.on_click = on_image, on_click
-
-    def set_image(self, image: np.ndarray) -> None:
-        if self.on_image:
-            raise self.on_image
-        super().set_image(image)
-
-    def predict(
-        self, *, clicks: Sequence[Any], box: Any = None, feedback: Any = None
-    ) -> Prediction:
-        if self.on_click:
-            raise self.on_click
-        return super().predict(clicks=clicks, box=box, feedback=feedback)
-
-
 @pytest.mark.parametrize(
     ("segmenter", "reason", "message"),
     [
         (
-            FailingSegmenter(on_image=RuntimeError("bad image")),
+            FailingDiscs(on_image=RuntimeError("bad image")),
             RejectReason.SEGMENTER_FAILED,
-            "FailingSegmenter.set_image: RuntimeError: bad image",
+            "FailingDiscs.set_image: RuntimeError: bad image",
         ),
         (
-            FailingSegmenter(on_image=MemoryError("too large")),
+            FailingDiscs(on_image=MemoryError("too large")),
             RejectReason.OUT_OF_MEMORY,
-            "FailingSegmenter.set_image: MemoryError: too large",
+            "FailingDiscs.set_image: MemoryError: too large",
         ),
         (
-            FailingSegmenter(on_click=ValueError("odd click")),
+            FailingDiscs(on_click=ValueError("odd click")),
             RejectReason.SEGMENTER_FAILED,
-            "FailingSegmenter failed at click 1: ValueError: odd click",
+            "FailingDiscs failed at click 1: ValueError: odd click",
         ),
         (
-            FailingSegmenter(on_click=MemoryError("full")),
+            FailingDiscs(on_click=MemoryError("full")),
             RejectReason.OUT_OF_MEMORY,
-            "FailingSegmenter failed at click 1: MemoryError: full",
+            "FailingDiscs failed at click 1: MemoryError: full",
         ),
     ],
 )
 def test_a_segmenter_that_fails_costs_no_more_than_its_targets(
-    segmenter: FailingSegmenter, reason: RejectReason, message: str
+    segmenter: FailingDiscs, reason: RejectReason, message: str
 ):
     outcomes = run(replace(SETTINGS(), segmenter=segmenter))
     assert [(o.reason, o.message) for o in outcomes if isinstance(o, Reject)] == [
@@ -212,32 +182,6 @@ def test_the_result_does_not_depend_on_how_targets_are_cut_into_units():
     assert cut == whole
 
 
-class ManyDiscs(DiscSegmenter):
-    """Discs for the targets of many images, as a tool with a device of its own answers."""
-
-    def __init__(self, *, leaves_cpu_free: bool) -> None:
-        super().__init__()
-        self.leaves_cpu_free = leaves_cpu_free
-        self.events: list[str] = []
-        self.threads: set[int] = set()
-
-    def predict_batch(self, requests: Sequence[Request]) -> list[Prediction]:
-        raise AssertionError("not asked here")
-
-    def encode_images(self, images: Sequence[np.ndarray]) -> list[Any]:
-        self.events.append(f"encode {len(images)}")
-        self.threads.add(threading.get_ident())
-        return [image.shape[:2] for image in images]
-
-    def predict_many(self, pairs: Sequence[tuple[Any, Request]]) -> list[Prediction]:
-        self.events.append(f"answer {len(pairs)}")
-        answers = []
-        for size_hw, request in pairs:
-            self.set_image(np.zeros((*size_hw, 3), dtype=np.uint8))
-            answers.append(self.predict(clicks=request.clicks, box=request.box))
-        return answers
-
-
 @pytest.mark.parametrize("leaves_cpu_free", [False, True])
 @pytest.mark.parametrize("num_threads", [1, 3])
 def test_a_tool_for_many_images_gives_what_one_for_single_images_gives(
@@ -247,9 +191,8 @@ def test_a_tool_for_many_images_gives_what_one_for_single_images_gives(
     segmenter = ManyDiscs(leaves_cpu_free=leaves_cpu_free)
     simulation = replace(SETTINGS(), segmenter=segmenter, threads=Threads(num_threads))
     assert run(simulation) == run()
-    encoded = [event for event in segmenter.events if event.startswith("encode")]
-    assert encoded == ["encode 3", "encode 1"]
-    assert segmenter.events[1] == "answer 9" or leaves_cpu_free
+    assert [len(images) for images in segmenter.called("encode")] == [3, 1]
+    assert segmenter.calls[1] == ("answer", [1] * 9) or leaves_cpu_free
     # What has a device of its own encodes beside the clicks, everything else before them.
     assert (threading.get_ident() in segmenter.threads) is not leaves_cpu_free
 
@@ -259,4 +202,4 @@ def test_large_masks_are_worked_on_a_few_at_a_time(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("hlmat.transforms.rollout.unit_worker._MAX_PIXELS_AT_ONCE", 7 * pixels)
     segmenter = ManyDiscs(leaves_cpu_free=False)
     assert run(replace(SETTINGS(), segmenter=segmenter)) == run()
-    assert [event for event in segmenter.events if event.startswith("encode")] == ["encode 2"] * 2
+    assert [len(images) for images in segmenter.called("encode")] == [2, 2]

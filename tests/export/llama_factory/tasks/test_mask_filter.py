@@ -8,8 +8,8 @@ import pytest
 
 from hlmat.export.llama_factory.samples import Case, Sample
 from hlmat.export.llama_factory.tasks.mask_filter import bin_name, bin_of, samples
-from hlmat.transforms.core.records import Click, Step, Target
-from hlmat.transforms.masks.rle import decode_rle, encode_mask, mask_iou
+from hlmat.transforms.core.records import Click
+from hlmat.transforms.masks.rle import decode_rle, mask_iou
 from hlmat.transforms.prompting.predicted_iou import render_predicted_iou
 from hlmat.transforms.prompting.templates import PromptTemplate
 from trajectory_cases import TRUTH, make_trajectory, thousandths
@@ -84,11 +84,7 @@ def test_the_question_asks_for_nothing_but_the_score() -> None:
 def test_an_object_of_one_pixel_leaves_tenths_empty() -> None:
     speck = np.zeros_like(TRUTH)
     speck[50, 100] = True
-    empty = Step(Click(0, 0, True), encode_mask(np.zeros_like(TRUTH)), 0.0, 0.0)
-    ref = make_trajectory().target.ref
-    trajectory = dataclasses.replace(
-        make_trajectory(), target=Target(ref, encode_mask(speck)), steps=(empty,)
-    )
+    trajectory = make_trajectory(truth=speck, clicks=((Click(0, 0, True), np.zeros_like(speck)),))
     made = list(samples(Case(trajectory), thousandths(candidates=10)))
     assert 1 <= len(made) < 10
     for sample in made:

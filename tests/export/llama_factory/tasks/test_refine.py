@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+import builders
 from hlmat.export.llama_factory.sample_options import FOREIGN_MASKS
 from hlmat.export.llama_factory.samples import Case, Sample, cases_of
 from hlmat.export.llama_factory.tasks import refine
 from hlmat.transforms.core.protocols import Mask
-from hlmat.transforms.core.records import Target, Trajectory
-from hlmat.transforms.masks.rle import decode_rle, encode_mask, mask_iou
+from hlmat.transforms.masks.rle import decode_rle, mask_iou
 from hlmat.transforms.oracle.click import oracle_click
 from hlmat.transforms.prompting.actions import parse_action
 from trajectory_cases import TRUTH, make_trajectory, thousandths
@@ -92,11 +92,9 @@ def test_masks_depend_on_seed_and_target_alone() -> None:
     assert refined(Case(reseeded))["discs"].turns != alone["discs"].turns
 
 
-def test_ignored_pixels_are_no_error_to_mend() -> None:
-    outside = encode_mask(~TRUTH)
-    ref = make_trajectory().target.ref
-    target = Target(ref, encode_mask(TRUTH), ignore=outside)
-    trajectory: Trajectory = dataclasses.replace(make_trajectory(), target=target)
+def test_ignored_pixels_are_no_errors() -> None:
+    target = builders.target(TRUTH, ignore=~TRUTH)
+    trajectory = dataclasses.replace(make_trajectory(), target=target)
     samples = refined(Case(trajectory))
     # whatever is added lies on ignored pixels
     assert "grown" not in samples

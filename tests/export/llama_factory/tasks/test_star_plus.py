@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,38 +12,17 @@ import builders
 from hlmat.export.llama_factory.samples import Case, OtherRun, Sample
 from hlmat.export.llama_factory.tasks import next_click, star_plus
 from hlmat.export.llama_factory.tasks.star_plus import Lesson, Origin, lessons
-from hlmat.transforms.core.protocols import Mask, Prediction
-from hlmat.transforms.core.records import (
-    Click,
-    Finish,
-    StopReason,
-    Target,
-    Trajectory,
-)
-from hlmat.transforms.masks.rle import decode_rle, encode_mask
+from hlmat.transforms.core.protocols import Mask
+from hlmat.transforms.core.records import Click, Finish, StopReason, Trajectory
+from hlmat.transforms.masks.rle import decode_rle
 from hlmat.transforms.oracle.click import oracle_click
 from hlmat.transforms.policies.oracle import OraclePolicy
 from hlmat.transforms.rollout.episode import Episode, Limits
 from hlmat.transforms.rollout.loop import roll_out
+from hlmat.transforms.segmenters.disc import DiscSegmenter
 from trajectory_cases import HALF, TRUTH, make_trajectory, thousandths
 
 EMPTY = np.zeros_like(TRUTH)
-
-
-class Painter:
-    """A segmenter that paints a disc around each positive click and clears one around others."""
-
-    def set_image(self, image: Any) -> None: ...
-
-    def predict(
-        self, *, clicks: Sequence[Click], box: object = None, feedback: object = None
-    ) -> Prediction:
-        mask = EMPTY.copy()
-        rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
-        for click in clicks:
-            near = (rows - click.y) ** 2 + (columns - click.x) ** 2 <= 30**2
-            mask[near] = click.is_positive
-        return Prediction(mask=mask, score=None, feedback=None)
 
 
 def erring() -> builders.ScriptedPolicy:
@@ -58,12 +36,12 @@ def rolled(policy: Any, *, truth: Mask = TRUTH, max_clicks: int = 3, **limits: A
     limits = {"stop_on_no_gain": False, "target_iou": None} | limits
     first = make_trajectory(truth=truth)
     return roll_out(
-        Episode(Target(first.target.ref, encode_mask(truth)), truth),
+        Episode(first.target, truth),
         image=np.zeros((*truth.shape, 3), np.uint8),
-        segmenter=Painter(),
+        segmenter=DiscSegmenter(radius=30),
         policy=policy,
         limits=Limits(max_clicks=max_clicks, **limits),
-        provenance=builders.provenance("painter", policy.name),
+        provenance=builders.provenance("disc", policy.name),
     )
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+import builders
 from hlmat.transforms.core.errors import DataError, TargetError
-from hlmat.transforms.core.records import Click, Provenance, RejectReason, Rle, StopReason
+from hlmat.transforms.core.records import Click, RejectReason, Rle, StopReason
 from hlmat.transforms.readers.trace.records import (
     check_record,
     iter_trace_records,
@@ -60,7 +61,7 @@ def as_file(*records: Any) -> bytes:
 
 
 def test_a_foreign_record_becomes_a_trajectory() -> None:
-    provenance = Provenance("simpleclick", "", "oracle", 0, "")
+    provenance = builders.provenance("simpleclick")
     t = record_to_trajectory(
         make_record(), dataset="refcoco", split="val", provenance=provenance, image_path="a/b.jpg"
     )
