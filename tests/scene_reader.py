@@ -83,7 +83,7 @@ def disc_settings(reader: SceneReader) -> RolloutSettings:
     return RolloutSettings(
         reader=reader,
         segmenter=SegmenterOptions("hlmat.transforms.segmenters.disc:DiscSegmenter"),
-        make_policy=OraclePolicy,
+        build_policy=OraclePolicy,
         initial_action=InitialAction.NONE,
         limits=Limits(),
         area_filter=AreaFilter(),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from hlmat.transforms.tiny_vlm.architecture import CHAT_TEMPLATE, END, MARKS, PADDING
-from hlmat.transforms.tiny_vlm.tokenizer import make_tokenizer
+from hlmat.transforms.tiny_vlm.tokenizer import build_tokenizer
 
 Family = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "llava"]
 
@@ -63,7 +63,7 @@ def make_tiny_model(family: Family, folder: str | os.PathLike[str], *, seed: int
 def _make_qwen(family: Family) -> tuple[Any, Any]:
     import transformers
 
-    tokenizer = make_tokenizer(
+    tokenizer = build_tokenizer(
         _sentences(),
         vocabulary=512,
         marks=MARKS,
@@ -140,7 +140,7 @@ def _make_qwen(family: Family) -> tuple[Any, Any]:
 def _make_llava() -> tuple[Any, Any]:
     import transformers
 
-    tokenizer = make_tokenizer(
+    tokenizer = build_tokenizer(
         _sentences(),
         vocabulary=512,
         marks=_LLAVA_MARKS,

@@ -11,7 +11,7 @@ from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.transforms.core.protocols import Image, Mask
 from hlmat.transforms.core.records import Box, Click, StopReason, Trajectory
 from hlmat.transforms.prompting.actions import TurnFormat
-from hlmat.transforms.prompting.coordinates import make_codec
+from hlmat.transforms.prompting.coordinates import build_codec
 
 HEIGHT, WIDTH = 100, 200
 TRUTH = np.zeros((HEIGHT, WIDTH), bool)
@@ -54,5 +54,5 @@ def load_image(image_path: str, *, size_hw: tuple[int, int]) -> Image:
 
 def thousandths(**changes: Any) -> LlamaFactoryOptions:
     """Return options that write whole thousandths; `turn_format` holds changes of it."""
-    turn_format = TurnFormat(make_codec("thousandths"), **changes.pop("turn_format", {}))
+    turn_format = TurnFormat(build_codec("thousandths"), **changes.pop("turn_format", {}))
     return LlamaFactoryOptions(turn_format=turn_format, **changes)

@@ -10,13 +10,13 @@ from pydantic import SkipValidation
 from hlmat.export.llama_factory.sample_options import SampleOptions
 from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.prompting.actions import TurnFormat
-from hlmat.transforms.prompting.coordinates import make_codec
+from hlmat.transforms.prompting.coordinates import build_codec
 from hlmat.transforms.prompting.rendering import StateView
 from hlmat.transforms.prompting.templates import PromptTemplate, score_prompt
 
 
 def _default_turn_format() -> TurnFormat:
-    return TurnFormat(make_codec("decimal"))
+    return TurnFormat(build_codec("decimal"))
 
 
 @options

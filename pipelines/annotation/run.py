@@ -13,7 +13,7 @@ from typing import Any
 from hlmat.export.formats.coco import CocoSource, read_coco_source
 from hlmat.export.runs.trajectories import read_rejects, read_trajectories
 from hlmat.pipelines.evaluation.evaluate import evaluated_images
-from hlmat.pipelines.run.finished import open_manifest
+from hlmat.pipelines.run.finished import read_run_manifest
 from hlmat.pipelines.run.leak_guard import refuse_leaks
 from hlmat.pipelines.run.trajectories import make_trajectories
 from hlmat.pipelines.settings.annotation_options import AnnotationConfig
@@ -120,7 +120,7 @@ def roll_out_annotations(config: AnnotationConfig, *, quiet: bool) -> Annotation
             allow_leak=rollouts.allow_leak,
         )
     make_trajectories(rollouts.run, quiet=quiet)
-    storage, manifest = storage_for(out), open_manifest(out)
+    storage, manifest = storage_for(out), read_run_manifest(out)
     annotations = [Annotation.of(t) for t in read_trajectories(storage, out, manifest=manifest)]
     rejects = Counter(r.reason.value for r in read_rejects(storage, out, manifest=manifest))
     if not annotations:

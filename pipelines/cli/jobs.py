@@ -152,7 +152,7 @@ def run_compare(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 def run_mini_base(arguments: argparse.Namespace, rest: list[str]) -> int:
     _refuse_rest(arguments, rest)
-    from hlmat.pipelines.training import build_tiny_vlm as mini_base
+    from hlmat.pipelines.training import mini_base
 
     is_quiet = arguments.quiet or arguments.json
     record = mini_base.make_mini_base(

@@ -77,7 +77,7 @@ def _dispatch(argv: list[str]) -> int:
         raise ConfigError(
             [f"unknown command {name!r}; {did_you_mean(name, COMMANDS)}see hlmat --help"]
         )
-    parser = _make_parser(name, ArgumentParser)
+    parser = _build_parser(name, ArgumentParser)
     if any(a == "--recipe" or a.startswith("--recipe=") for a in argv):
         from hlmat.pipelines.recipes.recipe import with_recipe_flags
 
@@ -96,7 +96,9 @@ def _overview() -> str:
     )
 
 
-def _make_parser(name: str, parser_class: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+def _build_parser(
+    name: str, parser_class: type[argparse.ArgumentParser]
+) -> argparse.ArgumentParser:
     from hlmat.pipelines.settings.commands import add_command_flags, positional_usage
 
     command = COMMANDS[name]

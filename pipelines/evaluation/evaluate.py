@@ -20,7 +20,7 @@ from hlmat.export.runs.manifest import Manifest
 from hlmat.export.runs.trajectories import read_rejects, read_trajectories
 from hlmat.pipelines.evaluation.results import click_protocol, evaluation_results
 from hlmat.pipelines.evaluation.stats import format_counts
-from hlmat.pipelines.run.finished import open_manifest, open_source
+from hlmat.pipelines.run.finished import open_source, read_run_manifest
 from hlmat.pipelines.run.leak_guard import image_keys, refuse_leaks
 from hlmat.pipelines.run.planning import reading_errors
 from hlmat.pipelines.run.trajectories import RunReport, make_trajectories
@@ -94,7 +94,7 @@ def _write_report(
 ) -> EvaluationReport:
     out = config.run.out
     storage = storage_for(out)
-    manifest = open_manifest(out)
+    manifest = read_run_manifest(out)
     protocol = click_protocol(manifest)
     trajectories = list(read_trajectories(storage, out, manifest=manifest))
     if not trajectories:

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 
 from hlmat.export.runs.trajectories import read_trajectories
-from hlmat.pipelines.run.finished import open_manifest, open_source
+from hlmat.pipelines.run.finished import open_source, read_run_manifest
 from hlmat.pipelines.settings.report_options import InspectOptions, inspect_options
 from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import ConfigError, OutputError, TargetError
@@ -104,7 +104,7 @@ def _action_text(step: Any) -> str:
 
 
 def _write_strip(trajectory: Trajectory, options: InspectOptions, *, path: str) -> None:
-    reader = open_source(open_manifest(options.run_folder), data_root=options.data_root)
+    reader = open_source(read_run_manifest(options.run_folder), data_root=options.data_root)
     target = trajectory.target
     try:
         image = reader.load_image(target.ref.image_path, size_hw=target.size_hw)

@@ -17,7 +17,7 @@ from hlmat.export.llama_factory.tasks.registry import training_task
 from hlmat.export.llama_factory.writer import export_task
 from hlmat.export.runs.manifest import Manifest
 from hlmat.export.runs.trajectories import read_trajectories
-from hlmat.pipelines.run.finished import open_manifest, open_source
+from hlmat.pipelines.run.finished import open_source, read_run_manifest
 from hlmat.pipelines.run.leak_guard import EXPORT_RECORD, export_record, image_keys
 from hlmat.pipelines.settings.export_options import (
     ExportOptions,
@@ -43,7 +43,7 @@ def export_run(arguments: argparse.Namespace) -> dict[str, Any]:
     asked = export_options(arguments, check)
     options = llama_factory_options(arguments, check)
     check.done()
-    manifest = open_manifest(str(asked.run_folder))
+    manifest = read_run_manifest(str(asked.run_folder))
     return FORMATS[str(asked.format)](asked, manifest, options)
 
 
@@ -108,7 +108,7 @@ def _export_llama_factory(
 
 def _open_others(asked: ExportOptions, manifest: Manifest) -> dict[str, Manifest]:
     """Return the manifests of the runs that are compared with the first, by folder."""
-    others = {out: open_manifest(out) for out in asked.also}
+    others = {out: read_run_manifest(out) for out in asked.also}
     problems = [
         f"--also {out}: {difference}"
         for out, other in others.items()

@@ -1,5 +1,5 @@
-from .finished import open_manifest as open_manifest
 from .finished import open_source as open_source
+from .finished import read_run_manifest as read_run_manifest
 from .leak_guard import EXPORT_RECORD as EXPORT_RECORD
 from .leak_guard import TRAINING_RECORD as TRAINING_RECORD
 from .leak_guard import export_record as export_record

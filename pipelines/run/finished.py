@@ -11,7 +11,7 @@ from hlmat.transforms.readers.registry import DATASETS, open_reader
 from hlmat.transforms.readers.shapes.options import ShapesOptions
 
 
-def open_manifest(out: str) -> Manifest:
+def read_run_manifest(out: str) -> Manifest:
     """Read the manifest of a finished run.
 
     Raises:

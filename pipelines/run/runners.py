@@ -30,7 +30,7 @@ def pipeline_options(choice: RunnerChoice) -> PipelineOptions:
     )
 
 
-def make_runner(
+def build_runner(
     choice: RunnerChoice, options: PipelineOptions, *, worker_command: str
 ) -> PipelineRunner | None:
     """Return the local engine; None leaves it to Beam to look the named runner up.

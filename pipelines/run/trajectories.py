@@ -21,7 +21,7 @@ from hlmat.pipelines.run.folder import RunFolder, RunStatus
 from hlmat.pipelines.run.local_workers import LocalWorkers
 from hlmat.pipelines.run.planning import Plan, reading_errors, write_plan
 from hlmat.pipelines.run.progress import show_progress
-from hlmat.pipelines.run.runners import make_runner, pipeline_options
+from hlmat.pipelines.run.runners import build_runner, pipeline_options
 from hlmat.pipelines.settings.run_options import RunConfig, fingerprint_of
 from hlmat.pipelines.settings.runner_choice import RunnerChoice
 from hlmat.transforms.beam.read_units import ReadWorkUnits
@@ -148,7 +148,7 @@ def rollout_settings(
     return RolloutSettings(
         reader=reader,
         segmenter=config.segmenter,
-        make_policy=config.policy,
+        build_policy=config.policy,
         initial_action=config.initial_action,
         limits=config.limits,
         area_filter=config.area_filter,
@@ -192,7 +192,7 @@ def run_pipeline(job: Job) -> None:
     choice = job.config.runner
     options = pipeline_options(choice)
     with LocalWorkers() as workers:
-        runner = make_runner(choice, options, worker_command=workers.command())
+        runner = build_runner(choice, options, worker_command=workers.command())
         pipeline = beam.Pipeline(runner=runner, options=options)
         build_pipeline(pipeline, job)
         try:

@@ -50,11 +50,11 @@ def read_conversation(values: Values, check: Check) -> Conversation:
     check.done()
     from hlmat.transforms.policies.model_policy import Conversation
     from hlmat.transforms.prompting.actions import TurnFormat
-    from hlmat.transforms.prompting.coordinates import RESIZES, make_codec
+    from hlmat.transforms.prompting.coordinates import RESIZES, build_codec
     from hlmat.transforms.prompting.rendering import StateView
 
     turn_format = TurnFormat(
-        make_codec(
+        build_codec(
             asked.codec,
             order=asked.order,
             digits=asked.digits,

@@ -13,7 +13,7 @@ from typing import Any
 from hlmat.export.llama_factory.tasks.registry import DEFAULT_TASK, STAR_PLUS
 from hlmat.pipelines.recipes.flag_files import parse_flags
 from hlmat.pipelines.recipes.recipe import Recipe, load_recipe, recipe_names
-from hlmat.pipelines.run.finished import open_manifest
+from hlmat.pipelines.run.finished import read_run_manifest
 from hlmat.pipelines.settings.export_options import (
     export_fingerprint,
     export_name,
@@ -135,7 +135,9 @@ def read_job(arguments: argparse.Namespace) -> TrainingJob:
         trajectories=trajectories,
         config=config,
         export=export,
-        rollouts=tuple(fingerprint_of(open_manifest(out).config) for out in arguments.also or ()),
+        rollouts=tuple(
+            fingerprint_of(read_run_manifest(out).config) for out in arguments.also or ()
+        ),
         settings=settings,
         model=arguments.model,
         base=None

@@ -21,7 +21,7 @@ from hlmat.pipelines.recipes.base_model import find_base_model, with_processor
 from hlmat.pipelines.run.leak_guard import EXPORT_RECORD, TRAINING_RECORD
 from hlmat.pipelines.run.trajectories import make_trajectories
 from hlmat.pipelines.settings.run_options import fingerprint_of
-from hlmat.pipelines.training import build_tiny_vlm as mini_base
+from hlmat.pipelines.training import mini_base
 from hlmat.pipelines.training.job import TrainingJob, read_job
 from hlmat.pipelines.training.process import known_settings, run_llama_factory
 from hlmat.transforms.core.errors import ConfigError, IncompleteError, OutputError

@@ -1,6 +1,6 @@
+from .api import build_target as build_target
 from .api import load_segmenter as load_segmenter
 from .api import load_target as load_target
-from .api import make_target as make_target
 from .api import open_dataset as open_dataset
 from .api import read_trajectories as read_trajectories
 from .api import roll_out as roll_out

@@ -78,7 +78,7 @@ def load_target(reader: DatasetReader, ref: TargetRef | Reject) -> tuple[Image, 
     return image, Target(ref, encode_mask(masks.truth), ignore)
 
 
-def make_target(
+def build_target(
     truth: Mask,
     *,
     expressions: Sequence[str] = ("object",),
@@ -86,7 +86,7 @@ def make_target(
     target_id: str = "target",
     image_path: str = "image.png",
 ) -> Target:
-    """Make a target of a ground-truth mask.
+    """Build a target from a ground-truth mask.
 
     Args:
         truth: bool, not empty. Shape: (H, W).
@@ -100,7 +100,7 @@ def make_target(
 
     >>> truth = np.zeros((4, 6), dtype=bool)
     >>> truth[1:3, 2:5] = True
-    >>> make_target(truth, expressions=["the bar"]).size_hw
+    >>> build_target(truth, expressions=["the bar"]).size_hw
     (4, 6)
     """
     for mask in (truth, truth if ignore is None else ignore):
@@ -175,7 +175,7 @@ def roll_out(
     """Click on one target until a stop rule ends the trajectory.
 
     Args:
-        target: from `make_target` or `load_target`.
+        target: from `build_target` or `load_target`.
         image: uint8 RGB of the target's size. Shape: (H, W, 3).
         segmenter: answers each click with a mask.
         policy: chooses each click; None takes the oracle, which knows the ground truth.
@@ -190,7 +190,7 @@ def roll_out(
     >>> truth = np.zeros((48, 64), dtype=bool)
     >>> truth[10:40, 20:50] = True
     >>> image = np.where(truth[..., None], (200, 60, 40), (30, 90, 160)).astype(np.uint8)
-    >>> trajectory = roll_out(make_target(truth), image, segmenter=load_segmenter("graphcut"))
+    >>> trajectory = roll_out(build_target(truth), image, segmenter=load_segmenter("graphcut"))
     >>> trajectory.num_clicks, trajectory.final_iou, trajectory.stop_reason.value
     (1, 1.0, 'reached_iou')
     """
@@ -262,7 +262,7 @@ def training_rows(
     >>> truth = np.zeros((48, 64), dtype=bool)
     >>> truth[10:40, 20:50] = True
     >>> image = np.where(truth[..., None], (200, 60, 40), (30, 90, 160)).astype(np.uint8)
-    >>> target = make_target(truth, expressions=["the red square"])
+    >>> target = build_target(truth, expressions=["the red square"])
     >>> (row,) = training_rows([roll_out(target, image, segmenter=load_segmenter())])
     >>> row["messages"][1]["content"]
     'Positive point: (0.539, 0.510)'

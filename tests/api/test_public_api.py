@@ -62,7 +62,7 @@ def first_sentence(thing: object) -> str:
 def test_types_reach_the_user(tmp_path: Path):
     (tmp_path / "typed.py").write_text(
         "import hlmat\nimport numpy as np\n"
-        "target = hlmat.make_target(np.ones((2, 3), dtype=bool))\n"
+        "target = hlmat.build_target(np.ones((2, 3), dtype=bool))\n"
         "reveal_type(hlmat.roll_out)\n"
         "target.no_such_attribute\n"
     )
@@ -94,13 +94,15 @@ TRUTH[2:4, 2:6] = True
 )
 def test_a_target_needs_an_object_and_a_name(arguments: dict[str, object], message: str):
     with pytest.raises(ValueError, match=message):
-        hlmat.make_target(**arguments)  # pyright: ignore[reportArgumentType]
+        hlmat.build_target(**arguments)  # pyright: ignore[reportArgumentType]
 
 
 def test_an_image_of_another_size_is_refused():
     segmenter = hlmat.load_segmenter("hlmat.transforms.segmenters.disc:DiscSegmenter")
     with pytest.raises(ValueError, match=r"must be uint8 of shape \(6, 8, 3\), got uint8 \(8, 6"):
-        hlmat.roll_out(hlmat.make_target(TRUTH), np.zeros((8, 6, 3), np.uint8), segmenter=segmenter)
+        hlmat.roll_out(
+            hlmat.build_target(TRUTH), np.zeros((8, 6, 3), np.uint8), segmenter=segmenter
+        )
 
 
 def test_a_listed_reject_is_not_a_target():

@@ -60,7 +60,7 @@ class Segmenter(Protocol):
     One instance serves many images, one after another, and many targets of the current image:
     state of a target must travel through `feedback`.
 
-    >>> from hlmat import Prediction, make_target, roll_out
+    >>> from hlmat import Prediction, build_target, roll_out
     >>> class Square:
     ...     def set_image(self, image):
     ...         self.shape = image.shape[:2]
@@ -71,7 +71,7 @@ class Segmenter(Protocol):
     >>> truth = np.zeros((20, 20), dtype=bool)
     >>> truth[4:11, 6:13] = True
     >>> image = np.zeros((20, 20, 3), dtype=np.uint8)
-    >>> roll_out(make_target(truth), image, segmenter=Square()).final_iou
+    >>> roll_out(build_target(truth), image, segmenter=Square()).final_iou
     1.0
     """
 
@@ -166,7 +166,7 @@ class State:
         truth: ground truth, for oracles alone. Shape: (H, W).
         ignore: pixels that belong to no error, or None. Shape: (H, W).
 
-    >>> from hlmat import load_segmenter, make_target, roll_out
+    >>> from hlmat import load_segmenter, build_target, roll_out
     >>> class FirstPixel:
     ...     name = "first-pixel"
     ...     def initial_clicks(self, state):
@@ -180,7 +180,7 @@ class State:
     >>> truth[10:40, 20:50] = True
     >>> image = np.where(truth[..., None], (200, 60, 40), (30, 90, 160)).astype(np.uint8)
     >>> roll_out(
-    ...     make_target(truth), image, segmenter=load_segmenter(), policy=FirstPixel()
+    ...     build_target(truth), image, segmenter=load_segmenter(), policy=FirstPixel()
     ... ).steps[0].action
     Click(x=20, y=10, is_positive=True)
     """

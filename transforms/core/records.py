@@ -200,8 +200,8 @@ class Target:
         ignore: pixels that count neither as object nor as background, or None.
 
     >>> import numpy as np
-    >>> from hlmat import make_target
-    >>> make_target(np.ones((2, 3), dtype=bool), expressions=["all of it"]).ref.expressions
+    >>> from hlmat import build_target
+    >>> build_target(np.ones((2, 3), dtype=bool), expressions=["all of it"]).ref.expressions
     ('all of it',)
     """
 
@@ -230,11 +230,11 @@ class Step:
         predicted_iou: the model's score of the mask *before* the action, if it gave one.
 
     >>> import numpy as np
-    >>> from hlmat import load_segmenter, make_target, roll_out
+    >>> from hlmat import load_segmenter, build_target, roll_out
     >>> truth = np.zeros((48, 64), dtype=bool)
     >>> truth[10:40, 20:50] = True
     >>> image = np.where(truth[..., None], (200, 60, 40), (30, 90, 160)).astype(np.uint8)
-    >>> trajectory = roll_out(make_target(truth), image, segmenter=load_segmenter())
+    >>> trajectory = roll_out(build_target(truth), image, segmenter=load_segmenter())
     >>> step = trajectory.steps[0]
     >>> step.action, step.iou, step.gain
     (Click(x=34, y=24, is_positive=True), 1.0, 1.0)
@@ -285,11 +285,11 @@ class Trajectory:
         initial_iou: IoU of that mask with the truth, ignored pixels left out.
 
     >>> import numpy as np
-    >>> from hlmat import load_segmenter, make_target, roll_out
+    >>> from hlmat import load_segmenter, build_target, roll_out
     >>> truth = np.zeros((48, 64), dtype=bool)
     >>> truth[10:40, 20:50] = True
     >>> image = np.where(truth[..., None], (200, 60, 40), (30, 90, 160)).astype(np.uint8)
-    >>> trajectory = roll_out(make_target(truth), image, segmenter=load_segmenter())
+    >>> trajectory = roll_out(build_target(truth), image, segmenter=load_segmenter())
     >>> trajectory.num_clicks, trajectory.final_iou, trajectory.stop_reason.value
     (1, 1.0, 'reached_iou')
     """

@@ -83,11 +83,11 @@ def plan_units(
     for _, of_image in groupby(items, key=lambda item: ref_of(item).image_path):
         pending.extend(of_image)
         if len(pending) >= unit_size:
-            yield _make_unit(pending, index=index, fingerprint=fingerprint)
+            yield _build_unit(pending, index=index, fingerprint=fingerprint)
             index += 1
             pending = []
     if pending:
-        yield _make_unit(pending, index=index, fingerprint=fingerprint)
+        yield _build_unit(pending, index=index, fingerprint=fingerprint)
 
 
 def unit_to_json(unit: WorkUnit) -> str:
@@ -121,7 +121,7 @@ def unit_from_json(line: str) -> WorkUnit:
         ) from error
 
 
-def _make_unit(items: list[WorkItem], *, index: int, fingerprint: str) -> WorkUnit:
+def _build_unit(items: list[WorkItem], *, index: int, fingerprint: str) -> WorkUnit:
     text = fingerprint + _canonical_json([_item_to_dict(item) for item in items])
     digest = hashlib.sha256(text.encode()).hexdigest()
     return WorkUnit(unit_id=digest[:32], index=index, items=tuple(items))

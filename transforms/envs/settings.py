@@ -12,14 +12,14 @@ from hlmat.transforms.envs.actions import ClickActions, TextActions
 from hlmat.transforms.envs.observation import ObservationView
 from hlmat.transforms.policies.model_policy import Conversation
 from hlmat.transforms.prompting.actions import TurnFormat
-from hlmat.transforms.prompting.coordinates import make_codec
+from hlmat.transforms.prompting.coordinates import build_codec
 
 ACTION_MODES = ("click", "text")
 
 
 def default_conversation() -> Conversation:
     """Return the default of `hlmat evaluate`, decimal coordinates, with `Finish` as an action."""
-    return Conversation(TurnFormat(make_codec("decimal"), with_finish=True))
+    return Conversation(TurnFormat(build_codec("decimal"), with_finish=True))
 
 
 @dataclass(frozen=True)

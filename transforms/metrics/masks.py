@@ -51,11 +51,11 @@ def number_of_clicks(trajectory: Trajectory, iou: float, *, max_clicks: int = 20
         iou: in (0, 1].
         max_clicks: what a target that never gets there counts.
 
-    >>> from hlmat import load_segmenter, make_target, roll_out
+    >>> from hlmat import load_segmenter, build_target, roll_out
     >>> truth = np.zeros((48, 64), dtype=bool)
     >>> truth[10:40, 20:50] = True
     >>> image = np.where(truth[..., None], (200, 60, 40), (30, 90, 160)).astype(np.uint8)
-    >>> trajectory = roll_out(make_target(truth), image, segmenter=load_segmenter())
+    >>> trajectory = roll_out(build_target(truth), image, segmenter=load_segmenter())
     >>> number_of_clicks(trajectory, 0.9)
     1
     """

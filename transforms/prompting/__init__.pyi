@@ -2,7 +2,7 @@ from .actions import TurnFormat as TurnFormat
 from .coordinates import CODECS as CODECS
 from .coordinates import RESIZES as RESIZES
 from .coordinates import CoordinateCodec as CoordinateCodec
-from .coordinates import make_codec as make_codec
+from .coordinates import build_codec as build_codec
 from .options import COLOURS as COLOURS
 from .options import ConversationOptions as ConversationOptions
 from .options import StateStyle as StateStyle

@@ -34,8 +34,8 @@ def render_action(
     Raises:
         ValueError: a point outside the image, or an IoU outside [0, 1].
 
-    >>> from hlmat.transforms.prompting.coordinates import make_codec
-    >>> codec = make_codec("thousandths")
+    >>> from hlmat.transforms.prompting.coordinates import build_codec
+    >>> codec = build_codec("thousandths")
     >>> render_action(Click(320, 120, True), size_hw=(480, 640), codec=codec, iou=0.852)
     'Current IOU: 85.2, Positive point: (500, 251)'
     """
@@ -62,8 +62,8 @@ def parse_action(text: str, *, size_hw: tuple[int, int], codec: CoordinateCodec)
     White space around the answer is allowed. Anything that is not exactly one action becomes an
     `InvalidAction` that keeps the text.
 
-    >>> from hlmat.transforms.prompting.coordinates import make_codec
-    >>> parse_action("I am done.", size_hw=(480, 640), codec=make_codec("thousandths")).action
+    >>> from hlmat.transforms.prompting.coordinates import build_codec
+    >>> parse_action("I am done.", size_hw=(480, 640), codec=build_codec("thousandths")).action
     InvalidAction(text='I am done.', problem='not an action: expected a point, a box or Finish')
     """
     predicted_iou = None

@@ -177,7 +177,7 @@ class _Inclusive(_Scale):
 
 @dataclass(frozen=True)
 class CoordinateCodec:
-    """Pixels of an image as pairs of numbers. Made by `make_codec`.
+    """Pixels of an image as pairs of numbers. Built by `build_codec`.
 
     Attributes:
         name: a key of `CODECS`.
@@ -206,7 +206,7 @@ class CoordinateCodec:
         Raises:
             ValueError: the pixel is outside the image.
 
-        >>> make_codec("decimal").render(320, 0, size_hw=(480, 640))
+        >>> build_codec("decimal").render(320, 0, size_hw=(480, 640))
         '(0.500, 0.001)'
         """
         height, width = size_hw
@@ -224,7 +224,7 @@ class CoordinateCodec:
         Raises:
             ValueError: not a pair of numbers of this codec, or out of its range.
 
-        >>> make_codec("decimal").parse("(0.500, 0.001)", size_hw=(480, 640))
+        >>> build_codec("decimal").parse("(0.500, 0.001)", size_hw=(480, 640))
         (320, 0)
         """
         match = _PAIR.fullmatch(text)
@@ -288,7 +288,7 @@ CODECS: Mapping[str, CodecEntry] = {
 }
 
 
-def make_codec(
+def build_codec(
     name: str, *, order: Order = "xy", digits: int = 3, resize: Resize = same_size
 ) -> CoordinateCodec:
     """Build a codec.

@@ -42,11 +42,11 @@ def image_strip(
         ValueError: the image is not of the target's size.
 
     >>> import numpy as np
-    >>> from hlmat import load_segmenter, make_target, roll_out
+    >>> from hlmat import load_segmenter, build_target, roll_out
     >>> truth = np.zeros((48, 64), dtype=bool)
     >>> truth[10:40, 20:50] = True
     >>> image = np.where(truth[..., None], (200, 60, 40), (30, 90, 160)).astype(np.uint8)
-    >>> trajectory = roll_out(make_target(truth), image, segmenter=load_segmenter())
+    >>> trajectory = roll_out(build_target(truth), image, segmenter=load_segmenter())
     >>> image_strip(image, trajectory, panel_height=96).dtype
     dtype('uint8')
     """

@@ -105,7 +105,7 @@ class PairedFilesReader:
             masks_of_stem = masks.get(stem, [])
             image = of_stem[0] if of_stem else f"{stem}.jpg"
             mask = masks_of_stem[0] if masks_of_stem else f"{stem}.png"
-            ref = _make_ref(folders, stem, image=image, mask=mask)
+            ref = _build_ref(folders, stem, image=image, mask=mask)
             if not of_stem:
                 reason = RejectReason.MISSING_IMAGE
                 yield Reject(ref, reason, f"{folders.images} holds no image of the stem {stem!r}")
@@ -116,13 +116,13 @@ class PairedFilesReader:
                 yield ref
             for other in of_stem[1:]:
                 yield Reject(
-                    _make_ref(folders, stem, image=other, mask=mask),
+                    _build_ref(folders, stem, image=other, mask=mask),
                     RejectReason.DUPLICATE_ID,
                     f"{other} has the stem of {image}, which was taken; keep one of the two images",
                 )
             for other in masks_of_stem[1:]:
                 yield Reject(
-                    _make_ref(folders, stem, image=image, mask=other),
+                    _build_ref(folders, stem, image=image, mask=other),
                     RejectReason.DUPLICATE_ID,
                     f"{other} has the stem of {mask}, which was taken; keep one of the two masks",
                 )
@@ -174,7 +174,7 @@ def _without_image_suffix(name: str) -> str:
     return stem if suffix in IMAGE_SUFFIXES else name
 
 
-def _make_ref(folders: PairedFolders, stem: str, *, image: str, mask: str) -> TargetRef:
+def _build_ref(folders: PairedFolders, stem: str, *, image: str, mask: str) -> TargetRef:
     grouped = f"{folders.group}/{stem}" if folders.group else stem
     reference = {"mask": posixpath.join(folders.masks, mask), "rule": str(folders.rule)}
     return TargetRef(

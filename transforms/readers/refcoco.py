@@ -86,7 +86,7 @@ class RefcocoReader:
         seen: set[object] = set()
         of_image: Counter[str] = Counter()
         for entry in sorted(entries, key=_sort_key):
-            ref = self._make_ref(entry, object_id=of_image[self._image_path(entry)])
+            ref = self._build_ref(entry, object_id=of_image[self._image_path(entry)])
             of_image[ref.image_path] += 1
             try:
                 _check_entry(entry, ref.target_id)
@@ -144,7 +144,7 @@ class RefcocoReader:
             return posixpath.join(self.images, f"{image_id // 1000:02d}/images/{image_id}.jpg")
         return posixpath.join(self.images, f"COCO_train2014_{image_id:012d}.jpg")
 
-    def _make_ref(self, entry: Any, *, object_id: int) -> TargetRef:
+    def _build_ref(self, entry: Any, *, object_id: int) -> TargetRef:
         fields = entry if isinstance(entry, dict) else {}
         image_id = fields.get("image_id")
         image_path = self._image_path(entry)

@@ -93,7 +93,7 @@ def roll_out_all(
     """
     by_image = start_runs(groups, limits=limits)
     runs = [run for group in by_image for run in group]
-    loop = RolloutLoop(policy, open_session(segmenter, groups), threads or Threads())
+    loop = RolloutLoop(policy, build_session(segmenter, groups), threads or Threads())
     loop.set_up(runs, policy_draws_boxes=policy_draws_boxes)
     while live := live_runs(runs):
         admitted = [
@@ -116,7 +116,7 @@ def start_runs(groups: Sequence[ImageEpisodes], *, limits: Limits) -> list[list[
     ]
 
 
-def open_session(segmenter: Segmenter, groups: Sequence[ImageEpisodes]) -> SegmenterSession:
+def build_session(segmenter: Segmenter, groups: Sequence[ImageEpisodes]) -> SegmenterSession:
     """Return a session for the images, with their encodings where given."""
     images = [group.image for group in groups]
     encoded = [group.encoded for group in groups]

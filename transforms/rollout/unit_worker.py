@@ -104,7 +104,7 @@ class RolloutSettings:
     Calling it loads the segmenter and the policy.
 
     Attributes:
-        make_policy: makes the policy on the worker; picklable, holds no weights.
+        build_policy: builds the policy on the worker; picklable, holds no weights.
         num_threads: for one worker; None takes all cores of the machine it runs on.
         search: as in `Simulation`.
         first_mask: as in `Simulation`.
@@ -112,7 +112,7 @@ class RolloutSettings:
 
     reader: DatasetReader
     segmenter: SegmenterOptions
-    make_policy: Callable[[], ClickPolicy]
+    build_policy: Callable[[], ClickPolicy]
     initial_action: InitialAction
     limits: Limits
     area_filter: AreaFilter
@@ -134,7 +134,7 @@ class RolloutSettings:
         return Simulation(
             reader=self.reader,
             segmenter=load_segmenter(self.segmenter, threads=threads),
-            policy=self.make_policy(),
+            policy=self.build_policy(),
             limits=self.limits,
             provenance=self.provenance,
             initial_action=self.initial_action,

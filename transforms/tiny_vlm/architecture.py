@@ -10,7 +10,7 @@ from hlmat.transforms.readers.shapes.expressions import Region, RelationName, Si
 from hlmat.transforms.readers.shapes.kinds import KINDS
 from hlmat.transforms.readers.shapes.scene import COLOURS, Pattern
 from hlmat.transforms.tiny_vlm.options import TinyVlmArchitecture
-from hlmat.transforms.tiny_vlm.tokenizer import make_tokenizer
+from hlmat.transforms.tiny_vlm.tokenizer import build_tokenizer
 
 END, PADDING = "<|im_end|>", "<|endoftext|>"
 MARKS = (
@@ -33,9 +33,9 @@ CHAT_TEMPLATE = """\
 """Question and answer as LLaMA-Factory's template `qwen3_vl_nothink` writes them."""
 
 
-def make_tiny_vlm_tokenizer() -> Any:
+def build_tiny_vlm_tokenizer() -> Any:
     """Return a tokenizer with one token per word of the generated data set."""
-    return make_tokenizer(
+    return build_tokenizer(
         _sentences(),
         vocabulary=600,
         marks=MARKS,
@@ -45,7 +45,7 @@ def make_tiny_vlm_tokenizer() -> Any:
     )
 
 
-def make_tiny_vlm(architecture: TinyVlmArchitecture, tokenizer: Any) -> Any:
+def build_tiny_vlm_model(architecture: TinyVlmArchitecture, tokenizer: Any) -> Any:
     """Return a `Qwen3VLForConditionalGeneration` initialized from torch's global generator."""
     from transformers import GenerationConfig, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
@@ -99,7 +99,7 @@ def make_tiny_vlm(architecture: TinyVlmArchitecture, tokenizer: Any) -> Any:
     return model
 
 
-def make_tiny_vlm_processor(architecture: TinyVlmArchitecture, tokenizer: Any) -> Any:
+def build_tiny_vlm_processor(architecture: TinyVlmArchitecture, tokenizer: Any) -> Any:
     """Return a `Qwen3VLProcessor` that does not resize images of the model's size."""
     from transformers import Qwen2VLImageProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.prompting.coordinates import make_codec
+from hlmat.transforms.prompting.coordinates import build_codec
 from hlmat.transforms.readers.shapes.scene import ShapesOptions
 from hlmat.transforms.tiny_vlm.architecture import (
     TinyVlmArchitecture,
-    make_tiny_vlm,
-    make_tiny_vlm_processor,
-    make_tiny_vlm_tokenizer,
+    build_tiny_vlm_model,
+    build_tiny_vlm_processor,
+    build_tiny_vlm_tokenizer,
 )
 from hlmat.transforms.tiny_vlm.localization import labelled_images
 from hlmat.transforms.tiny_vlm.pretraining import (
@@ -21,7 +21,7 @@ from hlmat.transforms.tiny_vlm.pretraining import (
 )
 from hlmat.transforms.torch_support.torchvision import ensure_importable
 
-CODEC = make_codec("decimal", digits=2)
+CODEC = build_codec("decimal", digits=2)
 """Codec of the click coordinates that the vision tower learns to predict."""
 
 
@@ -66,9 +66,9 @@ def build_tiny_vlm(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(options.seed)
-    tokenizer = make_tiny_vlm_tokenizer()
-    model = make_tiny_vlm(architecture, tokenizer).to(device)
-    processor = make_tiny_vlm_processor(architecture, tokenizer)
+    tokenizer = build_tiny_vlm_tokenizer()
+    model = build_tiny_vlm_model(architecture, tokenizer).to(device)
+    processor = build_tiny_vlm_processor(architecture, tokenizer)
     last: list[PretrainingReport] = []
 
     def note(progress: PretrainingReport) -> None:

@@ -57,7 +57,7 @@ def pretrain_vision_tower(
 
     tower, embedding = model.model.visual, model.model.language_model.embed_tokens
     device = embedding.weight.device
-    heads = _make_heads(embedding, processor.tokenizer).to(device)
+    heads = _build_heads(embedding, processor.tokenizer).to(device)
     pixels, grids = _to_pixels(training, processor), _grid_of(training, processor)
     test_pixels = _to_pixels(held_out, processor)
     classes = torch.from_numpy(np.stack([p.classes for p in training]))
@@ -95,7 +95,7 @@ def pretrain_vision_tower(
     model.eval()
 
 
-def _make_heads(embedding: Any, tokenizer: Any) -> Any:
+def _build_heads(embedding: Any, tokenizer: Any) -> Any:
     """Return a module from tokens to logits: words by their embeddings, digits by a linear map."""
     import torch
 

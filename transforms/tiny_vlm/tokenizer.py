@@ -12,7 +12,7 @@ _SPLIT = (
 )
 
 
-def make_tokenizer(
+def build_tokenizer(
     sentences: Iterable[str],
     *,
     vocabulary: int,

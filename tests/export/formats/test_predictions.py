@@ -25,7 +25,7 @@ from hlmat.transforms.core.records import (
 from hlmat.transforms.masks.rle import decode_rle, encode_mask
 from hlmat.transforms.metrics.target_results import choose_mask, rolled_out
 from hlmat.transforms.prompting.actions import parse_action
-from hlmat.transforms.prompting.coordinates import make_codec
+from hlmat.transforms.prompting.coordinates import build_codec
 
 SIZE = {"height": 4, "width": 5}
 
@@ -286,7 +286,7 @@ def first_columns(count: int) -> Mask:
 
 
 def make_scored(*, setup: bool = False, last: str | None = None) -> Trajectory:
-    said = parse_action(last or "", size_hw=(4, 4), codec=make_codec("thousandths"))
+    said = parse_action(last or "", size_hw=(4, 4), codec=build_codec("thousandths"))
     answers = (
         None if setup else "Current IOU: 0.0, Positive point: (1, 2)",
         "Current IOU: 40.0, Positive point: (1, 2)",

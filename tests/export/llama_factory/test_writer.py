@@ -28,7 +28,7 @@ from hlmat.transforms.core.records import (
     StopReason,
 )
 from hlmat.transforms.prompting.actions import TurnFormat
-from hlmat.transforms.prompting.coordinates import make_codec
+from hlmat.transforms.prompting.coordinates import build_codec
 from hlmat.transforms.prompting.rendering import StateView
 from hlmat.transforms.prompting.templates import PromptTemplate
 from repository import REPOSITORY
@@ -213,7 +213,7 @@ def test_reduced_images_keep_relative_and_move_pixel_coordinates(
 ) -> None:
     out = tmp_path / "out"
     options = LlamaFactoryOptions(
-        turn_format=TurnFormat(make_codec(codec)), view=StateView(max_side=100)
+        turn_format=TurnFormat(build_codec(codec)), view=StateView(max_side=100)
     )
     export_next_click([make_trajectory()], load_image, str(out), options)
     assert answers(out)[0] == answer
@@ -241,7 +241,7 @@ def test_options_say_everything_that_is_wrong() -> None:
 
 def test_the_question_names_the_color_of_the_images() -> None:
     with pytest.raises(ConfigError) as caught:
-        LlamaFactoryOptions(turn_format=TurnFormat(make_codec("decimal"), colour="pink"))
+        LlamaFactoryOptions(turn_format=TurnFormat(build_codec("decimal"), colour="pink"))
     assert "the question names a pink mask, the images show a green one" in str(caught.value)
 
 

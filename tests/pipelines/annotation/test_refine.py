@@ -24,7 +24,7 @@ from hlmat.transforms.masks.rle import mask_iou
 from hlmat.transforms.metrics.target_results import choose_mask, rolled_out
 from hlmat.transforms.oracle.click import oracle_click
 from hlmat.transforms.prompting.actions import TurnFormat
-from hlmat.transforms.prompting.coordinates import make_codec
+from hlmat.transforms.prompting.coordinates import build_codec
 from hlmat.transforms.readers.shapes.reader import ShapesOptions, ShapesReader
 from hlmat.transforms.rollout.loop import Limits
 from hlmat.transforms.rollout.options import AreaFilter, FirstMask, InitialAction
@@ -46,7 +46,7 @@ SCENES = [
 ]
 READER = ShapesReader(ShapesOptions(count=5, height=64, width=64), "test")
 DISCS = ["--segmenter", "hlmat.transforms.segmenters.disc:DiscSegmenter"]
-TURN_FORMAT = TurnFormat(make_codec("decimal"), with_score=True, with_finish=True)
+TURN_FORMAT = TurnFormat(build_codec("decimal"), with_score=True, with_finish=True)
 LIMITS = Limits(max_clicks=3, target_iou=None, stop_on_no_gain=False, score_last=True)
 
 
@@ -64,7 +64,7 @@ def rollouts_of_an_oracle(first_mask: FirstMask) -> list[Trajectory]:
     settings = RolloutSettings(
         reader=READER,
         segmenter=SegmenterOptions("graphcut"),
-        make_policy=partial(builders.ScriptedPolicy, oracle_answer),
+        build_policy=partial(builders.ScriptedPolicy, oracle_answer),
         initial_action=InitialAction.NONE,
         limits=LIMITS,
         area_filter=AreaFilter(),

@@ -12,7 +12,7 @@ import pytest
 import builders
 from hlmat.pipelines.run.folder import RunFolder
 from hlmat.pipelines.run.planning import Plan, write_plan
-from hlmat.pipelines.run.runners import make_runner, pipeline_options
+from hlmat.pipelines.run.runners import build_runner, pipeline_options
 from hlmat.pipelines.run.trajectories import (
     Job,
     build_pipeline,
@@ -74,7 +74,7 @@ def dataflow_job(accelerator: str | None) -> Any:
     )
     options = pipeline_options(DATAFLOW)
     pipeline = beam.Pipeline(
-        runner=make_runner(DATAFLOW, options, worker_command=""), options=options
+        runner=build_runner(DATAFLOW, options, worker_command=""), options=options
     )
     plan = Plan(("gs://bucket/out/plan/units-00000.jsonl",), {"a": 1, "b": 1}, "")
     build_pipeline(pipeline, Job(config, plan, ShardPlan(2, 1), settings))

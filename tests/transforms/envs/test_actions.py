@@ -14,7 +14,7 @@ from hlmat.transforms.envs.actions import ClickActions, TextActions, read_text
 from hlmat.transforms.envs.settings import default_conversation
 from hlmat.transforms.policies.model_policy import Conversation
 from hlmat.transforms.prompting.actions import TurnFormat
-from hlmat.transforms.prompting.coordinates import make_codec
+from hlmat.transforms.prompting.coordinates import build_codec
 from hlmat.transforms.prompting.rendering import StateView
 
 SIZE_HW = (40, 50)
@@ -58,13 +58,13 @@ def test_any_string_can_be_read(text: str):
 
 
 def test_a_finish_that_is_not_among_the_actions_is_invalid():
-    conversation = Conversation(TurnFormat(make_codec("decimal")))
+    conversation = Conversation(TurnFormat(build_codec("decimal")))
     reading = read_text("Finish", conversation=conversation, size_hw=SIZE_HW)
     assert isinstance(reading, InvalidAction)
 
 
 def test_pixels_are_those_of_the_reduced_image_that_the_model_sees():
-    conversation = Conversation(TurnFormat(make_codec("pixels")), StateView(max_side=25))
+    conversation = Conversation(TurnFormat(build_codec("pixels")), StateView(max_side=25))
     text = "Positive point: (24, 19)"
     assert read_text(text, conversation=conversation, size_hw=SIZE_HW) == Click(49, 39, True)
 

@@ -22,7 +22,7 @@ from hlmat.transforms.masks.rle import encode_mask, mask_iou
 from hlmat.transforms.oracle.click import oracle_click
 from hlmat.transforms.policies.oracle import OraclePolicy
 from hlmat.transforms.prompting.actions import TurnFormat
-from hlmat.transforms.prompting.coordinates import make_codec
+from hlmat.transforms.prompting.coordinates import build_codec
 from hlmat.transforms.readers.shapes.reader import ShapesOptions, ShapesReader
 from hlmat.transforms.rollout.loop import Episode, Limits, roll_out
 from hlmat.transforms.segmenters.disc import DiscSegmenter
@@ -251,7 +251,7 @@ def test_the_question_is_that_of_training():
 
 def test_a_turn_format_without_finish_has_none():
     conversation = default_conversation()
-    conversation = type(conversation)(TurnFormat(make_codec("decimal")))
+    conversation = type(conversation)(TurnFormat(build_codec("decimal")))
     env = make_env(action_mode="text", conversation=conversation)
     env.reset()
     assert env.step("Finish")[4]["is_invalid"]

@@ -28,7 +28,7 @@ from hlmat.transforms.envs.state import (
 from hlmat.transforms.envs.state_columns import write_clicks, write_mask
 from hlmat.transforms.masks.rle import encode_mask
 from hlmat.transforms.oracle.click import oracle_click
-from hlmat.transforms.prompting.coordinates import make_codec
+from hlmat.transforms.prompting.coordinates import build_codec
 from hlmat.transforms.readers.shapes.reader import ShapesOptions, ShapesReader
 from hlmat.transforms.segmenters.disc import DiscSegmenter
 from hlmat.transforms.segmenters.graphcut.segmenter import GraphCutSegmenter
@@ -37,7 +37,7 @@ from scene_reader import SceneReader
 
 DISC = SegmenterOptions("hlmat.transforms.segmenters.disc:DiscSegmenter")
 SOURCES = list_targets(SceneReader(2))[0]
-CODEC = make_codec("decimal")
+CODEC = build_codec("decimal")
 # The centre of the target 000#0, a corner of the image, both at 40 x 50 pixels.
 CENTRE, CORNER = "Positive point: (0.350, 0.350)", "Positive point: (0.990, 0.990)"
 

@@ -13,7 +13,7 @@ from hlmat.transforms.core.protocols import Question, SamplingPolicy, State
 from hlmat.transforms.core.records import Answer, Box, Click, Finish, InvalidAction
 from hlmat.transforms.policies.model_policy import Conversation, ModelPolicy
 from hlmat.transforms.prompting.actions import TurnFormat
-from hlmat.transforms.prompting.coordinates import make_codec
+from hlmat.transforms.prompting.coordinates import build_codec
 from hlmat.transforms.prompting.rendering import StateView
 from hlmat.transforms.prompting.templates import PromptTemplate
 
@@ -45,12 +45,12 @@ def make_state(target_id: str, *, clicks: tuple[Click, ...] = ()) -> State:
     )
 
 
-def make_policy(
+def build_policy(
     answerer: ScriptedAnswerer, *, draws_boxes: bool = False, max_side: int | None = None
 ) -> ModelPolicy:
     conversation = Conversation(
         TurnFormat(
-            make_codec("pixels"), prompt=PromptTemplate("<image>{expression}?"), with_finish=True
+            build_codec("pixels"), prompt=PromptTemplate("<image>{expression}?"), with_finish=True
         ),
         StateView(max_side=max_side),
         PromptTemplate("<image>box of {expression}?"),
@@ -64,7 +64,7 @@ def test_each_state_is_a_question_and_each_text_an_action() -> None:
     click = Click(3, 4, True)
     answerer = ScriptedAnswerer(["Positive point: (150, 20)", "Finish", "Positive point: (200, 0)"])
     states = [make_state("cup"), make_state("pot", clicks=(click,)), make_state("lid")]
-    actions = make_policy(answerer).next_actions(states)
+    actions = build_policy(answerer).next_actions(states)
     assert actions[:2] == [
         Answer("Positive point: (150, 20)", Click(150, 20, True)),
         Answer("Finish", Finish()),
@@ -83,7 +83,7 @@ def test_each_state_is_a_question_and_each_text_an_action() -> None:
 
 def test_points_are_read_in_the_reduced_image_that_was_shown() -> None:
     answerer = ScriptedAnswerer(["Positive point: (99, 0)"])
-    (answer,) = make_policy(answerer, max_side=100).next_actions([make_state("cup")])
+    (answer,) = build_policy(answerer, max_side=100).next_actions([make_state("cup")])
     assert answerer.questions[0].image.shape == (50, 100, 3)
     assert isinstance(answer, Answer)
     assert answer.action == Click(199, 1, True)
@@ -91,7 +91,7 @@ def test_points_are_read_in_the_reduced_image_that_was_shown() -> None:
 
 def test_the_box_is_the_first_question_where_boxes_are_drawn() -> None:
     answerer = ScriptedAnswerer(["Box: (10, 20), (59, 39)"])
-    policy = make_policy(answerer, draws_boxes=True)
+    policy = build_policy(answerer, draws_boxes=True)
     assert [a.action for a in policy.initial_boxes([make_state("cup")])] == [Box(10, 20, 60, 40)]
     policy.next_actions([make_state("cup")])
     assert [(q.turn, q.text) for q in answerer.questions] == [
@@ -102,14 +102,14 @@ def test_the_box_is_the_first_question_where_boxes_are_drawn() -> None:
 
 def test_an_answer_too_few_is_reported() -> None:
     with pytest.raises(AnswerError, match="ScriptedAnswerer gave 1 answers to 2 questions"):
-        make_policy(ScriptedAnswerer(["Finish"])).next_actions([make_state("a"), make_state("b")])
+        build_policy(ScriptedAnswerer(["Finish"])).next_actions([make_state("a"), make_state("b")])
 
 
 def test_a_search_gets_several_draws_of_each_state() -> None:
     texts = [f"Positive point: ({x}, 0)" for x in range(4)]
     answerer = ScriptedAnswerer(texts)
     states = [make_state("cup"), make_state("pot", clicks=(Click(3, 4, True),))]
-    policy = make_policy(answerer)
+    policy = build_policy(answerer)
     assert isinstance(policy, SamplingPolicy)
     drawn = policy.sample_actions(states, count=2, temperature=0.7)
     assert [[a.action for a in actions if isinstance(a, Answer)] for actions in drawn] == [

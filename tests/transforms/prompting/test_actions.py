@@ -16,14 +16,14 @@ from hlmat.transforms.core.records import (
     StopReason,
 )
 from hlmat.transforms.prompting.actions import TurnFormat, parse_action, render_action
-from hlmat.transforms.prompting.coordinates import CODECS, CoordinateCodec, SmartResize, make_codec
+from hlmat.transforms.prompting.coordinates import CODECS, CoordinateCodec, SmartResize, build_codec
 from hlmat.transforms.prompting.templates import PromptTemplate
 
-CODEC = make_codec("thousandths")
+CODEC = build_codec("thousandths")
 SIZE = (480, 640)
 
 any_codec = st.sampled_from(
-    [make_codec(n, order=o, resize=SmartResize()) for n in CODECS for o in ("xy", "row_column")]
+    [build_codec(n, order=o, resize=SmartResize()) for n in CODECS for o in ("xy", "row_column")]
 )
 
 
@@ -45,7 +45,7 @@ def actions(draw: st.DrawFn, size_hw: tuple[int, int]) -> Action:
     st.none() | st.floats(0, 1),
 )
 def test_reading_undoes_writing(name: str, action: Action, iou: float | None) -> None:
-    codec = make_codec(name)
+    codec = build_codec(name)
     text = render_action(action, size_hw=SIZE, codec=codec, iou=iou)
     parsed = parse_action(text, size_hw=SIZE, codec=codec)
     assert parsed.action == action

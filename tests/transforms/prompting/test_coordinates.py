@@ -20,14 +20,14 @@ from hlmat.transforms.prompting.coordinates import (
     CoordinateCodec,
     Order,
     SmartResize,
-    make_codec,
+    build_codec,
 )
 
 ALL_CODECS = [
-    make_codec(name, order=order, resize=SmartResize())
+    build_codec(name, order=order, resize=SmartResize())
     for name in CODECS
     for order in ("xy", "row_column")
-] + [make_codec("decimal", digits=2), make_codec("pixels"), make_codec("decimal", digits=6)]
+] + [build_codec("decimal", digits=2), build_codec("pixels"), build_codec("decimal", digits=6)]
 
 codecs = st.sampled_from(ALL_CODECS)
 
@@ -60,14 +60,14 @@ def test_an_image_no_finer_than_the_codec_keeps_every_pixel(
     name: str, pixel: tuple[int, int, tuple[int, int]]
 ) -> None:
     x, y, size_hw = pixel
-    codec = make_codec(name)
+    codec = build_codec(name)
     assert codec.parse(codec.render(x, y, size_hw=size_hw), size_hw=size_hw) == (x, y)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 333, 999, 1000])
 @pytest.mark.parametrize("name", ["decimal", "thousandths", "thousandths_inclusive"])
 def test_every_pixel_of_a_line_survives(name: str, length: int) -> None:
-    codec = make_codec(name)
+    codec = build_codec(name)
     for x in range(length):
         assert codec.parse(codec.render(x, 0, size_hw=(1, length)), size_hw=(1, length)) == (x, 0)
 
@@ -75,7 +75,7 @@ def test_every_pixel_of_a_line_survives(name: str, length: int) -> None:
 @pytest.mark.parametrize("name", ["thousandths", "thousandths_inclusive"])
 @pytest.mark.parametrize("length", [1001, 1024, 2658, 5999])
 def test_every_value_survives_in_a_finer_image(name: str, length: int) -> None:
-    codec = make_codec(name)
+    codec = build_codec(name)
     for value in range(1000):
         text = f"({value}, {value})"
         x, y = codec.parse(text, size_hw=(length, length))
@@ -87,8 +87,8 @@ def test_pixels_without_a_resize_are_the_image_s_own(
     pixel: tuple[int, int, tuple[int, int]],
 ) -> None:
     x, y, size_hw = pixel
-    assert make_codec("pixels").render(x, y, size_hw=size_hw) == f"({x}, {y})"
-    assert make_codec("pixels").parse(f"({x}, {y})", size_hw=size_hw) == (x, y)
+    assert build_codec("pixels").render(x, y, size_hw=size_hw) == f"({x}, {y})"
+    assert build_codec("pixels").parse(f"({x}, {y})", size_hw=size_hw) == (x, y)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_pixels_without_a_resize_are_the_image_s_own(
     ],
 )
 def test_the_corner_is_written_as_expected(name: str, order: Order, text: str) -> None:
-    codec = make_codec(name, order=order, resize=SmartResize(max_pixels=10**7))
+    codec = build_codec(name, order=order, resize=SmartResize(max_pixels=10**7))
     assert codec.render(2047, 0, size_hw=(1536, 2048)) == text
 
 
@@ -124,30 +124,30 @@ def test_the_corner_is_written_as_expected(name: str, order: Order, text: str) -
     ],
 )
 def test_what_is_no_pair_in_range_is_refused(name: str, text: str, message: str) -> None:
-    codec = make_codec(name, resize=SmartResize())
+    codec = build_codec(name, resize=SmartResize())
     with pytest.raises(ValueError, match=message):
         codec.parse(text, size_hw=(480, 640))
 
 
 def test_the_message_names_the_row() -> None:
     with pytest.raises(ValueError, match="row is 1000, expected 0 to 999"):
-        make_codec("thousandths", order="row_column").parse("(1000, 5)", size_hw=(480, 640))
+        build_codec("thousandths", order="row_column").parse("(1000, 5)", size_hw=(480, 640))
 
 
 def test_a_pixel_outside_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\(640, 0\) is outside the image of 640 x 480 pixels"):
-        make_codec("decimal").render(640, 0, size_hw=(480, 640))
+        build_codec("decimal").render(640, 0, size_hw=(480, 640))
 
 
 def test_decimals_of_another_length_are_read() -> None:
-    codec = make_codec("decimal")
+    codec = build_codec("decimal")
     assert codec.parse("(0.5, 0.25)", size_hw=(1000, 1000)) == (500, 250)
     assert codec.parse("(0.5009, 0)", size_hw=(1000, 1000)) == (500, 0)
 
 
 def test_all_that_is_wrong_with_a_codec_is_reported_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        make_codec("decimals", order="yx", digits=0)  # pyright: ignore[reportArgumentType]
+        build_codec("decimals", order="yx", digits=0)  # pyright: ignore[reportArgumentType]
     assert caught.value.problems == (
         "coordinate codec 'decimals' is unknown; did you mean 'decimal'? choose from decimal, "
         "thousandths, thousandths_inclusive, pixels",
@@ -157,7 +157,7 @@ def test_all_that_is_wrong_with_a_codec_is_reported_at_once() -> None:
 
 
 def test_codecs_describe_themselves_and_travel() -> None:
-    codec = make_codec("pixels", order="row_column", resize=SmartResize(factor=32))
+    codec = build_codec("pixels", order="row_column", resize=SmartResize(factor=32))
     assert codec.description == "(row, column) in pixels"
     assert pickle.loads(pickle.dumps(codec)) == codec
 

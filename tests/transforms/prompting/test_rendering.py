@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.prompting.coordinates import SmartResize, make_codec, same_size
+from hlmat.transforms.prompting.coordinates import SmartResize, build_codec, same_size
 from hlmat.transforms.prompting.rendering import ReducedSize, StateView
 
 
@@ -49,9 +49,9 @@ def test_without_a_mask_the_image_is_shown_as_it_is() -> None:
 
 
 def test_pixels_are_those_of_the_reduced_image() -> None:
-    codec = StateView(max_side=50).seen_through(make_codec("pixels"))
+    codec = StateView(max_side=50).seen_through(build_codec("pixels"))
     assert codec.render(99, 0, size_hw=(100, 100)) == "(49, 0)"
-    assert make_codec("pixels").render(99, 0, size_hw=(100, 100)) == "(99, 0)"
+    assert build_codec("pixels").render(99, 0, size_hw=(100, 100)) == "(99, 0)"
 
 
 def test_a_view_says_everything_that_is_wrong() -> None:

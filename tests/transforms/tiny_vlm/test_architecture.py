@@ -14,14 +14,14 @@ from hlmat.transforms.core.records import TargetRef
 from hlmat.transforms.readers.shapes.reader import ShapesOptions, ShapesReader
 from hlmat.transforms.tiny_vlm.architecture import (
     TinyVlmArchitecture,
-    make_tiny_vlm,
-    make_tiny_vlm_processor,
-    make_tiny_vlm_tokenizer,
+    build_tiny_vlm_model,
+    build_tiny_vlm_processor,
+    build_tiny_vlm_tokenizer,
 )
 from hlmat.transforms.torch_support.torchvision import ensure_importable
 
 ensure_importable()
-TOKENIZER: Any = make_tiny_vlm_tokenizer()
+TOKENIZER: Any = build_tiny_vlm_tokenizer()
 SMALL = TinyVlmArchitecture(image=64, patch=16, vision_width=32, width=32, depth=2, vision_depth=1)
 
 
@@ -44,7 +44,7 @@ def test_decoding_returns_the_encoded_text(text: str) -> None:
 
 
 def test_an_image_takes_one_token_per_patch() -> None:
-    processor = make_tiny_vlm_processor(SMALL, TOKENIZER)
+    processor = build_tiny_vlm_processor(SMALL, TOKENIZER)
     messages = [
         {"role": "user", "content": [{"type": "text", "text": "the disc"}, {"type": "image"}]}
     ]
@@ -61,7 +61,7 @@ def test_an_image_takes_one_token_per_patch() -> None:
     import torch
 
     torch.manual_seed(0)
-    model = make_tiny_vlm(SMALL, TOKENIZER)
+    model = build_tiny_vlm_model(SMALL, TOKENIZER)
     with torch.inference_mode():
         logits = model(**inputs).logits
     assert logits.shape == (1, inputs["input_ids"].shape[1], len(TOKENIZER))

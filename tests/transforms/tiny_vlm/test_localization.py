@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hlmat.transforms.oracle.click import oracle_click
-from hlmat.transforms.prompting.coordinates import make_codec
+from hlmat.transforms.prompting.coordinates import build_codec
 from hlmat.transforms.readers.shapes.drawing import paint_scene
 from hlmat.transforms.readers.shapes.scene import ShapesOptions, compose_scene
 from hlmat.transforms.tiny_vlm.localization import (
@@ -17,7 +17,7 @@ from hlmat.transforms.tiny_vlm.localization import (
 )
 
 OPTIONS = ShapesOptions(count=6, height=64, width=64, difficulty="simple")
-CODEC = make_codec("decimal", digits=2)
+CODEC = build_codec("decimal", digits=2)
 GRID = 4
 
 

@@ -87,7 +87,7 @@ class TraceReader:
 
     def _item(self, record: dict[str, Any] | TargetError, index: int) -> TargetRef | Reject:
         if isinstance(record, TargetError):
-            ref = self._make_ref({}, f"record {index}", image_path="unknown", image_name="unknown")
+            ref = self._build_ref({}, f"record {index}", image_path="unknown", image_name="unknown")
             return Reject(ref, record.reason, record.message)
         name = record["image_name"]
         target_id = (
@@ -101,9 +101,9 @@ class TraceReader:
                 own_path=_own_text(record, "image_path"),
             )
         except TargetError as error:
-            ref = self._make_ref(record, target_id, image_path="unknown", image_name=file_name)
+            ref = self._build_ref(record, target_id, image_path="unknown", image_name=file_name)
             return Reject(ref, error.reason, error.message)
-        return self._make_ref(record, target_id, image_path=image_path, image_name=file_name)
+        return self._build_ref(record, target_id, image_path=image_path, image_name=file_name)
 
     def _find_image(self, file_name: str, *, is_coco: bool, own_path: str | None) -> str:
         folders = _COCO_FOLDERS if is_coco else _FILE_FOLDERS
@@ -115,7 +115,7 @@ class TraceReader:
         there = (p for p in paths if self.storage.is_file(posixpath.join(self.root, p)))
         return next(there, paths[0])
 
-    def _make_ref(
+    def _build_ref(
         self, record: dict[str, Any], target_id: str, *, image_path: str, image_name: str
     ) -> TargetRef:
         truth = record.get("gt_ann", {})

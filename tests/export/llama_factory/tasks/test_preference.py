@@ -10,7 +10,7 @@ from hlmat.export.llama_factory.tasks import preference
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import Click, Trajectory
 from hlmat.transforms.prompting.actions import TurnFormat
-from hlmat.transforms.prompting.coordinates import make_codec
+from hlmat.transforms.prompting.coordinates import build_codec
 from hlmat.transforms.prompting.rendering import StateView
 from trajectory_cases import HALF, TRUTH, make_trajectory, thousandths
 
@@ -108,7 +108,7 @@ def test_clicks_that_are_written_alike_are_no_pair() -> None:
     assert len(pairs(*runs)) == 1
     # five pixels of the image are one of the image that the model sees
     pixels = LlamaFactoryOptions(
-        turn_format=TurnFormat(make_codec("pixels")), view=StateView(max_side=40)
+        turn_format=TurnFormat(build_codec("pixels")), view=StateView(max_side=40)
     )
     assert list(preference.samples(Case(runs[0], also=others(*runs[1:])), pixels)) == []
 

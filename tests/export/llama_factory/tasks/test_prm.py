@@ -9,7 +9,7 @@ from hlmat.export.llama_factory.samples import Case
 from hlmat.export.llama_factory.tasks import prm
 from hlmat.transforms.core.records import StopReason, Trajectory
 from hlmat.transforms.prompting.actions import parse_action
-from hlmat.transforms.prompting.coordinates import make_codec
+from hlmat.transforms.prompting.coordinates import build_codec
 from hlmat.transforms.prompting.predicted_iou import render_predicted_iou
 from hlmat.transforms.prompting.templates import PromptTemplate
 from trajectory_cases import make_trajectory, thousandths
@@ -63,7 +63,7 @@ def test_without_steps_there_is_nothing_to_judge() -> None:
 
 @pytest.mark.parametrize("iou", [0.0, 0.852, 0.9996, 1.0])
 def test_a_score_is_written_as_before_an_action(iou: float) -> None:
-    codec = make_codec("decimal")
+    codec = build_codec("decimal")
     read = parse_action(f"{render_predicted_iou(iou)}, Finish", size_hw=(9, 9), codec=codec)
     assert read.predicted_iou == pytest.approx(iou, abs=0.0005)
 

@@ -1,4 +1,4 @@
-"""The job `hlmat mini-base`: builds the small base model, its vision tower taught to localise."""
+"""The job `hlmat mini-base`: build the small base model and pre-train its vision tower."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hlmat.transforms.tiny_vlm.pretraining import PretrainingReport
 RECORD = "mini_base.json"
 """Written last: what the model was made with."""
 
-_HELD_OUT_PICTURES = 200
+_HELD_OUT_IMAGES = 200
 
 
 def make_mini_base(
@@ -55,7 +55,7 @@ def make_mini_base(
                 config.architecture,
                 options,
                 images=config.images,
-                held_out=replace(config.images, count=_HELD_OUT_PICTURES),
+                held_out=replace(config.images, count=_HELD_OUT_IMAGES),
                 device=config.output.device,
                 report=report,
             )
