@@ -107,7 +107,7 @@ def _comparison_row(figures: _Figures) -> tuple[str, ...]:
         *_difference(figures["difference"]),
         f"{100 * figures['invalid_rate']['value']:.1f} %" if "invalid_rate" in figures else "",
         *(f"{figures[name]['value']:.2f}" if name in figures else "" for name in calls),
-        str(figures["scored"]),
+        str(figures["measured"]),
         str(figures["images"]),
     )
 

@@ -26,7 +26,7 @@ def score_file(arguments: argparse.Namespace) -> dict[str, Any]:
 
     Raises:
         ConfigError: `--step` is invalid.
-        DataError: the file cannot be read or scored.
+        DataError: the file cannot be read or measured.
     """
     check = Check()
     step = Values(arguments, SCORE, check).build(StepOptions).choice
@@ -124,6 +124,6 @@ def _segagent(
     return {
         "gIoU": theirs.giou,
         "cIoU": theirs.ciou,
-        "expressions": theirs.scored,
+        "expressions": theirs.measured,
         "differences": differences,
     }

@@ -38,7 +38,7 @@ JSON, TABLES, CHART = "ladder.json", "ladder.md", "ladder.png"
 
 _FIGURES = (
     *("gIoU", "cIoU", "clicks_per_target", "model_calls_per_target", "decoder_calls_per_target"),
-    *("invalid_rate", "scored", "images", "rejected", "stop_reasons", "score_calibration"),
+    *("invalid_rate", "measured", "images", "rejected", "stop_reasons", "score_calibration"),
 )
 _NO_COMPARISON = {"against": None, "difference": None}
 

@@ -32,7 +32,7 @@ class Prediction:
 
     Attributes:
         mask: bool. Shape: (H, W) of the image.
-        score: the segmenter's own estimate of the mask's quality, or None.
+        score: the segmenter's estimate of the mask's IoU, or None.
         feedback: handed back to the segmenter on the target's next step; may be None.
 
     >>> Prediction(mask=np.ones((2, 3), dtype=bool), score=0.9, feedback=None).score

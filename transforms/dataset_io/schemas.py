@@ -67,7 +67,7 @@ _STEP_TYPE = pa.struct(
         _column(
             "score",
             pa.float64(),
-            "the segmenter's own estimate of the mask's quality, null if it gives none",
+            "the segmenter's estimate of the mask's IoU, null if it gives none",
             nullable=True,
         ),
         _column("answer", _TEXT, "the model's text, null where no model acted", nullable=True),

@@ -4,7 +4,7 @@ A reward object has the call signature of a reward function of TRL's `GRPOTraine
 `compute_score` that of a custom one of verl. Signatures follow TRL's page "GRPO Trainer", section
 "Using a custom reward function", and the code of TRL 0.24.0: prompts, completions and all columns
 are keyword arguments of equal length. They also follow verl's pages "Implement Reward Function for
-Dataset" (2025-06-02) and "Reward Loop" (2025-10-21): each answer is scored by itself, on any
+Dataset" (2025-06-02) and "Reward Loop" (2025-10-21): each answer is rewarded by itself, on any
 thread, in newer versions with further arguments.
 """
 
@@ -65,7 +65,7 @@ class Sample:
 
 
 class AnswerReward(ABC):
-    """Score a model's texts about states; subclasses define the score.
+    """Reward a model's texts about states; subclasses define the reward.
 
     A row gives its state in the columns `target_id`, `clicks` and `mask`, as `state_columns` writes
     them; other columns are ignored.
@@ -144,7 +144,7 @@ class AnswerReward(ABC):
             )
         ]
         with self._lock:
-            return self._scores(samples)
+            return self._rewards(samples)
 
     def compute_score(
         self,
@@ -173,14 +173,14 @@ class AnswerReward(ABC):
             solution_str, target_id=ground_truth, clicks=info.get("clicks"), mask=info.get("mask")
         )
         with self._lock:
-            return self._scores([sample])[0]
+            return self._rewards([sample])[0]
 
     def read(self, sample: Sample, *, size_hw: tuple[int, int]) -> Reading:
         """Parse a sample's text for an image of (height, width); never raises."""
         return read_text(sample.text, conversation=self._conversation, size_hw=size_hw)
 
     @abstractmethod
-    def _scores(self, samples: Sequence[Sample]) -> list[float]:
+    def _rewards(self, samples: Sequence[Sample]) -> list[float]:
         """Return one reward per sample, in order; called by one thread at a time."""
 
     def _column(self, name: str, columns: Mapping[str, Any], *, count: int) -> Sequence[Any]:

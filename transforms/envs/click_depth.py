@@ -29,7 +29,7 @@ def relative_depth(
         mask: bool, the mask before the click. Shape: (H, W).
         truth: bool, ground truth. Shape: (H, W).
         ignore: bool, pixels that are never an error, or None. Shape: (H, W).
-        clicked: earlier clicks; their pixels score 0.
+        clicked: earlier clicks; their depth is 0.
 
     Returns:
         In [0, 1]: 0 outside the region, 1 for the oracle's click and any other of equal depth.

@@ -42,11 +42,11 @@ class IouGainReward(AnswerReward):
 
     Earlier clicks are replayed with the segmenter, each with the feedback of the one before it, so
     the column `mask` is not needed. Recent states are cached: a group of answers about one state
-    replays it once. A `Finish` scores 0.
+    replays it once. A `Finish` earns 0.
 
     Args:
         targets: all targets that rows refer to.
-        segmenter: a segmenter, or options to build one when the first answer is scored.
+        segmenter: a segmenter, or options to build one with the first answer.
         conversation: parses texts; None uses decimal coordinates with `Finish`.
         invalid_reward: reward of a text that is not exactly one action.
 
@@ -74,7 +74,7 @@ class IouGainReward(AnswerReward):
         fresh = {"_built": None, "_targets": _Recent(), "_states": _Recent()}
         return {**super().__getstate__(), **fresh}
 
-    def _scores(self, samples: Sequence[Sample]) -> list[float]:
+    def _rewards(self, samples: Sequence[Sample]) -> list[float]:
         segmenter = self._tool()
         states = self._replay(samples, segmenter)
         rewards = [0.0] * len(samples)
@@ -121,8 +121,8 @@ class IouGainReward(AnswerReward):
 class ClickDepthReward(AnswerReward):
     """Reward the depth of a click in the error, relative to the oracle's click; needs no segmenter.
 
-    A click outside its error region scores 0, the oracle's click 1; see `relative_depth`. A
-    `Finish` scores 1 if no error is left, else 0. The mask is read from the column `mask`, which is
+    A click outside its error region earns 0, the oracle's click 1; see `relative_depth`. A
+    `Finish` earns 1 if no error is left, else 0. The mask is read from the column `mask`, which is
     required for rows with clicks; without it the mask is empty.
 
     Args:
@@ -149,10 +149,10 @@ class ClickDepthReward(AnswerReward):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_truths": _Recent()}
 
-    def _scores(self, samples: Sequence[Sample]) -> list[float]:
-        return [self._score(sample) for sample in samples]
+    def _rewards(self, samples: Sequence[Sample]) -> list[float]:
+        return [self._reward(sample) for sample in samples]
 
-    def _score(self, sample: Sample) -> float:
+    def _reward(self, sample: Sample) -> float:
         ref = sample.source.ref
         masks = self._truths.get(ref.target_id) or sample.source.reader.load_truth(ref)
         self._truths.keep(ref.target_id, masks)

@@ -32,20 +32,20 @@ class SegAgentFigures:
     Attributes:
         ciou: its `class_iou`.
         giou: its `global_iou`.
-        scored: expressions that count.
+        measured: expressions that count.
         skipped: expressions without any mask, which it leaves out of the figures.
     """
 
     ciou: float
     giou: float
-    scored: int
+    measured: int
     skipped: int
 
 
 def segagent_figures(
     rollouts: Sequence[tuple[RolledOut, Sequence[str | None]]], *, step: StepChoice
 ) -> SegAgentFigures:
-    """Score rollouts, each with the texts of its steps, as SegAgent's scorer does.
+    """Measure rollouts, each with the texts of its steps, as SegAgent's scorer does.
 
     Args:
         step: "best-scored" is its default; K its ``--click_id K - 1``; "last", which it does not
@@ -70,7 +70,7 @@ def segagent_figures(
     return SegAgentFigures(
         ciou=float(totals[0] / (totals[1] + _EPSILON)),
         giou=float(np.mean(ious)),
-        scored=len(ious),
+        measured=len(ious),
         skipped=skipped,
     )
 

@@ -137,7 +137,7 @@ class Summary:
 
         Returns:
             As `values`, each figure with `value`, `low` and `high`; counts of targets have whole
-            numbers as values. `scored` and `images` count what the figures are over.
+            numbers as values. `measured` and `images` count what the figures are over.
 
         Raises:
             ValueError: no results were added, or sums are not kept by image.
@@ -154,7 +154,7 @@ class Summary:
         ]
         return {
             **self._assembled(figures, cells),
-            "scored": count,
+            "measured": count,
             "images": len(self._rows),
         }
 

@@ -18,7 +18,7 @@ def row(label: str, giou: float, difference: dict[str, Any] | None = None) -> di
         "model_calls_per_target": figure(3.5),
         "decoder_calls_per_target": figure(2.25),
         "invalid_rate": figure(0.125),
-        "scored": 40,
+        "measured": 40,
         "images": 25,
         "difference": difference,
     }

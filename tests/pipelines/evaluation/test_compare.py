@@ -77,7 +77,7 @@ def test_the_same_targets_are_paired(
     assert first["difference"] is None
     difference = second["difference"]
     assert difference["against"] == "first"
-    assert (difference["targets"], difference["images"]) == (second["scored"], 25)
+    assert (difference["targets"], difference["images"]) == (second["measured"], 25)
     assert difference["unpaired"] == 0
     for name in ("gIoU", "cIoU"):
         assert difference[name]["value"] == pytest.approx(
@@ -91,7 +91,7 @@ def test_runs_over_different_targets_are_reported(
     evaluations: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = compared(capsys, all=evaluations["oracle"], few=evaluations["fewer"])
-    count, total = found["few"]["scored"], found["all"]["scored"]
+    count, total = found["few"]["measured"], found["all"]["measured"]
     assert count < total
     difference = found["few"]["difference"]
     assert (difference["targets"], difference["images"]) == (count, 8)

@@ -136,7 +136,7 @@ def test_figures_are_the_values_with_intervals(trajectories: list[Trajectory]) -
     for name in ("NoC", "NoF", "stop_reasons"):
         assert {k: f["value"] for k, f in figures[name].items()} == pytest.approx(values[name])
     assert [f["value"] for f in figures["IoU@k"]] == pytest.approx(values["IoU@k"])
-    assert figures["scored"] == len(trajectories)
+    assert figures["measured"] == len(trajectories)
     assert figures["images"] == len({t.target.ref.image_path for t in trajectories})
     has_interval = figures["gIoU"]["low"] is not None
     assert has_interval == (figures["images"] > 1)
@@ -161,7 +161,7 @@ def test_more_expressions_of_the_same_images_do_not_narrow_an_interval() -> None
     few, many = summary_of(once, FIELD).figures(), summary_of(once * 7, FIELD).figures()
     for name in ("gIoU", "cIoU", "clicks_per_target"):
         assert many[name] == pytest.approx(few[name])
-    assert (few["images"], many["images"], many["scored"]) == (12, 12, 84)
+    assert (few["images"], many["images"], many["measured"]) == (12, 12, 84)
 
 
 def test_clicks_to_reach_counts_the_first_click_there_and_max_clicks_for_never() -> None:
