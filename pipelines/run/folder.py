@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import OutputError
+from hlmat.transforms.core.folder_lock import locked_folder
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.dataset_io.layout import OutputLayout
 
@@ -27,6 +30,34 @@ class RunFolder:
 
     layout: OutputLayout
     storage: Storage
+
+    @classmethod
+    def of(cls, out: str) -> RunFolder:
+        """Return the folder at a local path or URL; its files are written apart, then moved."""
+        layout = OutputLayout(out)
+        return cls(layout, storage_for(out, scratch=layout.scratch))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs out of the folder while the body runs.
+
+        URLs have no locks: two runs of one configuration write the same bytes there, and each
+        file appears whole; one of another configuration is refused by the record of the first.
+
+        Raises:
+            OutputError: another run works in the folder, or it cannot be written.
+        """
+        with ExitStack() as stack:
+            if "://" not in self.layout.out:
+                try:
+                    stack.enter_context(locked_folder(self.layout.out))
+                except OSError as error:
+                    # A finished run is only read.
+                    if not self.storage.is_file(self.layout.manifest):
+                        raise _not_writable(self.layout.out, error) from error
+                else:
+                    self.storage.remove_dir(self.layout.scratch)
+            yield
 
     def begin(self, config: Mapping[str, Any], *, overwrite: bool) -> RunStatus:
         """Claim the folder for a configuration.
@@ -104,7 +135,8 @@ class RunFolder:
     def clear_working_files(self) -> None:
         """Remove the plan, the unit files and the record of the unfinished run."""
         self.storage.remove(self.layout.run)
-        for folder in (self.layout.plan, self.layout.units, self.layout.failures):
+        layout = self.layout
+        for folder in (layout.plan, layout.units, layout.failures, layout.scratch):
             self.storage.remove_dir(folder)
 
     def _clear(self) -> None:
@@ -147,6 +179,8 @@ class RunFolder:
         try:
             self.storage.write_bytes(self.layout.run, text.encode())
         except OSError as error:
-            raise OutputError(
-                f"{self.layout.out} cannot be written: {error}; check --out, permissions and space"
-            ) from error
+            raise _not_writable(self.layout.out, error) from error
+
+
+def _not_writable(out: str, error: OSError) -> OutputError:
+    return OutputError(f"{out} cannot be written: {error}; check --out, permissions and space")

@@ -15,17 +15,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from hlmat.transforms.core.atomic_files import remove_stale_files, temporary_path
 from hlmat.transforms.core.errors import IncompleteError
 
 # Beam waits without limit for a worker that never connects. Only the standard library is imported
 # before the `try`, so that whatever keeps a worker from starting reaches the job as one line.
+# Ctrl-C reaches every process of the terminal: the job's own one ends the workers.
 _START = """\
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
 name = os.path.join(sys.argv[1], str(os.getpid()))
 open(name + ".pid", "w").close()
 try:
     from hlmat.pipelines.run.local_worker import main
-    main()
+    main(job=int(sys.argv[2]))
 except Exception as error:
     with open(name + ".tmp", "w") as f:
         f.write(" ".join(f"{type(error).__name__}: {error}".split()))
@@ -50,7 +53,9 @@ class LocalWorkers:
         self._previous_hook = threading.excepthook
 
     def __enter__(self) -> LocalWorkers:
-        self._folder = Path(tempfile.mkdtemp(prefix="hlmat-workers-"))
+        remove_stale_files(tempfile.gettempdir())
+        self._folder = Path(temporary_path("workers", folder=tempfile.gettempdir()))
+        self._folder.mkdir(mode=0o700)
         self._previous_hook, threading.excepthook = threading.excepthook, self._note_lost_worker
         return self
 
@@ -76,7 +81,8 @@ class LocalWorkers:
         `-P` keeps the working folder off the import path: its `transforms.py` is not ours. `exec`
         makes the worker, not a shell, the process that Beam kills.
         """
-        return f"exec {shlex.join([sys.executable, '-P', '-c', _START, str(self._folder)])}"
+        words = [sys.executable, "-P", "-c", _START, str(self._folder), str(os.getpid())]
+        return f"exec {shlex.join(words)}"
 
     def run(self, work: Callable[[], object]) -> None:
         """Run `work` in a thread until it returns or a worker is lost.

@@ -27,7 +27,6 @@ from hlmat.pipelines.settings.runner_choice import RunnerChoice
 from hlmat.transforms.beam.read_units import ReadWorkUnits
 from hlmat.transforms.beam.shards import ShardPlan, WriteShards
 from hlmat.transforms.beam.simulate import ClickSimulationHandler, SimulateClicks
-from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import ConfigError, HlmatError, IncompleteError, OutputError
 from hlmat.transforms.core.protocols import DatasetReader
 from hlmat.transforms.core.records import Provenance
@@ -77,7 +76,7 @@ class Job:
     @property
     def storage(self) -> Storage:
         """Reaches the output folder."""
-        return storage_for(self.config.out)
+        return RunFolder.of(self.config.out).storage
 
 
 def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
@@ -90,14 +89,14 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
         IncompleteError: units died; the same call takes them up again.
     """
     _refuse_local_paths(config)
-    folder = RunFolder(OutputLayout(config.out), storage_for(config.out))
+    folder = RunFolder.of(config.out)
     with reading_errors(config):
         reader = open_reader(config.dataset, config.reader)
     identity = _segmenter_identity(config)
     settings = {**config.identity(identity, config.policy.identity()), "split": reader.split}
     fingerprint = fingerprint_of(settings)
 
-    with _output_errors(config.out):
+    with folder.locked(), _output_errors(config.out):
         status = folder.begin(settings, overwrite=config.overwrite)
         if status is RunStatus.COMPLETE:
             folder.clear_working_files()

@@ -18,15 +18,19 @@ if TYPE_CHECKING:
 _AS_IT_IS = "uncompressed"
 
 
-def storage_for(*paths: str | None) -> Storage:
+def storage_for(*paths: str | None, scratch: str | None = None) -> Storage:
     """Return the storage that reaches all of the paths.
+
+    Args:
+        paths: local paths and URLs.
+        scratch: folder of temporary files; None puts a hidden one beside each file.
 
     URLs (``gs://``, ``s3://``, ``hdfs://``, or any scheme that Beam knows here) go through Beam,
     which also reads local paths; local paths alone go straight to the disk.
     """
     if any(path is not None and "://" in path for path in paths):
-        return BeamStorage()
-    return LocalStorage()
+        return BeamStorage(scratch)
+    return LocalStorage(scratch)
 
 
 def _file_systems() -> type[FileSystems]:
@@ -37,7 +41,13 @@ def _file_systems() -> type[FileSystems]:
 
 @dataclass(frozen=True)
 class BeamStorage:
-    """Files of every scheme that Beam has a file system for; local paths go to the disk."""
+    """Files of every scheme that Beam has a file system for; local paths go to the disk.
+
+    Attributes:
+        scratch: folder of temporary files; None puts a hidden one beside each file.
+    """
+
+    scratch: str | None = None
 
     def read_bytes(self, path: str) -> bytes:
         if "://" not in path:
@@ -49,9 +59,9 @@ class BeamStorage:
 
     def write_bytes(self, path: str, data: bytes) -> None:
         if "://" not in path:
-            LocalStorage().write_bytes(path, data)
+            LocalStorage(self.scratch).write_bytes(path, data)
             return
-        temporary = temporary_path(path)
+        temporary = temporary_path(path, folder=self.scratch)
         with _file_systems().create(temporary, compression_type=_AS_IT_IS) as f:
             f.write(data)
         try:

@@ -72,14 +72,21 @@ def join_under(root: str, name: str) -> str:
 
 @dataclass(frozen=True)
 class LocalStorage:
-    """The local disk."""
+    """The local disk.
+
+    Attributes:
+        scratch: folder of temporary files, on the same file system; None puts a hidden one beside
+            each file.
+    """
+
+    scratch: str | None = None
 
     def read_bytes(self, path: str) -> bytes:
         with open(path, "rb") as f:
             return f.read()
 
     def write_bytes(self, path: str, data: bytes) -> None:
-        with atomic_file(path) as f:
+        with atomic_file(path, scratch=self.scratch) as f:
             f.write(data)
 
     def list_dir(self, path: str) -> list[str]:

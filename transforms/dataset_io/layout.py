@@ -10,8 +10,8 @@ from dataclasses import dataclass
 class OutputLayout:
     """Paths of one run.
 
-    `manifest` is written last: a folder without it holds an unfinished run. `run`, `plan`, `units`
-    and `failures` exist only while the run is incomplete.
+    `manifest` is written last: a folder without it holds an unfinished run. `run`, `plan`, `units`,
+    `failures` and `scratch` exist only while the run is incomplete.
 
     Attributes:
         out: the output folder, a local path or a URL of a Beam file system.
@@ -48,6 +48,11 @@ class OutputLayout:
     def failures(self) -> str:
         """Folder of notes on units that died."""
         return posixpath.join(self.out, "failures")
+
+    @property
+    def scratch(self) -> str:
+        """Folder of files that are being written: hidden, and apart from every final file."""
+        return posixpath.join(self.out, ".partial")
 
     def plan_file(self, number: int) -> str:
         """Return the path of one list of work units."""

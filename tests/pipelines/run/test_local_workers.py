@@ -68,7 +68,7 @@ def test_an_exception_of_the_job_reaches_the_caller():
 def test_no_process_and_no_file_outlives_the_job():
     with LocalWorkers() as workers:
         words = shlex.split(workers.command())
-        folder = Path(words[-1])
+        folder = Path(words[-2])
         assert words[:2] == ["exec", sys.executable]
         child = os.posix_spawn(
             sys.executable, [sys.executable, "-c", "import time; time.sleep(600)"], os.environ

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from hlmat.transforms.core.atomic_files import atomic_file, atomic_folder, temporary_path
+from hlmat.transforms.core.atomic_files import (
+    atomic_file,
+    atomic_folder,
+    remove_stale_files,
+    temporary_path,
+)
 
 
 def test_a_file_appears_whole_in_a_folder_made_for_it(tmp_path: Path) -> None:
@@ -63,10 +72,70 @@ def test_a_folder_with_content_is_not_replaced(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["out"]
 
 
-def test_temporary_names_differ_and_stay_beside_the_path() -> None:
-    names = {temporary_path("a/b/") for _ in range(10)}
+@pytest.mark.parametrize(
+    ("path", "folder", "beside"),
+    [
+        ("a/b.parquet", None, "a/"),
+        ("a/b/", None, "a/"),
+        ("b", None, ""),
+        ("/b", None, "/"),
+        ("gs://bucket/b.parquet", None, "gs://bucket/"),
+        ("a/b.parquet", "c", "c/"),
+    ],
+)
+def test_temporary_names_differ_are_hidden_and_share_nothing_with_the_path(
+    path: str, folder: str | None, beside: str
+) -> None:
+    names = {temporary_path(path, folder=folder) for _ in range(10)}
     assert len(names) == 10
-    assert all(name.startswith("a/b.tmp-") for name in names)
+    assert all(re.fullmatch(r"\.tmp-[0-9a-f-]+", n.removeprefix(beside)) for n in names)
+
+
+def test_a_scratch_folder_takes_the_temporary_file(tmp_path: Path) -> None:
+    path, scratch = tmp_path / "final" / "a.bin", tmp_path / "scratch"
+    with atomic_file(str(path), scratch=str(scratch)) as f:
+        f.write(b"1")
+        assert (len(os.listdir(path.parent)), len(os.listdir(scratch))) == (0, 1)
+    assert (os.listdir(path.parent), os.listdir(scratch)) == (["a.bin"], [])
+
+
+def test_what_a_killed_process_leaves_is_hidden_and_removed_by_the_next_writer(
+    tmp_path: Path,
+) -> None:
+    _kill_while_writing(tmp_path)
+    left = os.listdir(tmp_path)
+    assert len(left) == 2
+    assert all(name.startswith(".tmp-") for name in left)
+    with atomic_file(str(tmp_path / "b.parquet")) as f:
+        f.write(b"1")
+    assert os.listdir(tmp_path) == ["b.parquet"]
+
+
+def test_temporary_files_of_the_living_and_of_other_machines_stay(tmp_path: Path) -> None:
+    own = Path(temporary_path(str(tmp_path / "a")))
+    elsewhere = tmp_path / ".tmp-01234567-1-5-abcdef012345"
+    old = tmp_path / ".tmp-01234567-2-5-abcdef012345"
+    unknown = tmp_path / ".tmp-of-somebody"
+    for path in (own, elsewhere, old, unknown):
+        path.touch()
+    os.utime(old, (0, 0))
+    remove_stale_files(str(tmp_path))
+    assert {p.name for p in tmp_path.iterdir()} == {own.name, elsewhere.name, unknown.name}
+    remove_stale_files(str(tmp_path / "missing"))
+
+
+def _kill_while_writing(folder: Path) -> None:
+    """Let a process be killed with half a file and half a folder."""
+    script = (
+        "import os, signal, sys\n"
+        "from hlmat.transforms.core.atomic_files import atomic_file, atomic_folder\n"
+        "with atomic_file(sys.argv[1] + '/a.parquet') as f, atomic_folder(sys.argv[1] + '/b'):\n"
+        "    f.write(b'half')\n"
+        "    f.flush()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(folder)], check=False)
+    assert done.returncode == -signal.SIGKILL
 
 
 def _write_half(path: str, error: type[BaseException]) -> None:
