@@ -45,52 +45,94 @@ def test_what_is_in_the_folder(tmp_path: Path):
 
 @pytest.mark.parametrize("given", [None, ""])
 def test_no_checkpoint(given: str | None):
-    assert "no checkpoint was given; pass the folder" in refused(given)
+    assert refused(given) == (
+        "segmenter 'hf': no checkpoint was given; pass the folder of a SAM, SAM-HQ or SAM 2 model "
+        "of transformers with --checkpoint"
+    )
 
 
 def test_no_folder(tmp_path: Path):
-    message = refused(tmp_path / "nowhere")
-    assert "there is no folder" in message
-    assert "give the folder" in message
+    assert refused(tmp_path / "nowhere") == (
+        f"segmenter 'hf': there is no folder '{tmp_path}/nowhere'; give the folder, on this "
+        "machine's disk, that save_pretrained writes"
+    )
 
 
 def test_a_name_on_the_hub_is_not_fetched():
-    message = refused("facebook/sam-vit-base")
-    assert "nothing is downloaded here" in message
-    assert "hf download facebook/sam-vit-base --local-dir DIR" in message
+    assert refused("facebook/sam-vit-base") == (
+        "segmenter 'hf': there is no folder 'facebook/sam-vit-base'; nothing is downloaded here. "
+        "If it is a name on the Hugging Face hub, get it with "
+        "`hf download facebook/sam-vit-base --local-dir DIR` and give DIR"
+    )
 
 
 def test_a_file(tmp_path: Path):
     path = tmp_path / "sam_vit_b.pth"
     path.write_bytes(b"")
-    message = refused(path)
-    assert "is a file" in message
-    assert "--segmenter sam" in message
+    assert refused(path) == (
+        f"segmenter 'hf': '{path}' is a file; give the folder that save_pretrained writes. An "
+        "official .pth file of SAM goes with --segmenter sam"
+    )
 
 
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        pytest.param({"config__json": None}, "config.json is missing", id="no config"),
-        pytest.param({"config__json": b"{"}, "cannot be read as JSON", id="broken config"),
-        pytest.param({"config__json": [1]}, "is not a JSON object", id="config is a list"),
-        pytest.param({"config__json": {}}, "has no model_type, got None", id="no model type"),
         pytest.param(
-            {"config__json": {"model_type": 7}}, "has no model_type, got 7", id="odd model type"
+            {"config__json": None},
+            "{folder}/config.json is missing, so {folder} is no checkpoint of transformers; fetch "
+            "it again",
+            id="no config",
         ),
         pytest.param(
-            {"preprocessor_config__json": b"\xff"}, "cannot be read as JSON", id="broken processor"
+            {"config__json": b"{"},
+            "{folder}/config.json cannot be read as JSON: Expecting property name enclosed in "
+            "double quotes: line 1 column 2 (char 1); fetch the folder again",
+            id="broken config",
         ),
-        pytest.param({"model__safetensors": None}, "model.safetensors is missing", id="no weights"),
+        pytest.param(
+            {"config__json": [1]},
+            "{folder}/config.json is not a JSON object; fetch the folder again",
+            id="config is a list",
+        ),
+        pytest.param(
+            {"config__json": {}},
+            "{folder}/config.json has no model_type, got None; is it a model's?",
+            id="no model type",
+        ),
+        pytest.param(
+            {"config__json": {"model_type": 7}},
+            "{folder}/config.json has no model_type, got 7; is it a model's?",
+            id="odd model type",
+        ),
+        pytest.param(
+            {"preprocessor_config__json": b"\xff"},
+            "{folder}/preprocessor_config.json cannot be read as JSON: 'utf-8' codec can't decode "
+            "byte 0xff in position 0: invalid start byte; fetch the folder again",
+            id="broken processor",
+        ),
+        pytest.param(
+            {"model__safetensors": None},
+            "{folder} holds no weights: model.safetensors is missing; fetch the folder again",
+            id="no weights",
+        ),
         pytest.param(
             {"model__safetensors": None, "pytorch_model__bin": b""},
-            "as a pickle (pytorch_model.bin), which can run code",
+            "{folder} holds its weights as a pickle (pytorch_model.bin), which can run code when "
+            "it is read, and no model.safetensors; take a version of the checkpoint with "
+            "safetensors",
             id="pickled weights alone",
         ),
-        pytest.param({"adapter_config__json": {}}, "holds an adapter", id="adapter"),
+        pytest.param(
+            {"adapter_config__json": {}},
+            "{folder} holds an adapter (adapter_config.json is there); merge it into its model "
+            "and give the folder of the full model",
+            id="adapter",
+        ),
         pytest.param(
             {"model__safetensors": None, "model__safetensors__index__json": {"weight_map": {}}},
-            "names no weight files",
+            "{folder}/model.safetensors.index.json names no weight files beside it; fetch the "
+            "folder again",
             id="empty index",
         ),
         pytest.param(
@@ -98,7 +140,8 @@ def test_a_file(tmp_path: Path):
                 "model__safetensors": None,
                 "model__safetensors__index__json": {"weight_map": {"a": "../other.safetensors"}},
             },
-            "names no weight files beside it",
+            "{folder}/model.safetensors.index.json names no weight files beside it; fetch the "
+            "folder again",
             id="index that leads out of the folder",
         ),
         pytest.param(
@@ -106,13 +149,13 @@ def test_a_file(tmp_path: Path):
                 "model__safetensors": None,
                 "model__safetensors__index__json": {"weight_map": {"a": "1.safetensors"}},
             },
-            "misses 1.safetensors",
+            "{folder} misses 1.safetensors; fetch the folder again",
             id="missing shard",
         ),
     ],
 )
 def test_what_is_refused(tmp_path: Path, files: dict[str, Any], expected: str):
-    assert expected in refused(checkpoint(tmp_path, **files))
+    assert refused(checkpoint(tmp_path, **files)) == expected.format(folder=tmp_path)
 
 
 def test_shards_are_hashed_with_their_names(tmp_path: Path):
