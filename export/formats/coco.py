@@ -11,8 +11,7 @@ from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import Rle, TargetRef
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.masks.rle import rle_area, rle_box_xywh, rle_to_json
-from hlmat.transforms.readers.coco import annotation_order
-from hlmat.transforms.readers.files.coco_segmentation import is_id
+from hlmat.transforms.readers.files.ids import Entry, Table, id_of
 from hlmat.transforms.readers.files.json import need_list, read_json
 
 CATEGORY = {"id": 1, "name": "object"}
@@ -44,8 +43,8 @@ class CocoSource:
         categories: its entries, as they are.
     """
 
-    images: Mapping[int, Mapping[str, Any]]
-    annotations: Mapping[int, Mapping[str, Any]]
+    images: Table
+    annotations: Table
     categories: list[Any]
 
 
@@ -56,13 +55,11 @@ def read_coco_source(storage: Storage, path: str) -> CocoSource:
         DataError: it is malformed.
     """
     content = read_json(storage, path)
-    images = {entry["id"]: entry for entry in _entries(content, "images", path=path)}
-    annotations: dict[int, Mapping[str, Any]] = {}
-    in_order = sorted(_entries(content, "annotations", path=path), key=annotation_order)
-    for entry in in_order:
-        # Of entries with the same id the first counts, as in the reader, which rejects the others.
-        annotations.setdefault(entry["id"], entry)
-    return CocoSource(images, annotations, need_list(content, "categories", path=path))
+    return CocoSource(
+        Table(need_list(content, "images", path=path)),
+        Table(need_list(content, "annotations", path=path)),
+        need_list(content, "categories", path=path),
+    )
 
 
 def coco_json(
@@ -94,8 +91,8 @@ def coco_json(
                 "caption": one.ref.expressions[0],
             }
         else:
-            entry = _found(source, one)
-            images[entry["image_id"]] = source.images[entry["image_id"]]
+            entry, image = _found(source, one)
+            images[id_of(entry["image_id"])] = image
         entries.append({**entry, **_shape(one.mask), "iscrowd": 0, "score": one.score})
     content = {
         "info": {"description": description},
@@ -106,26 +103,22 @@ def coco_json(
     return (json.dumps(content, ensure_ascii=True, separators=(",", ":")) + "\n").encode("ascii")
 
 
-def _entries(content: Any, key: str, *, path: str) -> list[dict[str, Any]]:
-    listed = need_list(content, key, path=path)
-    return [entry for entry in listed if isinstance(entry, dict) and is_id(entry.get("id"))]
-
-
 def _image(one: ScoredAnnotation, *, number: int) -> dict[str, Any]:
     height, width = one.mask.size_hw
     return {"id": number, "file_name": one.ref.image_path, "height": height, "width": width}
 
 
-def _found(source: CocoSource, one: ScoredAnnotation) -> Mapping[str, Any]:
-    """Return the source's entry of a target, whose id ends in the annotation's."""
-    number = one.target_id.rpartition("/")[2]
-    entry = source.annotations.get(int(number)) if number.isdecimal() else None
-    if entry is None or not is_id(entry.get("image_id")) or entry["image_id"] not in source.images:
+def _found(source: CocoSource, one: ScoredAnnotation) -> tuple[Entry, Entry]:
+    """Return the source's entries of a target, whose id ends in the annotation's, and its image."""
+    own_id = one.target_id.removeprefix(f"{one.ref.dataset}/{one.ref.split}/")
+    annotations = source.annotations.all_of(own_id)
+    images = source.images.all_of(annotations[0].get("image_id")) if annotations else []
+    if not images:
         raise DataError(
-            f"annotation {number} is no longer in the instances file; restore the file, or run "
+            f"annotation {own_id} is no longer in the instances file; restore the file, or run "
             "again with --overwrite"
         )
-    return entry
+    return annotations[0], images[0]
 
 
 def _shape(mask: Rle) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 from .atomic_files import atomic_file as atomic_file
 from .atomic_files import atomic_folder as atomic_folder
+from .atomic_files import remove_stale_files as remove_stale_files
 from .atomic_files import temporary_path as temporary_path
 from .errors import AnswerError as AnswerError
 from .errors import ConfigError as ConfigError
@@ -11,6 +12,7 @@ from .errors import OutputError as OutputError
 from .errors import SegmenterError as SegmenterError
 from .errors import TargetError as TargetError
 from .errors import is_out_of_memory as is_out_of_memory
+from .folder_lock import locked_folder as locked_folder
 from .image_identity import find_leaks as find_leaks
 from .image_identity import image_key as image_key
 from .options import REQUIRED as REQUIRED

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
+import re
 import shutil
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,6 +17,8 @@ from typing import Protocol
 from hlmat.transforms.core.atomic_files import atomic_file
 from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.core.records import RejectReason
+
+_DRIVE = re.compile("[A-Za-z]:")
 
 
 class Storage(Protocol):
@@ -53,21 +56,29 @@ class Storage(Protocol):
 def join_under(root: str, name: str) -> str:
     """Join a name from a data file to a root that it must not leave.
 
-    Raises:
-        TargetError: PATH_ESCAPES_ROOT for absolute names, drive letters, backslashes that climb,
-            URLs and anything that leaves `root` by ``..``.
+    A backslash may be part of a name or separate folders, as on Windows, so a name must stay below
+    the root both ways. Percent signs stand for themselves.
 
-    >>> join_under("data", "a/b.jpg")
-    'data/a/b.jpg'
+    Raises:
+        TargetError: PATH_ESCAPES_ROOT for absolute names, drive letters, addresses, and what leaves
+            `root` by ``..`` with either separator.
+
+    >>> join_under("data", "a/b.jpg"), join_under("data", "a/../b.jpg")
+    ('data/a/b.jpg', 'data/b.jpg')
     """
-    normal = posixpath.normpath(name.replace("\\", "/"))
-    escapes = normal.startswith(("/", "../")) or normal == ".." or "://" in name
-    if escapes or "\0" in name or (len(normal) > 1 and normal[1] == ":"):
+    spellings = (posixpath.normpath(name), posixpath.normpath(name.replace("\\", "/")))
+    if any(_escapes(each) for each in spellings) or "://" in name or "\0" in name:
         raise TargetError(
             RejectReason.PATH_ESCAPES_ROOT,
             f"{name!r} leads out of {root!r}: names must stay inside the data root",
         )
-    return posixpath.join(root, name)
+    return posixpath.join(root, spellings[0] if ".." in name else name)
+
+
+def _escapes(normal: str) -> bool:
+    parts = normal.split("/")
+    has_drive = any(_DRIVE.fullmatch(part) for part in parts) or _DRIVE.match(parts[0])
+    return normal.startswith("/") or parts[0] == ".." or bool(has_drive)
 
 
 @dataclass(frozen=True)

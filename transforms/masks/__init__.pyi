@@ -20,4 +20,5 @@ from .rle import rle_box_xywh as rle_box_xywh
 from .rle import rle_common_area as rle_common_area
 from .rle import rle_problem as rle_problem
 from .rle import rle_to_json as rle_to_json
+from .rle import whole_number as whole_number
 from .upsampling import Upsampling as Upsampling

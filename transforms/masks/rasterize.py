@@ -16,6 +16,7 @@ from hlmat.transforms.masks.rle import (
     decode_uncompressed,
     rle_problem,
     uncompressed_problem,
+    whole_number,
 )
 
 _MIN_NUMBERS = 6
@@ -102,16 +103,13 @@ def _check_polygon(polygon: Any, *, name: str) -> None:
 
 def _from_run_lengths(content: dict[Any, Any], *, size_hw: tuple[int, int], name: str) -> Mask:
     size = content.get("size")
-    if (
-        not isinstance(size, list | tuple)
-        or len(size) != 2
-        or not all(type(side) is int for side in size)
-    ):
+    sides = [whole_number(side) for side in size] if isinstance(size, list | tuple) else []
+    if len(sides) != 2 or None in sides:
         raise _malformed(name, f"run lengths need a size [height, width], got {_shown(size)}")
-    if tuple(size) != size_hw:
+    if tuple(sides) != size_hw:
         raise TargetError(
             RejectReason.SIZE_MISMATCH,
-            f"{name}: the mask is {_shown(size[1])} x {_shown(size[0])} pixels, the image "
+            f"{name}: the mask is {_shown(sides[1])} x {_shown(sides[0])} pixels, the image "
             f"{size_hw[1]} x {size_hw[0]}",
         )
     counts = content.get("counts")

@@ -16,6 +16,8 @@ MAX_PIXELS = 120_000_000
 
 # 7 digits of 5 bits hold every run of a mask that COCO tools can describe (32 bits).
 _MAX_DIGITS = 7
+_MAX_RUN = 2**32 - 1
+_MAX_RUNS = 2**28
 
 
 def encode_mask(mask: Mask) -> Rle:
@@ -75,6 +77,17 @@ def rle_common_area(*rles: Rle) -> int:
     return int(rlemasklib.area(rlemasklib.intersection([rle_to_coco(rle) for rle in rles])))
 
 
+def whole_number(value: object) -> int | None:
+    """Return a number of a data file that is whole, as 120 or 120.0; None for anything else.
+
+    >>> whole_number(120.0), whole_number(120.5), whole_number(True)
+    (120, None, None)
+    """
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None
+
+
 def uncompressed_problem(counts: list[Any], size_hw: tuple[int, int]) -> str | None:
     """Return what is wrong with uncompressed counts from a file, None if `decode_uncompressed`
     can read them.
@@ -87,16 +100,16 @@ def uncompressed_problem(counts: list[Any], size_hw: tuple[int, int]) -> str | N
     'its runs cover 7 pixels, the image has 8'
     """
     pixels = size_hw[0] * size_hw[1]
-    if not all(type(run) is int and run >= 0 for run in counts):
+    if not all(whole_number(run) is not None and run >= 0 for run in counts):
         return "uncompressed counts must be whole numbers from 0"
     if max(counts, default=0) > pixels:
         return f"a run covers more than the image's {pixels} pixels"
     if sum(counts) != pixels:
-        return f"its runs cover {sum(counts)} pixels, the image has {pixels}"
+        return f"its runs cover {int(sum(counts))} pixels, the image has {pixels}"
     return None
 
 
-def decode_uncompressed(counts: list[int], size_hw: tuple[int, int]) -> Mask:
+def decode_uncompressed(counts: list[Any], size_hw: tuple[int, int]) -> Mask:
     """Decode counts that `uncompressed_problem` accepts. Shape: `size_hw`.
 
     >>> decode_uncompressed([1, 2, 1], (2, 2)).tolist()
@@ -104,7 +117,9 @@ def decode_uncompressed(counts: list[int], size_hw: tuple[int, int]) -> Mask:
     """
     height, width = size_hw
     values = np.arange(len(counts)) % 2 == 1
-    return np.ascontiguousarray(np.repeat(values, counts).reshape(width, height).T)
+    return np.ascontiguousarray(
+        np.repeat(values, [int(run) for run in counts]).reshape(width, height).T
+    )
 
 
 def rle_problem(counts: str, size_hw: tuple[int, int]) -> str | None:
@@ -141,9 +156,12 @@ def rle_problem(counts: str, size_hw: tuple[int, int]) -> str | None:
     # From the fourth on, a run is written as its difference to the one before the last.
     runs[1::2] = np.cumsum(runs[1::2])
     runs[2::2] = np.cumsum(runs[2::2])
+    height, width = size_hw
     if runs.min() < 0:
         return "its counts hold a negative run"
-    height, width = size_hw
+    # Sums of larger runs, or of more of them, could wrap around 64 bits.
+    if runs.max() > min(height * width, _MAX_RUN) or runs.size > _MAX_RUNS:
+        return f"its runs cover more than the {height * width} pixels of the mask"
     if int(runs.sum()) != height * width:
         return (
             f"its runs cover {int(runs.sum())} pixels, a mask of {height} x {width} "

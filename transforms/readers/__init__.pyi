@@ -1,5 +1,4 @@
 from .coco import CocoReader as CocoReader
-from .coco import annotation_order as annotation_order
 from .folder import IMAGES as IMAGES
 from .options import ReaderOptions as ReaderOptions
 from .registry import DATASETS as DATASETS

@@ -6,26 +6,35 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 from hlmat.transforms.core.errors import LayoutError, TargetError
 from hlmat.transforms.core.protocols import Image, TruthMasks
 from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
-from hlmat.transforms.core.storage import Storage, join_under
+from hlmat.transforms.core.storage import Storage
+from hlmat.transforms.readers.files.coco_captions import caption_texts
 from hlmat.transforms.readers.files.coco_segmentation import (
     image_size,
-    is_id,
     load_segmentation,
     segmentation_ref,
 )
+from hlmat.transforms.readers.files.coco_tables import CocoTables, image_name
+from hlmat.transforms.readers.files.ids import Entry, id_of, id_order, number_of
+from hlmat.transforms.readers.files.image_places import ImagePlaces
 from hlmat.transforms.readers.files.images import load_image_file
 from hlmat.transforms.readers.files.json import need_list, read_json
 from hlmat.transforms.readers.mask_folders import shown_entries
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.terms import LICENSES
 
-_PROBED_PICTURES = 20
+_DEFAULT_SPLIT = "val2017"
+_ROBOFLOW = "_annotations.coco.json"
+_EXPORTS = {
+    "default": "annotations/instances_default.json",
+    "all": "result.json",
+    "exported": _ROBOFLOW,
+}
+"""Files of CVAT, Label Studio and Roboflow that hold one split, by the name that it gets."""
 
 
 @dataclass(frozen=True)
@@ -53,34 +62,26 @@ class CocoReader:
     def read_targets(self) -> Iterator[TargetRef | Reject]:
         """List the annotations, sorted by image and annotation id.
 
-        Crowd annotations, which cover many objects at once, come as rejects.
+        Crowd annotations, which cover many objects at once, come as rejects. Of annotations with
+        one id the first in the file counts, and the others are rejects. Entries of `images` with
+        one file are one image.
 
         Raises:
             DataError: the file is not what it should be.
         """
         path = posixpath.join(self.root, self.annotations)
         content = read_json(self.storage, path)
-        images = {
-            image["id"]: image
-            for image in need_list(content, "images", path=path)
-            if isinstance(image, dict) and is_id(image.get("id"))
-        }
-        categories = {
-            category["id"]: category.get("name")
-            for category in need_list(content, "categories", path=path)
-            if isinstance(category, dict) and is_id(category.get("id"))
-        }
-        folder = self._images_folder(images)
-        seen: set[int] = set()
+        need_list(content, "images", path=path)
+        need_list(content, "categories", path=path)
+        tables = CocoTables(content, path=path)
+        listing = _Listing(tables, self._image_places(tables))
         of_image: Counter[str] = Counter()
-        for entry in sorted(need_list(content, "annotations", path=path), key=annotation_order):
-            fields = entry if isinstance(entry, dict) else {}
-            image = images.get(_whole_number(fields, "image_id"))
-            ref = self._bare_ref(fields, folder=folder, image=image)
+        for entry in sorted(tables.annotation_entries, key=listing.order):
+            ref = self._bare_ref(entry, listing)
             ref = replace(ref, object_id=of_image[ref.image_path])
             of_image[ref.image_path] += 1
             try:
-                yield _checked(ref, entry, images=images, categories=categories, seen=seen)
+                yield _checked(ref, entry, listing)
             except TargetError as error:
                 yield Reject(ref, error.reason, error.message)
 
@@ -92,32 +93,36 @@ class CocoReader:
         """Read an image as uint8 RGB. Raises TargetError."""
         return load_image_file(self.storage, self.root, image_path, size_hw=size_hw)
 
-    def _images_folder(self, images: Mapping[int, dict[str, Any]]) -> str:
-        """Find the folder that holds the first images with a valid name."""
-        candidates = [self.split, f"images/{self.split}", "images", "", "train2017", "val2017"]
-        for image in islice(images.values(), _PROBED_PICTURES):
-            name = _file_name(image)
-            try:
-                places = [join_under(self.root, posixpath.join(c, name)) for c in candidates]
-            except TargetError:
-                continue
-            for candidate, place in zip(candidates, places, strict=True):
-                if name and self.storage.is_file(place):
-                    return candidate
-        return self.split
+    def _image_places(self, tables: CocoTables) -> ImagePlaces:
+        beside, last = posixpath.split(posixpath.dirname(self.annotations))
+        # Exports put their file beside the images, or beside their folder.
+        base = beside if last == "annotations" else posixpath.join(beside, last)
+        file = posixpath.basename(self.annotations).removesuffix(".json")
+        parts = dict.fromkeys((self.split, file.removeprefix("instances_")))
+        of_parts = [folder for part in parts for folder in (part, f"images/{part}")]
+        below = [*of_parts, "images", "", "train2017", "val2017"]
+        folders = [posixpath.join(base, folder) for folder in below] if base else []
+        folders = [base, *folders] if base and last != "annotations" else folders
+        names = [image_name(image) for image in tables.images]
+        return ImagePlaces(
+            self.storage,
+            self.root,
+            folders=[posixpath.normpath(f) if f else "" for f in (*folders, *below)],
+            names=[name for name in names if name],
+        )
 
-    def _bare_ref(
-        self, fields: Mapping[str, Any], *, folder: str, image: dict[str, Any] | None
-    ) -> TargetRef:
-        name = _file_name(image) if image else ""
-        image_id = fields.get("image_id")
+    def _bare_ref(self, entry: Any, listing: _Listing) -> TargetRef:
+        fields = _fields(entry)
+        image = listing.image_of(fields)
+        name = image_name(image) if image is not None else ""
+        own_id = id_of(fields.get("id"))
         return TargetRef(
-            target_id=f"{self.name}/{self.split}/{fields.get('id', 'unknown')}",
+            target_id=f"{self.name}/{self.split}/{own_id or 'unknown'}",
             dataset=self.name,
             split=self.split,
-            image_path=posixpath.join(folder, name or "unknown"),
+            image_path=listing.path_of(fields),
             image_name=name or "unknown",
-            image_id=image_id if is_id(image_id) else None,
+            image_id=number_of(fields.get("image_id")),
             object_id=0,
             expressions=(),
             truth_ref="{}",
@@ -126,84 +131,106 @@ class CocoReader:
 
 
 def open_coco(name: str, options: ReaderOptions) -> CocoReader:
-    """Open an instances file.
+    """Open an instances file: that of COCO, or one that CVAT, Label Studio or Roboflow exported.
 
     Raises:
         LayoutError: it is not there.
     """
-    root, storage, split = options.data_root or "", options.storage, options.split or "val2017"
-    annotations = options.annotations or f"annotations/instances_{split}.json"
-    if not storage.is_file(posixpath.join(root, annotations)):
-        raise LayoutError(
-            f"{root} does not hold {annotations}; name the instances file with --annotations, "
-            f"relative to --data-root; found: {shown_entries(storage, root)}; in annotations/: "
-            f"{shown_entries(storage, posixpath.join(root, 'annotations'))}"
-        )
-    return CocoReader(name, split, root, storage, annotations)
+    root, storage, split = options.data_root or "", options.storage, options.split or _DEFAULT_SPLIT
+    places = [(split, f"annotations/instances_{split}.json"), (split, f"{split}/{_ROBOFLOW}")]
+    if split == _DEFAULT_SPLIT:
+        places += [*_EXPORTS.items(), ("train", f"train/{_ROBOFLOW}")]
+    elif split in _EXPORTS:
+        places.append((split, _EXPORTS[split]))
+    if options.annotations:
+        places = [(split, options.annotations)]
+    for found, file in places:
+        if storage.is_file(posixpath.join(root, file)):
+            return CocoReader(name, found, root, storage, file)
+    raise LayoutError(
+        f"{root} does not hold {places[0][1]}; name the instances file with --annotations, "
+        f"relative to --data-root; found: {shown_entries(storage, root)}; in annotations/: "
+        f"{shown_entries(storage, posixpath.join(root, 'annotations'))}"
+    )
 
 
-def _file_name(image: Mapping[str, Any]) -> str:
-    """Return an image's name; LVIS has none, but an address that ends in folder and name."""
-    name = image.get("file_name")
-    if isinstance(name, str) and name:
-        return name
-    url = image.get("coco_url")
-    return posixpath.join(*url.split("/")[-2:]) if isinstance(url, str) and "/" in url else ""
+class _Listing:
+    """What the entries of a file say of each other: images, their paths, how many there are."""
+
+    def __init__(self, tables: CocoTables, places: ImagePlaces) -> None:
+        self.tables = tables
+        ids = (id_of(_fields(entry).get("image_id")) for entry in tables.annotation_entries)
+        self._annotations_of = Counter(ids)
+        self._unknown = posixpath.join(places.folder, "unknown")
+        self._paths: dict[str | None, str] = {}
+        self._problems: dict[str | None, TargetError] = {}
+        first: dict[str, tuple[int, int, str]] = {}
+        for image in sorted(tables.images, key=lambda entry: id_order(entry.get("id"))):
+            key, name = id_of(image.get("id")), image_name(image)
+            try:
+                path = places.find(name) if name else self._unknown
+            except TargetError as error:
+                self._problems[key] = error
+                path = self._unknown
+            self._paths[key] = path
+            first.setdefault(path, id_order(key))
+        self._first = first
+
+    def image_of(self, fields: Mapping[str, Any]) -> Entry | None:
+        """Return the first entry of an annotation's image, or None."""
+        found = self.tables.images.all_of(fields.get("image_id"))
+        return found[0] if found else None
+
+    def path_of(self, fields: Mapping[str, Any]) -> str:
+        """Return the path of an annotation's image."""
+        return self._paths.get(id_of(fields.get("image_id")), self._unknown)
+
+    def check_path(self, fields: Mapping[str, Any]) -> None:
+        """Raise TargetError if the name of an annotation's image leads out of the data root."""
+        if (problem := self._problems.get(id_of(fields.get("image_id")))) is not None:
+            raise problem
+
+    def annotations_of(self, image: Entry) -> int:
+        """Return how many annotations an entry of an image has."""
+        return self._annotations_of[id_of(image.get("id"))]
+
+    def order(self, entry: Any) -> tuple[Any, ...]:
+        """Return what annotations are sorted by: the first id of their image's file, both ids."""
+        fields = _fields(entry)
+        image_id = id_order(fields.get("image_id"))
+        path = self.path_of(fields)
+        return (self._first.get(path, image_id), path, image_id, id_order(fields.get("id")))
 
 
-def _whole_number(fields: Mapping[str, Any], key: str) -> int:
-    """Return an id, or one that nothing has."""
-    value = fields.get(key)
-    return value if type(value) is int else -1
+def _fields(entry: Any) -> Mapping[str, Any]:
+    return entry if isinstance(entry, dict) else {}
 
 
-def annotation_order(entry: Any) -> tuple[int, int]:
-    """Return what annotations are sorted by: image id, then their own; -1 where there is none."""
-    fields = entry if isinstance(entry, dict) else {}
-    return _whole_number(fields, "image_id"), _whole_number(fields, "id")
-
-
-def _checked(
-    ref: TargetRef,
-    entry: Any,
-    *,
-    images: Mapping[int, dict[str, Any]],
-    categories: Mapping[int, Any],
-    seen: set[int],
-) -> TargetRef:
+def _checked(ref: TargetRef, entry: Any, listing: _Listing) -> TargetRef:
     """Complete a reference. Raises TargetError for what cannot be used."""
-    if not isinstance(entry, dict) or not is_id(entry.get("id")):
+    tables = listing.tables
+    own_id = id_of(_fields(entry).get("id"))
+    if own_id is None:
         raise TargetError(
-            RejectReason.MALFORMED_ENTRY, f"an annotation has no whole number as id: {entry!r:.80}"
+            RejectReason.MALFORMED_ENTRY,
+            f"an annotation has neither a whole number nor a text as id: {entry!r:.80}",
         )
-    if entry["id"] in seen:
+    if tables.annotations.all_of(own_id)[0] is not entry:
         raise TargetError(
-            RejectReason.DUPLICATE_ID, f"annotation id {entry['id']} occurs again; the first counts"
+            RejectReason.DUPLICATE_ID, f"annotation id {own_id} occurs again; the first counts"
         )
-    seen.add(entry["id"])
-    image = images.get(_whole_number(entry, "image_id"))
-    if image is None:
-        raise TargetError(
-            RejectReason.MISSING_ANNOTATION,
-            f"annotation {entry['id']} is of image {entry.get('image_id')!r}, which is not listed",
-        )
-    if not _file_name(image):
+    name = f"annotation {own_id}"
+    image = tables.image_of(entry.get("image_id"), name=name)
+    if not image_name(image):
         raise TargetError(
             RejectReason.MALFORMED_ENTRY,
             f"image {image['id']} has neither a file_name nor a coco_url",
         )
-    join_under("data root", ref.image_path)
-    category = categories.get(_whole_number(entry, "category_id"))
-    if not isinstance(category, str) or not category:
-        raise TargetError(
-            RejectReason.MALFORMED_ENTRY,
-            f"annotation {entry['id']} has the category {entry.get('category_id')!r}, which has no "
-            "name in the file",
-        )
-    ref = replace(ref, expressions=(category.replace("_", " "),))
+    listing.check_path(entry)
+    texts = caption_texts(entry, image, of_image=listing.annotations_of(image), name=name)
+    texts = texts or tables.category_text(entry.get("category_id"), name=name)
+    ref = replace(ref, expressions=texts)
     if entry.get("iscrowd"):
-        raise TargetError(
-            RejectReason.CROWD, f"annotation {entry['id']} covers a crowd, not one object"
-        )
-    size_hw = image_size(image, name=f"annotation {entry['id']}")
+        raise TargetError(RejectReason.CROWD, f"{name} covers a crowd, not one object")
+    size_hw = image_size(image, name=name)
     return replace(ref, truth_ref=segmentation_ref(entry.get("segmentation"), size_hw=size_hw))

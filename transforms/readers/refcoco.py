@@ -14,12 +14,15 @@ from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.readers.files.coco_segmentation import (
     image_size,
-    is_id,
     load_segmentation,
     segmentation_ref,
 )
+from hlmat.transforms.readers.files.coco_tables import CocoTables, image_name
+from hlmat.transforms.readers.files.expressions import sentences_of
+from hlmat.transforms.readers.files.ids import id_of, id_order, number_of
+from hlmat.transforms.readers.files.image_places import COCO_BASES, ImagePlaces, coco_name
 from hlmat.transforms.readers.files.images import load_image_file
-from hlmat.transforms.readers.files.json import need_list, read_json
+from hlmat.transforms.readers.files.json import read_json
 from hlmat.transforms.readers.files.pickle import load_plain_pickle
 from hlmat.transforms.readers.mask_folders import shown_entries
 from hlmat.transforms.readers.options import ReaderOptions
@@ -35,7 +38,11 @@ SPLIT_BY: Mapping[str, tuple[str, ...]] = {
 
 
 _BASES = ("", "refer_seg")
-_COCO_FOLDERS = ("images/mscoco/images/train2014", "images/train2014", "train2014")
+_COCO_FOLDERS = tuple(
+    posixpath.join(base, subset)
+    for subset in ("train2014", "train2017")
+    for base in ("images/mscoco/images", "images", "")
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,9 @@ class RefcocoReader:
     def read_targets(self) -> Iterator[TargetRef | Reject]:
         """List the refs of the split, sorted by image and ref id.
 
+        Of annotations with one id the first in the file counts, and each id that occurs again is
+        reported as a reject of its own.
+
         Raises:
             DataError: refs or instances are damaged, or not plain data.
             ConfigError: no ref belongs to the split.
@@ -80,24 +90,25 @@ class RefcocoReader:
         if not entries:
             raise ConfigError([self._no_such_split()])
         instances_path = posixpath.join(self.root, self.folder, "instances.json")
-        instances = read_json(self.storage, instances_path)
-        annotations = _by_id(need_list(instances, "annotations", path=instances_path))
-        images = _by_id(need_list(instances, "images", path=instances_path))
-        seen: set[object] = set()
+        tables = CocoTables(read_json(self.storage, instances_path), path=instances_path)
+        listing = _Listing(tables, self._image_places(tables), is_clef=self.name == "refclef")
+        seen: set[str] = set()
+        reported: set[str] = set()
         of_image: Counter[str] = Counter()
         for entry in sorted(entries, key=_sort_key):
-            ref = self._build_ref(entry, object_id=of_image[self._image_path(entry)])
+            ref = self._build_ref(entry, listing)
+            ref = replace(ref, object_id=of_image[ref.image_path])
             of_image[ref.image_path] += 1
             try:
                 _check_entry(entry, ref.target_id)
-                if entry["ref_id"] in seen:
-                    raise TargetError(
-                        RejectReason.DUPLICATE_ID, f"ref id {entry['ref_id']} occurs again"
-                    )
-                seen.add(entry["ref_id"])
-                yield _with_truth(ref, entry, annotations, images)
+                if (ref_id := str(id_of(entry["ref_id"]))) in seen:
+                    raise TargetError(RejectReason.DUPLICATE_ID, f"ref id {ref_id} occurs again")
+                seen.add(ref_id)
+                yield _with_truth(ref, entry, listing)
             except TargetError as error:
                 yield Reject(ref, error.reason, error.message)
+                continue
+            yield from self._repeats(ref, entry["ann_id"], tables, reported)
 
     def load_truth(self, ref: TargetRef) -> TruthMasks:
         """Rasterise a target's segmentation. Raises TargetError."""
@@ -136,29 +147,48 @@ class RefcocoReader:
             f"{', '.join(there) or 'no refs at all'}"
         )
 
-    def _image_path(self, entry: Any) -> str:
-        image_id = entry.get("image_id") if isinstance(entry, dict) else None
-        if not is_id(image_id):
-            return posixpath.join(self.images, "unknown")
-        if self.name == "refclef":
-            return posixpath.join(self.images, f"{image_id // 1000:02d}/images/{image_id}.jpg")
-        return posixpath.join(self.images, f"COCO_train2014_{image_id:012d}.jpg")
+    def _image_places(self, tables: CocoTables) -> ImagePlaces:
+        bases = dict.fromkeys((posixpath.dirname(self.folder), ""))
+        folders = [posixpath.join(base, folder) for base in bases for folder in _COCO_FOLDERS]
+        return ImagePlaces(
+            self.storage,
+            self.root,
+            folders=[self.images, *folders],
+            names=[image_name(image) for image in tables.images],
+            coco_bases=[posixpath.join(base, folder) for base in bases for folder in COCO_BASES],
+        )
 
-    def _build_ref(self, entry: Any, *, object_id: int) -> TargetRef:
+    def _build_ref(self, entry: Any, listing: _Listing) -> TargetRef:
         fields = entry if isinstance(entry, dict) else {}
-        image_id = fields.get("image_id")
-        image_path = self._image_path(entry)
+        own_id = id_of(fields.get("ref_id"))
+        image_path = listing.path_of(fields.get("image_id"))
         return TargetRef(
-            target_id=f"{self.name}/{self.split_by}/{self.split}/{fields.get('ref_id', 'unknown')}",
+            target_id=f"{self.name}/{self.split_by}/{self.split}/{own_id or 'unknown'}",
             dataset=self.name,
             split=self.split,
             image_path=image_path,
             image_name=posixpath.basename(image_path),
-            image_id=image_id if is_id(image_id) else None,
-            object_id=object_id,
-            expressions=_sentences(fields.get("sentences")),
+            image_id=number_of(fields.get("image_id")),
+            object_id=0,
+            expressions=sentences_of(fields.get("sentences")),
             truth_ref="{}",
             license=LICENSES[self.name],
+        )
+
+    def _repeats(
+        self, ref: TargetRef, ann_id: object, tables: CocoTables, reported: set[str]
+    ) -> Iterator[Reject]:
+        """Report an annotation id that occurs more than once, the first time that it is used."""
+        again, key = len(tables.annotations.all_of(ann_id)) - 1, str(id_of(ann_id))
+        if again < 1 or key in reported:
+            return
+        reported.add(key)
+        target_id = f"{self.name}/{self.split_by}/{self.split}/annotation-{key}"
+        yield Reject(
+            replace(ref, target_id=target_id),
+            RejectReason.DUPLICATE_ID,
+            f"annotation id {key} occurs again in instances.json, {again} more "
+            f"time{'s' * (again > 1)}; the first counts",
         )
 
 
@@ -197,48 +227,67 @@ def _images_folder(name: str, base: str, *, root: str, storage: Storage) -> str:
     return next(there, candidates[0])
 
 
-def _by_id(entries: list[Any]) -> dict[object, dict[str, Any]]:
-    return {e["id"]: e for e in entries if isinstance(e, dict) and is_id(e.get("id"))}
+class _Listing:
+    """The tables of instances.json, and the paths of its images."""
+
+    def __init__(self, tables: CocoTables, places: ImagePlaces, *, is_clef: bool) -> None:
+        self.tables = tables
+        self._places, self._is_clef = places, is_clef
+        self._paths: dict[str | None, str | TargetError] = {}
+
+    def path_of(self, image_id: object) -> str:
+        """Return an image's path, one that nothing has if it cannot be told."""
+        path = self._found(image_id)
+        return path if isinstance(path, str) else posixpath.join(self._places.folder, "unknown")
+
+    def check_path(self, image_id: object) -> None:
+        """Raise TargetError if an image's name leads out of the data root."""
+        if isinstance(problem := self._found(image_id), TargetError):
+            raise problem
+
+    def _found(self, image_id: object) -> str | TargetError:
+        key = id_of(image_id)
+        if key not in self._paths:
+            try:
+                self._paths[key] = self._find(image_id)
+            except TargetError as error:
+                self._paths[key] = error
+        return self._paths[key]
+
+    def _find(self, image_id: object) -> str:
+        number = number_of(image_id)
+        if self._is_clef and number is not None:
+            folder = self._places.folders[0]
+            return posixpath.join(folder, f"{number // 1000:02d}/images/{number}.jpg")
+        listed = self.tables.images.all_of(image_id)
+        name = image_name(listed[0]) if listed else ""
+        if not name and number is not None:
+            name = f"COCO_train2014_{coco_name(number)}"
+        return self._places.find(name or "unknown")
 
 
-def _sort_key(entry: Any) -> tuple[int, int]:
+def _sort_key(entry: Any) -> tuple[Any, ...]:
     fields = entry if isinstance(entry, dict) else {}
-    numbers = [fields.get(key) for key in ("image_id", "ref_id")]
-    image_id, ref_id = (n if type(n) is int else -1 for n in numbers)
-    return image_id, ref_id
-
-
-def _sentences(content: Any) -> tuple[str, ...]:
-    sentences = content if isinstance(content, list) else []
-    texts = (s.get("sent") or s.get("raw") for s in sentences if isinstance(s, dict))
-    return tuple(text for text in texts if isinstance(text, str) and text)
+    return id_order(fields.get("image_id")), id_order(fields.get("ref_id"))
 
 
 def _check_entry(entry: Any, target_id: str) -> None:
     if not isinstance(entry, dict):
         problem = f"a ref is a {type(entry).__name__}, expected a dictionary"
-    elif wrong := [k for k in ("ref_id", "image_id", "ann_id") if not is_id(entry.get(k))]:
-        problem = f"{target_id}: {wrong[0]} is {entry.get(wrong[0])!r}, expected a whole number"
+    elif wrong := [k for k in ("ref_id", "image_id", "ann_id") if id_of(entry.get(k)) is None]:
+        problem = f"{target_id}: {wrong[0]} is {entry.get(wrong[0])!r:.80}, expected an id"
     elif not isinstance(entry.get("split"), str):
         problem = f"{target_id}: split is {entry.get('split')!r:.40}, expected the name of a split"
-    elif not _sentences(entry.get("sentences")):
+    elif not sentences_of(entry.get("sentences")):
         problem = f"{target_id} has no sentence"
     else:
         return
     raise TargetError(RejectReason.MALFORMED_ENTRY, problem)
 
 
-def _with_truth(
-    ref: TargetRef,
-    entry: dict[str, Any],
-    annotations: Mapping[object, dict[str, Any]],
-    images: Mapping[object, dict[str, Any]],
-) -> TargetRef:
-    annotation, image = annotations.get(entry["ann_id"]), images.get(entry["image_id"])
-    if annotation is None or image is None:
-        what = f"annotation {entry['ann_id']}" if annotation is None else "its image"
-        raise TargetError(
-            RejectReason.MISSING_ANNOTATION, f"{ref.target_id}: instances.json lacks {what}"
-        )
-    size_hw = image_size(image, name=ref.target_id)
+def _with_truth(ref: TargetRef, entry: dict[str, Any], listing: _Listing) -> TargetRef:
+    image_id, tables = entry["image_id"], listing.tables
+    size_hw = image_size(tables.image_of(image_id, name=ref.target_id), name=ref.target_id)
+    annotation = tables.annotation_of(entry["ann_id"], image_id=image_id, name=ref.target_id)
+    listing.check_path(image_id)
     return replace(ref, truth_ref=segmentation_ref(annotation.get("segmentation"), size_hw=size_hw))

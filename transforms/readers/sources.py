@@ -158,6 +158,8 @@ SOURCES: Mapping[str, DatasetSource] = {
         (
             "annotations/instances_<split>.json    (or --annotations FILE)",
             "<split>/*.jpg    (or images/<split>/, images/, the root)",
+            "or as exported: <split>/_annotations.coco.json beside its images (Roboflow),",
+            "annotations/instances_default.json (CVAT) or result.json (Label Studio) with images/",
         ),
         _COCO,
         "val2017: 1 GB of images; train2017: 18 GB; annotations of both: 241 MB",

@@ -23,7 +23,8 @@ PATH = "annotations/instances_val2017.json"
 def scored(
     target_id: str = "t", *, mask: Any = TRUTH, score: float | None = 0.5, **changes: Any
 ) -> ScoredAnnotation:
-    ref = replace(make_trajectory().target.ref, **changes)
+    of_coco = {"dataset": "coco", "split": "val2017"} if target_id.startswith("coco/") else {}
+    ref = replace(make_trajectory().target.ref, **(of_coco | changes))
     return ScoredAnnotation(target_id, ref, encode_mask(mask), score)
 
 
@@ -73,11 +74,21 @@ def test_an_annotation_that_is_gone_is_named(tmp_path: Path) -> None:
 
 def test_of_annotations_with_one_id_that_counts_which_the_reader_took(tmp_path: Path) -> None:
     content = write_coco(tmp_path)
-    # The reader sorts by image: that of image 3 comes before that of image 7.
-    content["annotations"] += [{"id": 50, "image_id": 7}, {"id": 50, "image_id": 3}, 9, {"id": "x"}]
+    content["annotations"] += [{"id": 50, "image_id": 7}, {"id": 50, "image_id": 3}, 9, {"id": []}]
     (tmp_path / PATH).write_text(json.dumps(content))
     source = read_coco_source(LocalStorage(), str(tmp_path / PATH))
-    assert source.annotations[50]["image_id"] == 3
+    assert source.annotations.all_of("50")[0]["image_id"] == 7
+
+
+def test_text_ids_are_found_again(tmp_path: Path) -> None:
+    content = write_coco(tmp_path)
+    content["images"][0]["id"] = "b/1"
+    content["annotations"] += [{"id": "a/50", "image_id": "b/1"}]
+    (tmp_path / PATH).write_text(json.dumps(content))
+    source = read_coco_source(LocalStorage(), str(tmp_path / PATH))
+    written = coco_json([scored("coco/val2017/a/50")], description="x", source=source)
+    assert [a["id"] for a in json.loads(written)["annotations"]] == ["a/50"]
+    assert [i["id"] for i in json.loads(written)["images"]] == ["b/1"]
 
 
 def test_an_empty_mask_has_a_box_without_sides() -> None:

@@ -63,7 +63,10 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(
 
 @pytest.mark.parametrize(
     "name",
-    ["../x", "a/../../x", "/etc/passwd", "..", "C:/x", "..\\x", "\\\\host\\x", "gs://b/x", "a\0b"],
+    [
+        *("../x", "a/../../x", "/etc/passwd", "..", "C:/x", "C:x", "c:", "..\\x", "\\\\host\\x"),
+        *("gs://b/x", "a\0b", "a\\b/../../x", "a\\..\\../..\\x", "\\x", "v/D:\\x", "a/c:/x"),
+    ],
 )
 def test_names_that_leave_the_root_are_refused(name: str):
     with pytest.raises(TargetError, match="leads out of 'data'") as caught:
@@ -71,9 +74,15 @@ def test_names_that_leave_the_root_are_refused(name: str):
     assert caught.value.reason is RejectReason.PATH_ESCAPES_ROOT
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "a/b#1 ü.jpg", "a/../b.jpg", "..a/b", "a..b"])
+@pytest.mark.parametrize(
+    "name", ["a.jpg", "a/b#1 ü.jpg", "..a/b", "a..b", "a\\b.jpg", "1:1.jpg", "%2e%2e/x", "b/a:1"]
+)
 def test_names_inside_the_root_are_joined(name: str):
     assert join_under("data", name) == f"data/{name}"
+
+
+def test_a_step_back_is_taken_before_the_disk_sees_it():
+    assert join_under("data", "a/../b.jpg") == "data/b.jpg"
 
 
 @given(st.text(alphabet="./\\ab:", max_size=12))

@@ -153,7 +153,7 @@ class TestRunLengths:
             pytest.param({"size": [6, 8], "counts": [10, 37]}, "47 pixels", id="too few"),
             pytest.param({"size": [6, 8], "counts": [10, 39]}, "49 pixels", id="too many"),
             pytest.param({"size": [6, 8], "counts": [58, -10]}, "whole numbers", id="negative"),
-            pytest.param({"size": [6, 8], "counts": [10, 38.0]}, "whole numbers", id="float"),
+            pytest.param({"size": [6, 8], "counts": [10, 37.5]}, "whole numbers", id="float"),
             pytest.param({"size": [6, 8], "counts": ["10", 38]}, "whole numbers", id="text"),
             pytest.param({"size": [6, 8], "counts": [10**30]}, "covers?", id="astronomic"),
             pytest.param({"size": [6, 8], "counts": ""}, "empty", id="no text"),

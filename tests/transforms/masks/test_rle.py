@@ -26,6 +26,7 @@ from hlmat.transforms.masks.rle import (
     rle_to_coco,
     rle_to_json,
     uncompressed_problem,
+    whole_number,
 )
 
 masks = npst.arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40)))
@@ -88,6 +89,38 @@ def test_uncompressed_counts_decode_to_the_mask(mask: Mask) -> None:
     size_hw = (mask.shape[0], mask.shape[1])
     assert uncompressed_problem(counts, size_hw) is None
     np.testing.assert_array_equal(decode_uncompressed(counts, size_hw), mask)
+
+
+def test_whole_floats_are_whole_numbers() -> None:
+    assert uncompressed_problem([1.0, 2, 1.0], (2, 2)) is None
+    assert decode_uncompressed([1.0, 2, 1.0], (2, 2)).tolist() == [[False, True], [True, False]]
+
+
+@pytest.mark.parametrize("run", [1.5, float("nan"), float("inf"), True, "1", None])
+def test_other_values_are_no_runs(run: object) -> None:
+    assert whole_number(run) is None
+    assert "whole numbers from 0" in str(uncompressed_problem([3, run], (2, 2)))
+
+
+def compressed(differences: list[int]) -> str:
+    """Write runs as COCO does: 5 bits a digit, the last one with the sign."""
+    digits = []
+    for number in differences:
+        is_open = True
+        while is_open:
+            digit, number = number & 0x1F, number >> 5
+            is_open = number != (-1 if digit & 0x10 else 0)
+            digits.append(chr((digit | 0x20 if is_open else digit) + 48))
+    return "".join(digits)
+
+
+def test_runs_whose_sum_wraps_around_64_bits_are_refused() -> None:
+    step, half = 2**33, 2**15
+    ramp = [step, step] * half + [-step, -step] * (half - 1)
+    counts = compressed([0, 0, 0, *ramp, 48 - step])
+    # The runs are k * step, twice each, for k = 1 up to half and down again: 2 ** 64 in all.
+    problem = rle_problem(counts, (6, 8))
+    assert problem == "its runs cover more than the 48 pixels of the mask"
 
 
 def test_json_form_keeps_counts_as_text() -> None:

@@ -17,7 +17,7 @@ IMAGE = {"id": 1, "file_name": "a b#1.jpg", "height": 6, "width": 8}
 CATEGORIES = [{"id": 3, "name": "dining_table"}]
 
 
-def annotation(number: int, **changes: Any) -> dict[str, Any]:
+def annotation(number: object, **changes: Any) -> dict[str, Any]:
     return {"id": number, "image_id": 1, "category_id": 3, "segmentation": [SQUARE], **changes}
 
 
@@ -44,6 +44,124 @@ def test_where_the_images_may_lie(folder: str) -> None:
     assert refs[0].image_path == f"{folder}/a b#1.jpg".lstrip("/")
     assert refs[0].expressions == ("dining table",)
     assert_all_load(reader, refs)
+
+
+@pytest.mark.parametrize(
+    ("file", "image_file", "split"),
+    [
+        ("train/_annotations.coco.json", "train/a b#1.jpg", "train"),
+        ("_annotations.coco.json", "a b#1.jpg", "exported"),
+        ("annotations/instances_default.json", "images/a b#1.jpg", "default"),
+        ("annotations/instances_default.json", "images/default/a b#1.jpg", "default"),
+        ("result.json", "images/a b#1.jpg", "all"),
+    ],
+)
+def test_exports_of_annotation_tools(file: str, image_file: str, split: str) -> None:
+    content = {"images": [IMAGE], "annotations": [annotation(5)], "categories": CATEGORIES}
+    storage = memory({file: as_json(content), image_file: image()})
+    for asked in (None, split):
+        reader = open_reader("coco", ReaderOptions("data", asked, storage))
+        assert reader.split == split
+        refs, rejects = split_items(reader)
+        assert not rejects
+        assert refs[0].target_id == f"coco/{split}/5"
+        assert_all_load(reader, refs)
+    named = open_reader("coco", ReaderOptions("data", storage=storage, annotations=file))
+    assert [ref.image_path for ref in split_items(named)[0]] == [image_file]
+
+
+def test_images_beside_their_file_come_before_those_of_other_splits() -> None:
+    content = {"images": [IMAGE], "annotations": [annotation(5)], "categories": CATEGORIES}
+    names = ["val2017/a b#1.jpg", "images/a b#1.jpg", "test/a b#1.jpg"]
+    storage = memory({"test/own.json": as_json(content)} | {name: image() for name in names})
+    options = ReaderOptions("data", storage=storage, annotations="test/own.json")
+    assert split_items(open_reader("coco", options))[0][0].image_path == "test/a b#1.jpg"
+
+
+def test_text_ids() -> None:
+    image = {**IMAGE, "id": "1541715161404"}
+    numbers = {"image_id": "1541715161404"}
+    annotations = [annotation(2, **numbers), {**annotation(0, **numbers), "id": "a-7"}]
+    annotations.append({**annotation(0, image_id=1541715161404), "id": "10"})
+    refs, rejects = split_items(open_instances(annotations, images=[image]))
+    assert not rejects
+    assert [r.target_id for r in refs] == [f"coco/val2017/{i}" for i in ("2", "10", "a-7")]
+    assert {r.image_id for r in refs} == {1541715161404}
+    refs, _ = split_items(open_instances([annotation(1, category_id="3")]))
+    assert refs[0].expressions == ("dining table",)
+
+
+def test_an_image_s_id_that_two_images_have() -> None:
+    other = {**IMAGE, "file_name": "b.jpg"}
+    items = [annotation(5), annotation(6, image_id=2)]
+    images = [IMAGE, other, {**IMAGE, "id": 2}, {**IMAGE, "id": "2", "license": 4}]
+    refs, rejects = split_items(open_instances(items, images=images))
+    # An entry that is there twice is one image.
+    assert [r.target_id for r in refs] == ["coco/val2017/6"]
+    assert reasons(rejects) == ["duplicate_id"]
+    assert rejects[0].message == (
+        "annotation 5 is of image 1, an id that 2 entries have ('a b#1.jpg', 'b.jpg'), so it "
+        "cannot be said which is meant; give each image an id of its own"
+    )
+    sizes = [IMAGE, {**IMAGE, "height": 7}]
+    assert reasons(split_items(open_instances([annotation(5)], images=sizes))[1]) == [
+        "duplicate_id"
+    ]
+
+
+def test_of_annotations_with_one_id_the_first_in_the_file_counts() -> None:
+    images = [IMAGE, {**IMAGE, "id": 2}]
+    items = [annotation(5, image_id=2), annotation(5), annotation("5"), annotation(6)]
+    refs, rejects = split_items(open_instances(items, images=images))
+    assert [(r.target_id, r.image_id) for r in refs] == [
+        ("coco/val2017/6", 1),
+        ("coco/val2017/5", 2),
+    ]
+    assert [r.message for r in rejects] == ["annotation id 5 occurs again; the first counts"] * 2
+
+
+@pytest.mark.parametrize("height", [6.0, 6])
+def test_whole_numbers_as_floats(height: float) -> None:
+    items = open_instances([annotation(5.0)], images=[{**IMAGE, "id": 1.0, "height": height}])
+    refs, rejects = split_items(items)
+    assert not rejects
+    assert refs[0].target_id == "coco/val2017/5"
+    assert_all_load(items, refs)
+
+
+@pytest.mark.parametrize("height", [6.5, float("nan"), float("inf"), "6", None, 0, -6, True])
+def test_sizes_that_are_none(height: object) -> None:
+    _, rejects = split_items(open_instances([annotation(5)], images=[{**IMAGE, "height": height}]))
+    assert reasons(rejects) == ["malformed_entry"]
+    assert f"has the height {height!r} and the width 8" in rejects[0].message
+
+
+def test_entries_of_one_file_are_one_image() -> None:
+    captions = ["left one", "red one", "all of it"]
+    images = [{**IMAGE, "id": i, "caption": text} for i, text in enumerate(captions)]
+    images.insert(1, {"id": 7, "file_name": "other.jpg", "height": 6, "width": 8})
+    items = [annotation(i, image_id=number) for i, number in enumerate((0, 7, 1, 2))]
+    refs, rejects = split_items(open_instances(items, images=images))
+    assert not rejects
+    assert [(r.image_path[-9:], r.object_id, r.expressions) for r in refs] == [
+        ("a b#1.jpg", 0, ("left one",)),
+        ("a b#1.jpg", 1, ("red one",)),
+        ("a b#1.jpg", 2, ("all of it",)),
+        ("other.jpg", 0, ("dining table",)),
+    ]
+
+
+def test_categories_in_doubt() -> None:
+    content = {
+        "images": [IMAGE],
+        "annotations": [annotation(5), annotation(6, category_id=4)],
+        "categories": [*CATEGORIES, {"id": "3", "name": "cup"}, {"id": 4, "name": " \n"}],
+    }
+    files = {"annotations/instances_val2017.json": as_json(content)}
+    reader = open_reader("coco", ReaderOptions("data", storage=memory(files)))
+    _, rejects = split_items(reader)
+    assert reasons(rejects) == ["duplicate_id", "malformed_entry"]
+    assert "the category 3, an id of several: dining table, cup" in rejects[0].message
 
 
 def test_lvis() -> None:
@@ -100,7 +218,7 @@ def test_what_cannot_be_used_is_rejected() -> None:
     ("changes", "message"),
     [
         ({"id": 1}, "annotation id 1 occurs again; the first counts"),
-        ({"id": "2"}, "an annotation has no whole number as id: {'id': '2'"),
+        ({"id": " "}, "an annotation has neither a whole number nor a text as id: {'id': ' '"),
         ({"iscrowd": 1}, "annotation 2 covers a crowd, not one object"),
         ({"image_id": 77}, "annotation 2 is of image 77, which is not listed"),
         ({"category_id": 77}, "annotation 2 has the category 77, which has no name in the file"),

@@ -28,7 +28,7 @@ from reader_fixtures import (
 IMAGES = "images/mscoco/images/train2014"
 
 
-def a_ref(ref_id: int, **changes: Any) -> dict[str, Any]:
+def a_ref(ref_id: object, **changes: Any) -> dict[str, Any]:
     return {
         "ref_id": ref_id,
         "ann_id": 10,
@@ -124,6 +124,98 @@ def test_images_beside_the_folder_of_the_refs(folder: str) -> None:
     assert_all_load(reader, refs)
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "train2017/000000000001.jpg",
+        "images/train2017/000000000001.jpg",
+        "val2017/000000000001.jpg",
+        "images/mscoco/images/train2017/000000000001.jpg",
+        "coco/train2014/COCO_train2014_000000000001.jpg",
+    ],
+)
+def test_coco_s_other_names_for_an_image(place: str) -> None:
+    storage = memory(
+        {
+            "refcoco/refs(unc).p": pickle.dumps([a_ref(5)]),
+            "refcoco/instances.json": as_json(instances()),
+            place: image(),
+        }
+    )
+    reader = open_reader("refcoco", ReaderOptions("data", storage=storage))
+    refs, _ = split_items(reader)
+    assert refs[0].image_path == place
+    assert_all_load(reader, refs)
+
+
+@pytest.mark.parametrize("name", ["own.jpg", "sub\\own.jpg"])
+def test_the_name_in_instances(name: str) -> None:
+    content = instances()
+    content["images"][0]["file_name"] = name
+    storage = memory(
+        {
+            "refcoco/refs(unc).p": pickle.dumps([a_ref(5)]),
+            "refcoco/instances.json": as_json(content),
+            f"train2014/{name}".replace("\\", "/"): image(),
+        }
+    )
+    reader = open_reader("refcoco", ReaderOptions("data", storage=storage))
+    refs, _ = split_items(reader)
+    assert_all_load(reader, refs)
+    content["images"][0]["file_name"] = "../../../../../own.jpg"
+    _, rejects = split_items(open_refs([a_ref(5)], content=content))
+    assert reasons(rejects) == ["path_escapes_root"]
+
+
+def test_text_ids() -> None:
+    content = instances(id="x", image_id="1")
+    refs, rejects = split_items(open_refs([a_ref("r/1", ann_id="x")], content=content))
+    assert not rejects
+    assert (refs[0].target_id, refs[0].image_id) == ("refcoco/unc/train/r/1", 1)
+
+
+def test_an_annotation_id_that_occurs_again_is_reported_once() -> None:
+    content = instances()
+    content["annotations"].append({"id": "10", "image_id": 1, "segmentation": [[0, 0, 2, 0, 2, 2]]})
+    reader = open_refs([a_ref(5), a_ref(6)], content=content)
+    refs, rejects = split_items(reader)
+    assert [int(reader.load_truth(ref).truth.sum()) for ref in refs] == [12, 12]
+    assert [(r.ref.target_id, r.message) for r in rejects] == [
+        (
+            "refcoco/unc/train/annotation-10",
+            "annotation id 10 occurs again in instances.json, 1 more time; the first counts",
+        )
+    ]
+
+
+def test_an_annotation_of_another_image_is_not_taken() -> None:
+    content = instances()
+    content["images"][1]["width"] = 8
+    content["annotations"][0]["image_id"] = 2
+    content["annotations"].append({"id": 10, "image_id": 1, "segmentation": [SQUARE]})
+    refs, rejects = split_items(open_refs([a_ref(5)], content=content))
+    assert not refs
+    assert rejects[0].message == (
+        "refcoco/unc/train/5: annotation 10 is of image 2, not of image 1, and the id occurs again"
+    )
+
+
+def test_an_image_in_doubt() -> None:
+    content = instances()
+    content["images"].append({"id": 1, "height": 6, "width": 8, "file_name": "b.jpg"})
+    _, rejects = split_items(open_refs([a_ref(5)], content=content))
+    assert reasons(rejects) == ["duplicate_id"]
+
+
+def test_sentences_that_say_nothing() -> None:
+    sentences = [{"sent": " "}, {"sent": "", "raw": " Red\none "}, {"sent": "Red one"}, "cup"]
+    refs, rejects = split_items(
+        open_refs([a_ref(5, sentences=sentences), a_ref(6, sentences=[{"sent": "  "}])])
+    )
+    assert refs[0].expressions == ("Red one", "cup")
+    assert [r.message for r in rejects] == ["refcoco/unc/train/6 has no sentence"]
+
+
 def test_a_missing_image_is_found_on_loading() -> None:
     reader = open_refs([a_ref(5)])
     with pytest.raises(TargetError, match=r"data/images/none\.jpg does not exist") as caught:
@@ -170,9 +262,9 @@ def test_a_ref_without_a_split_is_reported_in_every_split(split: object) -> None
     ("changes", "message"),
     [
         ({"sentences": []}, "refcoco/unc/train/6 has no sentence"),
-        ({"ann_id": "10"}, "ann_id is '10', expected a whole number"),
+        ({"ann_id": -10}, "ann_id is -10, expected an id"),
         ({"ann_id": 77}, "instances.json lacks annotation 77"),
-        ({"image_id": 77}, "instances.json lacks its image"),
+        ({"image_id": 77}, "is of image 77, which is not listed"),
         ({"image_id": 2}, "has the height 6 and the width None; expected whole numbers"),
         ({"ref_id": 5}, "ref id 5 occurs again"),
     ],
@@ -227,7 +319,7 @@ def test_what_cannot_be_used_is_rejected() -> None:
                 a_ref(3, image_id=77),
                 a_ref(4, image_id=2),
                 a_ref(5, sentences=[]),
-                a_ref(6, ann_id="10"),
+                a_ref(6, ann_id=[10]),
                 a_ref(7, split="val"),
                 a_ref(8, image_id=[]),
                 "no ref",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeGuard
+from collections.abc import Mapping
+from typing import Any
 
 from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.core.protocols import TruthMasks
 from hlmat.transforms.core.records import RejectReason, TargetRef
 from hlmat.transforms.masks.rasterize import segmentation_to_mask
+from hlmat.transforms.masks.rle import whole_number
 
 
 def segmentation_ref(
@@ -51,23 +53,18 @@ def load_segmentation(ref: TargetRef) -> TruthMasks:
     return TruthMasks(mask, ignore & ~mask)
 
 
-def is_id(value: object) -> TypeGuard[int]:
-    """Return whether a value can be an id: a whole number from 0 that fits 64 bits."""
-    return type(value) is int and 0 <= value < 1 << 63
-
-
-def image_size(image: dict[str, Any], *, name: str) -> tuple[int, int]:
+def image_size(image: Mapping[str, Any], *, name: str) -> tuple[int, int]:
     """Return (height, width) of an entry of an annotation file's `images`.
 
     Raises:
-        TargetError: MALFORMED_ENTRY if it has no whole positive numbers there.
+        TargetError: MALFORMED_ENTRY if it has no whole positive numbers there; 120.0 is whole.
     """
-    height, width = image.get("height"), image.get("width")
-    if type(height) is not int or type(width) is not int or height < 1 or width < 1:
+    height, width = whole_number(image.get("height")), whole_number(image.get("width"))
+    if height is None or width is None or height < 1 or width < 1:
         raise TargetError(
             RejectReason.MALFORMED_ENTRY,
-            f"{name}: its image has the height {height!r} and the width {width!r}; expected whole "
-            "numbers of pixels",
+            f"{name}: its image has the height {image.get('height')!r:.40} and the width "
+            f"{image.get('width')!r:.40}; expected whole numbers of pixels",
         )
     return height, width
 

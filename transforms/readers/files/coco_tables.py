@@ -1,0 +1,117 @@
+"""The tables of an instances file: images, annotations and categories, with doubtful ids named."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from typing import Any
+
+from hlmat.transforms.core.errors import TargetError
+from hlmat.transforms.core.records import RejectReason
+from hlmat.transforms.readers.files.expressions import clean_expressions
+from hlmat.transforms.readers.files.ids import Entry, Table, id_of
+from hlmat.transforms.readers.files.json import need_list
+
+
+class CocoTables:
+    """An instances file, looked up by ids.
+
+    An id that is listed twice is in doubt: images and categories of such an id are refused unless
+    the entries say the same. Of annotations the first in the file counts.
+
+    Args:
+        content: of the JSON file.
+        path: for messages.
+
+    Raises:
+        DataError: a table is missing.
+    """
+
+    def __init__(self, content: object, *, path: str) -> None:
+        self.images = Table(need_list(content, "images", path=path))
+        categories = content.get("categories", []) if isinstance(content, Mapping) else []
+        self.categories = Table(categories if isinstance(categories, list) else [])
+        self.annotation_entries = need_list(content, "annotations", path=path)
+        self.annotations = Table(self.annotation_entries)
+
+    def image_of(self, image_id: object, *, name: str) -> Entry:
+        """Return the entry of an image.
+
+        Args:
+            image_id: as the file has it.
+            name: of what is on the image, for messages.
+
+        Raises:
+            TargetError: MISSING_ANNOTATION if it is not listed, DUPLICATE_ID if entries with this
+                id differ.
+        """
+        found = self.images.all_of(image_id)
+        if not found:
+            raise TargetError(
+                RejectReason.MISSING_ANNOTATION,
+                f"{name} is of image {image_id!r:.80}, which is not listed",
+            )
+        if any(_image_facts(entry) != _image_facts(found[0]) for entry in found):
+            names = ", ".join(dict.fromkeys(f"{image_name(entry)!r:.80}" for entry in found[:4]))
+            raise TargetError(
+                RejectReason.DUPLICATE_ID,
+                f"{name} is of image {image_id!r:.80}, an id that {len(found)} entries have "
+                f"({names}), so it cannot be said which is meant; give each image an id of its own",
+            )
+        return found[0]
+
+    def annotation_of(self, annotation_id: object, *, image_id: object, name: str) -> Entry:
+        """Return the first annotation with an id, if it is of the image where it is looked for.
+
+        Raises:
+            TargetError: MISSING_ANNOTATION.
+        """
+        found = self.annotations.all_of(annotation_id)
+        if not found:
+            raise TargetError(
+                RejectReason.MISSING_ANNOTATION,
+                f"{name}: instances.json lacks annotation {annotation_id!r:.80}",
+            )
+        if id_of(found[0].get("image_id")) != id_of(image_id):
+            again = ", and the id occurs again" if len(found) > 1 else ""
+            raise TargetError(
+                RejectReason.MISSING_ANNOTATION,
+                f"{name}: annotation {annotation_id!r:.80} is of image "
+                f"{found[0].get('image_id')!r:.80}, not of image {image_id!r:.80}{again}",
+            )
+        return found[0]
+
+    def category_text(self, category_id: object, *, name: str) -> tuple[str, ...]:
+        """Return a category's name as an expression.
+
+        Raises:
+            TargetError: MALFORMED_ENTRY if it has none, DUPLICATE_ID if it has several.
+        """
+        found = [entry.get("name") for entry in self.categories.all_of(category_id)]
+        texts = clean_expressions(n.replace("_", " ") for n in found if isinstance(n, str))
+        if len(texts) > 1:
+            raise TargetError(
+                RejectReason.DUPLICATE_ID,
+                f"{name} has the category {category_id!r:.80}, an id of several: "
+                f"{', '.join(texts[:4])}; give each category an id of its own",
+            )
+        if not texts:
+            raise TargetError(
+                RejectReason.MALFORMED_ENTRY,
+                f"{name} has the category {category_id!r:.80}, which has no name in the file",
+            )
+        return texts
+
+
+def image_name(image: Mapping[str, Any]) -> str:
+    """Return an image's name; LVIS has none, but an address that ends in folder and name."""
+    name = image.get("file_name")
+    if isinstance(name, str) and name.strip():
+        return name
+    url = image.get("coco_url")
+    return posixpath.join(*url.split("/")[-2:]) if isinstance(url, str) and "/" in url else ""
+
+
+def _image_facts(image: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what entries of one image have in common."""
+    return (image_name(image), *(repr(image.get(key)) for key in ("height", "width", "caption")))

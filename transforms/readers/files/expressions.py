@@ -1,0 +1,58 @@
+"""Expressions as data files have them, made fit to be said."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_LISTS = ("sentences", "expressions", "captions")
+_TEXTS = ("caption", "expression", "sent", "raw")
+
+
+def clean_expressions(values: Iterable[object]) -> tuple[str, ...]:
+    """Return the texts among some values that say something, each once, in their order.
+
+    Outer blanks go; inner blanks, line breaks and control characters become single blanks.
+
+    >>> clean_expressions(["  red box ", "red box", "   ", None, "a\\nb"])
+    ('red box', 'a b')
+    """
+    texts = (_clean(value) for value in values if isinstance(value, str))
+    return tuple(dict.fromkeys(text for text in texts if text))
+
+
+def sentences_of(content: object) -> tuple[str, ...]:
+    """Return the expressions of a list of sentences: texts, or objects with `sent` or `raw`.
+
+    >>> sentences_of([{"sent": "left one", "raw": "Left one!"}, {"sent": " ", "raw": "Red"}, "cup"])
+    ('left one', 'Red', 'cup')
+    """
+    sentences = content if isinstance(content, list | tuple) else [content]
+    found = (
+        clean_expressions([s.get("sent"), s.get("raw")])[:1]
+        if isinstance(s, Mapping)
+        else clean_expressions([s])
+        for s in sentences
+    )
+    return clean_expressions(text for texts in found for text in texts)
+
+
+def expressions_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the expressions that an entry of a data file has of its own, () if none.
+
+    Read are `sentences`, `expressions` and `captions`, else the first of `caption`, `expression`,
+    `sent` and `raw` that says something.
+    """
+    for key in _LISTS:
+        if (texts := sentences_of(entry.get(key))) != ():
+            return texts
+    return clean_expressions(entry.get(key) for key in _TEXTS)[:1]
+
+
+def _clean(text: str) -> str:
+    if not all(c.isprintable() for c in text):
+        text = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
+    # Characters that only join or direct others say nothing alone.
+    says = any(unicodedata.category(c) not in ("Cf", "Mn", "Zs") for c in text)
+    return " ".join(text.split()) if says else ""
