@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 from collections import Counter
+from typing import Any
 
 import numpy as np
 from PIL import Image as PilImage
@@ -31,9 +32,18 @@ def mask_image(size_hw: tuple[int, int] = SIZE_HW, kind: str = "PNG") -> bytes:
     return _file(values, kind)
 
 
-def _file(values: np.ndarray, kind: str) -> bytes:
+def turned_image(size_hw: tuple[int, int], orientation: int, kind: str = "JPEG") -> bytes:
+    """Return the file of an image that is dark left of the middle, with an EXIF tag."""
+    values = np.full((*size_hw, 3), 200, np.uint8)
+    values[:, : size_hw[1] // 2] = 20
+    exif = PilImage.Exif()
+    exif[0x0112] = orientation
+    return _file(values, kind, exif=exif)
+
+
+def _file(values: np.ndarray, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    PilImage.fromarray(values).save(buffer, kind)
+    PilImage.fromarray(values).save(buffer, kind, **options)
     return buffer.getvalue()
 
 

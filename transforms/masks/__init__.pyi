@@ -7,6 +7,7 @@ from .corruption import random_discs as random_discs
 from .images import MaskRule as MaskRule
 from .images import decode_image as decode_image
 from .images import decode_mask_image as decode_mask_image
+from .images import exif_orientation as exif_orientation
 from .images import image_size_hw as image_size_hw
 from .rasterize import segmentation_to_mask as segmentation_to_mask
 from .rle import MAX_PIXELS as MAX_PIXELS

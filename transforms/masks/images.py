@@ -17,6 +17,7 @@ from hlmat.transforms.core.records import RejectReason
 from hlmat.transforms.masks.rle import MAX_PIXELS
 
 _EXIF_ORIENTATION = 0x0112
+_PNG_EXIF = (b"eXIf", b"Raw profile type")
 # Pillow opens other formats, such as EPS, with external programs.
 _FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _NAMED_VALUES = 5
@@ -42,6 +43,7 @@ def decode_image(
     *,
     name: str,
     size_hw: tuple[int, int] | None = None,
+    turns_if_same_size: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> Image:
     """Decode an image as uint8 RGB. Shape: (H, W, 3).
@@ -53,6 +55,7 @@ def decode_image(
         name: of the file, for messages.
         size_hw: the size that the image must have. It is turned by its EXIF tag only if that
             is what gives it this size. None takes the image as it is stored.
+        turns_if_same_size: turn it, too, where its EXIF tag leaves it the size that it must have.
         max_pixels: larger images are rejected.
 
     Raises:
@@ -69,7 +72,27 @@ def decode_image(
                 f"{size_hw[1]} x {size_hw[0]}, and its EXIF tag does not explain the difference",
             )
         image = turned
+    elif turns_if_same_size and size_hw is not None:
+        turned = _turned_by_exif(image)
+        image = turned if (turned.height, turned.width) == size_hw else image
     return _to_rgb(image)
+
+
+def exif_orientation(data: bytes) -> int:
+    """Return the orientation that an image's EXIF tag states, 1 to 8; 1 without a readable tag.
+
+    2 to 4 mirror or turn the stored image and keep its size; 5 to 8 swap its sides.
+    """
+    try:
+        image = _open(data, name="", reason=RejectReason.UNREADABLE_IMAGE)
+        if image.format == "PNG" and not any(mark in data for mark in _PNG_EXIF):
+            # Pillow would decode all of it to be sure that no tag follows.
+            return 1
+        value = image.getexif().get(_EXIF_ORIENTATION, 1)
+    # Without a readable EXIF block the stored orientation is used.
+    except Exception:
+        return 1
+    return value if type(value) is int and 1 <= value <= 8 else 1
 
 
 def image_size_hw(data: bytes, *, name: str) -> tuple[int, int]:

@@ -87,7 +87,7 @@ class CocoReader:
 
     def load_truth(self, ref: TargetRef) -> TruthMasks:
         """Rasterise a target's segmentation. Raises TargetError."""
-        return load_segmentation(ref)
+        return load_segmentation(ref, storage=self.storage, root=self.root)
 
     def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
         """Read an image as uint8 RGB. Raises TargetError."""
@@ -233,4 +233,6 @@ def _checked(ref: TargetRef, entry: Any, listing: _Listing) -> TargetRef:
     if entry.get("iscrowd"):
         raise TargetError(RejectReason.CROWD, f"{name} covers a crowd, not one object")
     size_hw = image_size(image, name=name)
-    return replace(ref, truth_ref=segmentation_ref(entry.get("segmentation"), size_hw=size_hw))
+    fit = tables.fit_on(image, size_hw=size_hw)
+    truth_ref = segmentation_ref(entry.get("segmentation"), size_hw=size_hw, fit=fit)
+    return replace(ref, truth_ref=truth_ref)

@@ -9,17 +9,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hlmat.transforms.core.errors import LayoutError, TargetError
-from hlmat.transforms.core.protocols import Image, Mask, TruthMasks
+from hlmat.transforms.core.protocols import Image, TruthMasks
 from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
 from hlmat.transforms.core.storage import Storage
-from hlmat.transforms.masks.images import image_size_hw
-from hlmat.transforms.masks.rasterize import segmentation_to_mask
+from hlmat.transforms.masks.images import exif_orientation, image_size_hw
+from hlmat.transforms.masks.rle import whole_number
+from hlmat.transforms.readers.files.expressions import sentences_of
+from hlmat.transforms.readers.files.frames import FIRST_SWAPPING, Fit, fit_of, undecided_turn
 from hlmat.transforms.readers.files.images import (
     IMAGE_SUFFIXES,
     load_image_file,
     read_below,
     split_suffix,
 )
+from hlmat.transforms.readers.files.labelme import Canvas, draw_shapes
 from hlmat.transforms.readers.mask_folders import shown_entries
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.terms import LICENSES
@@ -78,13 +81,15 @@ class ReasonSegReader:
             unreadable=RejectReason.UNREADABLE_IMAGE,
         )
         content = self._read(f"{stem}.json")
-        size_hw = _labelled_size(content, image_size_hw(data, name=ref.image_path))
         shapes = _shapes(content, stem)
-        truth = _union(shapes, "target", size_hw=size_hw, name=stem)
-        if truth is None:
+        canvas = _canvas(content, shapes, data, name=ref.image_path)
+        targets = [shape for shape in shapes if _meaning(shape.get("label"), stem) == "target"]
+        if not targets:
             raise TargetError(RejectReason.EMPTY_MASK, f"{stem}.json has no shape of the target")
+        truth = draw_shapes(targets, canvas, name=stem)
+        ignored = [shape for shape in shapes if _meaning(shape.get("label"), stem) == "ignore"]
         try:
-            ignore = _union(shapes, "ignore", size_hw=size_hw, name=stem)
+            ignore = draw_shapes(ignored, canvas, name=stem) if ignored else None
         except TargetError as error:
             if error.reason is not RejectReason.EMPTY_MASK:
                 raise
@@ -92,8 +97,14 @@ class ReasonSegReader:
         return TruthMasks(truth, None if ignore is None else ignore & ~truth)
 
     def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
-        """Read an image as uint8 RGB. Raises TargetError."""
-        return load_image_file(self.storage, self.root, image_path, size_hw=size_hw)
+        """Read an image as uint8 RGB, turned by its EXIF tag as labelme shows it.
+
+        Raises:
+            TargetError: as for `load_image_file`.
+        """
+        return load_image_file(
+            self.storage, self.root, image_path, size_hw=size_hw, turns_if_same_size=True
+        )
 
     def _read(self, name: str) -> dict[str, Any]:
         path = posixpath.join(self.folder, name)
@@ -155,8 +166,7 @@ def open_reasonseg(name: str, options: ReaderOptions) -> ReasonSegReader:
 
 def _texts(content: dict[str, Any], stem: str) -> tuple[str, ...]:
     text = content.get("text")
-    texts = text if isinstance(text, list) else [text]
-    found = tuple(t.strip() for t in texts if isinstance(t, str) and t.strip())
+    found = sentences_of(text)
     if not found:
         raise TargetError(
             RejectReason.MALFORMED_ENTRY, f"{stem}.json has the text {text!r:.80}, expected words"
@@ -164,34 +174,73 @@ def _texts(content: dict[str, Any], stem: str) -> tuple[str, ...]:
     return found
 
 
-def _labelled_size(content: dict[str, Any], stored_hw: tuple[int, int]) -> tuple[int, int]:
-    """Return the size that the shapes were drawn at: the stored one, or that turned by EXIF."""
-    drawn = (content.get("imageHeight"), content.get("imageWidth"))
-    turned_hw = (stored_hw[1], stored_hw[0])
-    return turned_hw if drawn == turned_hw else stored_hw
+def _canvas(
+    content: dict[str, Any], shapes: list[dict[str, Any]], data: bytes, *, name: str
+) -> Canvas:
+    """Return what the shapes were drawn on: the image as labelme shows it, or scaled.
+
+    labelme turns an image by its EXIF tag before it records its size, and OpenCV, with which the
+    authors read their images, turns it as well.
+
+    Raises:
+        TargetError: SIZE_MISMATCH: the recorded size is not that of this image at any scale, or
+            may be that of the image before or after turning.
+    """
+    stored_hw = image_size_hw(data, name=name)
+    orientation = exif_orientation(data)
+    shown_hw = stored_hw if orientation < FIRST_SWAPPING else (stored_hw[1], stored_hw[0])
+    recorded_hw = _recorded_size(content)
+    if shown_hw != stored_hw and recorded_hw in (None, stored_hw, shown_hw):
+        fit = fit_of([_flat(shape) for shape in shapes], recorded_hw or shown_hw)
+        swapped = {stored_hw: shown_hw, shown_hw: stored_hw}
+        if fit is Fit.SWAPPED:
+            return Canvas(swapped[recorded_hw or shown_hw])
+        if recorded_hw == stored_hw and fit is Fit.EITHER:
+            raise undecided_turn(name, orientation)
+    if recorded_hw is None:
+        return Canvas(shown_hw)
+    if recorded_hw == stored_hw:
+        return Canvas(stored_hw)
+    scale_y, scale_x = (
+        size / recorded for size, recorded in zip(shown_hw, recorded_hw, strict=True)
+    )
+    # Each side of a reduced image is rounded to whole pixels.
+    sides_hw = shown_hw if scale_x < 1 else recorded_hw
+    if abs(scale_x / scale_y - 1) * min(sides_hw) > 1:
+        raise TargetError(
+            RejectReason.SIZE_MISMATCH,
+            f"{name} has {shown_hw[1]} x {shown_hw[0]} pixels, its JSON file records "
+            f"{recorded_hw[1]} x {recorded_hw[0]}, which is no scaled copy of it; put the image "
+            "there that the shapes were drawn on",
+        )
+    return Canvas(shown_hw, (scale_x, scale_y))
 
 
-def _shapes(content: dict[str, Any], stem: str) -> list[Any]:
+def _recorded_size(content: dict[str, Any]) -> tuple[int, int] | None:
+    """Return (height, width) as the file records it, None if it does not."""
+    height, width = (whole_number(content.get(f"image{side}")) for side in ("Height", "Width"))
+    return None if height is None or width is None or height < 1 or width < 1 else (height, width)
+
+
+def _flat(shape: dict[str, Any]) -> list[list[Any]]:
+    points = shape.get("points")
+    pairs = points if isinstance(points, list) else []
+    return [[v for point in pairs if isinstance(point, list) for v in point[:2]]]
+
+
+def _shapes(content: dict[str, Any], stem: str) -> list[dict[str, Any]]:
     shapes = content.get("shapes")
     if not isinstance(shapes, list):
         raise TargetError(
             RejectReason.MALFORMED_ENTRY,
             f"{stem}.json: shapes is a {type(shapes).__name__}, expected a list",
         )
-    return shapes
-
-
-def _union(shapes: list[Any], label: str, *, size_hw: tuple[int, int], name: str) -> Mask | None:
-    """Return the union of the shapes with a label, None if there are none."""
-    polygons = []
     for shape in shapes:
         if not isinstance(shape, dict) or not isinstance(shape.get("points"), list):
             raise TargetError(
-                RejectReason.MALFORMED_SEGMENTATION, f"{name}.json: a shape has no list of points"
+                RejectReason.MALFORMED_SEGMENTATION, f"{stem}.json: a shape has no list of points"
             )
-        if _meaning(shape.get("label"), name) == label:
-            polygons.append([v for point in shape["points"] for v in _pair(point, name)])
-    return segmentation_to_mask(polygons, size_hw=size_hw, name=name) if polygons else None
+    return shapes
 
 
 def _meaning(label: Any, name: str) -> str:
@@ -205,11 +254,3 @@ def _meaning(label: Any, name: str) -> str:
         RejectReason.MALFORMED_ENTRY,
         f"{name}.json: a shape has the label {label!r:.40}, expected target, ignore or flag",
     )
-
-
-def _pair(point: Any, name: str) -> list[Any]:
-    if not isinstance(point, list) or len(point) != 2:
-        raise TargetError(
-            RejectReason.MALFORMED_SEGMENTATION, f"{name}.json: {point!r:.40} is no point [x, y]"
-        )
-    return point

@@ -112,7 +112,7 @@ class RefcocoReader:
 
     def load_truth(self, ref: TargetRef) -> TruthMasks:
         """Rasterise a target's segmentation. Raises TargetError."""
-        return load_segmentation(ref)
+        return load_segmentation(ref, storage=self.storage, root=self.root)
 
     def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
         """Read an image as uint8 RGB. Raises TargetError."""
@@ -287,7 +287,11 @@ def _check_entry(entry: Any, target_id: str) -> None:
 
 def _with_truth(ref: TargetRef, entry: dict[str, Any], listing: _Listing) -> TargetRef:
     image_id, tables = entry["image_id"], listing.tables
-    size_hw = image_size(tables.image_of(image_id, name=ref.target_id), name=ref.target_id)
+    image = tables.image_of(image_id, name=ref.target_id)
+    size_hw = image_size(image, name=ref.target_id)
     annotation = tables.annotation_of(entry["ann_id"], image_id=image_id, name=ref.target_id)
     listing.check_path(image_id)
-    return replace(ref, truth_ref=segmentation_ref(annotation.get("segmentation"), size_hw=size_hw))
+    # Without a name of its own it is an image of COCO, or of RefCLEF, which has no EXIF tags.
+    fit = tables.fit_on(image, size_hw=size_hw) if image_name(image) else None
+    truth_ref = segmentation_ref(annotation.get("segmentation"), size_hw=size_hw, fit=fit)
+    return replace(ref, truth_ref=truth_ref)

@@ -9,9 +9,20 @@ from hypothesis import strategies as st
 
 from hlmat.transforms.core.errors import DataError, LayoutError
 from hlmat.transforms.core.protocols import DatasetReader
+from hlmat.transforms.core.records import RejectReason
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.registry import open_reader
-from reader_fixtures import SQUARE, as_json, assert_all_load, image, memory, reasons, split_items
+from reader_fixtures import (
+    SQUARE,
+    as_json,
+    assert_all_load,
+    image,
+    memory,
+    reasons,
+    split_items,
+    truth_error,
+    turned_image,
+)
 
 IMAGE = {"id": 1, "file_name": "a b#1.jpg", "height": 6, "width": 8}
 CATEGORIES = [{"id": 3, "name": "dining_table"}]
@@ -181,6 +192,54 @@ def test_lvis() -> None:
     assert not rejects
     assert refs[0].image_path == "train2017/000000391895.jpg"
     assert_all_load(reader, refs)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size_hw", "shape", "drawn_hw"),
+    [
+        (1, (6, 8), SQUARE, (6, 8)),
+        (6, (8, 6), SQUARE, (8, 6)),
+        (6, (6, 8), [0, 0, 8, 0, 8, 5], (6, 8)),
+        (6, (6, 8), [0, 0, 5, 0, 5, 8], (8, 6)),
+        (6, (6, 8), SQUARE, None),
+        (3, (6, 8), [0, 0, 8, 0, 8, 5], None),
+    ],
+)
+def test_images_that_their_exif_tag_turns(
+    orientation: int, size_hw: tuple[int, int], shape: list[int], drawn_hw: tuple[int, int] | None
+) -> None:
+    content = {
+        "images": [{**IMAGE, "height": size_hw[0], "width": size_hw[1]}],
+        "annotations": [annotation(5, segmentation=[SQUARE]), annotation(6, segmentation=[shape])],
+        "categories": CATEGORIES,
+    }
+    files = {
+        "annotations/instances_val2017.json": as_json(content),
+        "val2017/a b#1.jpg": turned_image((6, 8), orientation),
+    }
+    reader = open_reader("coco", ReaderOptions("data", storage=memory(files)))
+    refs, _ = split_items(reader)
+    if drawn_hw is None:
+        error = truth_error(reader, refs[0])
+        assert error.reason is RejectReason.SIZE_MISMATCH
+        return
+    assert reader.load_truth(refs[0]).truth.shape == drawn_hw
+    assert_all_load(reader, refs)
+
+
+def test_images_of_coco_are_taken_as_they_are_stored() -> None:
+    name = "000000000042.jpg"
+    content = {
+        "images": [{**IMAGE, "file_name": name}],
+        "annotations": [annotation(5)],
+        "categories": CATEGORIES,
+    }
+    files = {
+        "annotations/instances_val2017.json": as_json(content),
+        f"val2017/{name}": turned_image((6, 8), 3),
+    }
+    reader = open_reader("coco", ReaderOptions("data", storage=memory(files)))
+    assert_all_load(reader, split_items(reader)[0])
 
 
 def test_what_cannot_be_used_is_rejected() -> None:

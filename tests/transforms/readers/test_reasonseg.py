@@ -15,6 +15,7 @@ from reader_fixtures import (
     reasons,
     split_items,
     truth_error,
+    turned_image,
 )
 
 POINTS = [[1, 1], [5, 1], [5, 4], [1, 4]]
@@ -22,8 +23,12 @@ TARGET = {"label": "target", "points": POINTS}
 IGNORE = {"label": "ignore", "points": [[4, 3], [8, 3], [8, 6], [4, 6]]}
 
 
-def content(*shapes: object, text: object = "what one eats from") -> bytes:
-    return as_json({"shapes": list(shapes), "text": text, "is_sentence": True})
+def content(*shapes: object, text: object = "what one eats from", **more: object) -> bytes:
+    return as_json({"shapes": list(shapes), "text": text, "is_sentence": True, **more})
+
+
+def recorded(size_hw: tuple[int, int] | None) -> dict[str, object]:
+    return {} if size_hw is None else {"imageHeight": size_hw[0], "imageWidth": size_hw[1]}
 
 
 def open_val(files: dict[str, bytes], *, base: str = "ReasonSeg/") -> DatasetReader:
@@ -51,6 +56,76 @@ def test_targets(base: str) -> None:
     assert masks.ignore.any()
     assert not (masks.ignore & masks.truth).any()
     assert reader.load_truth(refs[1]).ignore is None
+
+
+def test_shapes_of_other_types() -> None:
+    box = {"label": "target", "points": [[5, 4], [7, 6]], "shape_type": "rectangle"}
+    ring = {"label": "ignore", "points": [[1, 5], [2, 5]], "shape_type": "circle"}
+    reader = open_val({"a.jpg": image(), "a.json": content(TARGET, box, ring)})
+    masks = reader.load_truth(split_items(reader)[0][0])
+    assert masks.truth.sum() == 12 + 4
+    assert masks.ignore is not None
+    assert masks.ignore[5, 1]
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "scale"),
+    [((12, 16), 2), ((12.0, 16), 2), ((3, 4), 0.5), ((600, 801), 100), ((6, 8), 1)],
+)
+def test_shapes_of_another_size_are_scaled(size_hw: tuple[int, int], scale: float) -> None:
+    shape = {"label": "target", "points": [[x * scale, y * scale] for x, y in POINTS]}
+    reader = open_val({"a.jpg": image(), "a.json": content(shape, **recorded(size_hw))})
+    truth = reader.load_truth(split_items(reader)[0][0]).truth
+    assert truth.shape == (6, 8)
+    assert truth.sum() == 12
+
+
+@pytest.mark.parametrize("size_hw", [(8, 6), (12, 12), (6, 10)])
+def test_a_size_that_is_no_scaled_one(size_hw: tuple[int, int]) -> None:
+    reader = open_val({"a.jpg": image(), "a.json": content(TARGET, **recorded(size_hw))})
+    error = truth_error(reader, split_items(reader)[0][0])
+    assert error.reason is RejectReason.SIZE_MISMATCH
+    assert f"has 8 x 6 pixels, its JSON file records {size_hw[1]} x {size_hw[0]}" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size_hw", "points", "is_turned"),
+    [
+        # labelme shows images turned, and records that size.
+        (6, None, POINTS, True),
+        (6, (8, 6), POINTS, True),
+        (3, None, POINTS, True),
+        (3, (6, 8), POINTS, True),
+        (6, (16, 12), POINTS, True),
+        # What does not fit the turned image was drawn on the stored one, and the reverse.
+        (6, None, [[0, 0], [8, 0], [8, 4]], False),
+        (6, (6, 8), [[0, 0], [8, 0], [8, 4]], False),
+        (6, (6, 8), [[0, 0], [4, 0], [4, 8]], True),
+    ],
+)
+def test_images_that_are_turned(
+    orientation: int, size_hw: tuple[int, int] | None, points: list[list[int]], *, is_turned: bool
+) -> None:
+    shape = {"label": "target", "points": points}
+    files = {
+        "a.jpg": turned_image((6, 8), orientation),
+        "a.json": content(shape, **recorded(size_hw)),
+    }
+    reader = open_val(files)
+    ref = split_items(reader)[0][0]
+    truth = reader.load_truth(ref).truth
+    pixels = reader.load_image(ref.image_path, size_hw=(truth.shape[0], truth.shape[1]))
+    # The stored image is dark on the left: turned by 6 at the top, by 3 on the right.
+    dark = {1: pixels[:, 0], 6: pixels[0], 3: pixels[:, -1]}[orientation if is_turned else 1]
+    assert dark.mean() < 60
+
+
+def test_a_turned_image_whose_shapes_fit_both_ways() -> None:
+    files = {"a.jpg": turned_image((6, 8), 6), "a.json": content(TARGET, **recorded((6, 8)))}
+    reader = open_val(files)
+    error = truth_error(reader, split_items(reader)[0][0])
+    assert error.reason is RejectReason.SIZE_MISMATCH
+    assert "is turned by its EXIF tag (orientation 6)" in str(error)
 
 
 def test_the_old_encoding() -> None:

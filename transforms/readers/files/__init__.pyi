@@ -5,6 +5,10 @@ from .coco_segmentation import segmentation_ref as segmentation_ref
 from .coco_tables import CocoTables as CocoTables
 from .coco_tables import image_name as image_name
 from .expressions import sentences_of as sentences_of
+from .frames import FIRST_SWAPPING as FIRST_SWAPPING
+from .frames import Fit as Fit
+from .frames import fit_of as fit_of
+from .frames import undecided_turn as undecided_turn
 from .ids import Entry as Entry
 from .ids import Table as Table
 from .ids import id_of as id_of
@@ -20,4 +24,6 @@ from .images import read_below as read_below
 from .images import split_suffix as split_suffix
 from .json import need_list as need_list
 from .json import read_json as read_json
+from .labelme import Canvas as Canvas
+from .labelme import draw_shapes as draw_shapes
 from .pickle import load_plain_pickle as load_plain_pickle

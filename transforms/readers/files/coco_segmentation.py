@@ -9,12 +9,18 @@ from typing import Any
 from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.core.protocols import TruthMasks
 from hlmat.transforms.core.records import RejectReason, TargetRef
+from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.masks.rasterize import segmentation_to_mask
 from hlmat.transforms.masks.rle import whole_number
+from hlmat.transforms.readers.files.frames import Fit, drawn_size
 
 
 def segmentation_ref(
-    segmentation: Any, *, size_hw: tuple[int, int], ignore: str | None = None
+    segmentation: Any,
+    *,
+    size_hw: tuple[int, int],
+    ignore: str | None = None,
+    fit: Fit | None = None,
 ) -> str:
     """Return a `truth_ref` for a COCO segmentation.
 
@@ -22,21 +28,33 @@ def segmentation_ref(
         segmentation: polygons or run lengths, as the file has them.
         size_hw: (height, width) of the image according to the file.
         ignore: compressed run lengths of the pixels that count for nothing, or None.
+        fit: what the image's shapes say of its size, where its EXIF tag may make that matter.
     """
     content = {"segmentation": segmentation, "size": list(size_hw)}
+    if fit is not None:
+        content["shapes_fit"] = fit.value
     if ignore is not None:
         content["ignore"] = ignore
     return json.dumps(content, separators=(",", ":"), default=_counts_as_text)
 
 
-def load_segmentation(ref: TargetRef) -> TruthMasks:
+def load_segmentation(ref: TargetRef, *, storage: Storage, root: str) -> TruthMasks:
     """Return the masks of a `segmentation_ref`.
+
+    Args:
+        ref: the target.
+        storage: reaches `root`.
+        root: the data root, for the image that the mask lies on.
 
     Raises:
         TargetError: malformed, of another size, or empty.
     """
     content = json.loads(ref.truth_ref)
     height, width = content["size"]
+    if (fit := content.get("shapes_fit")) is not None:
+        height, width = drawn_size(
+            storage, root, ref.image_path, recorded_hw=(height, width), fit=Fit(fit)
+        )
     mask = segmentation_to_mask(
         content["segmentation"], size_hw=(height, width), name=ref.target_id
     )

@@ -9,7 +9,9 @@ from typing import Any
 from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.core.records import RejectReason
 from hlmat.transforms.readers.files.expressions import clean_expressions
+from hlmat.transforms.readers.files.frames import Fit, fit_of
 from hlmat.transforms.readers.files.ids import Entry, Table, id_of
+from hlmat.transforms.readers.files.image_places import is_coco_name
 from hlmat.transforms.readers.files.json import need_list
 
 
@@ -33,6 +35,8 @@ class CocoTables:
         self.categories = Table(categories if isinstance(categories, list) else [])
         self.annotation_entries = need_list(content, "annotations", path=path)
         self.annotations = Table(self.annotation_entries)
+        self._segmentations: dict[str | None, list[Any]] | None = None
+        self._fits: dict[str | None, Fit] = {}
 
     def image_of(self, image_id: object, *, name: str) -> Entry:
         """Return the entry of an image.
@@ -80,6 +84,24 @@ class CocoTables:
                 f"{found[0].get('image_id')!r:.80}, not of image {image_id!r:.80}{again}",
             )
         return found[0]
+
+    def fit_on(self, image: Entry, *, size_hw: tuple[int, int]) -> Fit | None:
+        """Return what all shapes of an image say of its recorded size.
+
+        None for an image with one of COCO's names: its shapes were drawn on what is stored.
+        """
+        if is_coco_name(image_name(image)):
+            return None
+        if self._segmentations is None:
+            self._segmentations = {}
+            for entry in self.annotation_entries:
+                if isinstance(entry, dict):
+                    key = id_of(entry.get("image_id"))
+                    self._segmentations.setdefault(key, []).append(entry.get("segmentation"))
+        key = id_of(image.get("id"))
+        if key not in self._fits:
+            self._fits[key] = fit_of(self._segmentations.get(key, ()), size_hw)
+        return self._fits[key]
 
     def category_text(self, category_id: object, *, name: str) -> tuple[str, ...]:
         """Return a category's name as an expression.

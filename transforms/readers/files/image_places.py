@@ -38,6 +38,15 @@ def coco_name(image_id: int) -> str:
     return f"{image_id:012d}.jpg"
 
 
+def is_coco_name(name: str) -> bool:
+    """Return whether an image's name is one that COCO gives.
+
+    >>> is_coco_name("train2014/COCO_train2014_000000000042.jpg"), is_coco_name("42.jpg")
+    (True, False)
+    """
+    return _COCO_NAME.fullmatch(posixpath.basename(name)) is not None
+
+
 class ImagePlaces:
     """Finds images below a data root by the names that a file has for them.
 

@@ -12,7 +12,12 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def load_image_file(
-    storage: Storage, root: str, image_path: str, *, size_hw: tuple[int, int]
+    storage: Storage,
+    root: str,
+    image_path: str,
+    *,
+    size_hw: tuple[int, int],
+    turns_if_same_size: bool = False,
 ) -> Image:
     """Read an image below a root as uint8 RGB; see `hlmat.transforms.masks.images.decode_image`.
 
@@ -26,7 +31,9 @@ def load_image_file(
         missing=RejectReason.MISSING_IMAGE,
         unreadable=RejectReason.UNREADABLE_IMAGE,
     )
-    return decode_image(data, name=image_path, size_hw=size_hw)
+    return decode_image(
+        data, name=image_path, size_hw=size_hw, turns_if_same_size=turns_if_same_size
+    )
 
 
 def load_mask_file(storage: Storage, root: str, mask_path: str, *, rule: MaskRule) -> TruthMasks:

@@ -79,7 +79,7 @@ class TraceReader:
 
     def load_truth(self, ref: TargetRef) -> TruthMasks:
         """Decode a target's run lengths. Raises TargetError."""
-        return load_segmentation(ref)
+        return load_segmentation(ref, storage=self.storage, root=self.root)
 
     def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
         """Read an image as uint8 RGB. Raises TargetError."""

@@ -1,0 +1,131 @@
+"""Which way round the shapes of an image were drawn that its EXIF tag turns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+from hlmat.transforms.core.errors import TargetError
+from hlmat.transforms.core.records import RejectReason
+from hlmat.transforms.core.storage import Storage
+from hlmat.transforms.masks.images import exif_orientation, image_size_hw
+from hlmat.transforms.masks.rle import whole_number
+from hlmat.transforms.readers.files.images import read_below
+
+_SLACK_PX = 1.0
+FIRST_SWAPPING = 5
+"""EXIF orientations from this one on swap the sides of an image."""
+
+
+class Fit(StrEnum):
+    """What all shapes of an image together say of the size that a file records for it."""
+
+    RECORDED = "recorded"
+    """They lie within the recorded size and not within its sides swapped."""
+    SWAPPED = "swapped"
+    """They lie within the sides swapped alone."""
+    EITHER = "either"
+    """They say nothing."""
+
+
+def fit_of(segmentations: Iterable[object], size_hw: tuple[int, int]) -> Fit:
+    """Return which size fits all shapes of an image. A pixel beyond it still fits.
+
+    Args:
+        segmentations: of the image, as COCO files have them; what is malformed says nothing.
+        size_hw: (height, width) as the file records them.
+    """
+    height, width = size_hw
+    as_recorded = as_swapped = True
+    for segmentation in segmentations:
+        for right, bottom in _extents(segmentation):
+            as_recorded &= right <= width + _SLACK_PX and bottom <= height + _SLACK_PX
+            as_swapped &= right <= height + _SLACK_PX and bottom <= width + _SLACK_PX
+    if as_recorded == as_swapped:
+        return Fit.EITHER
+    return Fit.RECORDED if as_recorded else Fit.SWAPPED
+
+
+def drawn_size(
+    storage: Storage, root: str, image_path: str, *, recorded_hw: tuple[int, int], fit: Fit
+) -> tuple[int, int]:
+    """Return (height, width) of the image as its shapes were drawn on it, stored or turned.
+
+    An image without a tag that turns it has its recorded size, whatever that is.
+
+    Raises:
+        TargetError: SIZE_MISMATCH: the image may have been turned or not when it was drawn on.
+    """
+    stored_hw, orientation = _frame(storage, root, image_path)
+    if orientation == 1:
+        return recorded_hw
+    swapped_hw = (recorded_hw[1], recorded_hw[0])
+    if orientation >= FIRST_SWAPPING and recorded_hw != swapped_hw:
+        if fit is Fit.SWAPPED:
+            return swapped_hw
+        # Who records the turned size has turned the image.
+        if fit is Fit.RECORDED or recorded_hw != stored_hw:
+            return recorded_hw
+    elif recorded_hw != stored_hw:
+        return recorded_hw
+    raise undecided_turn(image_path, orientation)
+
+
+def undecided_turn(image_path: str, orientation: int) -> TargetError:
+    """Return the error that shapes may have been drawn on an image before or after turning."""
+    return TargetError(
+        RejectReason.SIZE_MISMATCH,
+        f"{image_path} is turned by its EXIF tag (orientation {orientation}), the annotation file "
+        "records the size of the stored image, and its shapes fit both, so they may lie beside "
+        "their objects; save the image without the tag, the way round that its shapes have",
+    )
+
+
+def _extents(segmentation: object) -> Iterable[tuple[float, float]]:
+    """Yield how far to the right and down each part of a segmentation reaches."""
+    parts = segmentation if isinstance(segmentation, list) else [segmentation]
+    for part in parts:
+        if isinstance(part, Mapping):
+            yield from _extent_of_run_lengths(part)
+        elif isinstance(part, list):
+            numbers = [v for v in part if isinstance(v, int | float)]
+            if len(numbers) >= 2 and len(numbers) == len(part):
+                yield max(numbers[0::2]), max(numbers[1::2])
+
+
+def _extent_of_run_lengths(content: Mapping[Any, Any]) -> Iterable[tuple[float, float]]:
+    size = content.get("size")
+    match [whole_number(side) for side in size] if isinstance(size, list | tuple) else []:
+        # Run lengths say of which size they are.
+        case [int(height), int(width)]:
+            yield width, height
+        case _:
+            pass
+
+
+def _frame(storage: Storage, root: str, image_path: str) -> tuple[tuple[int, int], int]:
+    """Return the stored size and the orientation; no orientation for what cannot be read."""
+    # Elsewhere each reading costs a request, and nobody edits files between two targets.
+    read = _kept_frame if "://" in root else _read_frame
+    return read(storage, root, image_path)
+
+
+def _read_frame(storage: Storage, root: str, image_path: str) -> tuple[tuple[int, int], int]:
+    try:
+        data = read_below(
+            storage,
+            root,
+            image_path,
+            missing=RejectReason.MISSING_IMAGE,
+            unreadable=RejectReason.UNREADABLE_IMAGE,
+        )
+        return image_size_hw(data, name=image_path), exif_orientation(data)
+    # Loading the image says what is wrong with it.
+    except TargetError:
+        return (0, 0), 1
+
+
+# The targets of an image come one after another.
+_kept_frame = lru_cache(maxsize=64)(_read_frame)
