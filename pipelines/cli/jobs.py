@@ -32,20 +32,28 @@ def run_trajectories(arguments: argparse.Namespace, rest: list[str]) -> int:
     elif not arguments.quiet:
         print(statistics.format_figures(figures))
         print(_closing_lines(report))
-    return _check_reject_rate(figures, config)
+    return _check_targets(figures, config)
 
 
-def _check_reject_rate(figures: Mapping[str, Any], config: RunConfig) -> int:
-    """Return the exit code of a run, after saying why it is not 0."""
+def _check_targets(figures: Mapping[str, Any], config: RunConfig) -> int:
+    """Say what is odd about a run's targets; return its exit code, after saying why it is not 0."""
     from hlmat.pipelines.evaluation import stats as statistics
 
     rejected, targets = figures["rejected"], figures["targets"]
-    if targets and rejected / targets > config.max_reject_rate:
+    for remark in statistics.remarks_on(figures):
+        print(f"hlmat: {remark}", file=sys.stderr)
+    is_above = targets and rejected / targets > config.max_reject_rate
+    if is_above or (targets and rejected == targets):
+        limit = (
+            f"more than --max-reject-rate {config.max_reject_rate:g} allows"
+            if is_above
+            else "so the run holds no trajectory"
+        )
         return fail(
             [
                 f"{rejected} of {targets} targets were rejected "
-                f"({statistics.format_counts(figures['rejects'])}), more than --max-reject-rate "
-                f"{config.max_reject_rate:g} allows; each has its message in {config.out}/rejects"
+                f"({statistics.format_counts(figures['rejects'])}), {limit}; each has its message "
+                f"in {config.out}/rejects"
             ],
             EXIT_INCOMPLETE,
         )
@@ -97,7 +105,7 @@ def run_evaluate(arguments: argparse.Namespace, rest: list[str]) -> int:
     elif not arguments.quiet:
         print(report.text)
         _print_lines(report.files)
-    return _check_reject_rate(report.figures, config.run)
+    return _check_targets(report.figures, config.run)
 
 
 def run_filter(arguments: argparse.Namespace, rest: list[str]) -> int:
@@ -131,7 +139,7 @@ def _print_annotation_report(
         _print_json(report.figures)
     elif not arguments.quiet:
         _print_lines({**report.lines, **report.files})
-    return _check_reject_rate(report.figures, config.rollouts.run)
+    return _check_targets(report.figures, config.rollouts.run)
 
 
 def run_score(arguments: argparse.Namespace, rest: list[str]) -> int:

@@ -9,8 +9,13 @@ from hlmat.export.runs.manifest import read_manifest, verify
 from hlmat.export.runs.trajectories import read_rejects, read_trajectories
 from hlmat.pipelines.evaluation.results import click_protocol
 from hlmat.transforms.beam.storage import storage_for
+from hlmat.transforms.core.records import RejectReason
+from hlmat.transforms.masks.rle import rle_area
 from hlmat.transforms.metrics.summary import Summary
 from hlmat.transforms.metrics.target_results import measure_rollout, rolled_out
+
+FILLING_SHARE = 0.95
+"""Of an image: a target that covers more may be the background of an inverted mask."""
 
 
 def read_figures(out: str, *, verify_all: bool = False) -> dict[str, Any]:
@@ -29,7 +34,10 @@ def read_figures(out: str, *, verify_all: bool = False) -> dict[str, Any]:
         verify(storage, out, manifest)
     protocol = click_protocol(manifest)
     summary = Summary(protocol, by_image=False)
+    filling = 0
     for trajectory in read_trajectories(storage, out, manifest=manifest):
+        height, width = trajectory.target.size_hw
+        filling += rle_area(trajectory.target.truth) > FILLING_SHARE * height * width
         rollout = rolled_out(trajectory)
         summary.add(measure_rollout(rollout, step="last", max_clicks=protocol.max_clicks))
     for reject in read_rejects(storage, out, manifest=manifest):
@@ -40,8 +48,27 @@ def read_figures(out: str, *, verify_all: bool = False) -> dict[str, Any]:
         "split": config["split"],
         "segmenter": config["segmenter"]["name"],
         "policy": config["policy"],
+        "filling_targets": filling,
         **summary.values(),
     }
+
+
+def remarks_on(figures: Mapping[str, Any]) -> list[str]:
+    """Return what is odd about the targets of a run, a sentence each."""
+    remarks = []
+    if filling := figures.get("filling_targets"):
+        remarks.append(
+            f"{filling} of {figures['targets']} targets cover more than {FILLING_SHARE:.0%} of "
+            "their image: their masks may be inverted; if objects are black, give --mask-values "
+            "object=0"
+        )
+    if ambiguous := figures["rejects"].get(RejectReason.AMBIGUOUS_MASK):
+        remarks.append(
+            f"{ambiguous} of {figures['targets']} masks have more levels than object and "
+            "background; if the others are of the same kind, their two levels were taken for "
+            "these: give --mask-values"
+        )
+    return remarks
 
 
 def format_figures(figures: Mapping[str, Any]) -> str:

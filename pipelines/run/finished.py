@@ -44,6 +44,7 @@ def open_source(manifest: Manifest, *, data_root: str | None) -> DatasetReader:
             storage=storage_for(root),
             split_by=config["split_by"],
             annotations=config["annotations"],
+            mask_values=config.get("mask_values"),
             shapes=ShapesOptions(**shapes) if shapes else ShapesOptions(),
         ),
     )

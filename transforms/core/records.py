@@ -40,6 +40,7 @@ class RejectReason(StrEnum):
     MALFORMED_ENTRY = "malformed_entry"
     SIZE_MISMATCH = "size_mismatch"
     EMPTY_MASK = "empty_mask"
+    AMBIGUOUS_MASK = "ambiguous_mask"
     CROWD = "crowd"
     DUPLICATE_ID = "duplicate_id"
     PATH_ESCAPES_ROOT = "path_escapes_root"

@@ -6,9 +6,14 @@ from .corruption import corrupted_to_iou as corrupted_to_iou
 from .corruption import random_discs as random_discs
 from .images import MaskRule as MaskRule
 from .images import decode_image as decode_image
+from .images import decode_levels as decode_levels
 from .images import decode_mask_image as decode_mask_image
 from .images import exif_orientation as exif_orientation
 from .images import image_size_hw as image_size_hw
+from .levels import Levels as Levels
+from .mask_values import MaskValues as MaskValues
+from .mask_values import TargetsOf as TargetsOf
+from .mask_values import checked_mask_values as checked_mask_values
 from .rasterize import segmentation_to_mask as segmentation_to_mask
 from .rle import MAX_PIXELS as MAX_PIXELS
 from .rle import decode_rle as decode_rle
@@ -23,3 +28,5 @@ from .rle import rle_problem as rle_problem
 from .rle import rle_to_json as rle_to_json
 from .rle import whole_number as whole_number
 from .upsampling import Upsampling as Upsampling
+from .valued_masks import is_black as is_black
+from .valued_masks import list_levels as list_levels

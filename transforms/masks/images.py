@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from enum import StrEnum
 
@@ -12,15 +13,20 @@ from PIL import Image as PilImage
 from PIL import ImageOps
 
 from hlmat.transforms.core.errors import TargetError
-from hlmat.transforms.core.protocols import Image, TruthMasks
+from hlmat.transforms.core.protocols import Image, Mask, TruthMasks
 from hlmat.transforms.core.records import RejectReason
+from hlmat.transforms.masks.levels import LevelKind, Levels, find_object
+from hlmat.transforms.masks.mask_values import MaskValues
 from hlmat.transforms.masks.rle import MAX_PIXELS
+from hlmat.transforms.masks.valued_masks import read_valued_mask
 
 _EXIF_ORIENTATION = 0x0112
 _PNG_EXIF = (b"eXIf", b"Raw profile type")
 # Pillow opens other formats, such as EPS, with external programs.
 _FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _NAMED_VALUES = 5
+_MAX_GREY = 65535
+_WEBP_HEADER = 64
 _TRIMAP_OBJECT = 255
 _TRIMAP_IGNORE = 128
 
@@ -28,8 +34,10 @@ _TRIMAP_IGNORE = 128
 class MaskRule(StrEnum):
     """How a mask image encodes the object."""
 
+    TWO_LEVELS = "two_levels"
+    """The brighter of two levels, which soft borders may join; see `levels.find_object`."""
     FOREGROUND = "foreground"
-    """Bright pixels, relative to the file's maximum."""
+    """The same for data sets known to hold one object per mask: it may have soft areas as well."""
     PALETTE_INDEX = "palette_index"
     """Any palette index above 0."""
     TRIMAP = "trimap"
@@ -106,7 +114,7 @@ def image_size_hw(data: bytes, *, name: str) -> tuple[int, int]:
 
 
 def decode_mask_image(
-    data: bytes, *, name: str, rule: MaskRule, max_pixels: int = MAX_PIXELS
+    data: bytes, *, name: str, rule: MaskRule | MaskValues, max_pixels: int = MAX_PIXELS
 ) -> TruthMasks:
     """Decode a mask image.
 
@@ -117,31 +125,53 @@ def decode_mask_image(
         max_pixels: larger images are rejected.
 
     Raises:
-        TargetError: UNREADABLE_MASK, TOO_LARGE or EMPTY_MASK.
+        TargetError: UNREADABLE_MASK, AMBIGUOUS_MASK, TOO_LARGE or EMPTY_MASK.
     """
-    image = _decode(data, name=name, max_pixels=max_pixels, reason=RejectReason.UNREADABLE_MASK)
-    values = _mask_values(image, keep_indices=rule is MaskRule.PALETTE_INDEX)
+    levels = decode_levels(data, name=name, max_pixels=max_pixels)
+    if isinstance(rule, MaskValues):
+        return read_valued_mask(levels, rule, name=name)
     ignore = None
     match rule:
-        case MaskRule.FOREGROUND:
-            truth = _foreground(values)
-        case MaskRule.PALETTE_INDEX | MaskRule.OBJECT_ID:
-            truth = values > 0
+        case MaskRule.TWO_LEVELS | MaskRule.FOREGROUND:
+            truth = find_object(levels, name=name, is_soft=rule is MaskRule.FOREGROUND)
+        case MaskRule.PALETTE_INDEX:
+            truth = levels.codes > 0
+        case MaskRule.OBJECT_ID:
+            truth = levels.brightest > 0
         case MaskRule.TRIMAP:
-            truth = values == _TRIMAP_OBJECT
-            ignore = values == _TRIMAP_IGNORE
-            unknown = np.unique(values[~(truth | ignore | (values == 0))])
-            if unknown.size:
-                found = ", ".join(str(value) for value in unknown[:_NAMED_VALUES])
-                more = f" and {unknown.size - _NAMED_VALUES} more" * (unknown.size > _NAMED_VALUES)
-                raise TargetError(
-                    RejectReason.UNREADABLE_MASK,
-                    f"{name} is not a trimap: expected the values 0, {_TRIMAP_IGNORE} and "
-                    f"{_TRIMAP_OBJECT}, found {found}{more} as well",
-                )
+            truth, ignore = _trimap(levels.brightest, name=name)
     if not truth.any():
         raise TargetError(RejectReason.EMPTY_MASK, f"{name} has no object pixel")
     return TruthMasks(truth=truth, ignore=ignore)
+
+
+def decode_levels(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> Levels:
+    """Decode a mask image as its levels: palette indices, greys, or colours where it has any.
+
+    Args:
+        data: the file's content.
+        name: of the file, for messages.
+        max_pixels: larger images are rejected.
+
+    Raises:
+        TargetError: UNREADABLE_MASK or TOO_LARGE.
+    """
+    image = _decode(data, name=name, max_pixels=max_pixels, reason=RejectReason.UNREADABLE_MASK)
+    return _levels(image, is_lossy=_is_lossy(image, data))
+
+
+def _trimap(values: NDArray[np.integer], *, name: str) -> tuple[Mask, Mask]:
+    truth, ignore = values == _TRIMAP_OBJECT, values == _TRIMAP_IGNORE
+    unknown = np.unique(values[~(truth | ignore | (values == 0))])
+    if unknown.size:
+        found = ", ".join(str(value) for value in unknown[:_NAMED_VALUES])
+        more = f" and {unknown.size - _NAMED_VALUES} more" * (unknown.size > _NAMED_VALUES)
+        raise TargetError(
+            RejectReason.UNREADABLE_MASK,
+            f"{name} is not a trimap: expected the values 0, {_TRIMAP_IGNORE} and "
+            f"{_TRIMAP_OBJECT}, found {found}{more} as well",
+        )
+    return truth, ignore
 
 
 def _open(data: bytes, *, name: str, reason: RejectReason) -> PilImage.Image:
@@ -181,7 +211,8 @@ def _decode(data: bytes, *, name: str, max_pixels: int, reason: RejectReason) ->
 
 def _unreadable(name: str, reason: RejectReason, error: Exception) -> TargetError:
     cause = " ".join(str(error).split()) or type(error).__name__
-    cause = cause.replace("<_io.BytesIO object", "<data")
+    # An address would make every run's message another.
+    cause = re.sub(r"<_io\.BytesIO object at 0x[0-9a-fA-F]+>", "its content", cause)
     return TargetError(reason, f"{name} cannot be read as an image: {cause}")
 
 
@@ -213,30 +244,54 @@ def _scaled_to_8_bit(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     return np.clip(np.rint(numbers * (255.0 / top)), 0, 255).astype(np.uint8)
 
 
-def _mask_values(image: PilImage.Image, *, keep_indices: bool) -> NDArray[np.int64]:
-    """Return one value per pixel: the palette's indices, or the brightest colour channel."""
+def _levels(image: PilImage.Image, *, is_lossy: bool) -> Levels:
     mode = image.mode
-    if mode == "P" and keep_indices:
-        return np.asarray(image).astype(np.int64)
+    if mode == "P":
+        return _palette_levels(image)
+    if mode == "1":
+        return Levels(np.asarray(image).astype(np.uint8) * np.uint8(255), LevelKind.GREY)
+    if mode == "L":
+        return Levels(np.array(image), LevelKind.GREY, is_lossy=is_lossy)
     if mode == "F":
         finite = np.nan_to_num(np.asarray(image), posinf=0.0, neginf=0.0)
-        return np.clip(np.rint(finite), 0, 65535).astype(np.int64)
-    if mode == "1" or mode == "L" or mode.startswith("I"):
-        return np.asarray(image).astype(np.int64)
-    values = _to_rgb(image).max(axis=2)
+        codes = np.clip(np.rint(finite), 0, _MAX_GREY).astype(np.uint16)
+        return Levels(codes, LevelKind.GREY)
+    if mode.startswith("I"):
+        values = np.clip(np.asarray(image).astype(np.int64), 0, np.iinfo(np.int32).max)
+        dtype = np.uint16 if values.max() <= _MAX_GREY else np.int32
+        return Levels(values.astype(dtype), LevelKind.GREY, is_lossy=is_lossy)
+    colours = _to_rgb(image)
     # A cut-out whose shape is in its transparency alone has one colour throughout.
-    if mode in ("LA", "PA", "RGBA") and values.min() == values.max():
+    if mode in ("LA", "PA", "RGBA") and (colours == colours[:1, :1]).all():
         alpha = np.asarray(image.getchannel("A"))
-        values = alpha if alpha.min() < alpha.max() else values
-    return values.astype(np.int64)
+        if alpha.min() < alpha.max():
+            return Levels(alpha.copy(), LevelKind.GREY, is_lossy=is_lossy)
+    red, green, blue = colours[..., 0], colours[..., 1], colours[..., 2]
+    if (red == green).all() and (green == blue).all():
+        return Levels(red.copy(), LevelKind.GREY, is_lossy=is_lossy)
+    codes = red.astype(np.int32) << 16 | green.astype(np.int32) << 8 | blue
+    return Levels(codes, LevelKind.COLOUR, is_lossy=is_lossy)
 
 
-def _foreground(values: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Threshold at half of the range that the file uses: {0, 1}, 8 bit or 16 bit."""
-    top = int(values.max())
-    if top <= 1:
-        return values > 0
-    if top <= 255:
-        # Object ids and dim masks never come near the middle of the range.
-        return values > 127 if top > 127 else values > 0
-    return values > 32767 if top > 32767 else values > 0
+def _palette_levels(image: PilImage.Image) -> Levels:
+    codes = np.array(image)
+    palette = np.zeros((256, 3), np.uint8)
+    colours = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)[:256]
+    palette[: len(colours)] = colours
+    return Levels(codes, LevelKind.PALETTE, palette)
+
+
+def _is_lossy(image: PilImage.Image, data: bytes) -> bool:
+    """Return whether a file's compression changes values."""
+    match image.format:
+        case "JPEG" | "MPO":
+            return True
+        case "JPEG2000":
+            # The reversible wavelet is 1, in the header of the coding style.
+            start = data.find(b"\xff\x52")
+            return start < 0 or data[start + 13 : start + 14] != b"\1"
+        case "WEBP":
+            return b"VP8L" not in data[:_WEBP_HEADER]
+        case "TIFF":
+            return "jpeg" in str(image.info.get("compression", ""))
+    return False

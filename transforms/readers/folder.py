@@ -15,7 +15,9 @@ from hlmat.transforms.core.records import Reject, TargetRef
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.masks.images import MaskRule
 from hlmat.transforms.readers.files.images import split_suffix
+from hlmat.transforms.readers.level_targets import LevelTargets
 from hlmat.transforms.readers.mask_folders import PairedFilesReader, PairedFolders, shown_entries
+from hlmat.transforms.readers.object_masks import is_object_folder
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.terms import LICENSES
 
@@ -133,32 +135,40 @@ def open_folder(name: str, options: ReaderOptions) -> FolderReader:
             split="all",
             images=posixpath.join(IMAGES, group) if group else IMAGES,
             masks=posixpath.join(MASKS, group) if group else MASKS,
-            rule=MaskRule.FOREGROUND,
+            rule=MaskRule.TWO_LEVELS,
             text=the_object,
             license=LICENSES["folder"],
             group=group,
+            has_objects=True,
         )
         for group in groups
     )
     there = [n for n in (CAPTIONS_CSV, CAPTIONS_JSONL) if storage.is_file(posixpath.join(root, n))]
     if len(there) == 2:
         raise LayoutError(f"{root} has both {CAPTIONS_CSV} and {CAPTIONS_JSONL}; keep one of them")
-    pairs = PairedFilesReader(name, "all", root, storage, folders, f"images and masks in {root}")
+    layout = f"images and masks in {root}"
+    levels = LevelTargets.of(options)
+    pairs = PairedFilesReader(name, "all", root, storage, folders, layout, levels)
     return FolderReader(pairs, there[0] if there else None)
 
 
 def _sub_folders(storage: Storage, root: str) -> set[str]:
-    """Return the folders below images/ and below masks/, relative to these."""
+    """Return the folders below images/ and below masks/, relative to these; those that hold the
+    objects of one image are none of their own."""
     found: set[str] = set()
     for top in (IMAGES, MASKS):
         waiting = [""]
         while waiting:
             group = waiting.pop()
+            beside = posixpath.join(root, IMAGES, group)
             for name in storage.list_dir(posixpath.join(root, top, group)):
-                if name.endswith("/"):
-                    below = posixpath.join(group, name.rstrip("/"))
-                    found.add(below)
-                    waiting.append(below)
+                if not name.endswith("/"):
+                    continue
+                if top == MASKS and is_object_folder(storage, beside, name.rstrip("/")):
+                    continue
+                below = posixpath.join(group, name.rstrip("/"))
+                found.add(below)
+                waiting.append(below)
     return found
 
 

@@ -16,6 +16,7 @@ from hlmat.transforms.readers.captions import (
     salient_object,
     thinobject5k_text,
 )
+from hlmat.transforms.readers.level_targets import LevelTargets
 from hlmat.transforms.readers.mask_folders import (
     PairedFilesReader,
     PairedFolders,
@@ -217,7 +218,9 @@ def open_hqseg(name: str, options: ReaderOptions) -> PairedFilesReader:
     layout = "; ".join(said)
     if missing:
         layout += f"; not there: {', '.join(missing)}"
-    return PairedFilesReader(name, split, root, options.storage, tuple(found), layout)
+    return PairedFilesReader(
+        name, split, root, options.storage, tuple(found), layout, LevelTargets.of(options)
+    )
 
 
 def _recognise(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hlmat.transforms.core.errors import LayoutError
 from hlmat.transforms.masks.images import MaskRule
 from hlmat.transforms.readers.captions import coco_mval_text, main_object
+from hlmat.transforms.readers.level_targets import LevelTargets
 from hlmat.transforms.readers.mask_folders import (
     PairedFilesReader,
     PairedFolders,
@@ -80,7 +81,8 @@ def open_interactive(name: str, options: ReaderOptions) -> PairedFilesReader:
             license=LICENSES[name],
         )
         layout = f"{name} in the usual layout at {base or root}"
-        return PairedFilesReader(name, "test", root, storage, (folders,), layout)
+        levels = LevelTargets.of(options)
+        return PairedFilesReader(name, "test", root, storage, (folders,), layout, levels)
     raise LayoutError(
         f"{root} does not hold {name}: looked for {benchmark.folder}/{benchmark.images} with "
         f"{benchmark.folder}/{benchmark.masks}, or {benchmark.images} with {benchmark.masks}; "

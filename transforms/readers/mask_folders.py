@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from hlmat.transforms.core.errors import DataError
@@ -12,16 +12,17 @@ from hlmat.transforms.core.protocols import Image, TruthMasks
 from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.masks.images import MaskRule
+from hlmat.transforms.masks.mask_values import MaskValues
 from hlmat.transforms.readers.files.images import (
     IMAGE_SUFFIXES,
     load_image_file,
     load_mask_file,
     split_suffix,
 )
+from hlmat.transforms.readers.level_targets import LevelTargets
+from hlmat.transforms.readers.object_masks import ObjectMasks, mask_preference, take_object_masks
 
 TextOfStem = Callable[[str], str]
-# Lossless first: where there are two masks, the JPEG is a preview.
-_MASK_PREFERENCE = (".png", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class PairedFolders:
         license: the part's terms.
         listing: a text file with one mask name per line: the members of the split.
         group: put before each stem, with a slash, in ids and for `text`.
+        has_objects: whether an image may have a mask for each of several objects.
     """
 
     dataset: str
@@ -49,11 +51,12 @@ class PairedFolders:
     license: str
     listing: str | None = None
     group: str = ""
+    has_objects: bool = False
 
 
 @dataclass(frozen=True)
 class PairedFilesReader:
-    """Lists the pairs of some folders, each target being the one object of its image.
+    """Lists the pairs of some folders, each target being the one object of its mask.
 
     Attributes:
         name: the `--dataset` name.
@@ -62,6 +65,8 @@ class PairedFilesReader:
         storage: reaches `root`.
         folders: in the order in which they are listed.
         layout: what was recognised, for people.
+        levels: what the levels of masks mean, in place of the folders' rules; None goes by the
+            rules.
     """
 
     name: str
@@ -70,6 +75,7 @@ class PairedFilesReader:
     storage: Storage
     folders: tuple[PairedFolders, ...]
     layout: str
+    levels: LevelTargets | None = None
 
     def describe_layout(self) -> str:
         """Return one line on which layout was recognised, and where."""
@@ -87,10 +93,7 @@ class PairedFilesReader:
 
     def load_truth(self, ref: TargetRef) -> TruthMasks:
         """Read a target's mask. Raises TargetError."""
-        reference = json.loads(ref.truth_ref)
-        return load_mask_file(
-            self.storage, self.root, reference["mask"], rule=MaskRule(reference["rule"])
-        )
+        return load_referenced_mask(self.storage, self.root, json.loads(ref.truth_ref))
 
     def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
         """Read an image as uint8 RGB. Raises TargetError."""
@@ -98,34 +101,59 @@ class PairedFilesReader:
 
     def _read_folders(self, folders: PairedFolders) -> Iterator[TargetRef | Reject]:
         images, masks = self._list_stems(folders)
+        objects: dict[str, ObjectMasks] = {}
+        if folders.has_objects:
+            objects = take_object_masks(
+                self.storage,
+                images_folder=self._path(folders.images),
+                masks_folder=self._path(folders.masks),
+                images=images,
+                masks=masks,
+            )
         wanted = self._listed_stems(folders)
         stems = sorted((images.keys() | masks.keys()) if wanted is None else wanted)
         for stem in stems:
             of_stem = images.get(stem, [])
-            masks_of_stem = masks.get(stem, [])
+            found = objects.get(stem) or ObjectMasks.of_files(masks.get(stem, []))
             image = of_stem[0] if of_stem else f"{stem}.jpg"
-            mask = masks_of_stem[0] if masks_of_stem else f"{stem}.png"
+            mask = next(iter(found.files.values()), f"{stem}.png")
             ref = _build_ref(folders, stem, image=image, mask=mask)
             if not of_stem:
                 reason = RejectReason.MISSING_IMAGE
                 yield Reject(ref, reason, f"{folders.images} holds no image of the stem {stem!r}")
-            elif not masks_of_stem:
+            elif not found.files:
                 reason = RejectReason.MISSING_MASK
                 yield Reject(ref, reason, f"{folders.masks} holds no mask of the stem {stem!r}")
             else:
-                yield ref
+                yield from self._read_objects(folders, stem, image=image, found=found)
             for other in of_stem[1:]:
                 yield Reject(
                     _build_ref(folders, stem, image=other, mask=mask),
                     RejectReason.DUPLICATE_ID,
                     f"{other} has the stem of {image}, which was taken; keep one of the two images",
                 )
-            for other in masks_of_stem[1:]:
+            for other, why in found.left_out:
                 yield Reject(
                     _build_ref(folders, stem, image=image, mask=other),
                     RejectReason.DUPLICATE_ID,
-                    f"{other} has the stem of {mask}, which was taken; keep one of the two masks",
+                    why,
                 )
+
+    def _read_objects(
+        self, folders: PairedFolders, stem: str, *, image: str, found: ObjectMasks
+    ) -> Iterator[TargetRef | Reject]:
+        """Yield the targets of an image that has masks."""
+        number = 0
+        for key, mask in found.files.items():
+            ref = _build_ref(folders, stem, image=image, mask=mask, key=key, number=number)
+            items = (
+                [ref]
+                if self.levels is None
+                else self.levels.targets_of(ref, storage=self.storage, root=self.root)
+            )
+            for item in items:
+                yield item
+                number += 1
 
     def _list_stems(
         self, folders: PairedFolders
@@ -148,7 +176,7 @@ class PairedFilesReader:
                 if suffix in IMAGE_SUFFIXES:
                     masks.setdefault(stem, []).append(name)
         for names in masks.values():
-            names.sort(key=lambda name: (_MASK_PREFERENCE.index(split_suffix(name)[1]), name))
+            names.sort(key=mask_preference)
         return images, masks
 
     def _listed_stems(self, folders: PairedFolders) -> set[str] | None:
@@ -174,17 +202,33 @@ def _without_image_suffix(name: str) -> str:
     return stem if suffix in IMAGE_SUFFIXES else name
 
 
-def _build_ref(folders: PairedFolders, stem: str, *, image: str, mask: str) -> TargetRef:
+def load_referenced_mask(storage: Storage, root: str, reference: Mapping[str, str]) -> TruthMasks:
+    """Read the mask of a `truth_ref`: a path as `mask`, and a `rule` or the meaning of `values`.
+
+    Raises:
+        TargetError: as `load_mask_file`.
+    """
+    rule = (
+        MaskValues.parse(reference["values"])
+        if "values" in reference
+        else MaskRule(reference["rule"])
+    )
+    return load_mask_file(storage, root, reference["mask"], rule=rule)
+
+
+def _build_ref(
+    folders: PairedFolders, stem: str, *, image: str, mask: str, key: str = "", number: int = 0
+) -> TargetRef:
     grouped = f"{folders.group}/{stem}" if folders.group else stem
     reference = {"mask": posixpath.join(folders.masks, mask), "rule": str(folders.rule)}
     return TargetRef(
-        target_id=f"{folders.dataset}/{folders.split}/{grouped}",
+        target_id=f"{folders.dataset}/{folders.split}/{grouped}" + (f":{key}" if key else ""),
         dataset=folders.dataset,
         split=folders.split,
         image_path=posixpath.join(folders.images, image),
         image_name=image,
         image_id=None,
-        object_id=0,
+        object_id=number,
         expressions=(folders.text(grouped),),
         truth_ref=json.dumps(reference),
         license=folders.license,

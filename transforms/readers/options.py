@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import SkipValidation
+from typing import Annotated
+
+from pydantic import AfterValidator, SkipValidation
 
 from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.core.storage import LocalStorage, Storage
+from hlmat.transforms.masks.mask_values import MaskValues, checked_mask_values
 from hlmat.transforms.readers.shapes.options import ShapesOptions
 
 
@@ -33,6 +36,16 @@ class ReaderOptions:
     annotations: str | None = setting(
         default=None, metavar="FILE", help="coco, trace: the JSON file, relative to --data-root"
     )
+    mask_values: Annotated[str | None, AfterValidator(checked_mask_values)] = setting(
+        default=None,
+        metavar="V",
+        help="what the levels of mask images mean, as object=15,void=255; or classes, instances",
+    )
     shapes: ShapesOptions = setting(
         default_factory=ShapesOptions, in_fingerprint=False, help="shapes: what to generate"
     )
+
+    @property
+    def levels(self) -> MaskValues | None:
+        """What the levels of mask images mean; None without `mask_values`."""
+        return None if self.mask_values is None else MaskValues.parse(self.mask_values)

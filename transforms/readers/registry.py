@@ -139,6 +139,13 @@ DATASETS: Mapping[str, DatasetEntry] = {
     for name, (summary, splits, build) in _ROWS.items()
 }
 
+OF_MASK_IMAGES = tuple(
+    name
+    for name, (_, _, build) in _ROWS.items()
+    if build in (_open_hqseg, _open_interactive, _open_folder)
+)
+"""The data sets whose masks are images, so that `--mask-values` says what their levels mean."""
+
 
 def check_dataset_name(name: str) -> str | None:
     """Return what is wrong with a `--dataset` value, None if it can be opened."""
@@ -172,6 +179,13 @@ def open_reader(name: str, options: ReaderOptions) -> DatasetReader:
     # An empty root would search the working directory.
     if entry.needs_data_root and not options.data_root:
         raise ConfigError([missing_root(name)])
+    if options.mask_values is not None and name not in OF_MASK_IMAGES:
+        raise ConfigError(
+            [
+                f"--mask-values {options.mask_values}: {name} has no mask images; leave it out, or "
+                f"choose one of {', '.join(OF_MASK_IMAGES)}"
+            ]
+        )
     try:
         return entry.build(name, replace(options, split=options.split or entry.default_split))
     except LayoutError as error:

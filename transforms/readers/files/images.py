@@ -7,6 +7,7 @@ from hlmat.transforms.core.protocols import Image, TruthMasks
 from hlmat.transforms.core.records import RejectReason
 from hlmat.transforms.core.storage import Storage, join_under
 from hlmat.transforms.masks.images import MaskRule, decode_image, decode_mask_image
+from hlmat.transforms.masks.mask_values import MaskValues
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -36,7 +37,9 @@ def load_image_file(
     )
 
 
-def load_mask_file(storage: Storage, root: str, mask_path: str, *, rule: MaskRule) -> TruthMasks:
+def load_mask_file(
+    storage: Storage, root: str, mask_path: str, *, rule: MaskRule | MaskValues
+) -> TruthMasks:
     """Read a mask image below a root; see `hlmat.transforms.masks.images.decode_mask_image`.
 
     Raises:

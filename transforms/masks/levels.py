@@ -1,0 +1,332 @@
+"""The levels of a mask image: grey values, palette indices or colours, and which is the object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hlmat.transforms.core.errors import TargetError
+from hlmat.transforms.core.protocols import Mask
+from hlmat.transforms.core.records import RejectReason
+
+_SHOWN_LEVELS = 8
+_VOID = 255
+"""The level that is most often void."""
+_MANY_LEVELS = 32
+"""More levels than this are no map of classes: one object with soft borders."""
+_SOLID_SHARE = 2e-5
+"""Of all pixels: a level that fills more 3 x 3 blocks than this is an area, not a border."""
+_RAMP_SHARE = 0.5
+"""Of the pixels between two levels: so many have a darker and a brighter neighbour in a ramp."""
+_JPEG_LEVELS = 10
+"""A JPEG of an object has at least so many."""
+_FLAT_RANGE = 2
+_FLAT_SHARE = 0.005
+"""Of all pixels: a level of a lossy image has at least so many flat ones."""
+_FLAT_NOISE = 0.001
+_LOSSY_GAP, _COARSE_GAP = 3, 12
+_COLOUR_DISTANCE = 24
+_FAR = 32
+"""From the only flat level of a lossy image: an object too thin to be flat is farther away."""
+_BLOCK = np.ones((3, 3), np.uint8)
+
+
+class LevelKind(StrEnum):
+    """What a level of a mask image is."""
+
+    GREY = "grey"
+    PALETTE = "palette"
+    """An index; its colour is in the palette."""
+    COLOUR = "colour"
+    """0xRRGGBB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """A mask image as one whole number per pixel.
+
+    Attributes:
+        codes: uint8, uint16 or int32, not negative. Shape: (H, W).
+        kind: what the numbers are.
+        palette: uint8 RGB of each index; None without a palette. Shape: (N, 3).
+        is_lossy: whether the file's compression changes values.
+    """
+
+    codes: NDArray[np.integer]
+    kind: LevelKind
+    palette: NDArray[np.uint8] | None = None
+    is_lossy: bool = False
+
+    @cached_property
+    def counts(self) -> dict[int, int]:
+        """The number of pixels of each level, in ascending order."""
+        if self.codes.dtype.itemsize <= 2:
+            counts = np.bincount(self.codes.ravel())
+            return {int(code): int(counts[code]) for code in np.flatnonzero(counts)}
+        values, counts = np.unique(self.codes, return_counts=True)
+        return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+    @cached_property
+    def brightest(self) -> NDArray[np.integer]:
+        """The grey value of each pixel, or the brightest channel of its colour. Shape: (H, W)."""
+        if self.palette is not None:
+            return self.palette.max(axis=1)[self.codes]
+        if self.kind is LevelKind.COLOUR:
+            return _channels(self.codes).max(axis=2)
+        return self.codes
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether levels are grey values or indices, not colours."""
+        return self.kind is not LevelKind.COLOUR
+
+    def colour(self, code: int) -> tuple[int, int, int] | None:
+        """Return the colour of a level as (R, G, B); None for greys above 255."""
+        if self.palette is not None:
+            red, green, blue = self.palette[code].tolist()
+            return red, green, blue
+        if self.kind is LevelKind.COLOUR:
+            return code >> 16, code >> 8 & 255, code & 255
+        return (code, code, code) if code <= 255 else None
+
+    def brightness(self, code: int) -> int:
+        """Return a grey value, or the brightest channel of a colour."""
+        colour = self.colour(code)
+        return code if colour is None else max(colour)
+
+    def label(self, code: int) -> str:
+        """Return a level as `--mask-values` takes it."""
+        return f"#{code:06X}" if self.kind is LevelKind.COLOUR else str(code)
+
+    def describe(self, code: int) -> str:
+        """Return a level for people, an index with its colour."""
+        if self.palette is None:
+            return self.label(code)
+        red, green, blue = self.palette[code].tolist()
+        return f"{code} (#{red:02X}{green:02X}{blue:02X})"
+
+
+def find_object(levels: Levels, *, name: str, is_soft: bool) -> Mask:
+    """Return the object of a mask image that distinguishes object and background alone.
+
+    Of two levels, the brighter is the object. More than two are read where they are one object
+    with soft borders: greys (or one colour in several strengths) that join two levels, each pixel
+    of them between a darker and a brighter one and no area of its own; the threshold is halfway
+    between the two. A lossy image (JPEG) is read by the values of its flat areas in the same way,
+    and so is one that was saved again without loss.
+
+    Args:
+        levels: of the image.
+        name: of the file, for messages.
+        is_soft: whether the image is known to be one object, so that semi-transparent areas are
+            part of it if they are above half of the range.
+
+    Raises:
+        TargetError: AMBIGUOUS_MASK; the image has other levels than an object and a background.
+    """
+    truth = None
+    if len(levels.counts) <= 2:
+        truth = _brighter(levels, list(levels.counts))
+    else:
+        greys = _greys(levels)
+        if levels.is_lossy:
+            truth = _split_lossy(levels, greys)
+        elif greys is not None:
+            truth = _split_soft(greys)
+            if truth is None and is_soft and len(levels.counts) > _MANY_LEVELS:
+                truth = greys > _half(int(greys.max()))
+    if truth is None:
+        raise TargetError(RejectReason.AMBIGUOUS_MASK, _problem(levels, name))
+    return truth
+
+
+def lossless(levels: Levels) -> Levels:
+    """Return a lossy image with each pixel at the nearest level that has flat areas, still marked
+    as lossy; a lossless image as it is."""
+    if not levels.is_lossy:
+        return levels
+    if levels.kind is LevelKind.COLOUR:
+        return Levels(_nearest_colours(levels), LevelKind.COLOUR, is_lossy=True)
+    centres = np.array([value for value, _ in _flat_greys(levels.codes)])
+    edges = (centres[1:] + centres[:-1] + 1) // 2
+    nearest = centres[np.searchsorted(edges, levels.codes, side="right")]
+    return Levels(nearest.astype(levels.codes.dtype), LevelKind.GREY, is_lossy=True)
+
+
+def _nearest_colours(levels: Levels) -> NDArray[np.int32]:
+    pixels = _channels(levels.codes).astype(np.int16)
+    found = np.zeros(levels.codes.shape, np.int32)
+    smallest = np.full(levels.codes.shape, np.iinfo(np.int16).max, np.int16)
+    for code in _flat_colours(levels):
+        distance = np.abs(pixels - np.array(levels.colour(code), np.int16)).max(axis=2)
+        found[distance < smallest] = code
+        np.minimum(smallest, distance, out=smallest)
+    return found
+
+
+def _brighter(levels: Levels, codes: Sequence[int]) -> Mask | None:
+    """Return the brighter of at most two levels; None where neither is a background."""
+    codes = sorted(codes, key=levels.brightness)
+    dark, bright = levels.brightness(codes[0]), levels.brightness(codes[-1])
+    if len(codes) == 1:
+        return np.full(levels.codes.shape, bright > 0)
+    if dark < bright and (dark == 0 or dark <= _half(bright) < bright):
+        return levels.codes == codes[1]
+    if levels.kind is LevelKind.PALETTE and 0 in codes:
+        return levels.codes != 0
+    return None
+
+
+def _half(top: int) -> int:
+    """Return half of the range that a brightest value belongs to, 8 bit or 16 bit."""
+    return 127 if top <= 255 else 32767
+
+
+def _greys(levels: Levels) -> NDArray[np.integer] | None:
+    """Return one strength per pixel; None if the image has several colours."""
+    if levels.kind is LevelKind.GREY:
+        return levels.codes
+    if levels.palette is not None:
+        used = levels.palette[list(levels.counts)]
+        if (used != used[:, :1]).any():
+            return None
+        return levels.palette[:, 0][levels.codes]
+    if levels.is_lossy:
+        return levels.brightest if len(_flat_colours(levels)) <= 2 else None
+    colours = np.array([levels.colour(code) for code in levels.counts], np.int32)
+    strength = colours.max(axis=1)
+    top = colours[strength.argmax()]
+    # Each colour is the strongest one, darkened.
+    if (np.abs(colours - np.outer(strength, top) / top.max()) > 1.5).any():
+        return None
+    return levels.brightest
+
+
+def _channels(codes: NDArray[np.integer]) -> NDArray[np.uint8]:
+    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=2).astype(np.uint8)
+
+
+def _neighbours(values: NDArray[np.integer]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the darkest and the brightest value of each pixel's 3 x 3 block."""
+    plane = values if values.dtype.itemsize <= 2 else values.astype(np.float64)
+    return cv2.erode(plane, _BLOCK), cv2.dilate(plane, _BLOCK)
+
+
+def _split_soft(greys: NDArray[np.integer]) -> Mask | None:
+    """Split at the middle of two levels that soft borders join; None if that is not all there
+    is."""
+    values, indices = np.unique(greys, return_inverse=True)
+    darkest, brightest = _neighbours(greys)
+    counts = np.bincount(indices.ravel())
+    solid = np.bincount(indices.reshape(greys.shape)[darkest == brightest], minlength=len(values))
+    # Where only one level or none fills a block, the object (or the background) is thin.
+    by_area = np.lexsort((counts, solid))[::-1]
+    first = by_area[0] if solid[by_area[0]] else 0
+    second = by_area[1] if solid[by_area[1]] else (0 if first > len(values) // 2 else -1)
+    dark, bright = sorted((int(values[first]), int(values[second])))
+    between = (greys != dark) & (greys != bright)
+    areas = np.delete(solid, [first, second])
+    ramps = between & (darkest < greys) & (greys < brightest)
+    is_soft = (
+        len(values) > 3
+        and areas.max() <= _SOLID_SHARE * greys.size
+        and np.count_nonzero(ramps) >= _RAMP_SHARE * np.count_nonzero(between)
+    )
+    is_read = is_soft or (
+        len(values) >= _JPEG_LEVELS and _is_ringing(greys, between, dark=dark, bright=bright)
+    )
+    if not is_read or dark > _half(bright) or bright <= 2 * dark:
+        return None
+    return greys > (dark + bright) / 2
+
+
+def _is_ringing(greys: NDArray[np.integer], between: Mask, *, dark: int, bright: int) -> bool:
+    """Return whether other levels than two are only where a JPEG that was saved as another file
+    had them: in those of its 8 x 8 blocks that a border crosses."""
+    height, width = greys.shape
+    padded = np.pad(greys, ((0, -height % 8), (0, -width % 8)), mode="edge")
+    blocks = padded.reshape(padded.shape[0] // 8, 8, padded.shape[1] // 8, 8)
+    quarter = (bright - dark) / 4
+    is_crossed = (blocks.min(axis=(1, 3)) <= dark + quarter) & (
+        blocks.max(axis=(1, 3)) >= bright - quarter
+    )
+    crossed = is_crossed.repeat(8, axis=0).repeat(8, axis=1)[:height, :width]
+    return not (between & ~crossed).any()
+
+
+def _split_lossy(levels: Levels, greys: NDArray[np.integer] | None) -> Mask | None:
+    """Split at the middle of the two levels that have flat areas; None if there are others."""
+    if greys is None:
+        return None
+    found = [value for value, _ in _flat_greys(greys)]
+    low, high = int(greys.min()), int(greys.max())
+    if len(found) == 1:
+        (only,) = found
+        other = low if only - low > high - only else high
+        if abs(other - only) < _FAR:
+            # Levels as near as 0 and 1 are one flat level.
+            return greys > (only + high) / 2 if 0 < high <= _FLAT_RANGE + 1 else greys > 0
+        found = sorted((only, other))
+    if len(found) != 2 or (found[0] > _FAR and not found[0] <= _half(high) < found[1]):
+        return None
+    return greys > sum(found) / 2
+
+
+def _flat_greys(greys: NDArray[np.integer]) -> list[tuple[int, int]]:
+    """Return the levels of a lossy image that have flat areas, with the number of flat pixels."""
+    darkest, brightest = _neighbours(greys)
+    is_flat = brightest.astype(np.int32) - darkest <= _FLAT_RANGE
+    values, counts = np.unique(greys[is_flat], return_counts=True)
+    kept = counts >= max(_FLAT_NOISE * greys.size, 1)
+    for gap in (_LOSSY_GAP, _COARSE_GAP):
+        ends = np.flatnonzero(np.diff(values[kept]) > gap) + 1
+        groups = zip(np.split(values[kept], ends), np.split(counts[kept], ends), strict=True)
+        found = [
+            (int(members[sizes.argmax()]), int(sizes.sum()))
+            for members, sizes in groups
+            if sizes.sum() >= _FLAT_SHARE * greys.size
+        ]
+        if len(found) <= 2:
+            break
+    # Nothing is flat in an image of a few pixels.
+    return found or [(int(np.median(greys)), greys.size)]
+
+
+def _flat_colours(levels: Levels) -> list[int]:
+    """Return the colours of a lossy image that have flat areas, the most frequent first."""
+    channels = _channels(levels.codes)
+    ranges = [np.subtract(*_neighbours(channels[..., i])[::-1]) for i in range(3)]
+    is_flat = np.max(ranges, axis=0) <= 2 * _FLAT_RANGE
+    colours, counts = np.unique(channels[is_flat], axis=0, return_counts=True)
+    found: list[int] = []
+    open_ = np.ones(len(colours), bool)
+    while open_.any():
+        centre = colours[np.where(open_, counts, 0).argmax()].astype(np.int16)
+        near = open_ & (np.abs(colours.astype(np.int16) - centre).max(axis=1) <= _COLOUR_DISTANCE)
+        if counts[near].sum() >= _FLAT_SHARE * levels.codes.size:
+            red, green, blue = centre.tolist()
+            found.append(red << 16 | green << 8 | blue)
+        open_ &= ~near
+    return found
+
+
+def _problem(levels: Levels, name: str) -> str:
+    shown = lossless(levels)
+    largest = sorted(shown.counts, key=lambda code: -shown.counts[code])[:_SHOWN_LEVELS]
+    listed = ", ".join(f"{shown.describe(c)}: {shown.counts[c]:,} px" for c in sorted(largest))
+    others = len(shown.counts) - len(largest)
+    more = f" and {others} more" if others else ""
+    objects = [c for c in sorted(largest) if shown.brightness(c) not in (0, _VOID)] or largest
+    void = f",void={_VOID}" if _VOID in shown.counts and shown.is_numbered else ""
+    return (
+        f"{name} has {len(shown.counts)} levels, not one object on a background: {listed}{more}; "
+        f"say what they are, as --mask-values object={shown.label(objects[0])}{void}, or "
+        "--mask-values classes or --mask-values instances for a target per level"
+    )
