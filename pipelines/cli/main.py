@@ -78,11 +78,15 @@ def _dispatch(argv: list[str]) -> int:
             [f"unknown command {name!r}; {did_you_mean(name, COMMANDS)}see hlmat --help"]
         )
     parser = _build_parser(name, ArgumentParser)
-    if any(a == "--recipe" or a.startswith("--recipe=") for a in argv):
+    arguments, rest = parser.parse_known_args(argv[1:])
+    if getattr(arguments, "recipe", None) is not None:
+        from hlmat.pipelines.settings.commands import refuse_mistakes
+
+        # Reading a recipe imports what its settings need, numerical libraries among them.
+        refuse_mistakes(name, arguments, rest)
         from hlmat.pipelines.recipes.recipe import with_recipe_flags
 
-        argv = with_recipe_flags(argv)
-    arguments, rest = parser.parse_known_args(argv[1:])
+        arguments, rest = parser.parse_known_args(with_recipe_flags(argv)[1:])
     arguments.command = name
     return COMMANDS[name].run(arguments, rest)
 

@@ -7,8 +7,10 @@ import importlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from hlmat.pipelines.settings.flags import Group, add_flags
-from hlmat.pipelines.settings.validation import ArgumentParser
+from hlmat.pipelines.settings.flags import Group, add_flags, spellings_in
+from hlmat.pipelines.settings.runner_choice import COMMON_FLAGS, check_runner_flags
+from hlmat.pipelines.settings.validation import ArgumentParser, Check
+from hlmat.pipelines.settings.values import Values
 from hlmat.transforms.core.errors import ConfigError
 
 _DECLARATIONS: Mapping[str, tuple[str, str]] = {
@@ -70,3 +72,22 @@ def parse_command(command: str, argv: Sequence[str]) -> argparse.Namespace:
     if rest:
         raise ConfigError([f"unrecognized arguments: {' '.join(rest)}; see hlmat {command} --help"])
     return arguments
+
+
+def refuse_mistakes(command: str, arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    """Check the flags that are given, each by itself.
+
+    Args:
+        command: whose flags they are.
+        arguments: what the command's parser read.
+        rest: what it did not know; flags of Beam are accepted.
+
+    Raises:
+        ConfigError: with every unknown flag and every wrong value.
+    """
+    check = Check()
+    groups = groups_of(command)
+    Values(arguments, groups, check).read_given()
+    own_flags = [*spellings_in(groups), *COMMON_FLAGS]
+    check.note_all(check_runner_flags(rest, is_local=False, own_flags=own_flags))
+    check.done()

@@ -123,7 +123,7 @@ def llama_factory_options(arguments: argparse.Namespace, check: Check) -> LlamaF
     values.read_given()
     asked = values.build(ExportOptions)
     _check_task(values, asked, check)
-    question = read_prompt(asked.score_prompt, check)
+    question = read_prompt("--score-prompt", asked.score_prompt, check)
     samples = values.build(
         SampleOptions,
         name=export_name(arguments),

@@ -45,8 +45,8 @@ def read_conversation(values: Values, check: Check) -> Conversation:
     """
     asked = values.build(ConversationOptions)
     style = values.build(StateStyle)
-    prompt = read_prompt(asked.prompt, check) or next_click_prompt()
-    box_prompt = read_prompt(asked.box_prompt, check) or first_box_prompt()
+    prompt = read_prompt("--prompt", asked.prompt, check) or next_click_prompt()
+    box_prompt = read_prompt("--box-prompt", asked.box_prompt, check) or first_box_prompt()
     check.done()
     from hlmat.transforms.policies.model_policy import Conversation
     from hlmat.transforms.prompting.actions import TurnFormat
@@ -68,6 +68,8 @@ def read_conversation(values: Values, check: Check) -> Conversation:
     return Conversation(turn_format, StateView(**asdict(style)), box_prompt)
 
 
-def read_prompt(path: str | None, check: Check) -> PromptTemplate | None:
-    """Return the template in a file, None without one; problems go to `check`."""
-    return check.built(lambda: load_prompt(path)) if path else None
+def read_prompt(flag: str, path: str | None, check: Check) -> PromptTemplate | None:
+    """Return the template in the file that a flag names, None without one."""
+    if not path:
+        return None
+    return check.built(lambda: load_prompt(path, source=f"{flag} {path!r}"))

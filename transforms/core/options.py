@@ -340,6 +340,12 @@ def _issues(
     positional = [name for name, info in fields.items() if not info.kw_only]
     for each in error.errors(include_url=False):
         place = each["loc"][0] if each["loc"] else ""
+        if each["type"] == "unexpected_positional_argument":
+            raise TypeError(
+                f"{owner.__name__} takes at most {len(positional)} values without names"
+            )
+        if each["type"] == "multiple_argument_values":
+            raise TypeError(f"{owner.__name__} got two values for {place}")
         # Values without names are counted.
         name = field or (positional[place] if isinstance(place, int) else place)
         if name in seen:

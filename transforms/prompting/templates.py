@@ -116,23 +116,31 @@ def score_prompt() -> PromptTemplate:
     return PromptTemplate(SCORE_TEXT, source="the built-in prompt for scores")
 
 
-def load_prompt(path: str, *, storage: Storage | None = None) -> PromptTemplate:
+def load_prompt(
+    path: str, *, storage: Storage | None = None, source: str | None = None
+) -> PromptTemplate:
     """Read a template from a UTF-8 text file; a final line break is not part of it.
+
+    Args:
+        path: the file.
+        storage: where it is; None for the local disk.
+        source: what messages call the file.
 
     Raises:
         ConfigError: the file cannot be read or is not a valid template.
     """
+    source = source or f"prompt file {path!r}"
     try:
         data = (storage or LocalStorage()).read_bytes(path)
+    except FileNotFoundError as error:
+        raise ConfigError([f"{source}: no such file; give the path of a text file"]) from error
     except OSError as error:
         raise ConfigError(
-            [f"prompt file {path!r} cannot be read: {type(error).__name__}: {error}"]
+            [f"{source}: cannot be read ({type(error).__name__}: {error})"]
         ) from error
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ConfigError(
-            [f"prompt file {path!r} is not UTF-8 text ({error}); save it as UTF-8"]
-        ) from error
+        raise ConfigError([f"{source}: not UTF-8 text ({error}); save it as UTF-8"]) from error
     text = text.replace("\r\n", "\n").removesuffix("\n")
-    return PromptTemplate(text, source=f"prompt file {path!r}")
+    return PromptTemplate(text, source=source)

@@ -159,7 +159,7 @@ def training_task(names: str) -> TrainingTask:
         if name not in TASKS:
             raise ConfigError(
                 [
-                    f"task {name!r} is unknown; {did_you_mean(name, TASKS)}choose from "
+                    f"--task {name!r} is unknown; {did_you_mean(name, TASKS)}choose from "
                     f"{', '.join(TASKS)}"
                 ]
             )

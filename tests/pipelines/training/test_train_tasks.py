@@ -272,7 +272,7 @@ def test_sorts_of_rows_are_counted(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--task", "prmm"), "task 'prmm' is unknown; did you mean 'prm'?"),
+        (("--task", "prmm"), "--task 'prmm' is unknown; did you mean 'prm'?"),
         (("--task", "preference"), "--also is missing: the task preference learns"),
         (("--also", "x"), "--also belongs to the task preference, star-plus, not to next-click"),
         (("--task", "kto", "--min-margin", "0.1"), "--min-margin belongs to the task preference"),
@@ -292,14 +292,14 @@ def test_sorts_of_rows_are_counted(
         (("--task", "star-plus"), "--also is missing: the task star-plus learns from several runs"),
         (("--task", "prm,prm"), "--task prm,prm: a task is named twice"),
         (("--task", "prm,kto"), "kto is trained in another way (stage kto) than prm (stage sft)"),
-        (("--task", "prm,"), "task '' is unknown"),
+        (("--task", "prm,"), "--task '' is unknown"),
         (
             ("--task", "refine", "--foreign-masks", "boxes"),
             "--foreign-masks 'boxes': did you mean 'box'?",
         ),
         (("--task", "refine", "--foreign-masks", "box,box"), "name at least one kind, none twice"),
         (("--task", "prm", "--foreign-masks", "box"), "--foreign-masks belongs to the task refine"),
-        (("--task", "prm", "--score-prompt", "nowhere"), "prompt file 'nowhere' cannot be read"),
+        (("--task", "prm", "--score-prompt", "nowhere"), "--score-prompt 'nowhere': no such file"),
     ],
 )
 def test_what_a_task_cannot_do_is_reported(

@@ -108,6 +108,14 @@ def test_a_value_by_its_place_is_named_too() -> None:
         Tool("here", 0)
 
 
+def test_too_many_values_and_one_given_twice_are_mistakes_of_the_caller() -> None:
+    count = len(declared(Tool))
+    with pytest.raises(TypeError, match=f"^Tool takes at most {count} values without names$"):
+        Tool(*["here"] * (count + 1))  # pyright: ignore[reportCallIssue]
+    with pytest.raises(TypeError, match=r"^Tool got two values for place$"):
+        Tool("here", place="there")  # pyright: ignore[reportCallIssue]
+
+
 def test_a_missing_value_is_named() -> None:
     with pytest.raises(OptionsError, match=r"^Tool\.place: is missing$"):
         Tool()  # pyright: ignore[reportCallIssue]

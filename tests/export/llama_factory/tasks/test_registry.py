@@ -26,7 +26,7 @@ def test_an_unknown_task_is_reported_with_the_likely_one() -> None:
     with pytest.raises(ConfigError) as caught:
         training_task("multiturn")
     assert str(caught.value) == (
-        "task 'multiturn' is unknown; did you mean 'multi-turn'? choose from next-click, prm, "
+        "--task 'multiturn' is unknown; did you mean 'multi-turn'? choose from next-click, prm, "
         "refine, filter, preference, kto, multi-turn, star-plus"
     )
 
