@@ -65,6 +65,6 @@ def _rows(
                 f"{name} holds {file.metadata.num_rows} rows, the manifest lists "
                 f"{listed[name].rows}; run again with --overwrite"
             )
-        names = present_names(file.schema_arrow)
+        names = present_names(file.schema_arrow.names)
         for batch in file.iter_batches(batch_size=_BATCH_ROWS):
             yield from batch.rename_columns(names).to_pylist()

@@ -221,7 +221,7 @@ def parquet_bytes_to_table(data: bytes, *, schema: pa.Schema, name: str) -> pa.T
     """
     file = open_parquet(data, schema=schema, name=name)
     try:
-        return file.read().rename_columns(present_names(file.schema_arrow)).cast(schema)
+        return file.read().rename_columns(present_names(file.schema_arrow.names)).cast(schema)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(name, error) from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
@@ -191,9 +191,8 @@ def schema_to_markdown(schema: pa.Schema) -> str:
     return "\n".join(lines)
 
 
-def present_names(schema: pa.Schema) -> list[str]:
-    """Return a file's column names, with earlier spellings replaced by the present ones."""
-    names: list[str] = schema.names
+def present_names(names: Iterable[str]) -> list[str]:
+    """Return column names with earlier spellings replaced by the present ones, in order."""
     return [_EARLIER_NAMES.get(name, name) for name in names]
 
 
@@ -203,7 +202,7 @@ def check_schema(seen: pa.Schema, *, expected: pa.Schema, name: str) -> None:
     Raises:
         DataError: another schema version, or other columns.
     """
-    names = present_names(seen)
+    names = present_names(seen.names)
     fields = [field.with_name(present) for field, present in zip(seen, names, strict=True)]
     seen = pa.schema(fields, metadata=seen.metadata)
     version = (seen.metadata or {}).get(VERSION_KEY, b"none").decode(errors="replace")

@@ -193,6 +193,13 @@ def test_an_image_that_comes_back_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_earlier_spelling_of_a_private_key_is_read() -> None:
+    trajectory = make_trajectory()
+    record = copy.deepcopy(trajectory_to_record(trajectory))
+    record["hlmat"]["licence"] = record["hlmat"].pop("license")
+    assert record_to_trajectory(record) == trajectory
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
