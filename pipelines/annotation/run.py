@@ -119,7 +119,7 @@ def roll_out_annotations(config: AnnotationConfig, *, quiet: bool) -> Annotation
             trained_on=rollouts.trained_on,
             allow_leak=rollouts.allow_leak,
         )
-    make_trajectories(rollouts.run, quiet=quiet)
+    remarks += make_trajectories(rollouts.run, quiet=quiet).remarks
     storage, manifest = storage_for(out), read_run_manifest(out)
     annotations = [Annotation.of(t) for t in read_trajectories(storage, out, manifest=manifest)]
     rejects = Counter(r.reason.value for r in read_rejects(storage, out, manifest=manifest))

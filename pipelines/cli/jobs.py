@@ -27,6 +27,7 @@ def run_trajectories(arguments: argparse.Namespace, rest: list[str]) -> int:
 
     report = make_trajectories(config, quiet=arguments.quiet or arguments.json)
     figures = statistics.read_figures(config.out)
+    _print_remarks(report.remarks)
     if arguments.json:
         _print_json({**figures, **_speed(report), "out": config.out})
     elif not arguments.quiet:
@@ -40,8 +41,7 @@ def _check_targets(figures: Mapping[str, Any], config: RunConfig) -> int:
     from hlmat.pipelines.evaluation import stats as statistics
 
     rejected, targets = figures["rejected"], figures["targets"]
-    for remark in statistics.remarks_on(figures):
-        print(f"hlmat: {remark}", file=sys.stderr)
+    _print_remarks(statistics.remarks_on(figures))
     is_above = targets and rejected / targets > config.max_reject_rate
     if is_above or (targets and rejected == targets):
         limit = (
@@ -98,8 +98,7 @@ def run_evaluate(arguments: argparse.Namespace, rest: list[str]) -> int:
     from hlmat.pipelines.evaluation import evaluate as evaluation
 
     report = evaluation.evaluate(config, quiet=arguments.quiet or arguments.json)
-    for remark in report.remarks:
-        print(f"hlmat: {remark}", file=sys.stderr)
+    _print_remarks(report.remarks)
     if arguments.json:
         _print_json(report.figures)
     elif not arguments.quiet:
@@ -133,8 +132,7 @@ def run_refine(arguments: argparse.Namespace, rest: list[str]) -> int:
 def _print_annotation_report(
     arguments: argparse.Namespace, report: AnnotationReport, config: AnnotationConfig
 ) -> int:
-    for remark in report.remarks:
-        print(f"hlmat: {remark}", file=sys.stderr)
+    _print_remarks(report.remarks)
     if arguments.json:
         _print_json(report.figures)
     elif not arguments.quiet:
@@ -247,6 +245,11 @@ def _print_report(arguments: argparse.Namespace, report: Mapping[str, Any]) -> i
     elif not arguments.quiet:
         _print_lines(report)
     return EXIT_OK
+
+
+def _print_remarks(remarks: Sequence[str]) -> None:
+    for remark in remarks:
+        print(f"hlmat: {remark}", file=sys.stderr)
 
 
 def _print_lines(values: Mapping[str, Any]) -> None:

@@ -76,7 +76,7 @@ def evaluate(config: EvaluationConfig, *, quiet: bool = False) -> EvaluationRepo
         allow_leak=config.allow_leak,
     )
     run = make_trajectories(config.run, quiet=quiet)
-    return _write_report(config, run, remarks=remarks)
+    return _write_report(config, run, remarks=[*remarks, *run.remarks])
 
 
 def evaluated_images(config: EvaluationConfig) -> list[str]:

@@ -28,7 +28,7 @@ from hlmat.transforms.beam.read_units import ReadWorkUnits
 from hlmat.transforms.beam.shards import ShardPlan, WriteShards
 from hlmat.transforms.beam.simulate import ClickSimulationHandler, SimulateClicks
 from hlmat.transforms.core.errors import ConfigError, HlmatError, IncompleteError, OutputError
-from hlmat.transforms.core.protocols import DatasetReader
+from hlmat.transforms.core.protocols import DatasetReader, HasRemarks
 from hlmat.transforms.core.records import Provenance
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.core.threads import available_cores
@@ -50,6 +50,7 @@ class RunReport:
         reader_layout: which data set layout was recognised; empty for a run found complete.
         elapsed_s: seconds spent on clicks in this call.
         targets_done: targets worked on in this call.
+        remarks: what is odd about the data set, a sentence each.
     """
 
     layout: OutputLayout
@@ -57,6 +58,7 @@ class RunReport:
     reader_layout: str = ""
     elapsed_s: float = 0.0
     targets_done: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
         reader_layout=reader.describe_layout(),
         elapsed_s=elapsed_s,
         targets_done=targets_to_do,
+        remarks=tuple(reader.remarks()) if isinstance(reader, HasRemarks) else (),
     )
 
 

@@ -8,6 +8,7 @@ from .commands import add_command_flags as add_command_flags
 from .commands import groups_of as groups_of
 from .commands import parse_command as parse_command
 from .commands import positional_usage as positional_usage
+from .commands import refuse_mistakes as refuse_mistakes
 from .evaluation_options import EVALUATE as EVALUATE
 from .evaluation_options import SCORE as SCORE
 from .evaluation_options import EvaluationConfig as EvaluationConfig

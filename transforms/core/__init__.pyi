@@ -31,6 +31,7 @@ from .protocols import BoxPolicy as BoxPolicy
 from .protocols import ClickPolicy as ClickPolicy
 from .protocols import DatasetReader as DatasetReader
 from .protocols import HasIdentity as HasIdentity
+from .protocols import HasRemarks as HasRemarks
 from .protocols import Image as Image
 from .protocols import ManyImagesSegmenter as ManyImagesSegmenter
 from .protocols import Mask as Mask

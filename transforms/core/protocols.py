@@ -303,6 +303,15 @@ class TruthMasks:
     ignore: Mask | None = None
 
 
+@runtime_checkable
+class HasRemarks(Protocol):
+    """A reader that has something to say about its data beside the targets."""
+
+    def remarks(self) -> list[str]:
+        """Return what is odd about the data, a sentence each."""
+        ...
+
+
 class DatasetReader(Protocol):
     """Lists the targets of one split and loads their pixels.
 

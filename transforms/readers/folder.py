@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import dataclasses
 import posixpath
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
-from hlmat.transforms.core.errors import DataError, LayoutError
+from hlmat.transforms.core.errors import LayoutError
 from hlmat.transforms.core.protocols import Image, TruthMasks
 from hlmat.transforms.core.records import Reject, TargetRef
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.masks.images import MaskRule
-from hlmat.transforms.readers.files.images import split_suffix
+from hlmat.transforms.readers.caption_files import CaptionFiles, find_caption_files
+from hlmat.transforms.readers.class_names import CLASS_FILES
+from hlmat.transforms.readers.given_captions import Captioned, give_captions
 from hlmat.transforms.readers.level_targets import LevelTargets
 from hlmat.transforms.readers.mask_folders import PairedFilesReader, PairedFolders, shown_entries
 from hlmat.transforms.readers.object_masks import is_object_folder
@@ -22,12 +24,6 @@ from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.terms import LICENSES
 
 IMAGES, MASKS = "images", "masks"
-CAPTIONS_CSV, CAPTIONS_JSONL = "captions.csv", "captions.jsonl"
-FILE_COLUMNS = ("file", "file_name", "filename", "image", "name")
-CAPTION_COLUMNS = ("caption", "text", "expression")
-"""What the two columns of captions may be called; further columns are left alone."""
-
-_Captions = dict[str, list[tuple[int, str]]]
 
 
 def the_object(stem: str) -> str:
@@ -41,11 +37,11 @@ class FolderReader:
 
     Attributes:
         pairs: the pairs without their captions.
-        captions: path of the captions relative to the data root, or None.
+        captions: the files of captions.
     """
 
     pairs: PairedFilesReader
-    captions: str | None
+    captions: CaptionFiles
 
     @property
     def name(self) -> str:
@@ -58,37 +54,34 @@ class FolderReader:
         return self.pairs.split
 
     def describe_layout(self) -> str:
-        """Return one line on what was recognised."""
-        return f"{self.pairs.layout}, captions: {self.captions or 'none'}"
-
-    def read_targets(self) -> Iterator[TargetRef | Reject]:
-        """List every pair with its captions.
+        """Return one line on what was recognised, and how many targets have captions.
 
         Raises:
-            DataError: the captions are malformed, or name a file that is not there; raised
+            DataError: as `read_targets`.
+        """
+        listed = self._listed
+        files = ", ".join(listed.files) or "none"
+        return (
+            f"{self.pairs.layout}, captions: {files}; {listed.captioned} of {listed.targets} "
+            "targets have a caption of their own"
+        )
+
+    def remarks(self) -> list[str]:
+        """Return what is odd about the captions, a sentence each.
+
+        Raises:
+            DataError: as `read_targets`.
+        """
+        return list(self._listed.remarks)
+
+    def read_targets(self) -> Iterator[TargetRef | Reject]:
+        """List every target with its captions.
+
+        Raises:
+            DataError: captions are malformed, or none of them names a file that is there; raised
                 before the first target, so that a limited run sees it as well.
         """
-        captions = self._read_captions()
-        unused = set(captions)
-        items: list[TargetRef | Reject] = []
-        for item in self.pairs.read_targets():
-            ref = item.ref if isinstance(item, Reject) else item
-            file = posixpath.relpath(ref.image_path, IMAGES)
-            keys = {file, split_suffix(file)[0]}
-            unused -= keys
-            rows = sorted(row for key in keys for row in captions.get(key, ()))
-            if rows:
-                ref = replace(ref, expressions=tuple(caption for _, caption in rows))
-            items.append(replace(item, ref=ref) if isinstance(item, Reject) else ref)
-        if unused:
-            lines = sorted((captions[name][0][0], name) for name in unused)
-            shown = ", ".join(f"{name!r} (line {line})" for line, name in lines[:5])
-            more = f" and {len(lines) - 5} more" if len(lines) > 5 else ""
-            raise DataError(
-                f"{self.captions} has captions for files that are not in {IMAGES}/: {shown}{more}; "
-                "fix the names or remove the lines"
-            )
-        yield from items
+        yield from self._listed.items
 
     def load_truth(self, ref: TargetRef) -> TruthMasks:
         """Read a target's mask. Raises TargetError."""
@@ -98,35 +91,34 @@ class FolderReader:
         """Read an image as uint8 RGB. Raises TargetError."""
         return self.pairs.load_image(image_path, size_hw=size_hw)
 
-    def _read_captions(self) -> _Captions:
-        """Return (line number, caption) of each row by file name."""
-        if self.captions is None:
-            return {}
-        path = posixpath.join(self.pairs.root, self.captions)
-        try:
-            text = self.pairs.storage.read_bytes(path).decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from error
-        rows = _csv_rows(text, path) if path.endswith(".csv") else _jsonl_rows(text, path)
-        captions: _Captions = {}
-        for number, file, caption in rows:
-            captions.setdefault(file, []).append((number, caption))
-        return captions
+    @cached_property
+    def _listed(self) -> Captioned:
+        return give_captions(
+            list(self.pairs.read_targets()),
+            self.captions,
+            storage=self.pairs.storage,
+            root=self.pairs.root,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What was listed stays where it was listed.
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
 def open_folder(name: str, options: ReaderOptions) -> FolderReader:
     """Open a folder with ``images/`` and ``masks/``.
 
     Raises:
-        LayoutError: one of the two is not there.
+        LayoutError: one of the two is not there, or there are two files of captions.
+        DataError: the names of classes cannot be read.
     """
     root, storage = options.data_root or "", options.storage
     absent = [f"{n}/" for n in (IMAGES, MASKS) if not storage.is_dir(posixpath.join(root, n))]
     if absent:
         raise LayoutError(
             f"{root} is not a folder data set: {' and '.join(absent)} missing; expected {IMAGES}/ "
-            f"and {MASKS}/ with files of the same stems, and {CAPTIONS_CSV} or {CAPTIONS_JSONL} if "
-            f"there are captions; found: {shown_entries(storage, root)}"
+            f"and {MASKS}/ with files of the same stems, and captions.csv (or .tsv, .json, .jsonl) "
+            f"if there are captions; found: {shown_entries(storage, root)}"
         )
     groups = ["", *sorted(_sub_folders(storage, root))]
     folders = tuple(
@@ -143,13 +135,13 @@ def open_folder(name: str, options: ReaderOptions) -> FolderReader:
         )
         for group in groups
     )
-    there = [n for n in (CAPTIONS_CSV, CAPTIONS_JSONL) if storage.is_file(posixpath.join(root, n))]
-    if len(there) == 2:
-        raise LayoutError(f"{root} has both {CAPTIONS_CSV} and {CAPTIONS_JSONL}; keep one of them")
+    captions = find_caption_files(
+        storage, root, folders=["", *(f.images for f in folders), MASKS], known=CLASS_FILES
+    )
     layout = f"images and masks in {root}"
     levels = LevelTargets.of(options)
     pairs = PairedFilesReader(name, "all", root, storage, folders, layout, levels)
-    return FolderReader(pairs, there[0] if there else None)
+    return FolderReader(pairs, captions)
 
 
 def _sub_folders(storage: Storage, root: str) -> set[str]:
@@ -170,45 +162,3 @@ def _sub_folders(storage: Storage, root: str) -> set[str]:
                 found.add(below)
                 waiting.append(below)
     return found
-
-
-def _csv_rows(text: str, path: str) -> Iterator[tuple[int, str, str]]:
-    try:
-        reader = csv.DictReader(io.StringIO(text), strict=True)
-        columns = reader.fieldnames or []
-        if _first_of(FILE_COLUMNS, columns) is None or _first_of(CAPTION_COLUMNS, columns) is None:
-            raise DataError(
-                f"{path}: expected the columns 'file' and 'caption' in the first line, found "
-                f"{', '.join(columns) or 'nothing'}"
-            )
-        for row in reader:
-            yield _checked_row(row, path, reader.line_num)
-    except csv.Error as error:
-        raise DataError(f"{path} is not a CSV file: {error}") from error
-
-
-def _jsonl_rows(text: str, path: str) -> Iterator[tuple[int, str, str]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}, line {number} is not JSON: {error}") from error
-        yield _checked_row(row, path, number)
-
-
-def _first_of(names: Sequence[str], there: Collection[str]) -> str | None:
-    return next((name for name in names if name in there), None)
-
-
-def _checked_row(row: object, path: str, number: int) -> tuple[int, str, str]:
-    fields = row if isinstance(row, dict) else {}
-    file = fields.get(_first_of(FILE_COLUMNS, fields))
-    caption = fields.get(_first_of(CAPTION_COLUMNS, fields))
-    if not isinstance(file, str) or not isinstance(caption, str) or not file or not caption.strip():
-        raise DataError(
-            f"{path}, line {number}: expected texts for 'file' and 'caption', got {file!r} and "
-            f"{caption!r}"
-        )
-    return number, posixpath.normpath(file), caption.strip()

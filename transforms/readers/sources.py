@@ -176,8 +176,8 @@ SOURCES: Mapping[str, DatasetSource] = {
     "folder": DatasetSource(
         (
             "images/<name>.jpg    (or .png, .bmp, .tif, .webp; sub-folders allowed)",
-            "masks/<name>.png",
-            "captions.csv         (optional: columns file and caption; or captions.jsonl)",
+            "masks/<name>.png     (or <name>_0.png, <name>_1.png, ...; or <name>/*.png)",
+            "captions.csv         (optional: columns file and caption; or .json, metadata.csv, ...)",
         ),
         "your own images and masks",
         "that of your files",

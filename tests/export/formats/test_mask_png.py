@@ -66,3 +66,8 @@ def test_names_are_safe_and_different(paths: list[tuple[str, int]], mirrored: st
     assert all(re.fullmatch(r"([A-Za-z0-9_][A-Za-z0-9_. -]*/?)+\.png", name) for name in names)
     assert all(len(part) < 200 for name in names for part in name.split("/"))
     assert not any(part in (".", "..") for name in names for part in name.split("/"))
+
+
+def test_objects_of_an_image_are_numbered_as_a_folder_reads_them() -> None:
+    refs = [ref_of("images/cup.jpg", 0), ref_of("images/cup.jpg", 1), ref_of("images/pan.jpg", 0)]
+    assert mask_names(refs, mirrored="images") == ["cup_0.png", "cup_1.png", "pan.png"]

@@ -85,6 +85,22 @@ def test_inverted_masks_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixt
     assert areas(tmp_path / "black") == [200]
 
 
+def test_captions_are_counted_and_those_left_over_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_folder(tmp_path / "data", {"a": OBJECT, "b": OBJECT})
+    rows = '{"file_name": "a.png", "text": "red box"}\n{"file_name": "z.png", "text": "cup"}\n'
+    (root / "metadata.jsonl").write_text(rows)
+    flags = ["--dataset", "folder", "--data-root", str(root), "--out", str(tmp_path / "out")]
+    assert main(["trajectories", *flags, "--workers", "1", "--max-clicks", "2"]) == 0
+    printed = capsys.readouterr()
+    assert "captions: metadata.jsonl; 1 of 2 targets have a caption of their own" in printed.out
+    assert "captions for files that are not there, 1 row: 'z.png' (line 2)" in printed.err
+    assert "1 of 2 targets have no caption of their own" in printed.err
+    expressions = [t.target.ref.expressions for t in read_trajectories(str(tmp_path / "out"))]
+    assert expressions == [("red box",), ("the object",)]
+
+
 def test_a_wrong_value_is_named_with_its_flag(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

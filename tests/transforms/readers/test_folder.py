@@ -56,13 +56,19 @@ def test_jsonl() -> None:
     [
         ("captions.csv", b"a,b\n1,2", "'file' and 'caption'.*found a, b"),
         ("captions.csv", b"file,caption\nz.jpg,cat", r"not in images/: 'z.jpg' \(line 2\)"),
-        ("captions.csv", b"file,caption\na #1.jpg,", "line 2: expected texts"),
-        ("captions.csv", b"\xff\xfe", "UTF-8"),
+        ("captions.csv", b"file,caption\na,b,c", "line 2 has more columns than the first line"),
+        ("captions.csv", b"", "'file' and 'caption', found nothing"),
+        ("captions.csv", b"file,caption\na,\xe9t\xe9", r"line 2 is not UTF-8 text \(byte 0xE9\)"),
+        ("captions.csv", b"caption,file\ncat,", "line 2: expected texts"),
         ("captions.csv", b'file,caption\n"a', "not a CSV"),
         ("captions.jsonl", b"{", "line 1 is not JSON"),
         ("captions.jsonl", b"\n" + b"[" * 100_000, "line 2 is not JSON"),
         ("captions.jsonl", b"[1]", "line 1: expected texts"),
         ("captions.jsonl", b'{"file": "a", "caption": 3}', "line 1: expected texts"),
+        ("captions.jsonl", b'{"file": "a", "caption": ["x", 3]}', "line 1: expected texts"),
+        ("captions.json", b"{", "captions.json is not JSON"),
+        ("captions.json", b"3", "expected a list of rows or captions by file"),
+        ("captions.json", b"[3]", "entry 1: expected texts"),
     ],
 )
 def test_bad_captions(name: str, data: bytes, match: str) -> None:
@@ -80,7 +86,7 @@ def test_unknown_files_are_reported_before_the_first_target() -> None:
     rows = "".join(f"z{i}.jpg,cat\n" for i in range(7))
     targets = open_folder({"captions.csv": b"file,caption\n" + rows.encode()}).read_targets()
     with pytest.raises(DataError, match=r"'z0.jpg' \(line 2\), .*'z4.jpg' \(line 6\) and 2 more"):
-        next(targets)
+        next(iter(targets))
 
 
 def test_of_two_masks_the_lossless_one_is_taken_and_the_other_counted() -> None:
