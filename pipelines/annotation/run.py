@@ -8,6 +8,7 @@ import posixpath
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hlmat.export.formats.coco import CocoSource, read_coco_source
@@ -114,7 +115,7 @@ def roll_out_annotations(config: AnnotationConfig, *, quiet: bool) -> Annotation
     remarks: list[str] = []
     if config.is_corrupted:
         remarks = refuse_leaks(
-            evaluated_images(rollouts),
+            partial(evaluated_images, rollouts),
             model=rollouts.model,
             trained_on=rollouts.trained_on,
             allow_leak=rollouts.allow_leak,

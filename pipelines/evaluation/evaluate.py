@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cv2
@@ -21,14 +22,18 @@ from hlmat.export.runs.trajectories import read_rejects, read_trajectories
 from hlmat.pipelines.evaluation.results import click_protocol, evaluation_results
 from hlmat.pipelines.evaluation.stats import format_counts
 from hlmat.pipelines.run.finished import open_source, read_run_manifest
-from hlmat.pipelines.run.leak_guard import image_keys, refuse_leaks
+from hlmat.pipelines.run.leak_guard import refuse_leaks
 from hlmat.pipelines.run.planning import reading_errors
 from hlmat.pipelines.run.trajectories import RunReport, make_trajectories
 from hlmat.pipelines.settings.evaluation_options import EvaluationConfig
 from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import DataError, TargetError
+from hlmat.transforms.core.image_digest import image_digest
+from hlmat.transforms.core.image_identity import KnownImage, image_key
+from hlmat.transforms.core.protocols import DatasetReader
 from hlmat.transforms.core.records import TargetRef, Trajectory
 from hlmat.transforms.core.storage import Storage
+from hlmat.transforms.core.threads import Threads, available_cores
 from hlmat.transforms.dataset_io.work_units import select_items
 from hlmat.transforms.metrics.bootstrap import remark_on_images
 from hlmat.transforms.metrics.target_results import TargetResult
@@ -70,7 +75,7 @@ def evaluate(config: EvaluationConfig, *, quiet: bool = False) -> EvaluationRepo
         IncompleteError: units died; the same call resumes them.
     """
     remarks = refuse_leaks(
-        evaluated_images(config),
+        partial(evaluated_images, config),
         model=config.model,
         trained_on=config.trained_on,
         allow_leak=config.allow_leak,
@@ -79,14 +84,43 @@ def evaluate(config: EvaluationConfig, *, quiet: bool = False) -> EvaluationRepo
     return _write_report(config, run, remarks=[*remarks, *run.remarks])
 
 
-def evaluated_images(config: EvaluationConfig) -> list[str]:
-    """Return the keys of the images that an evaluation uses, for the leak guard."""
+def evaluated_images(config: EvaluationConfig, with_digests: bool) -> list[KnownImage]:
+    """Return the images that an evaluation uses, for the leak guard.
+
+    Args:
+        config: of the evaluation.
+        with_digests: read the images and add the digests of their pixels.
+    """
     run = config.run
+    shapes = run.shapes_settings()
     with reading_errors(run):
         reader = open_reader(run.dataset, run.reader)
         items = select_items(reader.read_targets(), partition=run.partition, limit=run.limit)
-        shapes = run.shapes_settings()
-        return image_keys((i for i in items if isinstance(i, TargetRef)), shapes=shapes)
+        by_path: dict[str, list[TargetRef]] = {}
+        for item in items:
+            if isinstance(item, TargetRef):
+                by_path.setdefault(item.image_path, []).append(item)
+        keyed = [(image_key(refs[0], shapes=shapes), refs) for refs in by_path.values()]
+        if not with_digests:
+            return sorted({KnownImage(key) for key, _ in keyed})
+        threads = Threads(available_cores())
+        digests = threads.map_ahead(
+            lambda entry: _digest_of(reader, entry[1]), keyed, ahead=2 * threads.count
+        )
+        return sorted(
+            {KnownImage(key, digest) for (key, _), digest in zip(keyed, digests, strict=True)}
+        )
+
+
+def _digest_of(reader: DatasetReader, refs: Sequence[TargetRef]) -> str:
+    """Return the digest of an image, "" if none of its targets can be used."""
+    for ref in refs:
+        try:
+            height, width = reader.load_truth(ref).truth.shape
+            return image_digest(reader.load_image(ref.image_path, size_hw=(height, width)))
+        except TargetError:
+            continue
+    return ""
 
 
 def _write_report(

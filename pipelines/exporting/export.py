@@ -18,7 +18,7 @@ from hlmat.export.llama_factory.writer import export_task
 from hlmat.export.runs.manifest import Manifest
 from hlmat.export.runs.trajectories import read_trajectories
 from hlmat.pipelines.run.finished import open_source, read_run_manifest
-from hlmat.pipelines.run.leak_guard import EXPORT_RECORD, export_record, image_keys
+from hlmat.pipelines.run.leak_guard import EXPORT_RECORD, export_record, known_images
 from hlmat.pipelines.settings.export_options import (
     ExportOptions,
     export_options,
@@ -27,7 +27,7 @@ from hlmat.pipelines.settings.export_options import (
 from hlmat.pipelines.settings.validation import Check
 from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import ConfigError, DataError, OutputError, TargetError
-from hlmat.transforms.core.records import TargetRef, Trajectory
+from hlmat.transforms.core.records import Target, Trajectory
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice, shuffled_expressions
 
 
@@ -67,14 +67,14 @@ def _export_llama_factory(
     trajectories = read_trajectories(storage_for(out), out, manifest=manifest)
     if asked.expressions == ExpressionChoice.SHUFFLED:
         trajectories = _with_shuffled_expressions(list(trajectories), seed=manifest.config["seed"])
-    refs: list[TargetRef] = []
+    targets: list[Target] = []
 
     def noted(trajectory: Trajectory) -> Trajectory:
-        refs.append(trajectory.target.ref)
+        targets.append(trajectory.target)
         return trajectory
 
     def record() -> bytes:
-        images = image_keys(refs, shapes=manifest.config["shapes"])
+        images = known_images(targets, shapes=manifest.config["shapes"])
         return _with_others(export_record(manifest, images=images), others)
 
     cases = cases_of(map(noted, trajectories))

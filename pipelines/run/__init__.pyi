@@ -3,7 +3,7 @@ from .finished import read_run_manifest as read_run_manifest
 from .leak_guard import EXPORT_RECORD as EXPORT_RECORD
 from .leak_guard import TRAINING_RECORD as TRAINING_RECORD
 from .leak_guard import export_record as export_record
-from .leak_guard import image_keys as image_keys
+from .leak_guard import known_images as known_images
 from .leak_guard import refuse_leaks as refuse_leaks
 from .planning import reading_errors as reading_errors
 from .trajectories import RunReport as RunReport

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from hlmat.export.runs.manifest import Manifest, read_manifest
 from hlmat.export.runs.trajectories import read_trajectories
 from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import ConfigError, DataError
-from hlmat.transforms.core.image_identity import find_leaks, image_key
-from hlmat.transforms.core.records import TargetRef
+from hlmat.transforms.core.image_identity import KnownImage, find_leaks, image_key
+from hlmat.transforms.core.records import Target
 
 EXPORT_RECORD = "export.json"
 """In an exported data set: what it was made from, and the keys of its images."""
@@ -20,26 +20,35 @@ EXPORT_RECORD = "export.json"
 TRAINING_RECORD = "training_data.json"
 """In a model's folder: the record of the data set that it was trained on."""
 
-_SHOWN = 5
+_SHOWN = 50
 
 
-def image_keys(refs: Iterable[TargetRef], *, shapes: Mapping[str, Any] | None) -> list[str]:
-    """Return the distinct keys of the targets' images, sorted.
+def known_images(
+    targets: Iterable[Target], *, shapes: Mapping[str, Any] | None
+) -> list[KnownImage]:
+    """Return the distinct images of targets, sorted.
 
     Args:
+        targets: of trajectories.
         shapes: the options of the generated data set, where the targets come from it.
     """
-    return sorted({image_key(ref, shapes=shapes) for ref in refs})
+    return sorted(
+        {KnownImage(image_key(t.ref, shapes=shapes), t.image_digest or "") for t in targets}
+    )
 
 
-def export_record(manifest: Manifest, *, images: Sequence[str]) -> bytes:
+def export_record(manifest: Manifest, *, images: Sequence[KnownImage]) -> bytes:
     """Return the content of an export's record."""
-    record = {"run": manifest.config, "images": list(images)}
+    record = {
+        "run": manifest.config,
+        "images": [image.key for image in images],
+        "digests": [image.digest for image in images],
+    }
     return (json.dumps(record, sort_keys=True, indent=1) + "\n").encode()
 
 
 def refuse_leaks(
-    evaluated: Sequence[str],
+    list_evaluated: Callable[[bool], Sequence[KnownImage]],
     *,
     model: str | None,
     trained_on: Sequence[str],
@@ -48,7 +57,8 @@ def refuse_leaks(
     """Compare the images of training and evaluation.
 
     Args:
-        evaluated: the keys of the images to be evaluated on.
+        list_evaluated: returns the images to be evaluated on, with digests of their pixels if it
+            is called with True.
         model: the model's folder; its own record is read if it has one.
         trained_on: further folders that say what it was trained on: runs, exports, models.
         allow_leak: return the shared images as warnings instead of raising.
@@ -70,22 +80,34 @@ def refuse_leaks(
             f"leak guard: {model} holds no {TRAINING_RECORD} and --trained-on is not given, so "
             "shared images cannot be found"
         ]
+    trained = {source: _trained_images(source) for source in sources}
+    has_digests = any(image.digest for images in trained.values() for image in images)
+    evaluated = list_evaluated(has_digests)
     problems = []
-    for source in sources:
-        leaks = find_leaks(_trained_images(source), evaluated)
+    for source, images in trained.items():
+        leaks = find_leaks(images, evaluated)
         if leaks:
-            shown = ", ".join(leaks[:_SHOWN]) + (", ..." if len(leaks) > _SHOWN else "")
             problems.append(
                 f"leak guard: {len(leaks)} of the {len(evaluated)} images to be evaluated on "
-                f"are among those of {source}, which the model was trained on: {shown}; evaluate "
-                "on another split, leave these images out of the training, or pass --allow-leak"
+                f"are among those of {source}, which the model was trained on: {_shown(leaks)}; "
+                "evaluate on another split, leave these images out of the training, or pass "
+                "--allow-leak"
             )
     if problems and not allow_leak:
         raise ConfigError(problems)
     return problems
 
 
-def _trained_images(source: str) -> list[str]:
+def _shown(leaks: Sequence[tuple[KnownImage, KnownImage]]) -> str:
+    """Name the pairs: an image, and what it is called among those trained on if otherwise."""
+    names = [
+        image.key if image.key == other.key else f"{image.key} (there {other.key})"
+        for image, other in leaks[:_SHOWN]
+    ]
+    return ", ".join(names) + (f" and {len(leaks) - _SHOWN} more" if len(leaks) > _SHOWN else "")
+
+
+def _trained_images(source: str) -> list[KnownImage]:
     storage = storage_for(source)
     for name in (TRAINING_RECORD, EXPORT_RECORD):
         path = f"{source.rstrip('/')}/{name}"
@@ -97,18 +119,27 @@ def _trained_images(source: str) -> list[str]:
             f"is a folder with manifest.json, {EXPORT_RECORD} or {TRAINING_RECORD}"
         )
     manifest = read_manifest(storage, source)
-    refs = (t.target.ref for t in read_trajectories(storage, source, manifest=manifest))
-    return image_keys(refs, shapes=manifest.config.get("shapes"))
+    targets = (t.target for t in read_trajectories(storage, source, manifest=manifest))
+    return known_images(targets, shapes=manifest.config.get("shapes"))
 
 
-def _recorded_images(path: str, data: bytes) -> list[str]:
+def _recorded_images(path: str, data: bytes) -> list[KnownImage]:
     try:
-        images = json.loads(data)["images"]
-    except (ValueError, KeyError, TypeError) as error:
+        record = json.loads(data)
+        images = record["images"]
+        # Records of earlier versions have none.
+        digests = record.get("digests") or [""] * len(images)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path} is not a record of training data ({type(error).__name__}: {error}); export "
             "the data set again"
         ) from error
-    if not isinstance(images, list) or not all(isinstance(key, str) for key in images):
-        raise DataError(f"{path}: `images` must be a list of texts; export the data set again")
-    return images
+    for name, texts in (("images", images), ("digests", digests)):
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise DataError(f"{path}: `{name}` must be a list of texts; export the data set again")
+    if len(images) != len(digests):
+        raise DataError(
+            f"{path} has {len(images)} `images` and {len(digests)} `digests`, expected as many; "
+            "export the data set again"
+        )
+    return [KnownImage(key, digest) for key, digest in zip(images, digests, strict=True)]

@@ -199,6 +199,7 @@ class Target:
         ref: identity and where it came from.
         truth: the ground-truth mask at the image's full resolution; never empty.
         ignore: pixels that count neither as object nor as background, or None.
+        image_digest: of the image's pixels (`image_digest`), None if they were not read.
 
     >>> import numpy as np
     >>> from hlmat import build_target
@@ -209,6 +210,7 @@ class Target:
     ref: TargetRef
     truth: Rle
     ignore: Rle | None = None
+    image_digest: str | None = None
 
     @property
     def size_hw(self) -> tuple[int, int]:

@@ -78,6 +78,7 @@ def trajectory_to_row(trajectory: Trajectory) -> Row:
         **target_ref_to_row(target.ref),
         "height": height,
         "width": width,
+        "image_digest": target.image_digest,
         "truth_rle": target.truth.counts,
         "truth_area": rle_area(target.truth),
         "ignore_rle": _counts_or_none(target.ignore, target),
@@ -109,6 +110,7 @@ def row_to_trajectory(row: Mapping[str, Any]) -> Trajectory:
                 ref=row_to_target_ref(row),
                 truth=Rle(row["truth_rle"], size_hw),
                 ignore=_rle_or_none(row["ignore_rle"], size_hw),
+                image_digest=row.get("image_digest"),
             ),
             steps=tuple(_row_to_step(step, size_hw) for step in row["steps"]),
             stop_reason=StopReason(row["stop_reason"]),
@@ -221,7 +223,12 @@ def parquet_bytes_to_table(data: bytes, *, schema: pa.Schema, name: str) -> pa.T
     """
     file = open_parquet(data, schema=schema, name=name)
     try:
-        return file.read().rename_columns(present_names(file.schema_arrow.names)).cast(schema)
+        table = file.read().rename_columns(present_names(file.schema_arrow.names))
+        for index, field in enumerate(schema):
+            if field.name not in table.column_names:
+                empty = pa.nulls(table.num_rows, field.type)
+                table = table.add_column(index, field, empty)
+        return table.cast(schema)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(name, error) from error
 

@@ -9,8 +9,11 @@ import pyarrow as pa
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import RejectReason, StopReason
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
+_COLUMNS_SINCE = {5: ("image_digest",)}
+"""Columns that earlier files lack, which are read as null."""
+READABLE_VERSIONS = (4, SCHEMA_VERSION)
 _EARLIER_NAMES = {"licence": "license"}
 VERSION_KEY = b"hlmat.schema_version"
 
@@ -91,6 +94,12 @@ TRAJECTORY_SCHEMA = _versioned(
         *_REF_COLUMNS,
         _column("height", pa.int32(), "pixels, of image and masks"),
         _column("width", pa.int32(), "pixels, of image and masks"),
+        _column(
+            "image_digest",
+            _TEXT,
+            "digest of the image's pixels, equal for turned and mirrored copies, null if unknown",
+            nullable=True,
+        ),
         _column("truth_rle", _TEXT, f"the ground-truth mask: {_RLE}"),
         _column("truth_area", pa.int64(), "pixels of the ground-truth mask"),
         _column(
@@ -206,7 +215,8 @@ def check_schema(seen: pa.Schema, *, expected: pa.Schema, name: str) -> None:
     fields = [field.with_name(present) for field, present in zip(seen, names, strict=True)]
     seen = pa.schema(fields, metadata=seen.metadata)
     version = (seen.metadata or {}).get(VERSION_KEY, b"none").decode(errors="replace")
-    if version != str(SCHEMA_VERSION):
+    expected = _as_of(version, expected)
+    if version not in map(str, READABLE_VERSIONS):
         raise DataError(
             f"{name}: schema version {version}, expected {SCHEMA_VERSION}; read it with the hlmat "
             "that wrote it, or regenerate it with this one"
@@ -228,6 +238,17 @@ def check_schema(seen: pa.Schema, *, expected: pa.Schema, name: str) -> None:
             f"{name}: columns differ from schema version {SCHEMA_VERSION}: "
             f"{'; '.join(differing + extra) or 'their order differs'}; regenerate it"
         )
+
+
+def _as_of(version: str, schema: pa.Schema) -> pa.Schema:
+    """Return a schema as it was in an earlier version."""
+    later = {
+        name
+        for since, names in _COLUMNS_SINCE.items()
+        if version.isdecimal() and int(version) < since
+        for name in names
+    }
+    return pa.schema([field for field in schema if field.name not in later])
 
 
 def _field_lines(field: pa.Field, *, prefix: str) -> list[str]:

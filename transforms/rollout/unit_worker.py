@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from hlmat.transforms.core.errors import SegmenterError, TargetError, is_out_of_memory
+from hlmat.transforms.core.image_digest import image_digest
 from hlmat.transforms.core.protocols import (
     ClickPolicy,
     DatasetReader,
@@ -178,11 +179,13 @@ class _Scene:
 
     Attributes:
         targets: with the position of each in its unit.
+        digest: of the image's pixels.
         encoded: what the segmenter encoded in advance, or None.
     """
 
     image: Image
     targets: Sequence[_Loaded]
+    digest: str
     encoded: Any | SegmenterError | None = None
 
     @property
@@ -213,7 +216,7 @@ def _read(
         if isinstance(image, tuple):
             found += [(target.position, Reject(target.ref, *image)) for target in targets]
         else:
-            found.append(_Scene(image, targets))
+            found.append(_Scene(image, targets, image_digest(image)))
     return found
 
 
@@ -279,9 +282,7 @@ def _load(position: int, ref: TargetRef, simulation: Simulation) -> _Loaded | Re
 def _roll_out(scenes: Sequence[_Scene], simulation: Simulation) -> dict[int, Trajectory | Reject]:
     """Roll out the targets of several images; return their outcomes by position."""
     images = [
-        ImageEpisodes(
-            scene.image, list(_episodes(scene.targets, simulation)), encoded=scene.encoded
-        )
+        ImageEpisodes(scene.image, list(_episodes(scene, simulation)), encoded=scene.encoded)
         for scene in scenes
     ]
     roll_out = (
@@ -331,14 +332,15 @@ def _failure_reason(error: SegmenterError) -> RejectReason:
     return RejectReason.SEGMENTER_FAILED
 
 
-def _episodes(targets: Sequence[_Loaded], simulation: Simulation) -> Iterator[Episode]:
-    for _, ref, masks, first in targets:
+def _episodes(scene: _Scene, simulation: Simulation) -> Iterator[Episode]:
+    for _, ref, masks, first in scene.targets:
         ignore = masks.ignore if masks.ignore is not None and masks.ignore.any() else None
         yield Episode(
             target=Target(
                 ref=ref,
                 truth=encode_mask(masks.truth),
                 ignore=None if ignore is None else encode_mask(ignore),
+                image_digest=scene.digest,
             ),
             truth=masks.truth,
             ignore=ignore,

@@ -203,7 +203,7 @@ def test_the_earlier_spelling_of_a_private_key_is_read() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("schema_version", 9, "schema version 9, expected 4"),
+        ("schema_version", 9, "schema version 9, expected 5"),
         ("stop_reason", "bored", "'bored' is not a valid StopReason"),
         ("seed", ..., "KeyError: 'seed'"),
         ("steps", [], "1 of the clicks in clicks_list have no step"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hlmat.pipelines.run.leak_guard import TRAINING_RECORD, refuse_leaks
 from hlmat.transforms.core.errors import ConfigError, DataError
+from hlmat.transforms.core.image_identity import KnownImage
 
 
 def make_model(folder: Path, content: str) -> str:
@@ -17,13 +19,23 @@ def make_model(folder: Path, content: str) -> str:
     return str(folder)
 
 
-def record(*images: str) -> str:
-    return json.dumps({"run": {}, "images": images})
+def record(*images: str, digests: list[str] | None = None) -> str:
+    return json.dumps({"run": {}, "images": images} | ({"digests": digests} if digests else {}))
+
+
+def listed(*images: str, digests: str = "") -> Callable[[bool], list[KnownImage]]:
+    """Return what lists images; each has one letter of the digests, if they are asked for."""
+
+    def list_images(with_digests: bool) -> list[KnownImage]:
+        letters = digests if with_digests and digests else [""] * len(images)
+        return [KnownImage(key, d) for key, d in zip(images, letters, strict=True)]
+
+    return list_images
 
 
 def test_shared_images_are_refused_with_their_number_and_names(tmp_path: Path) -> None:
     model = make_model(tmp_path / "m", record("coco:1", "coco:2", "coco:9"))
-    evaluated = [f"coco:{k}" for k in range(1, 8)]
+    evaluated = listed(*(f"coco:{k}" for k in range(1, 8)))
     with pytest.raises(ConfigError) as caught:
         refuse_leaks(evaluated, model=model, trained_on=[], allow_leak=False)
     told = str(caught.value)
@@ -39,14 +51,43 @@ def test_further_sources_count_beside_the_model_s_own_record(tmp_path: Path) -> 
     export.mkdir()
     (export / "export.json").write_text(record("coco:2"))
     with pytest.raises(ConfigError, match=f"1 of the 1 images .* those of {export}"):
-        refuse_leaks(["coco:2"], model=model, trained_on=[str(export)], allow_leak=False)
-    assert refuse_leaks(["coco:3"], model=model, trained_on=[str(export)], allow_leak=False) == []
+        refuse_leaks(listed("coco:2"), model=model, trained_on=[str(export)], allow_leak=False)
+    assert (
+        refuse_leaks(listed("coco:3"), model=model, trained_on=[str(export)], allow_leak=False)
+        == []
+    )
+
+
+def test_shared_pixels_are_found_under_other_names(tmp_path: Path) -> None:
+    content = record("coco-file:cat", "coco-file:cow", digests=["a", "b"])
+    model = make_model(tmp_path / "m", content)
+    images = listed("coco-file:cow", "folder:dog", "folder:pig", digests="cab")
+    with pytest.raises(ConfigError) as caught:
+        refuse_leaks(images, model=model, trained_on=[], allow_leak=False)
+    told = str(caught.value)
+    # The cow of the evaluation is another one.
+    assert "leak guard: 2 of the 3 images" in told
+    assert "folder:dog (there coco-file:cat), folder:pig (there coco-file:cow); evaluate" in told
+
+
+def test_images_are_read_only_where_digests_are_recorded(tmp_path: Path) -> None:
+    asked = []
+
+    def list_images(with_digests: bool) -> list[KnownImage]:
+        asked.append(with_digests)
+        return []
+
+    plain = make_model(tmp_path / "m", record("coco:1"))
+    known = make_model(tmp_path / "n", record("coco:1", digests=["a"]))
+    for model in (plain, known, None):
+        refuse_leaks(list_images, model=model, trained_on=[], allow_leak=False)
+    assert asked == [False, True]
 
 
 def test_a_model_without_a_record_is_remarked_on(tmp_path: Path) -> None:
-    (remark,) = refuse_leaks(["coco:1"], model=str(tmp_path), trained_on=[], allow_leak=False)
+    (remark,) = refuse_leaks(listed("coco:1"), model=str(tmp_path), trained_on=[], allow_leak=False)
     assert f"holds no {TRAINING_RECORD} and --trained-on is not given" in remark
-    assert refuse_leaks(["coco:1"], model=None, trained_on=[], allow_leak=False) == []
+    assert refuse_leaks(listed("coco:1"), model=None, trained_on=[], allow_leak=False) == []
 
 
 @pytest.mark.parametrize(
@@ -55,14 +96,17 @@ def test_a_model_without_a_record_is_remarked_on(tmp_path: Path) -> None:
         ("{", "is not a record of training data"),
         ("[]", "is not a record of training data"),
         ('{"images": [1]}', "`images` must be a list of texts"),
+        ('{"images": 1}', "is not a record of training data"),
+        ('{"images": [], "digests": 3}', "`digests` must be a list of texts"),
+        ('{"images": ["a"], "digests": ["b", "c"]}', "has 1 `images` and 2 `digests`"),
     ],
 )
 def test_a_damaged_record_is_reported(tmp_path: Path, content: str, told: str) -> None:
     model = make_model(tmp_path / "m", content)
     with pytest.raises(DataError, match=told):
-        refuse_leaks([], model=model, trained_on=[], allow_leak=False)
+        refuse_leaks(listed(), model=model, trained_on=[], allow_leak=False)
 
 
 def test_a_folder_that_says_nothing_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a finished run, an export or a trained model"):
-        refuse_leaks([], model=None, trained_on=[str(tmp_path)], allow_leak=False)
+        refuse_leaks(listed(), model=None, trained_on=[str(tmp_path)], allow_leak=False)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import builders
-from hlmat.transforms.core.image_identity import find_leaks, image_key
+from hlmat.transforms.core.image_identity import KnownImage, find_leaks, image_key
 from hlmat.transforms.core.records import TargetRef
 from hlmat.transforms.readers.shapes.reader import ShapesOptions
 
@@ -87,8 +87,64 @@ def test_id_and_name_of_a_coco_image_agree(image_id: int, folder: str) -> None:
     assert image_key(named, shapes=None) == image_key(known, shapes=None)
 
 
-@given(st.lists(st.text(max_size=3)), st.lists(st.text(max_size=3)))
-def test_leaks_are_the_sorted_common_keys(training: list[str], evaluation: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("dataset", "path", "image_id"),
+    [
+        ("coco", "train/cat.jpg", 42),
+        ("coco", "42.jpg", 42),
+        ("coco", "images/000000000042.jpg", 42),
+        ("folder", "images/000000000042.jpg", None),
+        ("refcoco", "train2014/own.jpg", 42),
+        ("trace", "images/a.jpg", 42),
+    ],
+)
+def test_images_of_others_are_not_those_of_coco(
+    dataset: str, path: str, image_id: int | None
+) -> None:
+    assert not image_key(make_ref(dataset, path, image_id), shapes=None).startswith("coco:")
+
+
+def test_equal_names_in_two_folders_differ() -> None:
+    for dataset in ("coco", "folder"):
+        keys = {image_key(make_ref(dataset, f"{f}/cat.jpg", 1), shapes=None) for f in "ab"}
+        assert len(keys) == 2
+
+
+CASES = [
+    (("coco:1", ""), ("coco:1", ""), True),
+    # COCO's images are known by their id, however they are encoded.
+    (("coco:1", "a"), ("coco:1", "b"), True),
+    (("shapes:x:1", "a"), ("shapes:x:1", "b"), True),
+    # Different images may share a name.
+    (("folder:cat", "a"), ("folder:cat", "b"), False),
+    (("folder:cat", "a"), ("folder:cat", "a"), True),
+    (("folder:cat", ""), ("folder:cat", "b"), True),
+    # One image may have two names.
+    (("coco-file:cat", "a"), ("folder:dog", "a"), True),
+    (("coco-file:cat", ""), ("folder:dog", ""), False),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "is_leak"), CASES)
+def test_what_counts_as_the_same_image(
+    one: tuple[str, str], other: tuple[str, str], *, is_leak: bool
+) -> None:
+    first, second = KnownImage(*one), KnownImage(*other)
+    assert find_leaks([second], [first]) == ([(first, second)] if is_leak else [])
+    assert find_leaks([first], [second]) == ([(second, first)] if is_leak else [])
+
+
+known = st.builds(
+    KnownImage, st.sampled_from(["a", "b", "coco:1"]), st.sampled_from(["", "x", "y"])
+)
+
+
+@given(st.lists(known), st.lists(known))
+def test_leaks_are_sorted_pairs_of_both_sides(
+    training: list[KnownImage], evaluation: list[KnownImage]
+) -> None:
     leaks = find_leaks(training, evaluation)
-    assert leaks == sorted(set(leaks)) == find_leaks(evaluation, training)
-    assert all((key in leaks) == (key in evaluation) for key in training)
+    assert leaks == sorted(leaks)
+    assert {image for image, _ in leaks} <= set(evaluation)
+    assert {other for _, other in leaks} <= set(training)
+    assert set(training) & set(evaluation) <= {image for image, _ in leaks}

@@ -201,15 +201,29 @@ def test_a_truncated_file_is_named() -> None:
 
 def test_another_schema_version_is_named_with_the_expected_one() -> None:
     table = trajectory_table([make_trajectory()]).replace_schema_metadata({VERSION_KEY: b"99"})
-    with pytest.raises(DataError, match=r"x\.parquet: schema version 99, expected 4; read it"):
+    with pytest.raises(DataError, match=r"x\.parquet: schema version 99, expected 5; read it"):
         parquet_bytes_to_table(
             table_to_parquet_bytes(table), schema=TRAJECTORY_SCHEMA, name="x.parquet"
         )
 
 
+def test_a_file_of_the_version_before_lacks_the_digest() -> None:
+    table = trajectory_table([make_trajectory()])
+    table = table.drop_columns(["image_digest"]).replace_schema_metadata({VERSION_KEY: b"4"})
+    data = table_to_parquet_bytes(table)
+    (row,) = parquet_bytes_to_table(data, schema=TRAJECTORY_SCHEMA, name="x.parquet").to_pylist()
+    assert row_to_trajectory(row) == make_trajectory()
+    with pytest.raises(DataError, match=r"x\.parquet: column\(s\) image_digest missing"):
+        parquet_bytes_to_table(
+            table_to_parquet_bytes(table.replace_schema_metadata({VERSION_KEY: b"5"})),
+            schema=TRAJECTORY_SCHEMA,
+            name="x.parquet",
+        )
+
+
 def test_a_file_without_version_is_named() -> None:
     data = table_to_parquet_bytes(pa.table({"a": [1]}))
-    with pytest.raises(DataError, match=r"x\.parquet: schema version none, expected 4"):
+    with pytest.raises(DataError, match=r"x\.parquet: schema version none, expected 5"):
         parquet_bytes_to_table(data, schema=TRAJECTORY_SCHEMA, name="x.parquet")
 
 

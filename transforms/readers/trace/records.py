@@ -26,7 +26,7 @@ from hlmat.transforms.core.records import (
     Trajectory,
 )
 from hlmat.transforms.dataset_io.arrow import Row, row_to_trajectory
-from hlmat.transforms.dataset_io.schemas import SCHEMA_VERSION, present_names
+from hlmat.transforms.dataset_io.schemas import READABLE_VERSIONS, SCHEMA_VERSION, present_names
 from hlmat.transforms.masks.rle import rle_area, rle_box_xywh, rle_problem, rle_to_json
 from hlmat.transforms.readers.trace.json_diff import difference
 
@@ -274,7 +274,7 @@ def _own_trajectory(record: Mapping[str, Any]) -> Trajectory:
         truth = record["gt_ann"]
         private = record[PRIVATE_KEY]
         private = dict(zip(present_names(private), private.values(), strict=True))
-        if private["schema_version"] != SCHEMA_VERSION:
+        if private["schema_version"] not in READABLE_VERSIONS:
             raise DataError(
                 f"schema version {private['schema_version']!r}, expected {SCHEMA_VERSION}"
             )

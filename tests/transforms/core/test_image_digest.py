@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from hlmat.transforms.core.image_digest import image_digest
+from hlmat.transforms.core.protocols import Image
+
+images = npst.arrays(
+    np.uint8,
+    st.tuples(st.integers(1, 7), st.integers(1, 7), st.just(3)),
+    elements=st.integers(0, 3) | st.integers(0, 255),
+)
+
+
+@given(image=images, turns=st.integers(0, 3), is_mirrored=st.booleans())
+def test_a_turned_or_mirrored_image_is_the_same(
+    *, image: Image, turns: int, is_mirrored: bool
+) -> None:
+    other = np.rot90(image, turns)
+    other = other[:, ::-1] if is_mirrored else other
+    assert image_digest(other) == image_digest(image)
+
+
+@given(images, st.data())
+def test_another_pixel_makes_another_image(image: Image, data: st.DataObject) -> None:
+    other = image.copy()
+    place = tuple(data.draw(st.integers(0, size - 1)) for size in image.shape)
+    other[place] ^= np.uint8(data.draw(st.integers(1, 255)))
+    # A change may give a turned or mirrored copy.
+    turned = [np.rot90(side, turns) for side in (other, other[:, ::-1]) for turns in range(4)]
+    is_copy = any(np.array_equal(each, image) for each in turned)
+    assert (image_digest(other) == image_digest(image)) is is_copy
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 3), (8, 3, 3), (1, 24, 3)])
+def test_the_shape_counts(shape: tuple[int, int, int]) -> None:
+    assert image_digest(np.zeros(shape, np.uint8)) != image_digest(np.zeros((2, 12, 3), np.uint8))
+
+
+def test_the_digest_stays_what_it_is() -> None:
+    # Made with this function: records of training data keep it for years.
+    image = np.arange(300 * 40 * 3, dtype=np.uint32).astype(np.uint8).reshape(300, 40, 3)
+    assert image_digest(image) == "e9bc5e3b84b792f28a36e1f7d63e8e2e"

@@ -1,0 +1,59 @@
+"""A digest of an image's pixels, the same for copies that are turned, mirrored or stored anew."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import product
+
+import numpy as np
+
+from hlmat.transforms.core.protocols import Image
+
+_ROWS_AT_ONCE = 256
+
+
+def image_digest(image: Image) -> str:
+    """Return 32 hex digits of the sha256 of an image's pixels in a canonical position.
+
+    Pixels and not bytes: a file that was saved anew without loss, with other metadata or turned by
+    its EXIF tag, is the same image. Copies that lossy compression or scaling changed are not found.
+
+    The position is that among the eight of the square whose sides, and then the sums of whose
+    quarters, are largest; of several the one with the smallest digest counts. So an image is moved
+    and hashed once, as a rule.
+
+    Args:
+        image: uint8 RGB. Shape: (H, W, 3).
+
+    >>> import numpy as np
+    >>> image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    >>> image_digest(image) == image_digest(np.rot90(image)) == image_digest(image[:, ::-1])
+    True
+    """
+    height, width = image.shape[:2]
+    rows = (slice(height // 2), slice(height - height // 2, height))
+    columns = (slice(width // 2), slice(width - width // 2, width))
+    quarters = np.array([[_sum(image[r, c]) for c in columns] for r in rows])
+    ranks = {
+        position: (_moved(image, *position).shape, _moved(quarters, *position).ravel().tolist())
+        for position in product(range(4), (False, True))
+    }
+    largest = max(ranks.values())
+    return min(_digest(_moved(image, *p)) for p, rank in ranks.items() if rank == largest)
+
+
+def _sum(part: Image) -> int:
+    return int(part.sum(dtype=np.int64))
+
+
+def _moved(array: np.ndarray, turns: int, is_mirrored: bool) -> np.ndarray:
+    turned = np.rot90(array, turns)
+    return turned[:, ::-1] if is_mirrored else turned
+
+
+def _digest(image: np.ndarray) -> str:
+    digest = hashlib.sha256(repr(image.shape).encode())
+    # Row by row: a large image is not copied whole.
+    for first in range(0, image.shape[0], _ROWS_AT_ONCE):
+        digest.update(np.ascontiguousarray(image[first : first + _ROWS_AT_ONCE]))
+    return digest.hexdigest()[:32]
