@@ -18,8 +18,8 @@ _BOX_SCALE = 1.5
 class RandomClicksPolicy:
     """Start with random clicks, half inside the object and half around it, then hand over.
 
-    Clicks around the object are inside its box enlarged 1.5 times about its centre. Inside and
-    around alternate, inside first; too few free pixels give fewer clicks.
+    Clicks around the object are within its box, enlarged 1.5 times about its centre. Clicks inside
+    and around alternate, inside first; fewer free pixels give fewer clicks.
 
     Args:
         seed: the run's seed.

@@ -1,6 +1,6 @@
 """The policies that ask a model, and where their answers come from.
 
-No backend is imported before its answers are asked for.
+A backend is imported only when its answers are needed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MODEL_POLICIES: Mapping[str, str] = {
     "openai": "a model behind an OpenAI-compatible server",
     "replay": "recorded answers, read again",
 }
-"""What each is, by name."""
+"""A line about each, by name."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ModelPolicyOptions:
         name: a key of `MODEL_POLICIES`.
         conversation: how states become questions and texts become actions.
         answerer: where the answers come from.
-        draws_boxes: whether every trajectory begins with a box of the model's.
+        draws_boxes: whether every trajectory begins with a box from the model.
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""Click policies that need no model, by name: those that make data and those to measure against.
+"""Click policies that need no model, by name: for making data, and baselines.
 
-No policy is imported before it is built.
+A policy is imported only when it is built.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class PolicyOptions:
     """What a policy is built from; calling it builds the policy.
 
     Attributes:
-        name: a key of `POLICIES`, or of `BASELINES` where a baseline is wanted.
+        name: a key of `POLICIES`, or of `BASELINES` if a baseline is wanted.
         seed: the run's seed.
         num_initial_clicks: at most, for `random` and `grid` among `POLICIES`; the grid is the
             largest square one that needs no more.
@@ -31,7 +31,7 @@ class PolicyOptions:
         ConfigError: unknown name, or fewer than one initial click.
     """
 
-    name: str = setting(default="oracle", metavar="P", help="who clicks")
+    name: str = setting(default="oracle", metavar="P", help="what chooses the clicks")
     seed: int = setting(default=0, ge=0, help="of everything random")
     num_initial_clicks: int = setting(
         default=4, ge=1, help="random, grid: clicks made before the oracle's, at most"
@@ -58,7 +58,7 @@ class PolicyOptions:
 
 @dataclass(frozen=True)
 class PolicyEntry:
-    """A policy that goes by name.
+    """A built-in policy.
 
     Attributes:
         summary: one line for the help.
@@ -123,7 +123,7 @@ BASELINES: Mapping[str, PolicyEntry] = {
     "random": PolicyEntry("random clicks anywhere", _build_random_baseline),
     "oracle": PolicyEntry("the deepest pixel of the deeper error region", _build_oracle),
 }
-"""What a model's figures are held against."""
+"""Policies to compare a model's figures with."""
 
 
 def check_policy_name(

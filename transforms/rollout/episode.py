@@ -68,8 +68,8 @@ class EpisodeRun:
     Attributes:
         image_index: of the image, among those that are rolled out together.
         image: uint8 RGB. Shape: (H, W, 3).
-        box: given to the segmenter with the clicks.
-        initial_mask_box: of the initial mask; a segmenter that takes no mask is given it while
+        box: passed to the segmenter with the clicks.
+        initial_mask_box: box of the initial mask, passed to a segmenter that takes no mask while
             there is no `box`.
         initial_mask: the mask before the first step; None for an empty mask. Shape: (H, W).
         initial_iou: of that mask.
@@ -127,7 +127,7 @@ class EpisodeRun:
         )
 
     def admit_box(self, answer: Answer) -> None:
-        """Take the box that a policy drew, or note why the trajectory ends here."""
+        """Take the box that a policy drew, or record why the trajectory ends here."""
         self.answer = answer
         match answer.action:
             case Box(x0, y0, x1, y1) as box if self._holds(x0, y0) and self._holds(x1 - 1, y1 - 1):
@@ -138,7 +138,7 @@ class EpisodeRun:
                 self._end_as_invalid(f"{other} is no box within the image")
 
     def admit(self, action: PolicyAction) -> Click | None:
-        """Return the click to be made, or note why the trajectory ends here."""
+        """Return the click to make, or record why the trajectory ends here."""
         self.answer = None
         if isinstance(action, Answer):
             self.answer = action
@@ -158,13 +158,13 @@ class EpisodeRun:
         return None
 
     def request(self, action: Click | Box) -> Request:
-        """Return what the segmenter is asked if the action is taken."""
+        """Return the request to the segmenter for an action."""
         clicks = (*self.clicks, action) if isinstance(action, Click) else self.clicks
         box = self.initial_mask_box if self.box is None else self.box
         return Request(clicks=clicks, box=box, feedback=self.feedback)
 
     def record(self, action: Click | Box, prediction: Prediction, *, is_initial: bool) -> None:
-        """Take the segmenter's answer to an action as a step, unless it gains nothing."""
+        """Record the segmenter's answer to an action as a step, unless it gains nothing."""
         iou = mask_iou(prediction.mask, self.episode.truth, ignore=self.episode.ignore)
         if not is_initial and self.limits.stop_on_no_gain and iou <= self.best_iou:
             self.stop_reason = StopReason.NO_GAIN
@@ -199,7 +199,7 @@ class EpisodeRun:
             self.stop_reason = StopReason.MAX_CLICKS
 
     def outcome(self, provenance: Provenance) -> Trajectory | SegmenterError:
-        """Return the trajectory of a run that ended, or why there is none."""
+        """Return the trajectory of a finished run, or the reason why it has none."""
         if self.error is not None:
             return self.error
         if self.stop_reason is None:
@@ -230,7 +230,7 @@ class EpisodeRun:
         return self._has_mask() and score >= threshold
 
     def _has_mask(self) -> bool:
-        """Whether the episode has a mask to judge: every step leaves one, even an empty one."""
+        """Whether the episode has a mask to score: every step leaves one, even if it is empty."""
         return bool(self.steps) or self.initial_mask is not None
 
     def _holds(self, x: int, y: int) -> bool:

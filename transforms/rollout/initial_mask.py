@@ -14,8 +14,8 @@ def first_mask(options: FirstMask, masks: TruthMasks, *, seed: int, target_id: s
     """Return a target's first mask; the same for the same seed and target.
 
     Raises:
-        TargetError: NOT_CORRUPTIBLE where the object is too small for such an IoU. It is left
-            out: kept as it is, it would make the masks look better than was asked for.
+        TargetError: NOT_CORRUPTIBLE if the object is too small for the requested IoU. Keeping its
+            mask unchanged would raise the IoU above the requested range.
     """
     if options.corrupted_to is None:
         return masks.truth

@@ -1,8 +1,8 @@
-"""The one loop: a policy acts, a segmenter answers, until a stop rule ends the trajectory.
+"""The rollout loop: a policy acts and a segmenter answers until a stop rule ends the trajectory.
 
-Making trajectories with an oracle and evaluating a model are this same loop with another policy.
-Targets run in lockstep: policy and segmenter are asked about all of them at once, of however many
-images, as far as they can answer so.
+Making trajectories with an oracle and evaluating a model use the same loop with another policy.
+Targets advance in lockstep: policy and segmenter are asked about all of them at once, across
+images, if they support that.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class ImageEpisodes:
     Attributes:
         image: uint8 RGB. Shape: (H, W, 3).
         episodes: one per target.
-        encoded: what a `ManyImagesSegmenter` encoded of the image in advance, or the error
-            that it raised; None to encode the image on demand.
+        encoded: the image encoded in advance by a `ManyImagesSegmenter`, or the error that it
+            raised; None to encode on demand.
     """
 
     image: Image
@@ -83,7 +83,8 @@ def roll_out_all(
     Args:
         groups: one per image; all of the images encoded, or none.
         policy_draws_boxes: ask the policy, a `BoxPolicy`, for the box each trajectory begins with.
-        threads: compare and encode masks, and ask a `StatewisePolicy`; None uses this one alone.
+        threads: compare and encode masks, and ask a `StatewisePolicy`; None uses only the calling
+            thread.
 
     Returns:
         One list per image, one outcome per episode.
@@ -106,7 +107,7 @@ def roll_out_all(
 
 
 def start_runs(groups: Sequence[ImageEpisodes], *, limits: Limits) -> list[list[EpisodeRun]]:
-    """Return a fresh run for each image's episodes."""
+    """Return a new run for each episode, by image."""
     return [
         [
             EpisodeRun(episode, image_index=index, image=group.image, limits=limits)
@@ -117,7 +118,7 @@ def start_runs(groups: Sequence[ImageEpisodes], *, limits: Limits) -> list[list[
 
 
 def build_session(segmenter: Segmenter, groups: Sequence[ImageEpisodes]) -> SegmenterSession:
-    """Return a session for the images, with their encodings where given."""
+    """Return a session for the images, with their encodings if given."""
     images = [group.image for group in groups]
     encoded = [group.encoded for group in groups]
     known = all(found is not None for found in encoded)
@@ -133,7 +134,7 @@ class RolloutLoop:
     threads: Threads
 
     def set_up(self, runs: Sequence[EpisodeRun], *, policy_draws_boxes: bool) -> None:
-        """Make the first state: initial mask, box, initial clicks.
+        """Set up the first state: initial mask, box, initial clicks.
 
         Raises:
             TypeError: the policy draws no boxes but must.
@@ -167,7 +168,7 @@ class RolloutLoop:
         return list(actions)
 
     def score(self, runs: Sequence[EpisodeRun]) -> None:
-        """Ask a model to score masks that no action follows, and keep its answers."""
+        """Ask a model to score final masks, and keep its answers."""
         for run, action in zip(runs, self.act(runs) if runs else [], strict=True):
             run.answer = action if isinstance(action, Answer) else None
 
@@ -192,7 +193,7 @@ class RolloutLoop:
         self.threads.map(record, range(len(actions)))
 
     def _show_initial_masks(self, runs: Sequence[EpisodeRun]) -> None:
-        """Give the segmenter the initial mask, as a mask if it takes one, else as a box."""
+        """Pass the initial mask to the segmenter, as a mask or else as a box."""
         for run in runs:
             if run.initial_mask is None:
                 continue

@@ -1,4 +1,4 @@
-"""What a rollout can be told: when it ends, how it begins, how wide it searches, which masks."""
+"""Options of a rollout: how it begins and ends, how wide it searches, which masks it takes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hlmat.transforms.core.options import options, setting
 
 
 class InitialAction(StrEnum):
-    """What the segmenter is given before the first click."""
+    """What the segmenter gets before the first click."""
 
     NONE = "none"
     BOX = "box"
@@ -20,17 +20,17 @@ class InitialAction(StrEnum):
 
 @options
 class Limits:
-    """When a trajectory ends, apart from what the policy decides.
+    """When a trajectory ends, unless the policy ends it first.
 
     Attributes:
         max_clicks: clicks that the policy may make; initial actions do not count.
-        target_iou: end once a recorded mask reaches this IoU; None never ends for it.
+        target_iou: end once a recorded mask reaches this IoU; None for no such limit.
         stop_on_no_gain: end at the first click whose IoU is not strictly above the best so far,
             and do not record that click.
-        stop_at_score: end once a model scores the mask it is shown as high; None never ends for
-            it. The first mask that this can be said of is the initial one, else that of a step.
-        score_last: ask a model about the last mask of a rollout that ran out of clicks, for its
-            score alone. Without any clicks that is the mask it began with.
+        stop_at_score: end once a model's score of the mask it is shown reaches this value; None for
+            no such limit. An initial mask counts, an empty start does not.
+        score_last: also ask a model for the score of the last mask of a rollout that ran out of
+            clicks; without clicks, of the initial mask.
     """
 
     max_clicks: int = setting(default=5, ge=0, metavar="N", help="stop after N clicks")
@@ -55,9 +55,9 @@ class SearchOptions:
     """How wide a search goes.
 
     Attributes:
-        candidates: actions tried in each state: the likeliest one and draws.
-        beam: states that are gone on with at each depth.
-        temperature: of the draws.
+        candidates: actions tried in each state: the likeliest one, and samples.
+        beam: states kept at each depth.
+        temperature: of the samples.
     """
 
     candidates: int = setting(
@@ -72,7 +72,7 @@ class SearchOptions:
 
 @options
 class AreaFilter:
-    """Which truth masks are wanted, by their area in pixels, both bounds included."""
+    """Which truth masks are kept, by their area in pixels, both bounds included."""
 
     min_area: int | None = setting(
         default=None, ge=0, metavar="PX", help="leave out masks of fewer pixels"
@@ -88,7 +88,7 @@ class AreaFilter:
             yield "{min_area} is above {max_area}: no mask would be left"
 
     def problem(self, area: int) -> str | None:
-        """Return why a mask is left out, None if it is wanted."""
+        """Return why a mask is left out, None if it is kept."""
         if self.min_area is not None and area < self.min_area:
             return f"the mask has {area} pixels, fewer than the minimum of {self.min_area}"
         if self.max_area is not None and area > self.max_area:
@@ -107,11 +107,11 @@ class Beginning:
 
 @options
 class FirstMask:
-    """Which mask a rollout begins with, where that is not an empty one.
+    """The mask that a rollout begins with instead of an empty one.
 
     Attributes:
         corrupted_to: the data set's mask is corrupted on purpose, to an IoU with itself from the
-            first number up to, but not including, the second; None takes the mask as it is.
+            first number up to, but not including, the second; None uses the mask unchanged.
     """
 
     corrupted_to: tuple[float, float] | None = setting(

@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """How a segmenter receives an initial mask.
+    """How an initial mask is passed to a segmenter.
 
     Attributes:
         feedback: comes with the first click.
@@ -40,9 +40,9 @@ class StartingPoint:
 
 
 class SegmenterSession:
-    """Asks one segmenter about several images, encoding each once where the tool allows.
+    """Asks one segmenter about several images, encoding each once if the tool allows it.
 
-    A plain segmenter holds one image, so it is given each image again when its turn comes.
+    A plain segmenter holds one image, so images are set in turn.
 
     Args:
         segmenter: the tool.
@@ -92,7 +92,7 @@ class SegmenterSession:
             return StartingPoint(box=mask_box(mask))
         try:
             return StartingPoint(feedback=segmenter.feedback_of(mask))
-        # A segmenter is third-party code: its errors must cost this target alone.
+        # A segmenter is third-party code: an error must affect this target only.
         except Exception as error:
             return _failure(f"{type(segmenter).__name__}.feedback_of", error)
 
@@ -141,13 +141,13 @@ class SegmenterSession:
         return _halving(ask, requests, describe=self._at_click)
 
     def _set_image(self, index: int) -> SegmenterError | None:
-        """Give the segmenter the image unless it holds it; return what went wrong."""
+        """Set the segmenter's image unless it is set already; return the failure, if any."""
         if self._current == index:
             return None
         self._current = None
         try:
             self._segmenter.set_image(self._images[index])
-        # A segmenter is third-party code: its errors must cost this image's targets alone.
+        # A segmenter is third-party code: an error must affect this image's targets only.
         except Exception as error:
             return _failure(f"{type(self._segmenter).__name__}.set_image", error)
         self._current = index
@@ -201,7 +201,7 @@ def _halving(
         return []
     try:
         return list(work(items))
-    # A segmenter is third-party code: its errors must cost its targets alone.
+    # A segmenter is third-party code: an error must affect its targets only.
     except Exception as error:
         if len(items) == 1:
             return [_failure(describe(items[0]), error)]

@@ -1,8 +1,8 @@
 """Tree search: segment several candidate clicks per state and expand the best-scored masks.
 
-After SegAgent (arXiv 2503.08625): a model draws K actions, the segmenter answers each, and the
-model's own score of the resulting masks, its process reward, chooses. The first candidate is
-always the model's likeliest answer, so that one candidate gives the greedy rollout.
+After SegAgent (arXiv 2503.08625): a model samples K actions, the segmenter answers each, and the
+model's score of the resulting masks, its process reward, chooses among them. The first candidate is
+always the model's likeliest answer, so that K = 1 is the greedy rollout.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from hlmat.transforms.rollout.options import Limits, SearchOptions
 
 @dataclass
 class _Node:
-    """A run and the model's answer in its state.
+    """A run and the model's answer to its state.
 
     Attributes:
-        said: the model's likeliest answer there; None for a run that ended.
+        said: the model's likeliest answer; None for a run that ended.
         score: its score of the run's mask, in [0, 1]; -1 where it gave none.
     """
 
@@ -46,16 +46,16 @@ def search_all(
 ) -> list[list[Trajectory | SegmenterError]]:
     """Search the best trajectory of each target, several images in lockstep.
 
-    Candidates of a state that mean the same action are tried once. Of the new states of a target
-    the best-scored are expanded; ties go to the better parent, then to the likeliest
-    answer, then draws in order. A candidate that ends the trajectory competes with the score of
-    the mask it leaves. Draws that cannot be read are left out where another candidate is left.
+    Equal actions in a state are tried once. The best-scored new states of a target are expanded;
+    ties go to the better parent, then to the likeliest answer, then to samples in order. A
+    candidate that ends the trajectory competes with the score of its last mask. Unreadable samples
+    are dropped unless no other candidate remains.
 
-    Arguments, result and errors are those of `roll_out_all`; see there. The calls that a
-    trajectory counts are those of the whole search.
+    Arguments, result and errors are those of `roll_out_all`. A trajectory counts the calls of the
+    whole search.
 
     Raises:
-        TypeError: the policy cannot draw several answers.
+        TypeError: the policy cannot sample several answers.
     """
     if not isinstance(policy, SamplingPolicy):
         raise TypeError(f"policy {policy.name!r} gives one answer to a state; it cannot search")
@@ -87,7 +87,7 @@ class _Search:
         return [beam[0].run for beam in beams]
 
     def _expand(self, beams: Sequence[Sequence[_Node]]) -> list[list[_Node]]:
-        """Return the children of each target's nodes; nodes that ended come along as they are."""
+        """Return the children of each target's nodes; finished nodes are passed on unchanged."""
         live = [node for beam in beams for node in beam if node.run.is_live]
         draws = self._draw(live)
         families: list[list[_Node]] = []
@@ -107,7 +107,7 @@ class _Search:
         return families
 
     def _draw(self, nodes: Sequence[_Node]) -> dict[int, list[PolicyAction]]:
-        """Draw the candidates beside the likeliest one, for all nodes at once."""
+        """Sample the candidates other than the likeliest one, for all nodes at once."""
         count = self.options.candidates - 1
         if count == 0:
             return {id(node): [] for node in nodes}
@@ -122,7 +122,7 @@ class _Search:
     def _children(
         self, node: _Node, drawn: Sequence[PolicyAction], clicks: list[tuple[EpisodeRun, Click]]
     ) -> list[_Node]:
-        """Return a node's children, and add the clicks that the segmenter is to answer."""
+        """Return a node's children, and append the clicks for the segmenter."""
         assert node.said is not None
         children: list[_Node] = []
         seen: list[object] = []
@@ -147,7 +147,7 @@ class _Search:
         )
 
     def _ask(self, nodes: Sequence[_Node]) -> None:
-        """Ask what to do in each node's state; the answer holds the score of its mask."""
+        """Ask for the next action in each node's state and the score of its mask."""
         answers = self.loop.act([node.run for node in nodes]) if nodes else []
         for node, answer in zip(nodes, answers, strict=True):
             score = answer.predicted_iou if isinstance(answer, Answer) else None
@@ -158,7 +158,7 @@ class _Search:
                 node.run.answer = answer
 
     def _best(self, children: Sequence[_Node]) -> list[_Node]:
-        """Return the best-scored children; a segmenter's failure counts only where all failed."""
+        """Return the best-scored children, a failed one only if all failed."""
         usable = [child for child in children if child.run.error is None] or children[:1]
         ranked = sorted(usable, key=lambda child: -child.score)
         return ranked[: self.options.beam]

@@ -51,10 +51,10 @@ from hlmat.transforms.segmenters.options import SegmenterOptions
 from hlmat.transforms.segmenters.registry import load_segmenter
 
 _IMAGES_AT_ONCE = 32
-"""For a segmenter that takes many: enough to fill a device, few enough for its next batch to be
-encoded meanwhile."""
+"""For a segmenter that takes many: enough to fill a device, few enough to encode the next batch
+meanwhile."""
 _MAX_PIXELS_AT_ONCE = 400_000_000
-"""Of all masks that are worked on together: some gigabytes with what belongs to them."""
+"""Total of the masks in progress: some gigabytes with everything that belongs to them."""
 
 
 class _Loaded(NamedTuple):
@@ -73,14 +73,14 @@ class _Loaded(NamedTuple):
 
 @dataclass(frozen=True)
 class Simulation:
-    """All that is needed to turn targets into trajectories.
+    """Everything needed to turn targets into trajectories.
 
     Attributes:
         initial_action: what the segmenter is given before the first click.
         seed: of all randomness.
-        images_at_once: how many images' targets the policy is asked about together, at least.
+        images_at_once: minimum number of images whose targets the policy is asked about together.
         threads: read images, search clicks and encode masks.
-        search: how several candidate clicks are tried in each state; None takes the policy's one.
+        search: how several candidate clicks are tried in each state; None takes the policy's only.
         first_mask: what rollouts begin with; None for an empty mask.
     """
 
@@ -106,7 +106,7 @@ class RolloutSettings:
 
     Attributes:
         build_policy: builds the policy on the worker; picklable, holds no weights.
-        num_threads: for one worker; None takes all cores of the machine it runs on.
+        num_threads: per worker; None takes all cores of the worker's machine.
         search: as in `Simulation`.
         first_mask: as in `Simulation`.
     """
@@ -151,8 +151,8 @@ class RolloutSettings:
 def simulate_unit(unit: WorkUnit, simulation: Simulation) -> list[Trajectory | Reject]:
     """Roll out every target of a unit; each item gives one trajectory or one reject, in order.
 
-    The targets of an image are rolled out together. Images are read ahead on threads, and encoded
-    ahead where the segmenter has a device of its own.
+    The targets of an image are rolled out together. Images are read ahead on threads, and also
+    encoded ahead if the segmenter runs on a device other than the CPU.
 
     Raises:
         AnswerError: the policy's model cannot answer; the unit can be retried.
@@ -175,7 +175,7 @@ def simulate_unit(unit: WorkUnit, simulation: Simulation) -> list[Trajectory | R
 
 @dataclass(frozen=True, eq=False)
 class _Scene:
-    """An image with those of its targets that have masks of one size.
+    """An image and those of its targets whose masks have one size.
 
     Attributes:
         targets: with the position of each in its unit.
@@ -190,7 +190,7 @@ class _Scene:
 
     @property
     def num_pixels(self) -> int:
-        """Of all targets' masks together."""
+        """Total size of all targets' masks."""
         return self.image.shape[0] * self.image.shape[1] * len(self.targets)
 
 
@@ -226,7 +226,7 @@ def _batched(
     *,
     max_scenes: int,
 ) -> Iterator[list[_Scene]]:
-    """Gather scenes that are rolled out together, as far as memory allows; note the rejects."""
+    """Gather scenes to roll out together, as memory allows; record the rejects."""
     batch: list[_Scene] = []
     for item in found:
         if isinstance(item, tuple):
@@ -244,7 +244,7 @@ def _batched(
 def _encoded_ahead(
     batches: Iterator[list[_Scene]], simulation: Simulation
 ) -> Iterator[list[_Scene]]:
-    """Encode the next batch's images while this one is rolled out, if that runs elsewhere."""
+    """Encode the next batch meanwhile, if the encoder has its own device."""
     segmenter = simulation.segmenter
     if not isinstance(segmenter, ManyImagesSegmenter) or not segmenter.leaves_cpu_free:
         return batches

@@ -1,4 +1,4 @@
-"""Segmenter classes of the user's own, named `package.module:Class`."""
+"""User-defined segmenter classes, named `package.module:Class`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _METHODS = ("set_image", "predict")
 
 
 def import_segmenter_class(dotted: str, *, search_path: Sequence[str] = ()) -> type:
-    """Import a class that has the methods of a segmenter; nothing of it is called.
+    """Import a class that has the methods of a segmenter, without calling it.
 
     Args:
         dotted: `package.module:Class`.
-        search_path: folders in which the module is looked for before the installed packages.
+        search_path: folders searched for the module before the installed packages.
 
     Raises:
-        ConfigError: the module cannot be imported, has no such class, or the class has not the
-            methods of `hlmat.Segmenter`.
+        ConfigError: the module cannot be imported, has no such class, or the class lacks a method
+            of `hlmat.Segmenter`.
     """
     module_name, _, attribute = dotted.partition(":")
     try:
@@ -64,9 +64,9 @@ def _import_from(module_name: str, search_path: Sequence[str]) -> ModuleType:
 def _first_on_path(folders: Sequence[str]) -> Iterator[None]:
     """Put folders first on the import path, then last.
 
-    First, so that a module's neighbors win over installed packages of the same name. Last
-    afterwards, so that they cannot shadow what others import later, while the module's own late
-    imports still work.
+    First, so that a module's neighbours win over installed packages of the same name. Then last, so
+    that they do not shadow what others import later, while the module's own late imports still
+    work.
     """
     places = [os.path.abspath(folder) for folder in folders]
     sys.path[:0] = places

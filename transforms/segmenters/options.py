@@ -18,7 +18,7 @@ class SegmenterOptions:
     Attributes:
         name: a key of `SEGMENTERS`, or `package.module:Class`.
         arguments: further keyword arguments of a dotted class, or settings of a tool by name.
-        search_path: where the module of a dotted class is looked for first.
+        search_path: folders searched first for the module of a dotted class.
         storage: reaches `checkpoint`.
     """
 

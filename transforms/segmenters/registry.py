@@ -1,6 +1,6 @@
-"""Segmenters by name, or a user's own by dotted path.
+"""Segmenters by name, and user-defined ones by dotted path.
 
-No tool is imported before it is opened.
+A tool is imported only when it is loaded.
 """
 
 from __future__ import annotations
@@ -69,13 +69,12 @@ def _refuse_arguments(options: SegmenterOptions) -> None:
 
 @dataclass(frozen=True)
 class SegmenterEntry:
-    """A tool that goes by name.
+    """A built-in segmenter.
 
     Attributes:
         summary: one line for the help.
-        one_per_core: whether a worker on each core is sensible by default.
-        unit_size: targets per checkpoint by default; a tool that works on many images at once
-            wants many.
+        one_per_core: whether the default is one worker per core.
+        unit_size: default number of targets per unit; large for a tool that batches many images.
     """
 
     summary: str
@@ -129,11 +128,11 @@ def load_segmenter(options: SegmenterOptions, *, threads: Threads | None = None)
     """Build a segmenter.
 
     Args:
-        threads: for a tool that can use some; None leaves it the caller's alone.
+        threads: for a tool that can use them; None runs it on the calling thread only.
 
     Raises:
         ConfigError: unknown name, import failure, a class that does not fit the protocol, or
-            whatever the tool itself finds missing.
+            something the tool needs is missing.
     """
     from hlmat.transforms.core.protocols import Segmenter
 
@@ -147,7 +146,7 @@ def load_segmenter(options: SegmenterOptions, *, threads: Threads | None = None)
     )
     try:
         segmenter = segmenter_class(**_accepted_arguments(segmenter_class, options))
-    # The constructor is the user's code: whatever it raises is reported, not shown as a crash.
+    # The constructor is user code: report any exception it raises instead of crashing.
     except Exception as error:
         raise ConfigError(
             [

@@ -33,7 +33,7 @@ def check_key(variable: str | None) -> None:
 
 
 def _checked_key(variable: str | None) -> str | None:
-    """Refuse a key that cannot be one; say what is wrong with it, not what it is."""
+    """Refuse an invalid key; say what is wrong with it, not what it is."""
     key = read_key(variable)
     if variable is not None and not key:
         raise ValueError("this environment variable is not set; export it")
@@ -87,10 +87,10 @@ class CheckpointOptions(SamplingOptions):
     """Which checkpoint answers, and how.
 
     Attributes:
-        model: a folder, or an id `org/name` in the Hugging Face cache; the folder of a LoRA
-            adapter stands for the adapter on its base.
-        batch_size: halved for good where memory runs out. Answers depend on it through rounding
-            alone.
+        model: a folder, or an id `org/name` in the Hugging Face cache; the folder of a LoRA adapter
+            means the adapter on its base model.
+        batch_size: halved permanently when out of memory. Answers depend on it only through
+            rounding.
 
     Raises:
         OptionsError: a value out of its range.
@@ -115,11 +115,11 @@ class ServerOptions(SamplingOptions):
     """Where the server is and how it is asked.
 
     Attributes:
-        base_url: up to and including the version. Proxies and passwords that the environment or
-            a .netrc name are not used for it.
-        timeout_s: one that is being answered may take as long again.
+        base_url: up to and including the version. Proxies and passwords from the environment or a
+            .netrc file are ignored.
+        timeout_s: of a request; a response that has begun may take as long again.
         api_key_variable: None sends no key. White space around the key is left out.
-        image_format: png keeps every pixel as it is; jpeg sends less.
+        image_format: png is lossless; jpeg is smaller.
 
     Raises:
         OptionsError: values out of range; all of them at once.

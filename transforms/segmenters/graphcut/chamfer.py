@@ -19,7 +19,7 @@ def chamfer_depth(regions: Mask | NDArray[np.uint8]) -> NDArray[np.int32]:
     """Return each pixel's distance to the nearest pixel outside its region, in 1/1024 pixel.
 
     The 3 x 3 chamfer distance of Borgefors, "Distance Transformations in Digital Images", 1986,
-    with her optimal steps (0.955 and 1.369). Beyond the array is outside every region.
+    with her optimal steps (0.955 and 1.369). Everything beyond the array is outside every region.
 
     Args:
         regions: bool, or uint8 with the number of each pixel's region, 0 for none. Shape: (H, W).

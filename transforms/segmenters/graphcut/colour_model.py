@@ -14,7 +14,7 @@ _BANDWIDTH = 5.0
 _LIMIT = 4.0
 
 Values = NDArray[Any]
-"""Numbers of any dtype, one per cell or pixel; NumPy and OpenCV stubs lose the dtype."""
+"""An array of any dtype, one number per cell or pixel; NumPy and OpenCV stubs lose the dtype."""
 
 Part = tuple[slice, slice]
 """Rows and columns of a grid."""
@@ -76,7 +76,7 @@ class ColourClasses:
         return 1 - float(overlap.sum())
 
     def _spread(self, mass: Values) -> Values:
-        # No matrix product: BLAS may sum in another order with another number of threads.
+        # No matrix product: BLAS may change the order of summation with the number of threads.
         smooth = np.einsum("ij,j->i", self._kinship, mass)
         return smooth / max(float(smooth.sum()), 1e-9)
 

@@ -41,7 +41,7 @@ class Candidate:
 
 
 def best(candidates: Sequence[Candidate]) -> Candidate:
-    """Return the candidate with the highest score, the first of equal ones."""
+    """Return the candidate with the highest score, the first among equals."""
     return max(candidates, key=lambda candidate: candidate.score)
 
 

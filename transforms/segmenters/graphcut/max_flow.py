@@ -10,8 +10,7 @@ HARD = 1 << 24
 """A unary cost above any sum of pairwise costs around a pixel."""
 
 _FAR = 1 << 30
-# Turns per node of the grid between two global relabellings; a turn that ends with a relabelling
-# counts for more.
+# Steps per node of the grid between two global relabellings; a step that relabels counts for more.
 _EFFORT = 2
 _RELABELLING = 4
 
@@ -26,7 +25,7 @@ class GridCut:
 
     Args:
         pairwise: int32, at least 0; weights from (y, x) to its right, lower, lower right and lower
-            left neighbour. Weights that lead out of the grid are ignored. Shape: (4, H, W).
+            left neighbour. Weights across the grid's edge are ignored. Shape: (4, H, W).
     """
 
     def __init__(self, pairwise: NDArray[np.int32]) -> None:

@@ -110,7 +110,7 @@ class _Lesson:
         """
         inside = colours.mass(believed)
         outside = colours.count - inside
-        # The surroundings of the click count only for its own side.
+        # The surroundings of the click count only for its label.
         share = believed[self.reach.part]
         if self.is_positive:
             outside -= colours.mass((1 - share) * self.reach.weights, self.reach.part)

@@ -42,10 +42,10 @@ _BOX_MARGIN = 1.5
 class GraphCutSegmenter:
     """Segment photographs from clicks and boxes without learned weights.
 
-    The first click proposes objects of several sizes, each a minimum cut of the image based on
-    the colours near and far from the click; later clicks propose changes of the mask, from local
-    to global. The best proposal has a border that follows contours and makes the positions of the
-    clicks likely. Every click is then honoured: its pixel has the click's label, the latest label
+    The first click proposes objects of several sizes, each a minimum cut of the image based on the
+    colours near and far from the click; later clicks propose changes of the mask, from local to
+    global. The best proposal has a border that follows contours and makes the positions of the
+    clicks likely. Finally every click is enforced: its pixel gets the click's label, the latest one
     if several clicks share a pixel.
 
     The answer depends only on the image, the box and the sequence of clicks: without feedback, or
@@ -82,9 +82,9 @@ class GraphCutSegmenter:
     def predict(
         self, *, clicks: Sequence[Click], box: Box | None = None, feedback: Any = None
     ) -> Prediction:
-        """Segment the object that clicks and box point at.
+        """Segment the object that clicks and box indicate.
 
-        Without a positive click or a box the mask is empty. A box is answered before the first
+        Without a positive click or a box the mask is empty. A box is segmented before the first
         click; later clicks may extend the mask beyond it.
 
         Args:
@@ -160,7 +160,7 @@ class GraphCutSegmenter:
         return self._windows[key]
 
     def _answer(self, memory: TargetMemory, click: Click) -> TargetMemory:
-        """Return the memory after one more click."""
+        """Return the memory after another click."""
         clicks = (*memory.clicks, click)
         in_force = _in_force(clicks)
         mask = memory.mask.unpack()

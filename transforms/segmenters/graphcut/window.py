@@ -1,4 +1,4 @@
-"""A part of the image at bounded size: its colours, its contours and its cuts."""
+"""A part of the image at bounded size: colours, contours and cuts."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class ImageWindow:
 
         Args:
             labels: bool. Shape: `shape`.
-            besides: bool, labels whose border is left out. Shape: `shape`.
+            besides: bool, labels whose border is excluded. Shape: `shape`.
         """
         if besides is None:
             besides = np.zeros_like(labels)

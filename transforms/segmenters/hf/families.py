@@ -1,8 +1,7 @@
 """Adapters that encode and decode for each family of SAM models in transformers.
 
-Every target takes a row of its own in the batch dimension, and so does its image. The dimension
-that transformers means for several prompts of one image (`point_batch_size`) cannot carry a
-previous mask for each of them.
+Every target has its own row in the batch dimension, and so does its image: transformers' dimension
+for several prompts of one image (`point_batch_size`) cannot hold a previous mask per prompt.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class PromptedModel(Protocol):
         """Return the encoder's maps, computed once per image; each of shape (B, ...).
 
         Args:
-            pixel_values: what the model's image processor gives. Shape: (B, 3, S, S).
+            pixel_values: output of the model's image processor. Shape: (B, 3, S, S).
         """
         ...
 
@@ -51,13 +50,13 @@ class PromptedModel(Protocol):
         """Return logits of three masks per target (N, 3, s, s) and their predicted IoU (N, 3).
 
         Args:
-            encoded: what `encode` gave of the N targets' images; each of shape (N, ...).
+            encoded: the results of `encode` for the N targets' images; each of shape (N, ...).
             prompts: of the N targets.
         """
         ...
 
     def to_feedback(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return the logits of the kept masks as the model takes them back. Shape: (N, 1, s, s)."""
+        """Return the kept masks' logits as feedback for the model. Shape: (N, 1, s, s)."""
         ...
 
 
@@ -83,7 +82,7 @@ class SamAdapter:
 class SamHqAdapter:
     """SAM-HQ (Ke et al. 2023): the best of SAM's three masks plus the mask of the HQ token.
 
-    So does the authors' predictor with `multimask_output=True, hq_token_only=False`, its defaults.
+    As the authors' predictor with its defaults, `multimask_output=True, hq_token_only=False`.
     """
 
     def __init__(self, model: Any) -> None:
@@ -122,7 +121,7 @@ class SamHqAdapter:
 class Sam2Adapter:
     """SAM 2 (Ravi et al. 2024) on still images, and models with its decoder.
 
-    As in the authors' predictor, what goes back is cut to `FEEDBACK_LIMIT`.
+    As in the authors' predictor, feedback is clipped to `FEEDBACK_LIMIT`.
     """
 
     FEEDBACK_LIMIT = 32.0
@@ -144,7 +143,7 @@ class Sam2Adapter:
 
 @dataclass(frozen=True)
 class Family:
-    """What a family's models are made of.
+    """The parts of a family's models.
 
     Attributes:
         config_class: name in transformers; so are the next two.
@@ -153,7 +152,7 @@ class Family:
         keeps_aspect: whether images are scaled by their longer side and padded, not stretched.
         wrap: puts the model behind `PromptedModel`.
         parts: the model types that nested configurations must have, by dotted name.
-        section: the key under which the configuration holds the model's, if it is another's part.
+        section: the key of the model's configuration inside a larger one, or None.
     """
 
     config_class: str
@@ -207,7 +206,7 @@ FAMILIES: Mapping[str, Family] = {
         parts={},
     ),
     "sam2": _SAM2,
-    # The published SAM 2 checkpoints: the model for stills is a part of that for video.
+    # The published SAM 2 checkpoints: the still-image model is part of the video model.
     "sam2_video": _SAM2,
     "sam3_tracker": _SAM3,
     "sam3_tracker_video": _SAM3,

@@ -1,7 +1,7 @@
 """The folder of a checkpoint as `save_pretrained` writes it: found, checked and hashed.
 
-Nothing is downloaded, and nothing in the folder is run: weights are read as safetensors alone, and
-what a configuration says about code, kernels, adapters or quantisation is left out or refused.
+Nothing is downloaded and no code in the folder is run: only safetensors are read, and configuration
+keys about code, kernels, adapters or quantisation are dropped or refused.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ADAPTER = "adapter_config.json"
 _PROCESSOR = "processor_config.json"
 _IMAGE_PROCESSOR = "preprocessor_config.json"
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
-# Keys by which a configuration would have transformers fetch or run something.
+# Configuration keys that make transformers fetch or run something.
 _ACTIVE_KEYS = frozenset(
     {
         "attn_implementation",
@@ -39,13 +39,14 @@ _ACTIVE_KEYS = frozenset(
 
 @dataclass(frozen=True)
 class CheckpointFolder:
-    """A checkpoint whose files are there. Made by `read_checkpoint_folder`.
+    """A checkpoint whose files exist. Built by `read_checkpoint_folder`.
 
     Attributes:
         path: the folder.
-        model_type: what `config.json` says it is.
+        model_type: as in `config.json`.
         config: `config.json` without the keys that would fetch or run something.
-        processor_config: settings of the image processor in the same way; None without a file.
+        processor_config: settings of the image processor, filtered in the same way; None without a
+            file.
         weights: names of the safetensors files.
     """
 
@@ -56,7 +57,7 @@ class CheckpointFolder:
     weights: tuple[str, ...]
 
     def weights_sha256(self) -> str:
-        """Return the sha256 of the weight file; of several, that of their names and sha256s."""
+        """Return the sha256 of the weight file; for several files, of their names and sha256s."""
         hashes = {name: _file_sha256(self.path / name) for name in self.weights}
         if len(hashes) == 1:
             return next(iter(hashes.values()))
@@ -64,7 +65,7 @@ class CheckpointFolder:
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def settings_sha256(self) -> str:
-        """Return the sha256 of the configurations' content, however their JSON is laid out."""
+        """Return the sha256 of the configurations' content, independent of JSON formatting."""
         settings = json.dumps([self.config, self.processor_config], sort_keys=True)
         return hashlib.sha256(settings.encode()).hexdigest()
 
@@ -135,7 +136,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _read_processor_config(folder: Path) -> dict[str, Any] | None:
-    """Return the image processor's settings: from the newer layout, where it is a part of one."""
+    """Return the image processor's settings, nested in the newer layout."""
     if (folder / _PROCESSOR).is_file():
         part = _read_json(folder / _PROCESSOR).get("image_processor")
         if isinstance(part, dict):

@@ -1,7 +1,7 @@
-"""Loads a SAM model of transformers with its image processor: all of it or not at all, offline.
+"""Load a SAM model of transformers and its image processor, completely or not at all, offline.
 
-transformers goes on with random weights where a file does not fit the model and says so in a
-warning; here that is an error. torch and transformers are imported when first needed.
+transformers only warns when it replaces weights that do not fit by random ones; here that is an
+error. torch and transformers are imported when first needed.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that is ready to be asked.
+    """A loaded model.
 
     Attributes:
         model: in float32, on `device`, without gradients.
         processor: image processor of transformers, on the CPU.
         device: of the model.
-        side: of the square that the model sees, in pixels.
-        mask_side: of the logits that it takes as a previous mask.
+        side: of the model's square input, in pixels.
+        mask_side: of the logits that it accepts as a previous mask.
         keeps_aspect: whether images are scaled by their longer side and padded, not stretched.
     """
 
@@ -51,8 +51,8 @@ def load_model(folder: CheckpointFolder, *, device: str) -> LoadedModel:
         device: a torch device, or "auto" for CUDA where there is one.
 
     Raises:
-        ConfigError: packages missing, no such device, a model type that takes no clicks, or a
-            configuration, weights or a processor that do not fit together.
+        ConfigError: packages missing, no such device, a model type without click prompts, or a
+            configuration, weights and processor that do not fit together.
     """
     family = _find_family(folder)
     _import_packages()
@@ -79,8 +79,8 @@ def preprocess(processor: Any, image: np.ndarray) -> Any:
         processor: image processor of transformers.
         image: uint8 RGB. Shape: (H, W, 3).
     """
-    # State the layout: otherwise an image of one or three rows is taken for channels first.
-    # The copy is one that torch may write to.
+    # State the layout: transformers takes an image of one or three rows for channels first. The
+    # copy is writable, as torch requires.
     return processor(
         images=np.array(image, order="C"), input_data_format="channels_last", return_tensors="pt"
     )
@@ -101,7 +101,7 @@ def _find_family(folder: CheckpointFolder) -> Family:
         for key in name.split("."):
             part = part.get(key) if isinstance(part, Mapping) else None
         seen = part.get("model_type") if isinstance(part, Mapping) else None
-        # Where none is named, transformers takes the expected one.
+        # Without a name, transformers uses the expected one.
         if seen not in (None, expected):
             problems.append(
                 f"{name} in the config.json of {folder.path} is of model_type {seen!r}, expected "
@@ -113,7 +113,7 @@ def _find_family(folder: CheckpointFolder) -> Family:
 
 
 def _settings(folder: CheckpointFolder, *, family: Family) -> dict[str, Any]:
-    """Return what the configuration says about the model itself."""
+    """Return the model's part of the configuration."""
     section = folder.config if family.section is None else folder.config.get(family.section)
     settings = section if isinstance(section, Mapping) else {}
     return {key: value for key, value in settings.items() if key != "model_type"}
@@ -154,7 +154,7 @@ def _load_weights(folder: CheckpointFolder, *, family: Family) -> Any:
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    except Exception as error:  # a malformed file can make the library raise anything
+    except Exception as error:  # the library can raise anything on a malformed file
         raise ConfigError(
             [
                 f"the model in {folder.path} cannot be loaded: {first_line(error)}; fetch the "
@@ -182,7 +182,7 @@ def _load_weights(folder: CheckpointFolder, *, family: Family) -> Any:
 
 
 def _side(model: Any, *, folder: CheckpointFolder) -> int:
-    """Return the side of the square that the model sees, in pixels."""
+    """Return the side of the model's square input, in pixels."""
     sides = {
         side
         for part in (model.config.prompt_encoder_config, model.config.vision_config)
@@ -199,7 +199,7 @@ def _side(model: Any, *, folder: CheckpointFolder) -> int:
 
 
 def _load_processor(folder: CheckpointFolder, *, family: Family, side: int) -> Any:
-    """Return the image processor with the folder's settings, or made for the model's side."""
+    """Return the image processor with the folder's settings or defaults for the model's side."""
     import transformers
 
     settings = folder.processor_config
@@ -213,7 +213,7 @@ def _load_processor(folder: CheckpointFolder, *, family: Family, side: int) -> A
     try:
         processor = getattr(transformers, family.processor_class).from_dict(dict(settings))
         seen = tuple(preprocess(processor, np.zeros((2, 4, 3), np.uint8))["pixel_values"].shape)
-    except Exception as error:  # malformed settings can make the library raise anything
+    except Exception as error:  # the library can raise anything on malformed settings
         raise ConfigError(
             [
                 f"the image processor of {folder.path} does not work: {first_line(error)}; its "

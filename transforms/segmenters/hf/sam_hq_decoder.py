@@ -1,8 +1,8 @@
-"""The mask decoder of SAM-HQ, as its authors define it, on the parts of transformers' model.
+"""SAM-HQ's mask decoder as its authors define it, built from the parts of transformers' model.
 
-The decoder of transformers (seen in 5.2.0) throws away what its attention blocks make of the image
-and upscales the image embedding as it came, with rows and columns exchanged; predicted IoUs are not
-touched by that, masks are. Source: Ke et al. 2023, "Segment Anything in High Quality", and the
+The decoder of transformers (as of 5.2.0) discards the image tokens that its attention blocks
+compute and upscales the original image embedding, with rows and columns exchanged. That affects
+masks but not predicted IoUs. Source: Ke et al. 2023, "Segment Anything in High Quality", and the
 authors' `mask_decoder_hq.py`.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def fuse_hq_features(
     decoder: Any, *, embedding: torch.Tensor, early_layer: torch.Tensor
 ) -> torch.Tensor:
-    """Return images' fine features, which the HQ token's mask is drawn from.
+    """Return the images' fine features, from which the HQ token's mask is computed.
 
     Args:
         decoder: `SamHQMaskDecoder` of transformers.
@@ -51,10 +51,10 @@ def decode_hq_masks(
     Args:
         decoder: `SamHQMaskDecoder` of transformers.
         embedding: of the N targets' images. Shape: (N, C, h, w).
-        hq_features: what `fuse_hq_features` returned of them. Shape: (N, C/8, 4h, 4w).
+        hq_features: their result of `fuse_hq_features`. Shape: (N, C/8, 4h, 4w).
         position: positional encoding of the embedding. Shape: (1, C, h, w).
         sparse: points and boxes of N targets. Shape: (N, 1, t, C).
-        dense: previous masks of N targets, or what stands for none. Shape: (N, C, h, w).
+        dense: previous masks of N targets, or the no-mask embedding. Shape: (N, C, h, w).
 
     Returns:
         Logits of shape (N, 3, 4h, 4w) and IoUs of shape (N, 3), in the order of the mask tokens.

@@ -31,10 +31,10 @@ _IMAGES_AT_ONCE = 4
 
 @dataclass(frozen=True, eq=False)
 class EncodedImage:
-    """Hold an encoded image.
+    """An encoded image.
 
     Attributes:
-        maps: what the encoder gave, on the device; each of shape (1, ...).
+        maps: the encoder's outputs, on the device; each of shape (1, ...).
         size_hw: of the image.
         scaled_hw: of the image in the encoder's input, before padding.
     """
@@ -48,13 +48,12 @@ class HuggingFaceSegmenter:
     """A point-prompted SAM model of transformers.
 
     Args:
-        checkpoint: the folder that `save_pretrained` writes: `config.json`, safetensors and, if
-            it is there, the image processor's settings. Model types: the keys of
-            `families.FAMILIES`.
+        checkpoint: the folder that `save_pretrained` writes: `config.json`, safetensors and
+            optionally the image processor's settings. Model types: the keys of `families.FAMILIES`.
         device: a torch device, or "auto" for CUDA where there is one.
 
     Raises:
-        ConfigError: no such folder, not such a model, files that do not fit together, packages
+        ConfigError: no such folder, an unsupported model, files that do not fit together, packages
             missing, or no such device.
     """
 
@@ -78,14 +77,14 @@ class HuggingFaceSegmenter:
 
     @property
     def leaves_cpu_free(self) -> bool:
-        """Whether the model runs on another device than the CPU."""
+        """Whether the model runs on a device other than the CPU."""
         return self._device.type != "cpu"
 
     def set_image(self, image: Image) -> None:
         """Encode the image once for all predictions that follow.
 
         Raises:
-            SegmenterError: the image is so narrow that nothing of its shorter side is left.
+            SegmenterError: the image is so narrow that its shorter side scales to nothing.
         """
         self._current = None
         self._current = self.encode_images([image])[0]
@@ -114,7 +113,7 @@ class HuggingFaceSegmenter:
         return self.predict_many([(self._current, request) for request in requests])
 
     def encode_images(self, images: Sequence[Image]) -> list[EncodedImage]:
-        """Encode images, on a device of its own several in one call.
+        """Encode images; several per call on a device other than the CPU.
 
         Raises:
             SegmenterError: as `set_image`.
@@ -159,7 +158,7 @@ class HuggingFaceSegmenter:
             maps = self._model.encode(pixels.to(self._device))
         encoded = []
         for index, (image, given) in enumerate(zip(images, inputs, strict=True)):
-            # Only families that pad return the image's size inside their square.
+            # Only families that pad return the image's size within the square.
             height, width = given.get("reshaped_input_sizes", [pixels.shape[-2:]])[0]
             encoded.append(
                 EncodedImage(
@@ -202,7 +201,7 @@ class HuggingFaceSegmenter:
         ]
 
     def _upscale(self, logits: torch.Tensor, image: EncodedImage) -> Mask:
-        """Return the mask at full size as the model's processor makes it; one at a time for memory.
+        """Return the full-size mask as the model's processor computes it; one at a time for memory.
 
         Args:
             logits: Shape: (1, 1, s, s).
@@ -239,7 +238,7 @@ class HuggingFaceSegmenter:
 
 
 def _stack_maps(images: Sequence[EncodedImage]) -> tuple[torch.Tensor, ...]:
-    """Return each of the encoder's maps for one row per image; one image's are not copied."""
+    """Return the encoder's maps with one row per image; those of a single image are not copied."""
     import torch
 
     first = images[0].maps

@@ -1,4 +1,4 @@
-"""SAM's attention, computed so that no matrix of tokens by tokens has to be written out.
+"""SAM's attention, computed without materialising the token-by-token matrix.
 
 The image encoder adds to each attention logit a row term and a column term, both products of the
 query with a table of relative positions (Li et al. 2022, "MViTv2"). The mask decoder lets every
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _BIAS_ELEMENTS = 4_000_000
-"""In one block on the CPU: 16 MB in float32, which stay in its cache."""
+"""Size of one block on the CPU: 16 MB in float32, which fit its cache."""
 
 
 def fuse_encoder_attention(image_encoder: Any) -> None:
@@ -72,15 +72,15 @@ def attend_with_products(
 ) -> Tensor:
     """Attend with both terms as part of the product of query and key: for CUDA's fused kernels.
 
-    The query carries its terms for every row and column, the key says by ones which of them is
-    its own. Kernels without a bias are the fastest, and the wider product costs little there.
+    The query is extended by its terms for every row and column, the key by one-hot codes of its row
+    and column. Kernels without a bias are the fastest, and the wider product costs little there.
 
     Args:
         query: scaled. Shape: (B, heads, H * W, C).
         key: Shape: (B, heads, H * W, C).
         value: Shape: (B, heads, H * W, C).
         by_row: the row term of each query for each row of keys. Shape: (B, heads, H, W, H).
-        by_column: likewise. Shape: (B, heads, H, W, W).
+        by_column: the column term, for each column of keys. Shape: (B, heads, H, W, W).
     """
     batch, heads, _, channels = value.shape
     height, width = by_row.shape[2:4]
@@ -89,7 +89,7 @@ def attend_with_products(
     own = torch.cat([rows, columns], dim=1).expand(batch, heads, -1, -1)
     wide_query = torch.cat([query, by_row.flatten(2, 3), by_column.flatten(2, 3)], dim=-1)
     wide_key = torch.cat([key, own], dim=-1)
-    # The kernels want all three of one width, and that a multiple of 8.
+    # The kernels require all three to have the same width, a multiple of 8.
     wide = -(-wide_query.shape[-1] // 8) * 8
     return functional.scaled_dot_product_attention(
         functional.pad(wide_query, (0, wide - wide_query.shape[-1])),
@@ -102,7 +102,7 @@ def attend_with_products(
 def attend_with_bias(
     query: Tensor, key: Tensor, value: Tensor, *, by_row: Tensor, by_column: Tensor
 ) -> Tensor:
-    """Attend with both terms as a bias, made for some rows of queries at a time: for the CPU.
+    """Attend with both terms as a bias, a few rows of queries at a time: for the CPU.
 
     Arguments and result are those of `attend_with_products`.
     """
@@ -127,8 +127,8 @@ def attend_with_bias(
 class FewKeysAttention(nn.Module):
     """Computes what the decoder's `Attention` computes, fast where there are few keys.
 
-    A softmax along a handful of numbers wastes a processor's wide registers, so the keys are laid
-    out first and the queries last.
+    A softmax along a few numbers wastes wide vector registers, so keys come first in memory and
+    queries last.
 
     Args:
         attention: of segment-anything's two-way transformer.

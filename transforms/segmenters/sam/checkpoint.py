@@ -27,7 +27,7 @@ Identity = dict[str, str | int | float | bool | None]
 
 
 def load_sam(checkpoint: str | None, *, storage: Storage) -> tuple[Sam, Identity]:
-    """Load SAM from an official `.pth` file; which size it is, is read off the weights.
+    """Load SAM from an official `.pth` file; the weights show its size.
 
     Raises:
         ConfigError: no such file, not a SAM checkpoint, or packages missing.
@@ -40,7 +40,7 @@ def load_sam(checkpoint: str | None, *, storage: Storage) -> tuple[Sam, Identity
 
 
 def model_identity(model: Sam) -> Identity:
-    """Identify a model that came from no file."""
+    """Identify a model that was not loaded from a file."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())

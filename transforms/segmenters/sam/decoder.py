@@ -1,7 +1,7 @@
 """SAM's prompt encoder and mask decoder for pairs of an image and a prompt.
 
-segment-anything's own decoder repeats one image's embedding for all prompts. Here every prompt
-brings its embedding, so that one call answers about the targets of many images.
+segment-anything's decoder repeats one image's embedding for all prompts. Here every prompt comes
+with its embedding, so one call handles targets of many images.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class EncodedImage:
-    """An image as the decoder takes it.
+    """An encoded image, the decoder's input.
 
     Attributes:
         embedding: float32 or float16. Shape: (C, h, w).
@@ -72,7 +72,7 @@ class SamDecoder:
             requests: agree in the number of clicks and in whether they carry box and feedback.
 
         Raises:
-            ValueError: there is nothing to go by, neither click nor box.
+            ValueError: a request has neither click nor box.
         """
         if not requests[0].clicks and requests[0].box is None:
             raise ValueError("SAM needs at least one click or a box")
@@ -86,7 +86,7 @@ class SamDecoder:
             return self._best_masks(embeddings, sparse=sparse, dense=dense)
 
     def _best_masks(self, embeddings: Tensor, *, sparse: Tensor, dense: Tensor) -> Decoded:
-        """Run the decoder on pairs; upscale the image's tokens into the best mask alone.
+        """Run the decoder on pairs; upscale only the best mask.
 
         Args:
             embeddings: Shape: (N, C, h, w).
@@ -101,7 +101,7 @@ class SamDecoder:
         answered, source_tokens = decoder.transformer(
             source, self._position.expand(count, -1, -1, -1), tokens
         )
-        # The first mask is for prompts that leave no doubt; the other three are asked for here.
+        # Mask 0 is for unambiguous prompts; use the three multimask outputs.
         scores, best = decoder.iou_prediction_head(answered[:, 0])[:, 1:].max(dim=1)
         weights = torch.stack(
             [
@@ -149,10 +149,10 @@ class SamDecoder:
 
 
 class _TokenUpscaling:
-    """Makes mask logits of the image's tokens, without laying the channels out as images.
+    """Computes mask logits from the image's tokens without transposing the channels to images.
 
-    SAM enlarges its tokens twice by a transposed convolution of stride 2, which gives each token
-    its own 2 x 2 block: a product of matrices. Only the finished logits are put in their places.
+    SAM upscales its tokens twice by a transposed convolution of stride 2, which maps each token to
+    a 2 x 2 block: a matrix product. Only the final logits are rearranged.
 
     Args:
         layers: transposed convolution, normalisation, activation, transposed convolution,
@@ -163,7 +163,7 @@ class _TokenUpscaling:
         self._first, self._norm, self._activation, self._second, self._last_activation = layers
 
     def logits(self, tokens: Tensor, weights: Tensor, *, size_hw: Sequence[int]) -> Tensor:
-        """Return the logits of one mask a prompt.
+        """Return the logits of one mask per prompt.
 
         Args:
             tokens: Shape: (N, h * w, C).
@@ -199,7 +199,7 @@ def _enlarged(x: Tensor, convolution: Any) -> Tensor:
 
 
 def _stacked(embeddings: Sequence[Tensor]) -> Tensor:
-    """Stack; one image's targets share its embedding without a copy of it."""
+    """Stack embeddings; targets of one image share its embedding without a copy."""
     first = embeddings[0]
     if all(embedding is first for embedding in embeddings):
         return first.expand(len(embeddings), *first.shape)

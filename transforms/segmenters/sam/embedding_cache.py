@@ -1,8 +1,8 @@
 """Cache image embeddings on the device, in memory and on disk, each of bounded size.
 
-A second policy, another click limit or a search over the same images then encodes nothing. What
-does not fit on the device moves to memory, the least recently used first; the folder is written at
-once, so that later processes find it.
+A second policy, another click limit or a search over the same images then encodes nothing.
+Embeddings that do not fit on the device move to memory, least recently used first. The folder is
+written immediately, so that later processes find them.
 """
 
 from __future__ import annotations
@@ -68,16 +68,16 @@ def embedding_key(image: Image, *, identity: str) -> str:
 
 
 class EmbeddingStore:
-    """Keeps embeddings by key; not safe for use from several threads at once.
+    """Keeps embeddings by key; not thread-safe.
 
     Several processes may share a folder.
 
     Args:
-        limits: how much may be held where.
+        limits: how much each place may hold.
         device: where embeddings are wanted.
 
     Raises:
-        ConfigError: the folder cannot be made.
+        ConfigError: the folder cannot be created.
     """
 
     def __init__(self, limits: StoreLimits, *, device: torch.device) -> None:
@@ -88,7 +88,7 @@ class EmbeddingStore:
         self._folder = None if limits.folder is None else _Folder(limits)
 
     def get(self, key: str) -> torch.Tensor | None:
-        """Return an embedding on the device, None where none is kept."""
+        """Return an embedding on the device, or None if none is cached."""
         found = self._on_device.take(key)
         if found is None:
             found = self._in_memory.take(key)
@@ -101,7 +101,7 @@ class EmbeddingStore:
         return found
 
     def put(self, key: str, embedding: torch.Tensor) -> None:
-        """Keep an embedding as far as there is room."""
+        """Cache an embedding if there is room."""
         self._keep(key, embedding)
         if self._folder is not None:
             self._folder.write(key, embedding)
@@ -112,7 +112,7 @@ class EmbeddingStore:
 
 
 class _Shelf:
-    """Tensors up to a number of bytes; the least recently used leaves first."""
+    """Tensors up to a total size; the least recently used is evicted first."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -126,7 +126,7 @@ class _Shelf:
         return tensor
 
     def add(self, key: str, tensor: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
-        """Add a tensor; return what had to leave for it, itself if it is too large."""
+        """Add a tensor; return what was evicted, which is the tensor itself if it is too large."""
         self.take(key)
         self._tensors[key] = tensor
         self._bytes += tensor.nbytes

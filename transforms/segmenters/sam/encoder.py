@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 class SamEncoder:
     """Encode images as embeddings.
 
-    Every batch has the same size, the last one filled up: an embedding does not depend on how
-    many images come together, and a compiled encoder meets one shape alone. Batches of one
-    image are spread over the threads.
+    Every batch has the same size, the last one padded: an embedding does not depend on the number
+    of images, and a compiled encoder sees a single shape. Batches of one image are spread over the
+    threads.
 
     Args:
         model: SAM of segment-anything's classes, on its device, in evaluation mode; its encoder
@@ -37,9 +37,9 @@ class SamEncoder:
         half_embeddings: return float16.
         batch_size: images per call; halved permanently when out of memory.
         compiled: compile the blocks of the transformer.
-        cuda_graphs: capture a batch's kernels once and launch them together from then on; needs a
-            CUDA device.
-        threads: resize images, and encode them where each is a batch of its own.
+        cuda_graphs: capture a batch's kernels once and replay them as one launch; needs a CUDA
+            device.
+        threads: resize images, and encode them if the batch size is 1.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class SamEncoder:
         """Encode images of any sizes.
 
         Raises:
-            RuntimeError: memory does not suffice for a single image, among others.
+            RuntimeError: out of memory for a single image, among others.
         """
         if self._batch_size == 1:
             return self._threads.map(self._encode_one, images)
@@ -96,7 +96,7 @@ class SamEncoder:
         return self.encoded(image, self._encode_batch([self._resize(image)])[0])
 
     def encoded(self, image: Image, embedding: Tensor) -> EncodedImage:
-        """Put an embedding together with the sizes of the image it was made of."""
+        """Combine an embedding with the sizes of its image."""
         height, width = image.shape[:2]
         return EncodedImage(
             embedding, size_hw=(height, width), resized_hw=self.resized_hw(height, width)
@@ -119,14 +119,14 @@ class SamEncoder:
             missing = self._batch_size - len(squares)
             batch = torch.stack(squares + squares[-1:] * missing).to(self._input_type)
             embeddings = self._encoder(batch)[: len(images)]
-            # A copy each: kept embeddings must not keep the batch, nor a graph's own memory.
+            # Copy each: a cached embedding must not keep the batch or a graph's memory alive.
             copies = [e.to(self._output_type, copy=True) for e in embeddings.unbind(0)]
         if self._own_stream is not None:
             self._own_stream.synchronize()
         return copies
 
     def _stream(self) -> AbstractContextManager[Any]:
-        """Encode beside what the decoder does on the same device."""
+        """Encode concurrently with the decoder on the same device."""
         return nullcontext() if self._own_stream is None else torch.cuda.stream(self._own_stream)
 
     def _normalise(self, image: Image) -> Tensor:
@@ -152,9 +152,9 @@ class _InFloat32(nn.Module):
 class _Captured:
     """Launches a module's kernels as one CUDA graph, captured from its first call.
 
-    torch.compile's own graphs belong to the thread that captured them, but batches come from
-    changing threads. Hundreds of separate launches also wait for Python's lock while other threads
-    search clicks; this is one launch. To be called with a stream of its own as the current one.
+    torch.compile's graphs belong to the thread that captured them, but batches come from several
+    threads. Hundreds of separate launches would also compete for Python's lock with the threads
+    that search clicks; this is one launch. Call it with a dedicated stream as the current one.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -175,12 +175,12 @@ class _Captured:
     def _capture(self, batch: Tensor) -> None:
         self._graph = None
         stream = torch.cuda.current_stream(batch.device)
-        # What is compiled, planned or allocated on first use must not be part of the graph.
+        # Warm up first: compilation, planning and allocation must not be captured.
         for _ in range(2):
             self._module(batch)
         stream.synchronize()
         graph = torch.cuda.CUDAGraph()
-        # Other threads go on using the device meanwhile.
+        # Other threads keep using the device meanwhile.
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             self._output = self._module(batch)
         self._input, self._graph = batch, graph

@@ -17,16 +17,16 @@ _GIB = 1024**3
 class SamOptions:
     """Settings of `SamSegmenter`, each a `--segmenter-arg KEY=VALUE`.
 
-    The first four may change a mask by some pixels, in the last bits of the arithmetic or, with
-    `precision` and `embeddings`, by its rounding. The others change none.
+    The first four may change a few pixels of a mask, through the order of operations or, for
+    `precision` and `embeddings`, through rounding. The others never change a mask.
 
     Attributes:
         precision: of the image encoder's blocks, "fp32" or "bf16"; all else stays float32.
         embeddings: type in which embeddings are kept, "float32" or "float16".
         compile: compile the image encoder with `torch.compile`.
-        cuda_graphs: launch the image encoder as one CUDA graph a batch; CUDA only.
-        encoder_batch: images in one call of the encoder; None is 1 on the CPU, 4 elsewhere.
-        store: folder where embeddings are kept for later runs; None keeps none on disk.
+        cuda_graphs: launch the image encoder as one CUDA graph per batch; CUDA only.
+        encoder_batch: images per call of the encoder; None means 1 on the CPU, 4 elsewhere.
+        store: folder that caches embeddings for later runs; None caches none on disk.
         store_gb: GiB that the folder may hold.
         memory_gb: GiB of embeddings kept in memory.
         device_gb: GiB of embeddings kept on the device.
@@ -55,7 +55,7 @@ class SamOptions:
         """Build the options from named values.
 
         Raises:
-            ConfigError: a name is unknown, or a value is not what its name expects.
+            ConfigError: an unknown name, or an invalid value.
         """
         try:
             return cls(**arguments)
@@ -67,15 +67,15 @@ class SamOptions:
 
     @property
     def keeps_embeddings(self) -> bool:
-        """Whether embeddings are kept anywhere."""
+        """Whether embeddings are cached anywhere."""
         return self.store is not None or self.memory_gb > 0 or self.device_gb > 0
 
     def bytes_of(self, name: str) -> int:
-        """Return a size given in GiB in bytes."""
+        """Convert GiB to bytes."""
         return int(getattr(self, name) * _GIB)
 
     def identity(self) -> dict[str, str | bool]:
-        """Return the settings that may change a mask, where they are not the default."""
+        """Return the settings that may change a mask and differ from the default."""
         changed = {
             "precision": self.precision,
             "embeddings": self.embeddings,

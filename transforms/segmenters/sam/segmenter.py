@@ -1,7 +1,7 @@
 """The Segment Anything Model with segment-anything's weights, for many images and targets at once.
 
 Every prediction asks for three masks and keeps the one with the best predicted IoU; its
-low-resolution logits go back in with the next click, as in the authors' own interactive use
+low-resolution logits go back in with the next click, as in the authors' interactive setting
 (Kirillov et al. 2023, "Segment Anything").
 """
 
@@ -40,8 +40,8 @@ _PAIRS_ON_CPU = 16
 class SamSegmenter:
     """SAM with a checkpoint of the official layout.
 
-    Masks equal those of segment-anything's `SamPredictor`, three asked for and the best kept, up to
-    pixels where rounding decides: IoU at least 0.999 in float32.
+    Masks equal the best of the three masks of segment-anything's `SamPredictor`, except for pixels
+    decided by rounding: IoU at least 0.999 in float32.
 
     Args:
         checkpoint: path of the official `.pth` file; its weights show whether it is ViT-B, ViT-L
@@ -49,8 +49,8 @@ class SamSegmenter:
         device: a torch device, or "auto" for CUDA where there is one.
         options: precision, compilation, kept embeddings.
         storage: reads `checkpoint`.
-        threads: share the work that the CPU does, with PyTorch held to one thread in each of
-            them where the model itself runs on the CPU; None leaves PyTorch's own threads.
+        threads: share the CPU's work; if the model runs on the CPU, each uses one PyTorch thread.
+            None leaves threading to PyTorch.
 
     Raises:
         ConfigError: no such file, not a SAM checkpoint, packages missing, or no such device.
@@ -78,10 +78,10 @@ class SamSegmenter:
         threads: Threads | None = None,
         identity: Identity | None = None,
     ) -> SamSegmenter:
-        """Take over a model of segment-anything's own classes; it is rebuilt for speed.
+        """Wrap a model of segment-anything's classes; it is rebuilt for speed.
 
         Args:
-            identity: identifies the model; None reads all weights for a digest.
+            identity: of the model; None hashes all weights.
         """
         segmenter = cls.__new__(cls)
         identity = identity or model_identity(model)
@@ -94,7 +94,7 @@ class SamSegmenter:
 
     @property
     def leaves_cpu_free(self) -> bool:
-        """Whether the model runs on another device than the CPU."""
+        """Whether the model runs on a device other than the CPU."""
         return self._device.type != "cpu"
 
     def set_image(self, image: Image) -> None:
@@ -133,8 +133,8 @@ class SamSegmenter:
         """Segment objects of many images, as many as fit in one decoder call.
 
         Requests of one call agree in the number of clicks and in whether they carry a box and
-        feedback, so that no prompt has to be padded. On the CPU calls are small and spread over
-        the threads; their size does not depend on how many there are, nor do the masks.
+        feedback, so that no prompt has to be padded. On the CPU, calls are small and spread over
+        the threads; neither their size nor the masks depend on the number of threads.
         """
         at_most = _PAIRS_ON_DEVICE if self.leaves_cpu_free else _PAIRS_ON_CPU
         batches = list(batches_of_one_kind([request for _, request in pairs], at_most=at_most))
@@ -179,7 +179,7 @@ class SamSegmenter:
         if threads is not None and not self.leaves_cpu_free:
             import torch
 
-            # The same sums in the same order, however the cores are shared.
+            # Fix the order of summation, independent of the number of cores.
             torch.set_num_threads(1)
         self._threads = threads or Threads()
         self._identity: Identity = {**identity, **options.identity()}
@@ -208,7 +208,7 @@ class SamSegmenter:
         self._current: EncodedImage | None = None
 
     def _recall(self, store: EmbeddingStore, images: Sequence[Image]) -> list[EncodedImage]:
-        """Take what the store holds and encode the rest together."""
+        """Load embeddings from the store and encode the rest in batches."""
         keys = self._threads.map(
             lambda image: embedding_key(image, identity=self._store_identity), images
         )

@@ -1,8 +1,7 @@
 """Which network a SimpleClick checkpoint holds: its sizes, read off the file's config.
 
-A config is `{"class": ..., "params": {parameter: {"value": ...}}}`. It is data from strangers:
-classes that it names are compared as texts, never imported, and its numbers are bounded before
-anything is built from them.
+A config is `{"class": ..., "params": {parameter: {"value": ...}}}`. It is untrusted: class names
+are compared as text, never imported, and numbers are bounded before anything is built from them.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ MLP_RATIO = 4
 
 _MODEL_CLASS = "PlainVitModel"
 _IMAGE_SIDE = 448
-# The transformer was trained before on images of this side: a window is one of them.
+# The transformer was pre-trained on images of this side; a window has this size.
 _WINDOW_SIDE = 224
 _MAX_SIZE, _MAX_DEPTH = 1 << 14, 1 << 8
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """The sizes that tell one SimpleClick network from another.
+    """The sizes that define a SimpleClick network.
 
     Attributes:
         patch_side: side of a token's square, in pixels.
@@ -34,7 +33,7 @@ class Architecture:
         depth: number of blocks.
         heads: attention heads per block.
         neck_widths: channels at 1/4, 1/8, 1/16 and 1/32 of the input's size.
-        head_width: channels where the four are joined.
+        head_width: channels after the four are joined.
         image_side: side of the input, in pixels.
     """
 
@@ -63,7 +62,7 @@ class Architecture:
 
     @property
     def global_every(self) -> int:
-        """Every how many blocks one attends over all tokens instead of a window."""
+        """Interval of the blocks that attend over all tokens instead of a window."""
         return 6 if self.depth == 12 else self.depth // 4
 
 
@@ -74,7 +73,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "vit_huge": Architecture(14, 1280, 32, 16, (240, 480, 960, 1920)),
 }
 
-# How many integers each is; 0 for a bare one.
+# Number of integers in each; 0 for a scalar.
 _SIZES: Mapping[str, int] = {
     "backbone_params.patch_size": 2,
     "backbone_params.embed_dim": 0,
@@ -91,7 +90,7 @@ _REQUIRED: Mapping[str, Any] = {
     "backbone_params.img_size": [_IMAGE_SIDE, _IMAGE_SIDE],
     "backbone_params.qkv_bias": True,
 }
-# Where these are missing, their official defaults are the values that this network has.
+# If these are missing, their official defaults equal this network's values.
 _OPTIONAL: Mapping[str, Any] = {
     "norm_radius": DISK_RADIUS,
     "random_split": False,
@@ -106,20 +105,19 @@ _OPTIONAL: Mapping[str, Any] = {
     "head_params.align_corners": False,
     "head_params.upsample": "x1",
 }
-# These say nothing about a prediction.
+# These do not affect a prediction.
 _IGNORED = {"use_leaky_relu", "head_params.dropout_ratio", "head_params.loss_decode"}
 
 
 def read_architecture(config: Mapping[str, Any], *, name: str) -> Architecture:
-    """Read a network's sizes off a checkpoint's config.
+    """Read a network's sizes from a checkpoint's config.
 
     Args:
         config: as in the module's docstring.
         name: of the file, for errors.
 
     Raises:
-        ConfigError: another model class, or settings that this implementation does not have; all
-            of them at once.
+        ConfigError: another model class, or unsupported settings; all of them at once.
     """
     model_class = str(config.get("class"))[:100]
     if model_class.rpartition(".")[2] != _MODEL_CLASS:
@@ -157,7 +155,7 @@ def read_architecture(config: Mapping[str, Any], *, name: str) -> Architecture:
 
 
 def _settings(params: Any) -> dict[str, Any]:
-    """Return {"parameter" or "parameter.key": plain value}, but for defaults that are new to us."""
+    """Return {"parameter" or "parameter.key": plain value}, without unknown defaults."""
     settings: dict[str, Any] = {}
     for parameter, entry in params.items() if isinstance(params, Mapping) else ():
         if not isinstance(entry, Mapping):
@@ -189,7 +187,7 @@ def _shown(settings: Mapping[str, Any], key: str) -> str:
 
 
 def _mismatches(settings: Mapping[str, Any]) -> list[str]:
-    """Return which sizes do not go together."""
+    """Return which sizes are inconsistent."""
     patch, patch_width = settings["backbone_params.patch_size"]
     width, heads = (settings[f"backbone_params.{key}"] for key in ("embed_dim", "num_heads"))
     depth = settings["backbone_params.depth"]

@@ -1,8 +1,8 @@
 """Load SimpleClick's checkpoint files without running any of their code.
 
 A file is `{"state_dict": tensors, "config": how the model was built}`, or a list of such, one per
-click. Besides tensors and plain containers the official files hold one training loss, an object of
-the authors' own package; it is read as an empty stand-in, and every other name is refused.
+click. Besides tensors and plain containers, the official files hold the training loss, an object of
+the authors' package; it is replaced by an empty stand-in, and every other name is refused.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _NAMES_SHOWN = 4
 
 
 class _Loss:
-    """Stands for the training loss; keeps nothing of it."""
+    """Stand-in for the training loss; discards its contents."""
 
     def __setstate__(self, state: object) -> None:
         pass
 
 
 def _loss_function(*_: object) -> None:
-    """Stand for the function that the training loss refers to."""
+    """Stand in for the function that the training loss refers to."""
 
 
 def load_networks(data: bytes, *, name: str) -> tuple[SimpleClickNetwork, ...]:
@@ -63,7 +63,7 @@ def _unpickled(data: bytes, *, name: str) -> Any:
     try:
         with torch.serialization.safe_globals(stand_ins):
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    # A broken or hostile file can end the unpickler in any way; nothing of it has been run.
+    # A damaged or hostile file can make the unpickler raise anything; no code has been run.
     except Exception as error:
         raise ConfigError(
             [
@@ -74,7 +74,7 @@ def _unpickled(data: bytes, *, name: str) -> Any:
 
 
 def _refusal(error: Exception) -> str:
-    """Return torch's reason without its advice to load the file unsafely."""
+    """Return torch's reason, without its advice to load the file unsafely."""
     text = str(error)
     if found := re.search(r"GLOBAL (\S+)|call to (\S+)|instantiate class (\S+)", text):
         named = next(n for n in found.groups() if n)

@@ -1,10 +1,10 @@
-"""SimpleClick's network: a plain vision transformer that also sees the clicks.
+"""SimpleClick's network: a plain vision transformer with clicks as additional input.
 
-An implementation of our own after the paper (Liu et al. 2023, "SimpleClick: Interactive Image
+An independent implementation of the paper (Liu et al. 2023, "SimpleClick: Interactive Image
 Segmentation with Simple Vision Transformers"). What the paper leaves open (which blocks see all
 tokens, the pyramid's inner widths) is as in the authors' published code, and parameters have the
-official names and shapes. What the official files hold but the network never uses (`cls_token`,
-`fc_norm`, the classifier, `up_conv1`, `up_conv2`) is there so that they load strictly.
+official names and shapes. Unused parameters of the official files (`cls_token`, `fc_norm`, the
+classifier, `up_conv1`, `up_conv2`) exist so that the files load strictly.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ class _Mlp(nn.Module):
 
 
 class _Pyramid(nn.Module):
-    """Makes features of four sizes of the last block's alone (Li et al. 2022, ViTDet)."""
+    """Computes features at four sizes from the last block only (Li et al. 2022, ViTDet)."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -262,7 +262,7 @@ class _Fusion(nn.Module):
     """Joins maps of several sizes: resized, concatenated, and through a 1 x 1 convolution.
 
     Every output of such a convolution is a weighted sum of its inputs, and resizing keeps weighted
-    sums. So each map goes through its part of the weights first, at its own size: the same up to
+    sums. So each map is multiplied by its part of the weights first, before resizing: equal up to
     rounding, without the large concatenation.
     """
 
@@ -271,7 +271,7 @@ class _Fusion(nn.Module):
         self.conv = nn.Conv2d(maps * width, width, kernel_size=1)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Map maps (B, C, ., .), the largest first, to one of the largest map's size."""
+        """Join maps (B, C, ., .), the largest first, into one of the largest map's size."""
         weights = self.conv.weight.chunk(len(maps), dim=1)
         total = functional.conv2d(maps[0], weights[0], self.conv.bias)
         for features, weight in zip(maps[1:], weights[1:], strict=True):

@@ -1,7 +1,7 @@
-"""SimpleClick: clicks in, mask out, zoomed in on the object (Liu et al. 2023).
+"""SimpleClick: from clicks to a mask, zoomed in on the object (Liu et al. 2023).
 
-A reimplementation of the authors' predictor as they evaluate it: every prediction is made on the
-image and on its mirror image, on a crop that follows the object, and takes the previous
+A reimplementation of the authors' predictor as in their evaluation: every prediction averages the
+image and its mirror image, uses a crop that follows the object, and takes the previous
 probabilities as input. Paper: "SimpleClick: Interactive Image Segmentation with Simple Vision
 Transformers".
 """
@@ -30,8 +30,8 @@ OFFICIAL_CHECKPOINTS = "https://github.com/uncbiag/SimpleClick"
 Network = Callable[["torch.Tensor", "torch.Tensor"], Any]
 """Maps images (B, 4, 448, 448) and points (B, 2n, 3) to logits (B, 1, 448, 448).
 
-As `simpleclick_network.SimpleClickNetwork.forward`, points in float64. Logits come bare or, as the
-authors' own classes give them, under the key "instances".
+As `simpleclick_network.SimpleClickNetwork.forward`, points in float64. Logits are returned directly
+or, as by the authors' classes, under the key "instances".
 """
 
 
@@ -39,17 +39,16 @@ class SimpleClick:
     """SimpleClick with a checkpoint of the official layout.
 
     The mask is where the probability exceeds 0.49. A target's next prediction needs the feedback of
-    its last one; without feedback the target is new, and all its clicks are answered in one
-    prediction, which is what the authors' predictor does when it is first asked about several
-    clicks (and not what it says when it is asked after each of them).
+    its last one. Without feedback the target is new and all its clicks go into one prediction, as
+    in the authors' predictor; the result differs from that of one prediction per click.
 
     Args:
         checkpoint: path of an official `.pth` file; its config shows whether it is ViT-B, ViT-L or
             ViT-H.
         device: a torch device, or "auto" for CUDA where there is one.
         storage: reads `checkpoint`.
-        max_targets: how many targets are given to the network at once, each twice; memory grows
-            with it (about 0.2 GB per target with ViT-B).
+        max_targets: targets per call of the network, each counted twice for its mirror image; about
+            0.2 GB of memory per target with ViT-B.
 
     Raises:
         ConfigError: no such file, not a SimpleClick checkpoint, torch missing, or no such device.
@@ -80,10 +79,10 @@ class SimpleClick:
     def from_network(
         cls, network: torch.nn.Module, *, device: str = "cpu", max_targets: int = 16
     ) -> SimpleClick:
-        """Put the predictor around another network, for tests and modified models.
+        """Wrap another network, for tests and modified models.
 
         Args:
-            network: called as `Network` says.
+            network: called as in `Network`.
         """
         segmenter = cls.__new__(cls)
         segmenter._use((network,), device=resolve_device(device), max_targets=max_targets)
@@ -106,11 +105,11 @@ class SimpleClick:
 
     @property
     def leaves_cpu_free(self) -> bool:
-        """Whether the network runs on another device than the CPU."""
+        """Whether the network runs on a device other than the CPU."""
         return self._device.type != "cpu"
 
     def set_image(self, image: Image) -> None:
-        """Take the image that the next predictions are about.
+        """Set the image of the next predictions.
 
         Args:
             image: uint8 RGB. Shape: (H, W, 3).
@@ -121,7 +120,7 @@ class SimpleClick:
         self._current = self.encode_images([image])[0]
 
     def encode_images(self, images: Sequence[Image]) -> list[torch.Tensor]:
-        """Bring images to the device; there is nothing to work out before the first click.
+        """Move images to the device; the network runs only after the first click.
 
         Returns:
             uint8. Shape of each: (3, H, W).
@@ -168,7 +167,7 @@ class SimpleClick:
         """Segment objects of several images in one call of the network.
 
         Args:
-            pairs: what `encode_images` returned of an image, and what is asked about it.
+            pairs: an image's result of `encode_images`, and a request about it.
 
         Raises:
             ValueError, SegmenterError: as `predict`.
@@ -185,8 +184,8 @@ class SimpleClick:
         return TargetState.of_mask(mask)
 
     def _batches(self, targets: Sequence[TargetRequest]) -> Iterator[tuple[Network, list[int]]]:
-        """Yield which network answers for which targets, at most `max_targets` at once."""
-        # A checkpoint may hold one network for each click; the last answers all further ones.
+        """Yield networks with the targets that each answers, at most `max_targets` at once."""
+        # A checkpoint may hold one network per click; the last one answers all further clicks.
         numbers = [min(len(t.clicks), len(self.networks)) - 1 for t in targets]
         for number, network in enumerate(self.networks):
             indices = [i for i, n in enumerate(numbers) if n == number]
@@ -194,7 +193,7 @@ class SimpleClick:
                 yield network, indices[start : start + self._max_targets]
 
     def _answer(self, network: Network, targets: Sequence[TargetRequest]) -> list[Prediction]:
-        """Answer for several targets in one call of the network."""
+        """Answer several targets in one call of the network."""
         import torch
 
         with torch.inference_mode():
@@ -206,7 +205,7 @@ class SimpleClick:
                 for mirrored in (False, True)
                 for t in targets
             ]
-            # In float32 a few pixels at the rims of the disks would be others.
+            # float32 would change a few pixels at the rims of the disks.
             points = torch.tensor(rows, dtype=torch.float64, device=self._device)
             logits = _logits(network(both, points), count=len(both))
             straight, mirrored = logits.chunk(2)

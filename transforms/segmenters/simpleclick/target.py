@@ -1,4 +1,4 @@
-"""One target of SimpleClick: what is asked about it, and what it carries from click to click."""
+"""One target of SimpleClick: its requests, and its state between clicks."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     import torch
 
 MASK_THRESHOLD = 0.49
-"""Higher probabilities are the mask; the crop follows another threshold, see `object_crop`."""
+"""Probability threshold of the mask; that of the crop is in `object_crop`."""
 
 
 @dataclass(frozen=True, eq=False)
 class TargetState:
-    """What SimpleClick knows of a target between two clicks; its feedback.
+    """A target's state between two clicks; SimpleClick's feedback.
 
     Attributes:
         probabilities: float32 in [0, 1], not writeable, 0 outside the crop. Shape: (H, W).
@@ -34,7 +34,7 @@ class TargetState:
 
     @classmethod
     def of_mask(cls, mask: Mask) -> TargetState:
-        """Return the state after a prediction that was sure of this mask. Shape: (H, W)."""
+        """Return the state as if this mask had been predicted with certainty. Shape: (H, W)."""
         probabilities = mask.astype(np.float32)
         probabilities.flags.writeable = False
         size_hw = (mask.shape[0], mask.shape[1])
@@ -43,12 +43,12 @@ class TargetState:
 
 @dataclass(frozen=True, eq=False)
 class TargetRequest:
-    """A request on its way into the network and out of it.
+    """A request prepared for the network.
 
     Attributes:
         image: uint8 RGB, on the network's device. Shape: (3, H, W).
         previous: probabilities of its last prediction, None before the first. Shape: (H, W).
-        crop: what the network looks at.
+        crop: the part of the image that the network sees.
     """
 
     image: torch.Tensor
@@ -80,7 +80,7 @@ class TargetRequest:
         return _resized(torch.cat([colours, previous])[None], (NETWORK_SIDE, NETWORK_SIDE))
 
     def prediction(self, probabilities: torch.Tensor) -> Prediction:
-        """Put the crop's probabilities (1, 1, 448, 448) back into the image."""
+        """Resize the crop's probabilities (1, 1, 448, 448) back into the image."""
         whole = np.zeros(self.image.shape[1:], np.float32)
         part = _resized(probabilities, self.crop.size_hw)
         whole[self.crop.slices] = part[0, 0].cpu().numpy()

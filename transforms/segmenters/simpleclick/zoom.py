@@ -1,4 +1,4 @@
-"""Zooming in on the object: which part of the image SimpleClick looks at, and clicks in it.
+"""Zooming in on the object: the part of the image that SimpleClick sees, and clicks in it.
 
 The crop is kept from click to click until it no longer suits the object (the zoom-in of Sofiiuk et
 al. 2020, "f-BRS: Rethinking Backpropagating Refinement for Interactive Segmentation").
@@ -17,7 +17,7 @@ from hlmat.transforms.core.records import Click
 NETWORK_SIDE = 448
 """Side of the square that every crop is resized to, in pixels."""
 
-# The mask's own threshold is another one: see `target.MASK_THRESHOLD`.
+# The mask has another threshold, `target.MASK_THRESHOLD`.
 _OBJECT_THRESHOLD = 0.5
 _EXPANSION = 1.4
 _MIN_CROP_SIDE = 200
@@ -48,7 +48,7 @@ class Crop(NamedTuple):
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """What cuts the crop out of an array of shape (..., H, W), after an ellipsis."""
+        """Slices that cut the crop out of an array of shape (..., H, W), after an ellipsis."""
         return slice(self.row_min, self.row_max + 1), slice(self.col_min, self.col_max + 1)
 
 
@@ -83,10 +83,10 @@ def object_crop(
     size_hw: tuple[int, int],
     probabilities: NDArray[np.float32] | None,
 ) -> Crop:
-    """Return a crop around the object and its positive clicks; the whole image without object.
+    """Return a crop around object and positive clicks; the whole image without an object.
 
-    The sides are 1.4 times the object's, at least 200 pixels before they are rounded to pixels (so
-    that they may come to 201), and cut at the image's edges.
+    The sides are 1.4 times the object's and at least 200 pixels before rounding (201 afterwards is
+    possible), clipped to the image.
 
     Args:
         clicks: every click so far, inside the image.
@@ -116,14 +116,14 @@ def point_rows(
 ) -> list[PointRow]:
     """Return the network's rows for a target: positive clicks, then negative ones.
 
-    Coordinates are those of the resized crop, not rounded; a pixel's left edge is what is scaled,
-    although the image itself is resized corner to corner. A negative click may lie outside.
+    Coordinates are in the resized crop, not rounded. The left edge of a pixel is scaled, although
+    the image itself is resized corner to corner. A negative click may be outside.
 
     Args:
         clicks: every click so far, oldest first.
-        crop: what the network is shown.
+        crop: the part of the image that the network sees.
         rows_per_sign: how many rows each sign fills; unused ones are (-1, -1, -1).
-        mirrored: for the crop turned left to right.
+        mirrored: for the crop flipped left to right.
     """
     height, width = crop.size_hw
     rows: dict[bool, list[PointRow]] = {True: [], False: []}
@@ -155,7 +155,7 @@ def _holds_positive_clicks(crop: Crop, clicks: Sequence[Click]) -> bool:
 def _grown(first: int, last: int, *, limit: int) -> tuple[int, int]:
     centre = 0.5 * (first + last)
     side = max(_EXPANSION * (last - first + 1), _MIN_CROP_SIDE)
-    # `round` takes halves to the even number, and so does the reference.
+    # `round` rounds halves to even, as the reference does.
     return max(0, round(centre - 0.5 * side)), min(limit, round(centre + 0.5 * side))
 
 
