@@ -256,7 +256,12 @@ def _finish(job: Job, *, folder: RunFolder, settings: Mapping[str, Any]) -> None
     card = render_data_card(config=settings, counts=counts, licenses=licenses).encode()
     storage.write_bytes(layout.data_card, card)
     files[posixpath.basename(layout.data_card)] = FileEntry.of(card, rows=0)
-    source = {"data_root": _absolute(job.config.reader.data_root), "licenses": licenses}
+    reader = job.config.reader
+    source = {
+        "data_root": _absolute(reader.data_root),
+        **({"follow_links": True} if reader.follow_links else {}),
+        "licenses": licenses,
+    }
     manifest = build_manifest(files, settings, counts, source=source)
     folder.finish(manifest)
 

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 
 def open_dataset(
-    name: str, root: str | None = None, *, split: str | None = None, annotations: str | None = None
+    name: str,
+    root: str | None = None,
+    *,
+    split: str | None = None,
+    annotations: str | None = None,
+    follow_links: bool = False,
 ) -> DatasetReader:
     """Open a data set by its name.
 
@@ -30,6 +35,7 @@ def open_dataset(
         root: folder or URL of the data; generated data needs none.
         split: the data set's own name of a split; None takes its default.
         annotations: the JSON file of `coco` and `trace`, relative to `root`.
+        follow_links: read files that a link in `root` leads to elsewhere.
 
     Returns:
         A reader: `read_targets()` yields a `TargetRef` or a `Reject` per entry, without opening an
@@ -49,7 +55,11 @@ def open_dataset(
     return open_reader(
         name,
         ReaderOptions(
-            data_root=root, split=split, annotations=annotations, storage=_storage_for(root)
+            data_root=root,
+            split=split,
+            annotations=annotations,
+            follow_links=follow_links,
+            storage=_storage_for(root),
         ),
     )
 

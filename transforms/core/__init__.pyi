@@ -63,6 +63,7 @@ from .records import TargetRef as TargetRef
 from .records import Trajectory as Trajectory
 from .rng import target_rng as target_rng
 from .storage import LocalStorage as LocalStorage
+from .storage import MemoryStorage as MemoryStorage
 from .storage import Storage as Storage
 from .storage import join_under as join_under
 from .suggestions import closest as closest

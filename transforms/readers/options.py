@@ -41,6 +41,11 @@ class ReaderOptions:
         metavar="V",
         help="what the levels of mask images mean, as object=15,void=255; or classes, instances",
     )
+    follow_links: bool = setting(
+        default=False,
+        in_fingerprint=False,
+        help="read files that a link in the data root leads to elsewhere",
+    )
     shapes: ShapesOptions = setting(
         default_factory=ShapesOptions, in_fingerprint=False, help="shapes: what to generate"
     )

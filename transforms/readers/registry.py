@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hlmat.transforms.core.errors import ConfigError, LayoutError
+from hlmat.transforms.core.storage import MemoryStorage, Storage
 from hlmat.transforms.core.suggestions import did_you_mean
+from hlmat.transforms.readers.files.confined_storage import ConfinedStorage
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.shapes.options import SPLITS as SHAPES_SPLITS
 from hlmat.transforms.readers.sources import (
@@ -186,11 +188,24 @@ def open_reader(name: str, options: ReaderOptions) -> DatasetReader:
                 f"choose one of {', '.join(OF_MASK_IMAGES)}"
             ]
         )
+    options = replace(
+        options, split=options.split or entry.default_split, storage=_storage_of(options)
+    )
     try:
-        return entry.build(name, replace(options, split=options.split or entry.default_split))
+        return entry.build(name, options)
     except LayoutError as error:
         source = explain_source(name, terms=entry.license)
         raise LayoutError(f"{error}\n{explain_layout(name)}\n{source}") from error
+
+
+def _storage_of(options: ReaderOptions) -> Storage:
+    """Return the storage of a data set; on the local disk one that follows no link out of it."""
+    root = options.data_root
+    if root is None or "://" in root or options.follow_links:
+        return options.storage
+    if isinstance(options.storage, MemoryStorage):
+        return options.storage
+    return ConfinedStorage(options.storage, root)
 
 
 def missing_root(name: str) -> str:

@@ -4,6 +4,7 @@ from .coco_segmentation import load_segmentation as load_segmentation
 from .coco_segmentation import segmentation_ref as segmentation_ref
 from .coco_tables import CocoTables as CocoTables
 from .coco_tables import image_name as image_name
+from .confined_storage import ConfinedStorage as ConfinedStorage
 from .expressions import clean_expressions as clean_expressions
 from .expressions import sentences_of as sentences_of
 from .frames import FIRST_SWAPPING as FIRST_SWAPPING

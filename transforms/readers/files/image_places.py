@@ -71,6 +71,7 @@ class ImagePlaces:
     ) -> None:
         self._storage, self._root = storage, root
         self._listed: dict[str, frozenset[str]] = {}
+        self._barred: TargetError | None = None
         self._coco_bases = coco_bases
         self._bare_names: Counter[str] | None = None
         self._names = list(names)
@@ -86,7 +87,8 @@ class ImagePlaces:
         the path where it should be.
 
         Raises:
-            TargetError: PATH_ESCAPES_ROOT: the name leads out of the root.
+            TargetError: PATH_ESCAPES_ROOT: the name leads out of the root, or a link does where the
+                image may be.
         """
         join_under("data root", posixpath.join(self.folder, name))
         # A folder before it would hide that a name begins at some other root.
@@ -94,6 +96,8 @@ class ImagePlaces:
         for path in self._candidates(name):
             if self._is_there(path):
                 return path
+        if self._barred is not None:
+            raise self._barred
         return _below(self.folder, name.replace("\\", "/")) or name
 
     def _candidates(self, name: str) -> Iterator[str]:
@@ -145,7 +149,10 @@ class ImagePlaces:
     def _is_there(self, path: str) -> bool:
         folder, name = posixpath.split(path)
         if folder not in self._listed:
-            names = self._storage.list_dir(posixpath.join(self._root, folder))
+            try:
+                names = self._storage.list_dir(posixpath.join(self._root, folder))
+            except TargetError as error:
+                self._barred, names = error, []
             self._listed[folder] = frozenset(names)
         return name in self._listed[folder]
 

@@ -1,0 +1,62 @@
+"""A storage whose links do not lead out of a data root."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from hlmat.transforms.core.errors import TargetError
+from hlmat.transforms.core.records import RejectReason
+from hlmat.transforms.core.storage import Storage
+
+
+@dataclass(frozen=True)
+class ConfinedStorage:
+    """Files below a folder of the local disk; what a link leads out of it to is not read.
+
+    Attributes:
+        inner: does the reading.
+        root: the folder, which may be a link itself.
+    """
+
+    inner: Storage
+    root: str
+
+    def read_bytes(self, path: str) -> bytes:
+        """Return a file's content; also raises TargetError (PATH_ESCAPES_ROOT)."""
+        self._check(path)
+        return self.inner.read_bytes(path)
+
+    def write_bytes(self, path: str, data: bytes) -> None:
+        self._check(path)
+        self.inner.write_bytes(path, data)
+
+    def list_dir(self, path: str) -> list[str]:
+        """Return the names in a folder; also raises TargetError (PATH_ESCAPES_ROOT)."""
+        self._check(path)
+        return self.inner.list_dir(path)
+
+    def is_file(self, path: str) -> bool:
+        return self.inner.is_file(path)
+
+    def is_dir(self, path: str) -> bool:
+        return self.inner.is_dir(path)
+
+    def remove(self, path: str) -> None:
+        self._check(path)
+        self.inner.remove(path)
+
+    def remove_dir(self, path: str) -> None:
+        self._check(path)
+        self.inner.remove_dir(path)
+
+    def _check(self, path: str) -> None:
+        if "\0" in path:
+            return
+        root, real = os.path.realpath(self.root), os.path.realpath(path)
+        if real != root and not real.startswith(os.path.join(root, "")):
+            raise TargetError(
+                RejectReason.PATH_ESCAPES_ROOT,
+                f"{path} is a link to {real}, outside of the data root {self.root}; add "
+                "--follow-links if that is meant",
+            )
