@@ -11,6 +11,7 @@ from .images import decode_mask_image as decode_mask_image
 from .images import exif_orientation as exif_orientation
 from .images import image_size_hw as image_size_hw
 from .levels import Levels as Levels
+from .levels import lossless as lossless
 from .mask_values import MaskValues as MaskValues
 from .mask_values import TargetsOf as TargetsOf
 from .mask_values import checked_mask_values as checked_mask_values

@@ -89,6 +89,18 @@ def _open_folder(name: str, options: ReaderOptions) -> DatasetReader:
     return open_folder(name, options)
 
 
+def _open_voc(name: str, options: ReaderOptions) -> DatasetReader:
+    from hlmat.transforms.readers.voc import open_voc
+
+    return open_voc(name, options)
+
+
+def _open_sbd(name: str, options: ReaderOptions) -> DatasetReader:
+    from hlmat.transforms.readers.sbd import open_sbd
+
+    return open_sbd(name, options)
+
+
 def _open_trace(name: str, options: ReaderOptions) -> DatasetReader:
     from hlmat.transforms.readers.trace.reader import open_trace
 
@@ -125,6 +137,12 @@ _ROWS: Mapping[str, _Row] = {
     "berkeley": ("Berkeley", ("test",), _open_interactive),
     "davis": ("DAVIS frames", ("test",), _open_interactive),
     "coco_mval": ("COCO_MVal", ("test",), _open_interactive),
+    "voc": (
+        "PASCAL VOC, or data in its layout",
+        ("train", "val", "trainval", "test", "default", "all"),
+        _open_voc,
+    ),
+    "sbd": ("Semantic Boundaries Dataset", ("train", "val"), _open_sbd),
     "folder": ("images/ and masks/ of your own", ("all",), _open_folder),
     "trace": ("a click trace JSON of the reference", ("all",), _open_trace),
 }
@@ -144,7 +162,7 @@ DATASETS: Mapping[str, DatasetEntry] = {
 OF_MASK_IMAGES = tuple(
     name
     for name, (_, _, build) in _ROWS.items()
-    if build in (_open_hqseg, _open_interactive, _open_folder)
+    if build in (_open_hqseg, _open_interactive, _open_voc, _open_sbd, _open_folder)
 )
 """The data sets whose masks are images, so that `--mask-values` says what their levels mean."""
 

@@ -173,11 +173,30 @@ SOURCES: Mapping[str, DatasetSource] = {
     "berkeley": _benchmark("Berkeley", "images", "masks", "7 MB"),
     "davis": _benchmark("DAVIS", "img", "gt", "43 MB"),
     "coco_mval": _benchmark("COCO_MVal", "img", "gt", "127 MB"),
+    "voc": DatasetSource(
+        (
+            "JPEGImages/<name>.jpg    (also below VOCdevkit/VOC2012)",
+            "SegmentationObject/<name>.png    SegmentationClass/<name>.png    (one will do)",
+            "ImageSets/Segmentation/<split>.txt    (not for --split all)",
+            "labelmap.txt or classes.txt    (for classes other than VOC's)",
+        ),
+        "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
+        "2 GB",
+    ),
+    "sbd": DatasetSource(
+        (
+            "benchmark_RELEASE/dataset/img/<name>.jpg",
+            "benchmark_RELEASE/dataset/inst/<name>.mat    (cls/ for --mask-values classes)",
+            "benchmark_RELEASE/dataset/<split>.txt",
+        ),
+        "http://www.cs.berkeley.edu/~bharath2/codes/SBD/download.html",
+        remark="its splits differ from VOC's: training images are in VOC's validation set",
+    ),
     "folder": DatasetSource(
         (
             "images/<name>.jpg    (or .png, .bmp, .tif, .webp; sub-folders allowed)",
             "masks/<name>.png     (or <name>_0.png, <name>_1.png, ...; or <name>/*.png)",
-            "captions.csv         (optional: columns file and caption; or .json, metadata.csv, ...)",
+            "captions.csv         (optional: columns file and caption; or .json, metadata.csv)",
         ),
         "your own images and masks",
         "that of your files",

@@ -33,6 +33,8 @@ LICENSES: Mapping[str, str] = {
     "berkeley": OWN_TERMS,
     "davis": OWN_TERMS,
     "coco_mval": "COCO annotations CC BY 4.0; images: their own terms",
+    "voc": OWN_TERMS,
+    "sbd": OWN_TERMS,
     "folder": "the user's own",
     "trace": "that of the data set the trace was made from",
 }

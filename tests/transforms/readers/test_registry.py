@@ -40,6 +40,8 @@ def test_every_name_that_is_promised() -> None:
         "berkeley",
         "davis",
         "coco_mval",
+        "voc",
+        "sbd",
         "folder",
         "trace",
         "shapes",
