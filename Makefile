@@ -42,7 +42,7 @@ train: $(VENV)/.train ## fine-tune by a recipe: RECIPE= DATASET= DATA_ROOT= SPLI
 		$(if $(RECIPE_OUT),--out "$(RECIPE_OUT)") $(ARGS)
 
 .PHONY: evaluate
-evaluate: $(VENV)/.train ## roll a model out and score it: RECIPE= DATASET= DATA_ROOT= SPLIT= MODEL= OUT= ARGS=
+evaluate: $(VENV)/.train ## roll a model out and measure it: RECIPE= DATASET= DATA_ROOT= SPLIT= MODEL= OUT= ARGS=
 	$(HLMAT) evaluate --recipe $(RECIPE) $(DATA_FLAGS) $(if $(MODEL),--model "$(MODEL)") \
 		--out "$(EVALUATION_OUT)" $(ARGS)
 

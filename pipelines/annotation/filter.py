@@ -1,4 +1,5 @@
-"""The job `hlmat filter`: a model's score of each mask of a data set, good and doubtful apart."""
+"""The job `hlmat filter`: score each mask of a data set with a model; separate good from
+doubtful."""
 
 from __future__ import annotations
 
@@ -41,10 +42,10 @@ _IOU_COLUMN = pa.field("iou", pa.float64())
 
 @dataclass(frozen=True)
 class Judged:
-    """A mask and what became of it.
+    """A mask and its verdict.
 
     Attributes:
-        score: the model's, in [0, 1]; None where its answer states none.
+        score: the model's, in [0, 1]; None if its answer has none.
         verdict: `KEPT` or `DOUBTFUL`.
     """
 
@@ -61,7 +62,7 @@ class Judged:
 
 
 def filter_annotations(config: AnnotationConfig, *, quiet: bool = False) -> AnnotationReport:
-    """Ask the model about every mask, or those that are left, and write what it found.
+    """Ask the model about every remaining mask, and write the results.
 
     Raises:
         ConfigError, DataError, OutputError, IncompleteError: as `roll_out_annotations`.

@@ -30,10 +30,10 @@ MASKS = "masks"
 
 @dataclass(frozen=True)
 class Refined:
-    """A mask and what became of it.
+    """A given mask and its refinement.
 
     Attributes:
-        steps: how many steps of the rollout led to the mask; 0 for the given one.
+        steps: number of steps that led to the chosen mask; 0 for the given one.
     """
 
     annotation: Annotation
@@ -41,40 +41,40 @@ class Refined:
 
     @classmethod
     def of(cls, annotation: Annotation) -> Refined:
-        """Take the mask that the model scores best, the given one among them."""
+        """Choose the mask with the model's best score, the given one included."""
         chosen = choose_mask(annotation.rollout, "best-scored")
         return cls(annotation, 0 if chosen is None else chosen + 1)
 
     @property
     def mask(self) -> Rle:
-        """The mask taken."""
+        """The chosen mask."""
         return self.annotation.trajectory.mask_before(self.steps) or self.annotation.given
 
     @property
     def is_changed(self) -> bool:
-        """Whether the mask is another than the given one."""
+        """Whether the chosen mask differs from the given one."""
         return self.mask != self.annotation.given
 
     @property
     def score(self) -> float | None:
-        """The model's score of the mask taken."""
+        """The model's score of the chosen mask."""
         return self.annotation.rollout.scores[self.steps]
 
     @property
     def clicks(self) -> int:
-        """Clicks that led to the mask."""
+        """Clicks that led to the chosen mask."""
         steps = self.annotation.trajectory.steps[: self.steps]
         return sum(isinstance(step.action, Click) for step in steps)
 
     @property
     def ious(self) -> tuple[float, float]:
-        """True IoU of the given mask and of the one taken."""
+        """True IoU of the given mask and of the chosen one."""
         trajectory = self.annotation.trajectory
         return trajectory.initial_iou, trajectory.iou_before(self.steps)
 
 
 def refine_masks(config: AnnotationConfig, *, quiet: bool = False) -> AnnotationReport:
-    """Roll out from every mask, or those that are left, and write the best-scored masks.
+    """Roll out from every remaining mask, and write the best-scored masks.
 
     Raises:
         ConfigError, DataError, OutputError, IncompleteError: as `roll_out_annotations`.
@@ -99,7 +99,7 @@ def _figures(
     }
     if config.is_corrupted:
         ious = np.array([r.ious for r in refined], np.float64)
-        # One table, so that every resample holds both IoUs of a target.
+        # One table, so that resamples contain both IoUs of a target.
         table = np.column_stack([ious, ious[:, 1] - ious[:, 0]])
         names = ("IoU_before", "IoU_after", "gain")
         images = [r.annotation.rollout.image for r in refined]

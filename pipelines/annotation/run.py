@@ -1,4 +1,4 @@
-"""What filtering and refining annotations have in common: the rollouts and where they came from."""
+"""What filtering and refining have in common: rollouts from a data set's masks."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from hlmat.transforms.readers.registry import open_reader
 
 @dataclass(frozen=True)
 class Annotation:
-    """A mask of the data set and the rollout that began with it.
+    """A mask of the data set and the rollout that started from it.
 
     Attributes:
-        target_id: the data set's own; that of the rollout ends in the number of the expression.
-        given: the mask that the rollout began with.
+        target_id: of the data set; the rollout's id adds the expression's number.
+        given: the mask that the rollout started from.
     """
 
     trajectory: Trajectory
@@ -52,7 +52,7 @@ class Annotation:
         return cls(trajectory, rolled_out(trajectory), target_id, given)
 
     def columns(self) -> dict[str, Any]:
-        """Return the columns that name it in a table."""
+        """Return the columns that identify it in a table."""
         ref = self.trajectory.target.ref
         return {
             "target_id": self.target_id,
@@ -68,10 +68,10 @@ class AnnotationRun:
 
     Attributes:
         annotations: in the data set's order.
-        figures: what every report says: counts, data set, model.
-        source: the instances file that the masks come from, if it is one.
-        mirrored: the folder of the images where each has one mask beside it; else None.
-        remarks: what the user ought to know.
+        figures: common to every report: counts, data set, model.
+        source: the masks' instances file, if they come from one.
+        mirrored: the image folder, if each image has one mask file; else None.
+        remarks: for the user.
     """
 
     annotations: Sequence[Annotation]
@@ -83,13 +83,13 @@ class AnnotationRun:
 
 @dataclass(frozen=True)
 class AnnotationReport:
-    """What a command found.
+    """The result of a command.
 
     Attributes:
         figures: as in metrics.json.
-        lines: the figures for people, by what they are.
-        files: what was written, by what it is.
-        remarks: what the user ought to know.
+        lines: the figures as text, by label.
+        files: written files, by label.
+        remarks: for the user.
     """
 
     figures: Mapping[str, Any]
@@ -99,17 +99,16 @@ class AnnotationReport:
 
 
 def roll_out_annotations(config: AnnotationConfig, *, quiet: bool) -> AnnotationRun:
-    """Roll out from the data set's masks, or what is left to do of it.
+    """Roll out from the data set's masks, resuming an unfinished run.
 
-    Where the masks are corrupted, the result is a measurement, so that images that the model was
-    trained on are refused as in an evaluation.
+    With corrupted masks the result is a measurement, so training images are refused as in an
+    evaluation.
 
     Raises:
-        ConfigError: something that was asked for is missing, or training images would be
-            measured on.
+        ConfigError: something that the run needs is missing, or images are training images.
         DataError: the data set cannot be listed, or has no usable mask.
         OutputError: the output folder cannot be written or holds another run.
-        IncompleteError: units died; the same call takes them up again.
+        IncompleteError: units died; the same call resumes them.
     """
     rollouts, out = config.rollouts, config.rollouts.run.out
     remarks: list[str] = []

@@ -1,4 +1,4 @@
-"""The commands by name: what each is for, in the groups in which `hlmat --help` lists them."""
+"""The commands by name, with their summaries, in the groups that `hlmat --help` lists."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Command:
 
     Attributes:
         summary: one line for the help.
-        group: in which the help lists it.
+        group: heading in the help.
         run: takes the parsed arguments and what the parser did not know; returns the exit code.
     """
 
@@ -38,7 +38,7 @@ COMMANDS: Mapping[str, Command] = {
         jobs.run_trajectories,
     ),
     "export": Command(
-        "turn trajectories into files that others read",
+        "convert trajectories to files for other tools",
         MAKE_DATA,
         examples.EXPORT_EXAMPLES,
         jobs.run_export,
@@ -56,25 +56,25 @@ COMMANDS: Mapping[str, Command] = {
         jobs.run_train,
     ),
     "star-plus": Command(
-        "improve a model by its own rollouts, wrong clicks replaced by the oracle's",
+        "improve a model with its rollouts, wrong clicks replaced by the oracle's",
         TRAIN_MODELS,
         examples.STAR_PLUS_EXAMPLES,
         jobs.run_star_plus,
     ),
     "evaluate": Command(
-        "roll a model out on a data set and score it",
+        "roll a model out on a data set and measure it",
         USE_MODELS,
         examples.EVALUATE_EXAMPLES,
         jobs.run_evaluate,
     ),
     "ladder": Command(
-        "what each step of the method adds on held-out targets: StaR+, stopping, search",
+        "measure what StaR+, stopping and search each add on held-out targets",
         USE_MODELS,
         examples.LADDER_EXAMPLES,
         jobs.run_ladder,
     ),
     "filter": Command(
-        "score a data set's masks with a model: the good ones kept, the doubtful ones apart",
+        "score a data set's masks with a model; separate good from doubtful ones",
         USE_MODELS,
         examples.FILTER_EXAMPLES,
         jobs.run_filter,
@@ -93,13 +93,13 @@ COMMANDS: Mapping[str, Command] = {
         jobs.run_inspect,
     ),
     "score": Command(
-        "score anybody's prediction file in the reference's format",
+        "measure a prediction file in the reference's format",
         LOOK,
         examples.SCORE_EXAMPLES,
         jobs.run_score,
     ),
     "compare": Command(
-        "put evaluations side by side", LOOK, examples.COMPARE_EXAMPLES, jobs.run_compare
+        "compare evaluations side by side", LOOK, examples.COMPARE_EXAMPLES, jobs.run_compare
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Exit codes, and the message that goes with one."""
+"""Exit codes and error messages."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ exit codes:
   2  the command line or configuration is wrong; every problem is listed
   3  the input data cannot be read or has no targets
   4  the output cannot be written, or holds another run
-  5  units died or too many targets were rejected; run again to take up what is missing
-  130  interrupted; run the same command again to go on
+  5  units died or too many targets were rejected; run again to resume
+  130  interrupted; run the same command again to resume
 """
 
 
 def fail(problems: Sequence[str], code: int) -> int:
-    """Print problems to stderr, one a line, and return the exit code."""
+    """Print problems to stderr, one per line, and return the exit code."""
     for problem in problems:
         print(f"hlmat: error: {problem}", file=sys.stderr)
     return code

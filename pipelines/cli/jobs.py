@@ -1,4 +1,4 @@
-"""What each command does once its line is parsed: run the job, print what it made."""
+"""What each command does with its parsed arguments: run the job, print the result."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run_trajectories(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _check_targets(figures: Mapping[str, Any], config: RunConfig) -> int:
-    """Say what is odd about a run's targets; return its exit code, after saying why it is not 0."""
+    """Print remarks on a run's targets; return its exit code, with the reason if it is not 0."""
     from hlmat.pipelines.evaluation import stats as statistics
 
     rejected, targets = figures["rejected"], figures["targets"]
@@ -52,8 +52,8 @@ def _check_targets(figures: Mapping[str, Any], config: RunConfig) -> int:
         return fail(
             [
                 f"{rejected} of {targets} targets were rejected "
-                f"({statistics.format_counts(figures['rejects'])}), {limit}; each has its message "
-                f"in {config.out}/rejects"
+                f"({statistics.format_counts(figures['rejects'])}), {limit}; see their "
+                f"messages in {config.out}/rejects"
             ],
             EXIT_INCOMPLETE,
         )
@@ -211,7 +211,7 @@ def _closing_lines(report: RunReport) -> str:
         rate = report.targets_done / report.elapsed_s
         lines.append(f"speed          {rate:.3g} targets/s ({report.targets_done} in this call)")
     else:
-        lines.append("nothing was left to do: the run is complete")
+        lines.append("nothing to do: the run is complete")
     if report.reader_layout:
         lines.append(f"read           {report.reader_layout}")
     lines += [
@@ -224,13 +224,13 @@ def _closing_lines(report: RunReport) -> str:
 
 
 def _program() -> str:
-    """Return how this program was called, so that a shown command can be copied."""
+    """Return how this program was called, so that printed commands can be copied."""
     name = sys.argv[0]
     return os.path.relpath(name) if os.path.basename(name) == "hlmat" else "hlmat"
 
 
 def _print_result(arguments: argparse.Namespace, values: Any, *, text: str) -> int:
-    """Print what the command was given for, as text or as JSON."""
+    """Print a command's result, as text or as JSON."""
     if arguments.json:
         _print_json(values)
     else:
@@ -239,7 +239,7 @@ def _print_result(arguments: argparse.Namespace, values: Any, *, text: str) -> i
 
 
 def _print_report(arguments: argparse.Namespace, report: Mapping[str, Any]) -> int:
-    """Print what was made; `--quiet` leaves it out."""
+    """Print what was written, unless `--quiet` is given."""
     if arguments.json:
         _print_json(report)
     elif not arguments.quiet:

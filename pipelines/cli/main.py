@@ -1,6 +1,6 @@
 """The command `hlmat`: dispatch, messages, exit codes.
 
-Only what the chosen command declares is imported before its line is parsed.
+Before the arguments are parsed, only the chosen command's declarations are imported.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from hlmat.pipelines.cli.exit_codes import (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # Threads that wait by spinning starve each other where cores are shared.
+    # Threads that spin while waiting starve each other on shared cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _keep_libraries_quiet(verbose="-v" in arguments or "--verbose" in arguments)
     from hlmat.transforms.core.errors import (
@@ -54,9 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except HlmatError as error:
         return fail([str(error)], EXIT_BUG)
     except KeyboardInterrupt:
-        return fail(["interrupted; run the same command again to go on"], EXIT_INTERRUPTED)
+        return fail(["interrupted; run the same command again to resume"], EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read our output has gone (`| head`): nothing left to say to anyone.
+        # The reader of our output is gone (`| head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
     except Exception:
@@ -82,7 +82,7 @@ def _dispatch(argv: list[str]) -> int:
     if getattr(arguments, "recipe", None) is not None:
         from hlmat.pipelines.settings.commands import refuse_mistakes
 
-        # Reading a recipe imports what its settings need, numerical libraries among them.
+        # Reading a recipe imports numerical libraries, so report simple mistakes first.
         refuse_mistakes(name, arguments, rest)
         from hlmat.pipelines.recipes.recipe import with_recipe_flags
 
@@ -124,12 +124,12 @@ def _build_parser(
     output.add_argument("--json", action="store_true", help="print JSON, for machines")
     volume = output.add_mutually_exclusive_group()
     volume.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no remarks")
-    volume.add_argument("-v", "--verbose", action="store_true", help="what libraries log, too")
+    volume.add_argument("-v", "--verbose", action="store_true", help="show the libraries' logs too")
     return parser
 
 
 def _keep_libraries_quiet(*, verbose: bool) -> None:
-    """Beam warns at import of what this project does not use; `--verbose` lets it speak."""
+    """Silence Beam's warnings about unused features; `--verbose` shows them."""
     if verbose:
         logging.basicConfig(level=logging.INFO)
         return

@@ -1,4 +1,4 @@
-"""JSON Schemas of a recipe's files, made from the declarations that read them.
+"""JSON Schemas of a recipe's files, generated from the settings' declarations.
 
 Editors complete and check a recipe with them: `python -m hlmat.pipelines.cli.schemas FOLDER`.
 """
@@ -22,7 +22,7 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def recipe_schemas() -> dict[str, dict[str, Any]]:
-    """Return the schema of every file of a recipe that holds settings of this project, by name."""
+    """Return the schema of every recipe file that holds this project's settings, by name."""
     schemas = {
         file.replace(".yaml", ".json"): _file_schema(f"Flags of hlmat {kind.command}", kind.flags())
         for file, kind in FLAG_FILES.items()
@@ -60,7 +60,7 @@ def _file_schema(title: str, flags: Mapping[str, Flag]) -> dict[str, Any]:
     return {
         "$schema": _DRAFT,
         "title": title,
-        # An empty file takes every default.
+        # An empty file means all defaults.
         "type": ["object", "null"],
         "properties": _properties(flags),
         "additionalProperties": False,
@@ -90,7 +90,7 @@ def _property(flag: Flag) -> dict[str, Any]:
 
 
 def _value_schema(flag: Flag) -> dict[str, Any]:
-    """Return the schema of one value as it stands in YAML."""
+    """Return the schema of one YAML value."""
     declaration = flag.declaration
     if flag.is_joined:
         names = "|".join(map(re.escape, declaration.choices))

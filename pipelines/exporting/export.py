@@ -1,4 +1,4 @@
-"""The job `hlmat export`: a finished run to the files of another tool."""
+"""The job `hlmat export`: from a finished run to the files of another tool."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _export_llama_factory(
 
 
 def _open_others(asked: ExportOptions, manifest: Manifest) -> dict[str, Manifest]:
-    """Return the manifests of the runs that are compared with the first, by folder."""
+    """Return the manifests of the runs to compare with the first, by folder."""
     others = {out: read_run_manifest(out) for out in asked.also}
     problems = [
         f"--also {out}: {difference}"
@@ -120,7 +120,7 @@ def _open_others(asked: ExportOptions, manifest: Manifest) -> dict[str, Manifest
 
 
 def _with_others(record: bytes, others: dict[str, Manifest]) -> bytes:
-    """Return an export's record with the configurations of all runs that it was made from."""
+    """Return an export's record, with the configurations of all its runs."""
     if not others:
         return record
     content = json.loads(record) | {"also": [manifest.config for manifest in others.values()]}

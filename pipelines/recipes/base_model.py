@@ -21,12 +21,12 @@ def find_base_model(name: str, *, given: str | None) -> CheckpointFiles:
     """Find the base model of a training and check its files.
 
     Args:
-        name: what the recipe names: a hub id `org/name`, or a folder.
-        given: the user's own choice of a folder or hub id, None to take the recipe's.
+        name: the recipe's model: a hub id `org/name`, or a folder.
+        given: a folder or hub id chosen by the user, or None for the recipe's.
 
     Raises:
-        ConfigError: it is nowhere, with the places looked in and how to get it; or it is damaged,
-            not safe to load, or a LoRA adapter.
+        ConfigError: it was not found (the message lists the places searched and how to get it), or
+            it is damaged, unsafe to load, or a LoRA adapter.
     """
     wanted = given or name
     short = wanted.rstrip("/").rpartition("/")[2]
@@ -66,17 +66,17 @@ def find_base_model(name: str, *, given: str | None) -> CheckpointFiles:
 
 
 def with_processor(model: Path, changes: Mapping[str, Any], *, folder: Path) -> Path:
-    """Make a folder with the model's files, the settings of its image processor changed.
+    """Make a folder with the model's files and changed settings of its image processor.
 
-    The files are linked to, not copied.
+    Files are linked, not copied.
 
     Args:
         model: the model's folder.
         changes: settings and their new values.
-        folder: made anew.
+        folder: recreated.
 
     Raises:
-        ConfigError: the model has no settings of an image processor.
+        ConfigError: the model has no image processor settings.
         OutputError: the folder cannot be written.
     """
     name, content, section = _read_processor(model)
@@ -96,7 +96,7 @@ def with_processor(model: Path, changes: Mapping[str, Any], *, folder: Path) -> 
 
 
 def _read_processor(model: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Return the file with the image processor's settings, its content, and their place in it."""
+    """Return the file with the image processor's settings, its content, and their key in it."""
     for name in (_NESTED, _PLAIN):
         try:
             content = json.loads((model / name).read_text(encoding="utf-8"))

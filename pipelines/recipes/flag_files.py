@@ -1,4 +1,4 @@
-"""The YAML files of a recipe that hold a command's flags: which there are, read and validated."""
+"""The YAML files of a recipe that hold a command's flags, read and validated."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FlagFile:
     Attributes:
         command: whose flags it holds.
         validate: reads the parsed arguments as the command would.
-        missing: what stands in for flags that are given later, while the values are validated.
+        missing: placeholders for flags that are given later, used for validation.
         reserved: flags that are set elsewhere, and where.
     """
 
@@ -90,11 +90,11 @@ WITH_RECIPE: Mapping[str, Sequence[Group]] = {
     "filter": FILTER,
     "refine": REFINE,
 }
-"""The commands that take flags from `--recipe`, and theirs."""
+"""The commands that take flags from `--recipe`, with their groups of flags."""
 
 
 def parse_flags(file: str, argv: Sequence[str]) -> argparse.Namespace:
-    """Parse arguments as the command does whose flags `file` holds.
+    """Parse arguments as the command does that `file` belongs to.
 
     Raises:
         ConfigError: an unknown flag, or one without its value.
@@ -105,13 +105,13 @@ def parse_flags(file: str, argv: Sequence[str]) -> argparse.Namespace:
 def read_flags(
     path: Path, kind: FlagFile, *, beside: Sequence[str], problems: list[str]
 ) -> tuple[str, ...]:
-    """Return a file's flags as arguments; what is wrong goes to `problems`.
+    """Return a file's flags as arguments; problems are appended to `problems`.
 
     Args:
         path: the file.
         kind: whose flags it holds.
-        beside: flags that come with them when the command is run.
-        problems: takes what is wrong.
+        beside: flags added to them when the command runs.
+        problems: problems are appended here.
     """
     found: list[str] = []
     values = read_settings(path, problems=found)
@@ -137,14 +137,14 @@ def read_flags(
 
 
 def _beside(path: Path, name: str, value: Any) -> Any:
-    """Return a prompt's file as seen from here, if it is in the recipe's folder."""
+    """Resolve a prompt's path relative to the recipe's folder, if the file is there."""
     if name in _PROMPTS and isinstance(value, str) and (path.parent / value).is_file():
         return str(path.parent / value)
     return value
 
 
 def _value_problems(argv: Sequence[str], kind: FlagFile, *, beside: Sequence[str]) -> Sequence[str]:
-    """Return what the command itself finds wrong with the flags."""
+    """Return the problems that the command finds with the flags."""
     given = {argument.partition("=")[0] for argument in argv}
     stand_ins = [f"{f}={v}" for f, v in kind.missing.items() if f not in given]
     if "--dataset" in given and "--data-root" not in given:

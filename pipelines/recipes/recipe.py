@@ -28,23 +28,23 @@ RECIPES = Path(__file__).parents[2] / "train_recipes"
 
 TRAIN = "train.yaml"
 
-# Filled in when a recipe is run.
+# Filled in when the recipe runs.
 _PLACES = ("dataset", "dataset_dir", "media_dir", "output_dir", "resume_from_checkpoint")
 _NEEDED = ("model_name_or_path", "template", "stage", "finetuning_type")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained and evaluated. Made by `load_recipe`.
+    """How a model is trained and evaluated. Built by `load_recipe`.
 
     Attributes:
         name: of its folder.
-        folder: where it lies.
+        folder: its path.
         trajectories: arguments of `hlmat trajectories`.
         export: arguments of `hlmat export --format llama-factory`.
-        train: LLaMA-Factory's settings, places of data and output left open.
-        evaluate: arguments of `hlmat evaluate`, those on the conversation taken from `export`.
-        base: arguments of `hlmat mini-base` where the recipe builds its base model, else None.
+        train: LLaMA-Factory's settings without paths of data and output.
+        evaluate: arguments of `hlmat evaluate`; those on the conversation come from `export`.
+        base: arguments of `hlmat mini-base` if the recipe builds its base model, else None.
         processor: settings that replace those of the base model's image processor.
     """
 
@@ -65,7 +65,7 @@ def load_recipe(name_or_path: str) -> Recipe:
         name_or_path: the name of a folder under train_recipes/, or the path of any folder.
 
     Raises:
-        ConfigError: there is no such recipe, or with every problem of its files.
+        ConfigError: no such recipe, or every problem of its files.
     """
     folder = _find(name_or_path)
     problems: list[str] = []
@@ -79,7 +79,7 @@ def load_recipe(name_or_path: str) -> Recipe:
                     "empty file takes every default"
                 )
             continue
-        # An evaluation talks as the export does, so its flags are judged beside those.
+        # An evaluation uses the conversation of the export, so validate its flags with those.
         talk = _conversation_flags(flags["export.yaml"] or ()) if file == "evaluate.yaml" else ()
         flags[file] = read_flags(folder / file, kind, beside=talk, problems=problems)
     train = _read_train(folder, problems=problems)
@@ -108,11 +108,11 @@ def recipe_names() -> list[str]:
 
 
 def with_recipe_flags(argv: Sequence[str]) -> list[str]:
-    """Put the flags that a command takes from `--recipe R` before those given; the given ones win.
+    """Insert a recipe's flags before the given ones, which take precedence.
 
-    `evaluate` takes all that the recipe's evaluation is made with, `filter` and `refine` what they
-    have as well. With another data set than the recipe's, its flags on data are left out. Any
-    other command line comes back as it is.
+    `evaluate` takes all flags of the recipe's evaluation, `filter` and `refine` those that they
+    declare too. If `--dataset` differs from the recipe's, the recipe's data flags are left out. Any
+    other command line is returned unchanged.
 
     Raises:
         ConfigError: as `load_recipe`.
@@ -180,7 +180,7 @@ def _read_train(folder: Path, *, problems: list[str]) -> dict[str, Any]:
 
 
 def _stage_problems(folder: Path, export: Sequence[str], *, stage: str) -> Iterator[str]:
-    """Say where LLaMA-Factory would train the exported task in another way than it is made for."""
+    """Report a training stage that does not fit the exported task."""
     task = training_task(parse_flags("export.yaml", export).task or DEFAULT_TASK)
     if stage not in task.stages:
         yield (
@@ -194,10 +194,10 @@ def _name_of(argument: str) -> str:
 
 
 def _conversation_flags(export: Sequence[str]) -> list[str]:
-    """Return the flags of an export on how the model is talked with."""
+    """Return an export's flags on the conversation with the model."""
     names = flags_in([CONVERSATION])
     flags = [argument for argument in export if _name_of(argument) in names]
-    # What the task prm teaches is scored without being told.
+    # The task prm implies --score.
     tasks = {
         task for f in export if _name_of(f) == "task" for task in f.partition("=")[2].split(",")
     }

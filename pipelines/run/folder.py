@@ -17,7 +17,7 @@ from hlmat.transforms.dataset_io.layout import OutputLayout
 
 
 class RunStatus(Enum):
-    """What the output folder holds."""
+    """State of the output folder."""
 
     NEW = "new"
     RESUMED = "resumed"
@@ -64,7 +64,7 @@ class RunFolder:
 
         Args:
             config: plain JSON values, everything that can change a result.
-            overwrite: first remove what an earlier run left.
+            overwrite: remove an earlier run first.
 
         Raises:
             OutputError: the folder is not writable, or holds a run of another configuration.
@@ -94,7 +94,7 @@ class RunFolder:
         return RunStatus.NEW
 
     def note_targets(self, config: Mapping[str, Any], targets: Mapping[str, Any]) -> None:
-        """Compare the listed targets with those that the run began with.
+        """Compare the listed targets with those at the start of the run.
 
         Args:
             config: as given to `begin`.

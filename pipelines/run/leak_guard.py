@@ -15,10 +15,10 @@ from hlmat.transforms.core.image_identity import KnownImage, find_leaks, image_k
 from hlmat.transforms.core.records import Target
 
 EXPORT_RECORD = "export.json"
-"""In an exported data set: what it was made from, and the keys of its images."""
+"""In an exported data set: its origin and the keys of its images."""
 
 TRAINING_RECORD = "training_data.json"
-"""In a model's folder: the record of the data set that it was trained on."""
+"""In a model's folder: the record of its training data."""
 
 _SHOWN = 50
 
@@ -30,7 +30,7 @@ def known_images(
 
     Args:
         targets: of trajectories.
-        shapes: the options of the generated data set, where the targets come from it.
+        shapes: the options of the generated data set, if the targets come from it.
     """
     return sorted(
         {KnownImage(image_key(t.ref, shapes=shapes), t.image_digest or "") for t in targets}
@@ -57,10 +57,10 @@ def refuse_leaks(
     """Compare the images of training and evaluation.
 
     Args:
-        list_evaluated: returns the images to be evaluated on, with digests of their pixels if it
-            is called with True.
+        list_evaluated: returns the images to be evaluated, with digests of their pixels if called
+            with True.
         model: the model's folder; its own record is read if it has one.
-        trained_on: further folders that say what it was trained on: runs, exports, models.
+        trained_on: further folders that record its training data: runs, exports, models.
         allow_leak: return the shared images as warnings instead of raising.
 
     Returns:
@@ -99,7 +99,7 @@ def refuse_leaks(
 
 
 def _shown(leaks: Sequence[tuple[KnownImage, KnownImage]]) -> str:
-    """Name the pairs: an image, and what it is called among those trained on if otherwise."""
+    """Name the shared images, with the name in the training data if it differs."""
     names = [
         image.key if image.key == other.key else f"{image.key} (there {other.key})"
         for image, other in leaks[:_SHOWN]
@@ -127,7 +127,7 @@ def _recorded_images(path: str, data: bytes) -> list[KnownImage]:
     try:
         record = json.loads(data)
         images = record["images"]
-        # Records of earlier versions have none.
+        # Records of earlier versions have no digests.
         digests = record.get("digests") or [""] * len(images)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(

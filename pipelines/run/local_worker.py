@@ -1,7 +1,7 @@
-"""A worker process of the local runner: Beam's own harness, less what it logs on its way up.
+"""A worker process of the local runner: Beam's harness, silent while it starts.
 
-What goes wrong in it reaches the job's own process as an exception, so its log would only repeat
-it. Once the harness runs, it logs at the level of the pipeline's options.
+Errors reach the job's process as exceptions, so logging them here would repeat them. Once running,
+the harness logs at the level of the pipeline's options.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def main(*, job: int) -> None:
     """Run the harness; its addresses come from the environment that Beam sets.
 
     Args:
-        job: process id of the job, with which the worker ends.
+        job: process id of the job; the worker ends when the job does.
     """
     threading.Thread(target=_end_with_the_job, args=(job,), daemon=True).start()
     logging.basicConfig(level=logging.CRITICAL)
@@ -30,7 +30,7 @@ def main(*, job: int) -> None:
 
 
 def _end_with_the_job(job: int) -> None:
-    """End this process once the job's own one is gone, or it would work on and write."""
+    """End this process once the job's process is gone; otherwise it would keep writing."""
     while os.getppid() == job:
         time.sleep(_POLL_S)
     os._exit(1)

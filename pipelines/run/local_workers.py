@@ -1,4 +1,4 @@
-"""Worker processes of Beam's local engine: how they start, and what is reported when one ends."""
+"""Worker processes of Beam's local engine: starting them, and reporting how one ended."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from hlmat.transforms.core.atomic_files import remove_stale_files, temporary_pat
 from hlmat.transforms.core.errors import IncompleteError
 
 # Beam waits without limit for a worker that never connects. Only the standard library is imported
-# before the `try`, so that whatever keeps a worker from starting reaches the job as one line.
-# Ctrl-C reaches every process of the terminal: the job's own one ends the workers.
+# before the `try`, so that any failure to start reaches the job as one line. Ctrl-C reaches every
+# process of the terminal: the job's own one ends the workers.
 _START = """\
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -42,9 +42,9 @@ _JOIN_S = 2.0
 
 
 class LocalWorkers:
-    """Starts worker processes and reports one that ends before the job does.
+    """Starts worker processes and reports any that ends before the job does.
 
-    A context manager: on leaving it every worker process is gone.
+    A context manager; on exit all worker processes have ended.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class LocalWorkers:
         for path in self._folder.glob("*.pid"):
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(int(path.stem), signal.SIGKILL)
-        # The thread that waits for a process reports its end; after this nobody listens.
+        # A thread waits for each process and reports its end; stop listening now.
         for thread in threading.enumerate():
             if thread.name == _BEAMS_THREAD:
                 thread.join(_JOIN_S)
@@ -78,8 +78,8 @@ class LocalWorkers:
     def command(self) -> str:
         """Return the shell command that starts one worker.
 
-        `-P` keeps the working folder off the import path: its `transforms.py` is not ours. `exec`
-        makes the worker, not a shell, the process that Beam kills.
+        `-P` keeps the working folder, which may contain a `transforms.py`, off the import path.
+        With `exec`, Beam kills the worker and not its shell.
         """
         words = [sys.executable, "-P", "-c", _START, str(self._folder), str(os.getpid())]
         return f"exec {shlex.join(words)}"
@@ -89,14 +89,14 @@ class LocalWorkers:
 
         Raises:
             IncompleteError: a worker could not start, or died.
-            Exception: whatever `work` raised.
+            Exception: any exception that `work` raised.
         """
         raised: list[BaseException] = []
 
         def call() -> None:
             try:
                 work()
-            # Handed to the caller's thread, which raises it.
+            # Passed to the calling thread, which raises it.
             except BaseException as error:
                 raised.append(error)
 
@@ -106,14 +106,14 @@ class LocalWorkers:
             thread.join(_POLL_S)
             if (cause := self.failure()) is not None:
                 raise IncompleteError(cause)
-        # Beam reports a lost worker as a broken connection; the process's own end says more.
+        # Beam reports a lost worker as a broken connection; the exit status says more.
         if (cause := self.failure()) is not None:
             raise IncompleteError(cause)
         if raised:
             raise raised[0]
 
     def failure(self) -> str | None:
-        """Return why a worker is gone, None while all are well."""
+        """Return why a worker has ended, or None if all are running."""
         for path in self._folder.glob("*.failed"):
             return f"a worker process could not start: {path.read_text(errors='replace')}"
         return self._lost

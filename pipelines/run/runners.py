@@ -1,4 +1,4 @@
-"""Make the Beam runner that a job goes to, with its options."""
+"""Build a job's Beam runner and its options."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def pipeline_options(choice: RunnerChoice) -> PipelineOptions:
     """Return the Beam options for a runner."""
     if not choice.is_local:
         return PipelineOptions([f"--runner={choice.name}", *choice.flags])
-    # Worker processes log as the job's own process does.
+    # Worker processes use the log level of the job's process.
     level = logging.getLevelName(logging.getLogger().getEffectiveLevel())
     return PipelineOptions(
         [
@@ -33,13 +33,13 @@ def pipeline_options(choice: RunnerChoice) -> PipelineOptions:
 def build_runner(
     choice: RunnerChoice, options: PipelineOptions, *, worker_command: str
 ) -> PipelineRunner | None:
-    """Return the local engine; None leaves it to Beam to look the named runner up.
+    """Return the local engine, or None to let Beam look up the named runner.
 
     Args:
         worker_command: the shell command that starts a worker process.
 
-    The local engine is Beam's FnApiRunner, made here: `DirectRunner` would first try to download
-    another engine, and by its name alone FnApiRunner hands its workers no options.
+    The local engine is Beam's FnApiRunner, constructed directly: `DirectRunner` first tries to
+    download another engine, and a FnApiRunner selected by name passes no options to its workers.
     """
     if not choice.is_local:
         return None

@@ -1,4 +1,4 @@
-"""The main job: a segmentation data set in, click trajectories out."""
+"""The main job: from a segmentation data set to click trajectories."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TARGETS_PER_OUTPUT_SHARD = 5000
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a run did.
+    """The outcome of a run.
 
     Attributes:
         layout: the paths of the run's files.
@@ -50,7 +50,7 @@ class RunReport:
         reader_layout: which data set layout was recognised; empty for a run found complete.
         elapsed_s: seconds spent on clicks in this call.
         targets_done: targets worked on in this call.
-        remarks: what is odd about the data set, a sentence each.
+        remarks: oddities of the data set, one sentence each.
     """
 
     layout: OutputLayout
@@ -63,7 +63,7 @@ class RunReport:
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that the pipeline of one run is built from."""
+    """Everything needed to build a run's pipeline."""
 
     config: RunConfig
     plan: Plan
@@ -77,18 +77,18 @@ class Job:
 
     @property
     def storage(self) -> Storage:
-        """Reaches the output folder."""
+        """Storage of the output folder."""
         return RunFolder.of(self.config.out).storage
 
 
 def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
-    """Run the job, or what is left of it.
+    """Run the job, or resume it.
 
     Raises:
-        ConfigError: something that was asked for is missing.
+        ConfigError: something that the run needs is missing.
         DataError: the data set cannot be listed, or has no targets.
         OutputError: the output folder cannot be written or holds another run.
-        IncompleteError: units died; the same call takes them up again.
+        IncompleteError: units died; the same call resumes them.
     """
     _refuse_local_paths(config)
     folder = RunFolder.of(config.out)
@@ -106,7 +106,7 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
         try:
             plan = write_plan(reader, config, fingerprint=fingerprint, folder=folder)
         except HlmatError:
-            # Nothing was written, so leave nothing behind that would stop a corrected call.
+            # Nothing was written: remove the folder's claim, so that a corrected call can start.
             if status is RunStatus.NEW:
                 folder.clear_working_files()
             raise
@@ -146,7 +146,7 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
 def rollout_settings(
     config: RunConfig, *, reader: DatasetReader, provenance: Provenance
 ) -> RolloutSettings:
-    """Return what a worker makes its simulation from."""
+    """Return a worker's recipe for its simulation."""
     return RolloutSettings(
         reader=reader,
         segmenter=config.segmenter,
@@ -164,12 +164,12 @@ def rollout_settings(
 
 
 def _threads_per_worker(runner: RunnerChoice) -> int | None:
-    """Share this machine's cores among its workers; another machine's are its worker's own."""
+    """Share this machine's cores among its workers; a remote worker takes all of its machine's."""
     return max(available_cores() // runner.workers, 1) if runner.is_local else None
 
 
 def build_pipeline(pipeline: beam.Pipeline, job: Job) -> None:
-    """Put the job's steps on a pipeline."""
+    """Add the job's steps to a pipeline."""
     units = (
         pipeline
         | "List plan files" >> beam.Create(list(job.plan.files))
@@ -190,7 +190,7 @@ def build_pipeline(pipeline: beam.Pipeline, job: Job) -> None:
 
 
 def run_pipeline(job: Job) -> None:
-    """Run the pipeline to its end on the runner that was asked for."""
+    """Run the pipeline to its end on the chosen runner."""
     choice = job.config.runner
     options = pipeline_options(choice)
     with LocalWorkers() as workers:
@@ -207,8 +207,11 @@ def run_pipeline(job: Job) -> None:
 
 
 def _segmenter_identity(config: RunConfig) -> dict[str, str | int | float | bool | None]:
-    """Build the segmenter once here, although the workers build their own: what is wrong with it
-    shows at once. Where the workers are other machines, this one need not have their device."""
+    """Return the segmenter's identity.
+
+    The segmenter is built here once, to report problems before workers start. If workers run on
+    other machines, this one need not have their device.
+    """
     options = config.segmenter
     if not config.runner.is_local:
         options = replace(options, device="cpu")
@@ -226,7 +229,7 @@ def _finished_targets(plan: Plan, folder: RunFolder) -> int:
 
 
 def _finish(job: Job, *, folder: RunFolder, settings: Mapping[str, Any]) -> None:
-    """Write card and manifest once every final file is there."""
+    """Write data card and manifest once every final file exists."""
     layout, storage = folder.layout, folder.storage
     count = job.shards.num_shards
     names = [layout.trajectory_name(i, count) for i in range(count)]
@@ -271,7 +274,7 @@ def _absolute(path: str | None) -> str | None:
 
 
 def _refuse_local_paths(config: RunConfig) -> None:
-    """Refuse what other machines cannot see; portable runners may well run on this host."""
+    """Refuse paths that other machines cannot see; portable runners may run on this host."""
     if config.runner.name != "DataflowRunner":
         return
     problems = [
@@ -290,12 +293,12 @@ def _refuse_local_paths(config: RunConfig) -> None:
 
 @contextmanager
 def _output_errors(out: str) -> Iterator[None]:
-    """Turn a full disk or a refused write, however deep inside Beam, into an `OutputError`."""
+    """Turn a full disk or a refused write anywhere inside Beam into an `OutputError`."""
     try:
         yield
     except HlmatError:
         raise
-    # Beam wraps what a step raised in exceptions of its own; only the text keeps the errno.
+    # Beam wraps a step's exception in its own; only the text keeps the errno.
     except Exception as error:
         for number in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             if f"[Errno {number}]" in str(error):

@@ -31,7 +31,7 @@ class FilterOptions:
     """Which masks `hlmat filter` keeps."""
 
     keep_at: float = setting(
-        default=0.8, ge=0, le=1, metavar="S", help="keep masks of this score and above"
+        default=0.8, ge=0, le=1, metavar="S", help="keep masks with at least this score"
     )
 
 
@@ -40,10 +40,10 @@ class AnnotationConfig:
     """Everything that `hlmat filter` or `hlmat refine` needs to know.
 
     Attributes:
-        rollouts: from the data set's masks, or from corrupted ones.
-        is_corrupted: whether the masks are corrupted on purpose, so that the data set's own are
-            the truth that results are compared with.
-        keep_at: the score from which `hlmat filter` keeps a mask, in [0, 1].
+        rollouts: begin with the data set's masks, or with corrupted ones.
+        is_corrupted: whether the masks are corrupted on purpose, to compare results with the
+            original masks.
+        keep_at: minimum score of a mask that `hlmat filter` keeps, in [0, 1].
     """
 
     rollouts: EvaluationConfig

@@ -1,4 +1,4 @@
-"""The flags of every command by its name; a command's declarations are imported when asked for."""
+"""The flags of every command by name; a command's declarations are imported on demand."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _FIRST: Mapping[str, tuple[str, ...]] = {
     "refine": ("recipe", "model", "dataset", "data-root", "out"),
     "mini-base": ("out", "seed", "device", "image-size", "steps"),
 }
-"""The flags that most people need, with which a command's help begins."""
+"""The flags that most people need; a command's help begins with them."""
 
 
 @cache
@@ -55,7 +55,7 @@ def add_command_flags(parser: argparse.ArgumentParser, command: str) -> None:
 
 
 def positional_usage(command: str) -> str:
-    """Return the arguments that a command takes by their place, as its usage shows them."""
+    """Return a command's positional arguments as its usage shows them."""
     flags = [flag for group in groups_of(command) for flag in group.flags if flag.is_positional]
     return "".join(f"{f.name} [...] " if f.declaration.is_many else f"{f.name} " for f in flags)
 
@@ -75,12 +75,12 @@ def parse_command(command: str, argv: Sequence[str]) -> argparse.Namespace:
 
 
 def refuse_mistakes(command: str, arguments: argparse.Namespace, rest: Sequence[str]) -> None:
-    """Check the flags that are given, each by itself.
+    """Check each given flag on its own.
 
     Args:
         command: whose flags they are.
         arguments: what the command's parser read.
-        rest: what it did not know; flags of Beam are accepted.
+        rest: arguments unknown to the parser; Beam's flags are accepted.
 
     Raises:
         ConfigError: with every unknown flag and every wrong value.

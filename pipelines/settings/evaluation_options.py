@@ -44,7 +44,7 @@ def _checked_step(text: str) -> str:
 
 @options
 class StepOptions:
-    """Which mask of a rollout is its prediction."""
+    """Which mask of a rollout counts as its prediction."""
 
     step: Annotated[str, AfterValidator(_checked_step)] = setting(
         default="last",
@@ -54,13 +54,13 @@ class StepOptions:
 
     @property
     def choice(self) -> StepChoice:
-        """The choice, a click as its number."""
+        """The choice, with a click as a number."""
         return int(self.step) if self.step.isdecimal() else cast("StepChoice", self.step)
 
 
 @options
 class EvaluationOptions:
-    """What an evaluation is made of, beside its rollouts."""
+    """The settings of an evaluation other than those of its rollouts."""
 
     recipe: str | None = setting(
         default=None,
@@ -80,7 +80,7 @@ class EvaluationOptions:
         help="a run or export that the model was trained on; repeatable",
     )
     allow_leak: bool = setting(
-        default=False, in_fingerprint=False, help="warn of shared images, do not refuse"
+        default=False, in_fingerprint=False, help="only warn about shared images"
     )
 
 
@@ -98,9 +98,9 @@ class EvaluationConfig:
     Attributes:
         run: the rollouts.
         step: which mask of a rollout is its prediction.
-        model: folder of the model, where one is asked in this process.
-        trained_on: folders that say what the model was trained on, beside the model's own record.
-        allow_leak: warn where training and evaluation share images instead of refusing.
+        model: folder of the model that runs in this process, if any.
+        trained_on: further folders that record what the model was trained on.
+        allow_leak: only warn if training and evaluation share images.
     """
 
     run: RunConfig
@@ -111,7 +111,7 @@ class EvaluationConfig:
 
 
 def policy_group(names: Sequence[str] = POLICY_NAMES) -> Group:
-    """Return the flags that choose who clicks.
+    """Return the flags that choose the policy.
 
     Args:
         names: of the policies to choose from.
@@ -209,10 +209,10 @@ def evaluation_config(
     """Validate the arguments of `hlmat evaluate`.
 
     Args:
-        arguments: parsed with flags of `EVALUATE`; those that are missing have their defaults.
-        rest: what the parser did not know.
+        arguments: parsed with flags of `EVALUATE`; missing ones have their defaults.
+        rest: arguments unknown to the parser.
         groups: the command's own flags, for suggestions.
-        check: holds problems found before.
+        check: with the problems found so far.
 
     Raises:
         ConfigError: with every problem found.
@@ -244,9 +244,9 @@ def evaluation_config(
         policy=policy,
         rest=rest,
         groups=groups,
-        # A rollout with a model ends when the model says so, not when the truth would.
+        # The model ends its rollouts, not the ground truth.
         limits={"target_iou": None, "stop_on_no_gain": False, "score_last": scores},
-        # Every process would load the model.
+        # Every process loads the model.
         workers=1 if is_model else None,
         expressions=evaluation.expressions,
         images_at_once=values.get("batch-size") if is_model else 1,
@@ -254,7 +254,7 @@ def evaluation_config(
     )
     step = values.build(StepOptions).choice
     if is_model:
-        # The last step: what draws states takes a second to import.
+        # Last, because the drawing code takes a second to import.
         conversation = read_conversation(values, check)
         if answerer is not None:
             model = ModelPolicyOptions(name, conversation, answerer, draws_boxes)

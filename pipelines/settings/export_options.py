@@ -66,7 +66,7 @@ class ExportOptions:
         metavar="E",
         help="each or first of a target's, or shuffled: another target's, as a control",
     )
-    first_box: bool = setting(default=False, help="teach the box of the object as well")
+    first_box: bool = setting(default=False, help="also teach the box of the object")
 
 
 EXPORT = (
@@ -99,7 +99,7 @@ EXPORT = (
 
 
 def export_options(arguments: argparse.Namespace, check: Check) -> ExportOptions:
-    """Return what is exported and where to; problems go to `check`."""
+    """Return what is exported and where to; problems are added to `check`."""
     asked = Values(arguments, EXPORT, check).build(ExportOptions)
     if not asked.run_folder:
         check.note("--from is missing: name the output folder of a finished run")
@@ -142,7 +142,7 @@ def llama_factory_options(arguments: argparse.Namespace, check: Check) -> LlamaF
 
 
 def export_name(arguments: argparse.Namespace) -> str:
-    """Return the data set's name: as given, else the task's."""
+    """Return the data set's name, by default the task's."""
     values = Values(arguments, EXPORT, Check())
     if values.has("name"):
         return values.get("name")
@@ -152,7 +152,7 @@ def export_name(arguments: argparse.Namespace) -> str:
 
 
 def export_fingerprint(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return everything that can change a data set's rows, prompts as their texts."""
+    """Return everything that can change a data set's rows, with the texts of prompts."""
     found = fingerprint_of_flags(arguments, EXPORT) | {"name": export_name(arguments)}
     for name in ("prompt", "box-prompt", "score-prompt"):
         if found.get(name):
@@ -161,7 +161,7 @@ def export_fingerprint(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check_task(values: Values, asked: ExportOptions, check: Check) -> None:
-    """Refuse an unknown task, flags that belong to another one, and a comparison with nothing."""
+    """Report an unknown task, flags of other tasks, and a missing run to compare with."""
     task = check.built(lambda: training_task(asked.task))
     if task is None:
         return

@@ -1,6 +1,6 @@
 """Flags: names for declared settings, on a command line and in a recipe's YAML.
 
-A `Flag` says where a setting is declared; type, default, range and help text come from there.
+A `Flag` names the declaration of a setting, which gives its type, default, range and help text.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Pair:
 
     Attributes:
         names: what the numbers are called.
-        separator: stands between them.
+        separator: between the numbers.
         example: a text of that form.
     """
 
@@ -41,7 +41,7 @@ class Pair:
 
     @property
     def form(self) -> str:
-        """The form as help texts show it."""
+        """The form shown in help texts."""
         return self.separator.join(self.names)
 
     @property
@@ -50,7 +50,7 @@ class Pair:
         return rf"^[0-9]*\.?[0-9]+{self.separator}[0-9]*\.?[0-9]+$"
 
     def split(self, text: str) -> tuple[str, str] | None:
-        """Return both numbers as texts, None for a text of another form."""
+        """Return both numbers as texts, or None if the text has another form."""
         first, separator, second = text.partition(self.separator)
         return (first, second) if separator and first and second else None
 
@@ -67,20 +67,20 @@ class Flag:
         name: without dashes.
         owner: the option class that declares the setting.
         field: of the owner; by default the name with underscores.
-        second: the other field, where `pair` writes two of them.
+        second: the second field, if `pair` writes two.
         pair: how two numbers are written as one text.
-        default: this command's own default.
-        help: this command's own help text.
-        default_text: stands for the default in the help.
-        metavar: stands for the value in the help; a choice of the declaration by default.
+        default: the command's default, if it differs.
+        help: the command's help text, if it differs.
+        default_text: the default as shown in the help.
+        metavar: the value's placeholder in the help; by default that of the declaration.
         dest: the attribute of the parsed arguments.
         alias: another name of the flag.
-        is_positional: given by its place.
+        is_positional: a positional argument.
         is_key: a key of a file, which has no dashes.
-        is_joined: many values in one text, with commas.
-        names: that this command takes, where the declaration takes any text.
-        is_open: whether it takes module:Class too.
-        at_least: this command's own lower bound.
+        is_joined: several values in one text, separated by commas.
+        names: accepted by this command, if the declaration accepts any text.
+        is_open: whether module:Class is accepted too.
+        at_least: the command's lower bound, if it differs.
     """
 
     name: str
@@ -108,7 +108,7 @@ class Flag:
 
     @property
     def declaration(self) -> Declared:
-        """What is declared of the setting; of the first of two."""
+        """The declaration of the setting, or of the first of two."""
         declaration = declared(self.owner)[self.field]
         return declaration if self.at_least is None else replace(declaration, low=self.at_least)
 
@@ -119,12 +119,12 @@ class Flag:
 
     @property
     def spelled(self) -> str:
-        """The flag as it is given."""
+        """The flag as typed."""
         return self.name if self.is_positional or self.is_key else f"--{self.name}"
 
     @property
     def spellings(self) -> list[str]:
-        """Every way to give the flag."""
+        """Every spelling of the flag."""
         names = [self.spelled, *([] if self.alias is None else [f"--{self.alias}"])]
         return [*names, f"--no-{self.name}"] if self.is_switch and self.default_value else names
 
@@ -140,12 +140,12 @@ class Flag:
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether it may be given several times."""
+        """Whether it can be repeated."""
         return self.is_mapping or (self.declaration.is_many and not self.is_joined)
 
     @property
     def default_value(self) -> Any:
-        """The value where none is given; both values of two fields."""
+        """The default; two values for two fields."""
         if self.default is not _DECLARED:
             return self.default
         if self.second is None:
@@ -154,14 +154,14 @@ class Flag:
 
     @property
     def is_in_fingerprint(self) -> bool:
-        """Whether another value makes another result."""
+        """Whether the value can change a result."""
         return self.declaration.in_fingerprint
 
     def parse(self, raw: Any) -> dict[str, Any]:
-        """Return the values of the fields from a text, or from the texts of a repeated flag.
+        """Parse a text, or the texts of a repeated flag, into the values of the fields.
 
         Raises:
-            OptionsError: it is not what is declared.
+            OptionsError: the text does not fit the declaration.
         """
         if self.pair is not None:
             return self._parse_pair(str(raw), self.pair)
@@ -177,7 +177,7 @@ class Flag:
         return {self.field: value}
 
     def write(self, values: Any) -> str:
-        """Write the owner's value as the flag is given; the inverse of `parse`."""
+        """Write the owner's value as on a command line; the inverse of `parse`."""
         found = [getattr(values, name) for name in self.fields]
         if self.pair is not None:
             return self.pair.join(found[0] if self.second is None else found)
@@ -223,7 +223,7 @@ class Flag:
 
 @dataclass(frozen=True)
 class Group:
-    """Flags that a help text shows together."""
+    """Flags shown together in a help text."""
 
     title: str
     flags: tuple[Flag, ...]
@@ -239,17 +239,17 @@ def flags_in(groups: Iterable[Group]) -> dict[str, Flag]:
 
 
 def spellings_in(groups: Iterable[Group]) -> list[str]:
-    """Return every flag of groups as it is given."""
+    """Return the spelling of every flag of groups."""
     return [name for flag in flags_in(groups).values() for name in flag.spellings]
 
 
 def add_flags(
     parser: argparse.ArgumentParser, groups: Sequence[Group], *, first: Sequence[str] = ()
 ) -> None:
-    """Declare flags to a parser. Values stay texts, None where they are not given.
+    """Declare flags to a parser. Values stay texts, or None if not given.
 
     Args:
-        parser: takes them.
+        parser: receives the flags.
         groups: in the order of the help.
         first: names of the flags that most people need; the help begins with them.
     """
@@ -312,7 +312,7 @@ def arguments_of(flag: Flag, value: Any) -> list[str]:
     """Write a YAML value as arguments.
 
     Raises:
-        ConfigError: the flag cannot have such a value.
+        ConfigError: the flag cannot have this value.
     """
     if flag.is_switch:
         if not isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The flags on how a model is asked: shared by exporting its data and asking it."""
+"""The flags on how a model is asked, shared by export and evaluation."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ CONVERSATION = Group(
 
 
 def read_conversation(values: Values, check: Check) -> Conversation:
-    """Return the conversation that was asked for.
+    """Return the requested conversation.
 
     Raises:
-        ConfigError: with all problems so far, before anything that draws is imported.
+        ConfigError: with all problems so far, before drawing code is imported.
     """
     asked = values.build(ConversationOptions)
     style = values.build(StateStyle)
@@ -69,7 +69,7 @@ def read_conversation(values: Values, check: Check) -> Conversation:
 
 
 def read_prompt(flag: str, path: str | None, check: Check) -> PromptTemplate | None:
-    """Return the template in the file that a flag names, None without one."""
+    """Return the template in a flag's file, or None without a file."""
     if not path:
         return None
     return check.built(lambda: load_prompt(path, source=f"{flag} {path!r}"))

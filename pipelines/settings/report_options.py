@@ -15,7 +15,7 @@ class StatsOptions:
     """What `hlmat stats` reads."""
 
     run_folder: str = setting(metavar="OUT", help="output folder of a finished run")
-    verify: bool = setting(default=False, help="first compare every file with the manifest")
+    verify: bool = setting(default=False, help="check every file against the manifest first")
 
 
 @options
@@ -28,7 +28,7 @@ class InspectOptions:
     strip: str | None = setting(
         default=None, metavar="FILE", help="write the image strip (.png or .jpg)"
     )
-    data_root: str | None = setting(default=None, metavar="DIR", help="folder of the data set now")
+    data_root: str | None = setting(default=None, metavar="DIR", help="where the data set is now")
 
 
 @options
@@ -36,15 +36,15 @@ class CompareOptions:
     """What `hlmat compare` reads and writes."""
 
     evaluations: tuple[str, ...] = setting(
-        metavar="NAME=OUT", help="finished evaluations and what to call them"
+        metavar="NAME=OUT", help="finished evaluations, with a name for each"
     )
     chart: str | None = setting(
-        default=None, metavar="FILE", help="write IoU by step of all of them, a PNG"
+        default=None, metavar="FILE", help="write a chart of IoU by step (.png)"
     )
     learning_curve: str | None = setting(
         default=None,
         metavar="FILE",
-        help="write gIoU over the names, which are then numbers of training targets, a PNG",
+        help="write a chart of gIoU by the names, here numbers of training targets (.png)",
     )
 
 

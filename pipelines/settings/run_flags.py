@@ -1,4 +1,4 @@
-"""The flags of a run: which targets, which segmenter, where to, on what."""
+"""The flags of a run: targets, segmenter, output, runner."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from hlmat.transforms.segmenters.registry import SEGMENTERS
 
 @options
 class SelectionOptions:
-    """Which targets a run is about."""
+    """The targets of a run."""
 
     dataset: str = setting(default="", metavar="D", help="the data set's name")
     limit: int | None = setting(default=None, ge=1, help="only the first N targets")
-    seed: int = setting(default=0, ge=0, metavar="K", help="of everything random")
+    seed: int = setting(default=0, ge=0, metavar="K", help="seed of all randomness")
 
 
 @options
 class OutputOptions:
-    """Where a run's files go, and how they are cut."""
+    """The files of a run and their sizes."""
 
     out: str = setting(
         default="", metavar="OUT", in_fingerprint=False, help="output folder, path or URL"
@@ -34,12 +34,14 @@ class OutputOptions:
     resume: bool = setting(
         default=False,
         in_fingerprint=False,
-        help="go on where an interrupted run stopped (default)",
+        help="resume an interrupted run (default)",
     )
     overwrite: bool = setting(
-        default=False, in_fingerprint=False, help="remove an earlier run in OUT first"
+        default=False, in_fingerprint=False, help="remove an existing run in OUT first"
     )
-    unit_size: int = setting(default=16, ge=1, help="targets per checkpoint, at least")
+    unit_size: int = setting(
+        default=16, ge=1, help="targets per unit, at least; a run resumes by unit"
+    )
     output_shards: int | None = setting(
         default=None, ge=1, help="files of trajectories (one per 5,000 targets)"
     )
@@ -134,7 +136,7 @@ SEED = Flag("seed", SelectionOptions)
 
 
 def output_group(unit_size: int | None = None) -> Group:
-    """Return the flags on the output folder and its checkpoints.
+    """Return the flags on the output folder and its units.
 
     Args:
         unit_size: the default; None leaves it to the segmenter.
@@ -171,7 +173,7 @@ RUNNING = Group(
         Flag("accelerator", OutputOptions),
     ),
 )
-# Where a model clicks, --model is that model.
+# With a model as policy, --model names that model.
 _OWN_SEGMENTER = Group(
     SEGMENTER.title,
     tuple(
@@ -204,7 +206,7 @@ TRAJECTORIES = (
 
 
 def describe_choices() -> str:
-    """Return what `--dataset`, `--segmenter` and `--policy` can be, for the end of the help."""
+    """Return the choices of `--dataset`, `--segmenter` and `--policy`, for the end of the help."""
     lines = ["data sets (splits, the default in brackets; terms):"]
     for name, entry in DATASETS.items():
         splits = ", ".join(

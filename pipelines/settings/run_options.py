@@ -51,13 +51,13 @@ MAX_WORKERS_BY_DEFAULT = 16
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that a run needs to know.
+    """The configuration of a run.
 
     Attributes:
-        expressions: gives each expression a target of its own; None leaves targets as they are.
-        images_at_once: how many images' targets the policy is asked about together.
+        expressions: makes one target per expression; None leaves targets unchanged.
+        images_at_once: number of images whose targets the policy is asked about together.
         search: how several candidate clicks are tried in each state; None tries one.
-        first_mask: what rollouts begin with; None for an empty mask.
+        first_mask: the mask that rollouts begin with; None for an empty one.
     """
 
     dataset: str
@@ -83,16 +83,16 @@ class RunConfig:
     overwrite: bool = False
 
     def shapes_settings(self) -> dict[str, Any] | None:
-        """Return what the generated data set is made with, None for every other data set."""
+        """Return the settings of the generated data set, or None for other data sets."""
         return asdict(self.reader.shapes) if self.dataset == "shapes" else None
 
     def identity(
         self, segmenter_identity: Mapping[str, Any], policy_identity: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return what can change a result, as plain JSON values.
+        """Return everything that can change a result, as plain JSON values.
 
-        Paths of data and output are left out, and so are runner and number of workers: the same
-        run elsewhere gives the same bytes.
+        Paths, runner and number of workers are left out: the same run elsewhere gives the same
+        bytes.
         """
         return {
             **fingerprint_values(self.limits),
@@ -129,7 +129,7 @@ def trajectories_config(arguments: argparse.Namespace, *, rest: Sequence[str] = 
 
     Args:
         arguments: parsed with the flags `TRAJECTORIES`.
-        rest: what the parser did not know: flags of the Beam runner, or mistakes.
+        rest: arguments unknown to the parser: flags of the Beam runner, or mistakes.
 
     Raises:
         ConfigError: with every problem found.
@@ -156,16 +156,16 @@ def run_config(
     workers: int | None = None,
     **more: Any,
 ) -> RunConfig:
-    """Return the configuration that jobs have in common; problems go to `check`.
+    """Return the configuration that jobs have in common; problems are added to `check`.
 
     Args:
         values: of the command's flags.
-        check: takes the problems.
-        policy: who clicks.
-        rest: arguments that the parser did not know.
+        check: collects the problems.
+        policy: chooses the clicks.
+        rest: arguments unknown to the parser.
         groups: the command's flags.
         limits: those without a flag.
-        workers: how many by default; None leaves it to the segmenter.
+        workers: default number of workers; None for the segmenter's.
         more: further values of the configuration.
     """
     selection = values.build(SelectionOptions)
@@ -215,7 +215,7 @@ def run_config(
 
 
 def _segmenter_options(values: Values) -> SegmenterOptions:
-    """Return the segmenter's options; a class of the user's own is found by every worker."""
+    """Return the segmenter's options, with a search path that works in every worker."""
     more: dict[str, Any] = {"storage": storage_for(values.get("checkpoint"))}
     if ":" in values.get("segmenter"):
         folders = values.get("segmenter-path") or (".",)
@@ -235,7 +235,7 @@ def _check_data(dataset: str, reader: ReaderOptions, check: Check) -> None:
 
 
 def _unreachable(path: str | None) -> str | None:
-    """Return why a URL cannot be reached at all: Beam knows no file system for its scheme."""
+    """Return why a URL is unsupported: Beam has no file system for its scheme."""
     if path is None or "://" not in path:
         return None
     from apache_beam.io.filesystems import FileSystems
@@ -252,7 +252,7 @@ def _unreachable(path: str | None) -> str | None:
 
 
 def shapes_options(values: Values, check: Check, *, dataset: str) -> ShapesOptions:
-    """Return what the generated data set is made with; flags for it need that data set."""
+    """Return the settings of the generated data set; its flags need that data set."""
     if dataset != "shapes":
         for flag in DATA.flags:
             if flag.owner is ShapesOptions and values.is_given(flag.name):

@@ -1,4 +1,4 @@
-"""The runner of a job by name, and the flags that it understands."""
+"""The runner of a job by name, and its flags."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FLAG = re.compile(r"""['"](--[a-z][a-z0-9_-]*)['"]""")
 
 @options
 class RunnerChoice:
-    """A runner by name with its own flags.
+    """A runner by name, with its flags.
 
     Attributes:
         name: `LOCAL_RUNNER`, or a runner's name as Beam knows it.
@@ -36,7 +36,7 @@ class RunnerChoice:
         default=LOCAL_RUNNER,
         metavar="NAME",
         in_fingerprint=False,
-        help="local, or a Beam runner; its own flags follow as Beam spells them",
+        help="local, or a Beam runner, followed by Beam's flags for it",
     )
     workers: int = setting(
         default=1, ge=1, metavar="N", in_fingerprint=False, help="local processes"
@@ -45,16 +45,16 @@ class RunnerChoice:
 
     @property
     def is_local(self) -> bool:
-        """Tell whether everything runs on this machine in Beam's own local engine."""
+        """Whether everything runs on this machine in Beam's local engine."""
         return self.name == LOCAL_RUNNER
 
 
 def check_runner_flags(
     flags: Sequence[str], *, is_local: bool, own_flags: Sequence[str]
 ) -> list[str]:
-    """Return what is wrong with flags that the command itself does not know.
+    """Return what is wrong with flags that the command does not declare.
 
-    Beam merely warns of flags that nobody knows; a misspelt one must not run for hours.
+    Beam only warns about unknown flags; a misspelt one must not run for hours.
 
     Args:
         flags: the arguments left over, flags and their values.

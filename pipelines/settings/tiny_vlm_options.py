@@ -17,13 +17,13 @@ from hlmat.transforms.tiny_vlm.options import PretrainingOptions, TinyVlmArchite
 
 @options
 class TinyVlmOutput:
-    """Where the small model goes, and what computes."""
+    """The output folder of the small model, and its device."""
 
     out: str = setting(
         default="", metavar="DIR", in_fingerprint=False, help="local folder of the model"
     )
     overwrite: bool = setting(
-        default=False, in_fingerprint=False, help="remove an earlier model first"
+        default=False, in_fingerprint=False, help="remove an existing model first"
     )
     device: str = setting(
         default="auto", metavar="DEV", in_fingerprint=False, help="cpu, cuda, cuda:N"
@@ -68,7 +68,7 @@ MINI_BASE = (
 
 @dataclass(frozen=True)
 class TinyVlmConfig:
-    """Everything that `hlmat mini-base` needs to know."""
+    """The configuration of `hlmat mini-base`."""
 
     output: TinyVlmOutput
     architecture: TinyVlmArchitecture

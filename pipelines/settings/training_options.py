@@ -1,7 +1,7 @@
 """The flags of `hlmat train`, `hlmat star-plus` and `hlmat ladder`.
 
-Where a flag replaces a recipe's, it is not given by default, and its value is checked as the
-recipe's own is: by the command whose flag it is.
+A flag that replaces a recipe's has no default, and the command that owns the flag checks its value,
+as for the recipe's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ EXPORT_FLAGS = ("expressions", "codec", "mask-colour")
 
 @options
 class TrainOptions:
-    """What one call of `hlmat train` is to do, beside what its recipe says."""
+    """The settings of `hlmat train` that are not in its recipe."""
 
     recipe: str | None = setting(
         default=None, metavar="R", help="a name in train_recipes/, or a recipe's folder"
@@ -32,7 +32,7 @@ class TrainOptions:
     out: str | None = setting(default=None, metavar="DIR", help="output folder, local (out/RECIPE)")
     overwrite: bool = setting(
         default=False,
-        help="train again; trajectories and data stay where their flags are the same",
+        help="train again; trajectories and data with unchanged flags are kept",
     )
     trajectories: str | None = setting(
         default=None,
@@ -56,13 +56,13 @@ class TrainOptions:
 
 @options
 class StarPlusOptions:
-    """What `hlmat star-plus` does beside `hlmat train`."""
+    """The settings of `hlmat star-plus` that `hlmat train` lacks."""
 
     rounds: int = setting(default=1, ge=1, help="rounds of improvement")
     first: str | None = setting(
         default=None,
         metavar="DIR",
-        help="the training that is improved on, made if it is not there (out/RECIPE)",
+        help="the first training, run if missing (out/RECIPE)",
     )
     rollout_limit: int | None = setting(
         default=None, ge=1, help="roll out only the first N training targets (all)"
@@ -70,7 +70,7 @@ class StarPlusOptions:
     evaluation_split: str | None = setting(
         default=None,
         metavar="S",
-        help="of the data set given with --dataset; without that, what the recipe evaluates on",
+        help="split of --dataset; without --dataset, the recipe's evaluation set",
     )
     evaluation_limit: int | None = setting(
         default=None, ge=1, help="evaluate only on the first N targets (all)"
@@ -79,7 +79,7 @@ class StarPlusOptions:
 
 @options
 class LadderOptions:
-    """What one call of `hlmat ladder` is to do, beside what its recipe says."""
+    """The settings of `hlmat ladder` that are not in its recipe."""
 
     out: str | None = setting(
         default=None, metavar="DIR", help="output folder, local (out/RECIPE-ladder)"
@@ -87,7 +87,7 @@ class LadderOptions:
     star: str | None = setting(
         default=None,
         metavar="DIR",
-        help="the rounds of StaR+, made if they are not there (out/RECIPE-star-plus)",
+        help="the rounds of StaR+, run if missing (out/RECIPE-star-plus)",
     )
     limit: int | None = setting(default=None, ge=1, help="only the first N targets of each set")
 

@@ -20,7 +20,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 class Check:
-    """Collects every problem, so that a user sees all of them at once."""
+    """Collects every problem, to report all of them at once."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
@@ -39,7 +39,7 @@ class Check:
         self.problems.extend(problems)
 
     def built(self, build: Callable[[], Built]) -> Built | None:
-        """Return what `build` makes, None if it finds a problem."""
+        """Return the result of `build`, or None if it finds a problem."""
         try:
             return build()
         except ConfigError as error:

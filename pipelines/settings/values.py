@@ -15,12 +15,12 @@ Owner = TypeVar("Owner")
 
 
 class Values:
-    """The values of parsed arguments; what is wrong with them goes to a `Check`.
+    """The values of parsed arguments; problems are added to a `Check`.
 
     Args:
-        arguments: of a parser with flags, or of one with only some of them.
+        arguments: parsed with all flags or some of them.
         groups: the flags.
-        check: takes the problems, worded with the flags' names.
+        check: collects the problems, worded with the flags' names.
     """
 
     def __init__(
@@ -33,20 +33,20 @@ class Values:
         self._wrong: set[str] = set()
 
     def read_given(self) -> None:
-        """Read every flag that is given, so that a wrong value is found wherever it matters."""
+        """Read every given flag, to find wrong values even if they are unused."""
         for name in self._flags:
             self.has(name)
 
     def is_given(self, name: str) -> bool:
-        """Tell whether a flag is given."""
+        """Whether a flag is given."""
         return self._raw(self._flags[name]) is not None
 
     def has(self, name: str) -> bool:
-        """Tell whether a flag is given and right."""
+        """Whether a flag is given and valid."""
         return self.is_given(name) and not self._is_wrong(name)
 
     def get(self, name: str) -> Any:
-        """Return a flag's value; its default where it is not given or wrong, None without one."""
+        """Return a flag's value, its default if it is missing or wrong, or None."""
         flag = self._flags[name]
         values = tuple(self._fields(flag).values())
         if REQUIRED in values:
@@ -54,20 +54,20 @@ class Values:
         return values[0] if flag.second is None else values
 
     def build(self, owner: type[Owner], **more: Any) -> Owner:
-        """Return an option class's instance, made from its flags.
+        """Build an instance of an option class from its flags.
 
         Args:
             owner: the class.
-            more: values of fields without a flag.
+            more: values of fields without flags.
 
         Raises:
-            ConfigError: with all problems so far, if there is no instance to go on with.
+            ConfigError: with all problems so far, if no instance can be built.
         """
         flags = [flag for flag in self._flags.values() if flag.owner in owner.__mro__]
         values: dict[str, Any] = {}
         for flag in flags:
             found = self._fields(flag)
-            # Without a default of its own, a flag that is not given leaves the declared one.
+            # Without a default of the flag, the declared default applies.
             if self.is_given(flag.name) or flag.default is not None:
                 values |= found
         known = declared(owner)
@@ -79,7 +79,7 @@ class Values:
             labels = {name: flag for flag in flags for name in flag.fields}
             self._check.note_all([worded(issue, labels) for issue in error.issues])
         try:
-            # To find what else is wrong.
+            # Continue with defaults, to find further problems.
             return owner(**{n: v for n, v in values.items() if known[n].default is REQUIRED} | more)
         except OptionsError:
             self._check.done()
@@ -115,7 +115,7 @@ class Values:
 
 
 def worded(issue: Issue, flags: Mapping[str, Flag], *, raw: Any = None) -> str:
-    """Return a problem as a sentence that names flags.
+    """Word a problem with the flags' names.
 
     Args:
         issue: the problem.
@@ -149,7 +149,7 @@ def _names_in(text: str) -> Iterator[str]:
 
 
 def fingerprint_of_flags(arguments: argparse.Namespace, groups: Sequence[Group]) -> dict[str, Any]:
-    """Return the values of all flags that can change a result, as plain JSON by flag.
+    """Return all flags that can change a result, with their values as plain JSON.
 
     Raises:
         ConfigError: with every wrong value.

@@ -1,4 +1,4 @@
-"""Settings in YAML: one mapping, no key twice, numbers such as 1e-5 read as numbers."""
+"""Settings in YAML: one mapping, no duplicate keys, 1e-5 read as a number."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hlmat.transforms.core.errors import ConfigError
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader; it refuses a key given twice and reads 1e-5 as YAML 1.2 does."""
+    """PyYAML's safe loader that refuses duplicate keys and reads 1e-5 as YAML 1.2 does."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
@@ -35,11 +35,11 @@ _Loader.add_implicit_resolver(
 
 
 def read_settings(path: Path, *, problems: list[str]) -> dict[str, Any]:
-    """Read a file's mapping; an empty file holds an empty one.
+    """Read a file's mapping; an empty file gives an empty one.
 
     Args:
         path: the YAML file.
-        problems: takes what is wrong with it.
+        problems: problems are appended here.
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
@@ -61,7 +61,7 @@ def read_override(text: str) -> tuple[str, Any]:
     """Read `KEY=VALUE`, the value as in YAML.
 
     Raises:
-        ConfigError: it is not of that form.
+        ConfigError: the text has another form.
 
     >>> read_override("learning_rate=1e-5")
     ('learning_rate', 1e-05)

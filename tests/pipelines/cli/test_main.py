@@ -73,7 +73,7 @@ def test_the_summary_says_everything(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "target/s" in captured.err
 
     assert run("trajectories", *SMALL, "--out", out) == 0
-    assert "nothing was left to do" in capsys.readouterr().out
+    assert "nothing to do: the run is complete" in capsys.readouterr().out
 
 
 def test_json_for_machines_is_all_that_is_printed(
