@@ -1,1 +1,1 @@
-"""Trajectories to files that others read, and back where that makes sense."""
+"""Trajectories to files for other tools, and back where that makes sense."""

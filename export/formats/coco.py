@@ -1,4 +1,4 @@
-"""Masks as a COCO instances file, with the data set's own entries where it has them."""
+"""Masks as a COCO instances file, with the entries of the data set's file if there is one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ScoredAnnotation:
     """A mask to write.
 
     Attributes:
-        target_id: the data set's own.
+        target_id: of the data set.
         score: the model's, in [0, 1], or None.
     """
 
@@ -40,7 +40,7 @@ class CocoSource:
     Attributes:
         images: its entries, by id.
         annotations: its entries, by id.
-        categories: its entries, as they are.
+        categories: its entries, unchanged.
     """
 
     images: Table
@@ -72,7 +72,7 @@ def coco_json(
     relative to the data root, and every annotation is of the category "object".
 
     Args:
-        annotations: in the order in which they are written.
+        annotations: in the order of the file.
         description: goes under `info`.
         source: the instances file that the targets come from.
 

@@ -1,4 +1,4 @@
-"""Rollouts as the prediction JSON of SegAgent's code, and any such file read back."""
+"""Rollouts as the prediction JSON of SegAgent's code, written and read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PredictedTarget:
     Attributes:
         expression: the first caption.
         outputs: the model's text of each step, None where the file has none.
-        rollout: truth, masks and scores; its target id is the file's, or the entry's number, and
+        rollout: truth, masks and scores; its target id is the file's or else the entry's number,
             its image the `img_path`.
     """
 
@@ -46,13 +46,13 @@ def predictions_json(trajectories: Iterable[Trajectory]) -> bytes:
 
 
 def read_predictions(path: str) -> list[PredictedTarget]:
-    """Read a prediction file, whatever program wrote it.
+    """Read a prediction file of any program.
 
     Masks may be compressed or uncompressed run lengths or polygons, null for an empty mask.
     Fields that SegAgent's scorer does not need may be missing.
 
     Raises:
-        DataError: the file cannot be read, or an entry is not as it should be.
+        DataError: the file cannot be read, or an entry is malformed.
     """
     try:
         with open(path, "rb") as f:

@@ -1,4 +1,4 @@
-"""Trajectories as a click trace JSON that the SegAgent reference's tools read, and nothing lost."""
+"""Trajectories as click trace JSON that SegAgent's tools read, without loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hlmat.transforms.dataset_io.arrow import Row, trajectory_to_row
 from hlmat.transforms.readers.trace.json_diff import apply_difference
 from hlmat.transforms.readers.trace.records import PRIVATE_KEY, trajectory_to_plain_record
 
-# What a record says in its own fields already.
+# Columns that a record's own fields already hold.
 _SAID_ELSEWHERE = (
     "object_id",
     "expressions",
@@ -31,14 +31,13 @@ _BOX_KEYS = ("x", "y", "is_positive", "x0", "y0", "x1", "y1", "mask_rle", "iou")
 def trajectory_to_record(trajectory: Trajectory) -> dict[str, Any]:
     """Return a trajectory as a record of a trace.
 
-    `clicks_list` holds every click, initial ones included. What the format has no field for
-    (identity, boxes, gains, scores, stop reason, provenance) is under `hlmat`.
-    A trajectory that was read from a trace of others is written as that record was, unknown keys
-    included and without `hlmat`.
+    `clicks_list` holds every click, initial ones included. Everything without a field in the format
+    (identity, boxes, gains, scores, stop reason, provenance) is under `hlmat`. A trajectory that
+    was read from another tool's trace is written as it was, including unknown keys and without
+    `hlmat`.
 
     Raises:
-        DataError: it says that it was read from a trace of others, but its `truth_ref` does not
-            fit it.
+        DataError: it is marked as read from another tool's trace, but its `truth_ref` does not fit.
 
     >>> import numpy as np
     >>> from hlmat import load_segmenter, build_target, roll_out
@@ -73,7 +72,7 @@ def write_trace(
         The number of records.
 
     Raises:
-        OutputError: the file cannot be written, or an image comes back after another one.
+        OutputError: the file cannot be written, or an image's targets are not adjacent.
     """
     count = 0
     arguments = json.dumps(dict(info or {}), sort_keys=True)

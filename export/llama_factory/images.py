@@ -1,4 +1,4 @@
-"""Images of states as files: each written once, the image alone once for all its targets."""
+"""Images of states as files: each written once, the plain image once for all its targets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ImageFiles:
 
     Args:
         folder: of the data set.
-        load_image: the targets of one image stand one after another, or it is loaded again.
+        load_image: loads an image; again if its targets are not adjacent.
         options: how states are drawn and stored.
 
     Attributes:
@@ -42,7 +42,7 @@ class ImageFiles:
         self._image: tuple[tuple[str, str, tuple[int, int]], Image] | None = None
 
     def write(self, target: Target, shown: Shown) -> str:
-        """Write the image of a state if it is not there; return its name below the folder."""
+        """Write the image of a state unless it exists; return its name below the folder."""
         name = image_name(target, shown, suffix=self._options.image_format)
         path = os.path.join(self._folder, name)
         if os.path.exists(path):
@@ -75,7 +75,7 @@ class ImageFiles:
 
 
 def image_name(target: Target, shown: Shown, *, suffix: str) -> str:
-    """Return a name that any file system takes, the same in every export."""
+    """Return a name that any file system accepts, the same in every export."""
     ref = target.ref
     owner = [ref.image_path, *target.size_hw] if shown.mask is None else [ref.target_id]
     identity = json.dumps([ref.dataset, ref.split, *owner])

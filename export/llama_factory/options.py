@@ -1,4 +1,4 @@
-"""How a LLaMA-Factory data set is made: the conversation, the images, what a task asks for."""
+"""Options of a LLaMA-Factory data set: conversation, images, samples."""
 
 from __future__ import annotations
 
@@ -26,11 +26,10 @@ class LlamaFactoryOptions(SampleOptions):
     Attributes:
         turn_format: question and answer: prompt, codec, mask colour, whether answers carry the
             score of the mask shown, whether `Finish` is among the actions. With `Finish`, a
-            trajectory that ended because no click improved the mask gives a last sample that
-            says so.
-        view: how states are drawn. Where it reduces images, relative coordinates stay what they
-            are; the codec `pixels` counts those of the reduced image.
-        box_prompt: the question for a target's box, asked of the image alone; None teaches none.
+            trajectory that ended because no click improved the mask gives a last sample with it.
+        view: how states are drawn. If it shrinks images, relative coordinates stay the same; the
+            codec `pixels` counts pixels of the shrunk image.
+        box_prompt: the question for a target's box, with the plain image; None for no such samples.
         score_prompt: the question for the IoU of the mask shown and nothing else.
 
     Raises:

@@ -19,7 +19,7 @@ _Key = tuple[str, str, str]
 
 
 def run_differences(run: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Return why another run's clicks cannot be compared with those of a run; nothing if they can.
+    """Return why another run's clicks cannot be compared with a run's; None if they can.
 
     Args:
         run: the configuration of a run, as in its manifest.
@@ -42,10 +42,10 @@ def run_differences(run: Mapping[str, Any], other: Mapping[str, Any]) -> list[st
 def with_other_runs(
     cases: Iterable[Case], runs: Sequence[tuple[Storage, str, Manifest]], *, first: str
 ) -> Iterator[Case]:
-    """Give each case the trajectories of the same target from other runs.
+    """Add to each case the trajectories of the same target in other runs.
 
-    The runs list their targets in the data set's order, so that few of their trajectories wait in
-    memory at a time.
+    The runs list their targets in the data set's order, so few trajectories are in memory at a
+    time.
 
     Args:
         cases: of the first run.
@@ -53,8 +53,8 @@ def with_other_runs(
         first: the first run's name, for messages.
 
     Raises:
-        DataError: no target is in two runs, one has another truth elsewhere, or a run cannot be
-            read.
+        DataError: no target is in two runs, a target's truth differs between runs, or a run cannot
+            be read.
     """
     others = [_Reading(storage, out, manifest) for storage, out, manifest in runs]
     models = [_model_of(manifest.config) for _, _, manifest in runs]
@@ -77,7 +77,7 @@ def with_other_runs(
 
 
 def _model_of(config: Mapping[str, Any]) -> str | None:
-    """Return the digest of the weights that acted in a run, or a served model's name."""
+    """Return the digest of a run's model, or the name of a served one."""
     answers = config.get("policy_settings", {}).get("answers", {})
     name = answers.get("checkpoint_sha256") or answers.get("served_model")
     return None if name is None else str(name)
@@ -95,7 +95,7 @@ class _Reading:
         """Return the run's trajectory of the same target, None if it has none.
 
         Raises:
-            DataError: the target has another truth here.
+            DataError: the target has another truth in this run.
         """
         key = _key(wanted)
         if key not in self._keys:

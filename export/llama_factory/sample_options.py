@@ -1,4 +1,4 @@
-"""What a training task takes from trajectories, and how its data set is written."""
+"""Options of a training task's samples and of the files of its data set."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from hlmat.transforms.core.options import options, setting
 MAX_CANDIDATES = 10
 
 FOREIGN_MASKS = ("box", "polygon", "shrunk", "grown", "cut", "shifted", "discs", "neighbour")
-"""Kinds of masks from elsewhere: the object's box, its outline with few corners, the object eroded,
-dilated, cut off along a line or moved, discs thrown at it, another object of the image."""
+"""Kinds of foreign masks: the object's box, its outline with few corners, the object eroded,
+dilated, cut along a line or shifted, random discs on it, another object of the image."""
 
 
 @options
 class SampleOptions:
-    """How many samples there are, and how they are written.
+    """The number of samples, and their files.
 
     Attributes:
-        candidates: masks to be scored per target, each of another tenth of the IoU range.
-        foreign_masks: masks to be corrected, one of each kind per target.
-        min_margin: a preferred click must be better by so much IoU, and by more than 0.
-        expressions: "each" gives each expression of a target its own samples, "first" uses one.
+        candidates: masks to score per target, each from a different tenth of the IoU range.
+        foreign_masks: masks to correct, one of each kind per target.
+        min_margin: IoU by which a preferred click must be better, and by more than 0.
+        expressions: "each" makes samples for each expression of a target, "first" for one.
         name: of the data set in dataset_info.json, and of its JSON file.
     """
 

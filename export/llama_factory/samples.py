@@ -1,4 +1,4 @@
-"""The samples of a data set as they stand between a trajectory and a file's rows."""
+"""The samples of a data set, between trajectories and the rows of a file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hlmat.transforms.prompting.actions import TurnFormat
 
 @dataclass(frozen=True)
 class OtherRun:
-    """What another run did with the same target.
+    """Another run's trajectory of the same target.
 
     Attributes:
         number: of the run, from 1, in the order in which they were named.
-        model: what identifies the model that acted; None where none did.
+        model: identity of the model that acted; None without a model.
     """
 
     trajectory: Trajectory
@@ -27,11 +27,11 @@ class OtherRun:
 
 @dataclass(frozen=True)
 class Case:
-    """A target as a task meets it.
+    """A target as the input of a task.
 
     Attributes:
         trajectory: of the target.
-        also: what other runs did with it.
+        also: its trajectories in other runs.
         neighbours: trajectories of the other targets of the same image.
     """
 
@@ -42,11 +42,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Shown:
-    """What an image shows: the image under a mask, or alone.
+    """What an image shows: the image with a mask over it, or plain.
 
     Attributes:
-        mask: laid over the image; None for the image alone, which all its targets share.
-        label: tells apart the masks of one target; part of the image's name.
+        mask: drawn over the image; None for the plain image, which all its targets share.
+        label: distinguishes the masks of one target; part of the image's name.
     """
 
     mask: Rle | None
@@ -60,7 +60,7 @@ class Turn:
     Attributes:
         shown: what the image shows.
         turn_format: asks the question; None shows the image without repeating a question.
-        answer: the text to learn; None where further columns of the sample hold the answers.
+        answer: the text to learn; None if further columns of the sample hold the answers.
     """
 
     shown: Shown
@@ -70,12 +70,12 @@ class Turn:
 
 @dataclass(frozen=True)
 class Sample:
-    """What becomes a row for each expression of a target.
+    """A row for each expression of a target.
 
     Attributes:
         turns: questions and answers in order.
         columns: further columns of the row.
-        kind: what samples of this sort are counted under; None where there is one sort.
+        kind: name under which such samples are counted; None if the task has one kind.
     """
 
     turns: tuple[Turn, ...]
@@ -84,7 +84,7 @@ class Sample:
 
 
 def shown_before(trajectory: Trajectory, step: int) -> Shown:
-    """Return what step `step` saw; after the last step, the last mask."""
+    """Return what step `step` saw, or the last mask after the last step."""
     return Shown(trajectory.mask_before(step), f"{step:02d}")
 
 
@@ -94,7 +94,7 @@ def iou_before(trajectory: Trajectory, step: int) -> float:
 
 
 def cases_of(trajectories: Iterable[Trajectory]) -> Iterator[Case]:
-    """Group trajectories by image; those of one image stand one after another."""
+    """Group trajectories by image; those of one image are adjacent."""
     for _, group in groupby(trajectories, key=_image):
         together = tuple(group)
         for index, trajectory in enumerate(together):

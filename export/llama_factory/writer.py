@@ -23,14 +23,14 @@ DATASET_INFO = "dataset_info.json"
 
 @dataclass(frozen=True)
 class ExportCounts:
-    """What an export wrote.
+    """The counts of an export.
 
     Attributes:
         samples: rows of the JSON file.
         images: files under images/.
         targets: trajectories with a sample.
-        targets_without_samples: trajectories in which nothing can be learnt.
-        kinds: rows by what the task tells apart, in alphabetic order; none where it does not.
+        targets_without_samples: trajectories that give no sample.
+        kinds: rows by kind, in alphabetical order; empty for a task with one kind.
     """
 
     samples: int
@@ -65,20 +65,20 @@ def export_task(
 ) -> ExportCounts:
     """Write a LLaMA-Factory data set for a task.
 
-    The folder gets `dataset_info.json`, a sharegpt JSON file and `images/`. All of it is written
-    beside and moved into place at the end; whatever stops the export leaves nothing that looks
+    The folder gets `dataset_info.json`, a sharegpt JSON file and `images/`. They are written to a
+    temporary folder that is renamed at the end, so an interrupted export leaves nothing that looks
     like a data set.
 
     Args:
-        task: what is to be learnt.
-        cases: the targets of one image stand one after another, or it is loaded again.
+        task: the training task.
+        cases: with the targets of one image adjacent; otherwise it is loaded again.
         load_image: as `DatasetReader.load_image`.
         out_dir: a folder on the local disk that does not exist yet, or is empty.
         options: how samples are made; the defaults if None.
-        records: further files of the folder by name, made once every sample is written.
+        records: further files of the folder by name, made after every sample is written.
 
     Raises:
-        OutputError: the folder is not empty or cannot be written, or there is no sample at all.
+        OutputError: the folder is not empty or cannot be written, or there is no sample.
         TargetError: an image cannot be loaded.
     """
     options = options or LlamaFactoryOptions()

@@ -110,7 +110,7 @@ def ladder_chart(series: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]) 
     for place, (name, rungs) in enumerate(series.items()):
         labels = [label for label, _ in rungs]
         values = _with_limits([figure for _, figure in rungs])
-        # Shifted, so that no interval covers another.
+        # Shifted so that intervals do not overlap.
         positions = np.arange(len(rungs)) + 0.08 * (place - (len(series) - 1) / 2)
         spans = np.abs(values[:, 1:] - values[:, :1]).T
         axes.errorbar(positions, values[:, 0], yerr=spans, marker="o", capsize=4, label=name)
@@ -123,7 +123,7 @@ def ladder_chart(series: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]) 
 
 
 def _with_limits(figures: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
-    """Return value and limits of figures, those without an interval as a point. Shape: (N, 3)."""
+    """Return value and limits of figures, all equal without an interval. Shape: (N, 3)."""
     return np.array(
         [
             [f["value"], *(f["value"] if f[key] is None else f[key] for key in ("low", "high"))]

@@ -33,9 +33,9 @@ def render_markdown(
     """Return figures and settings as Markdown tables.
 
     Args:
-        figures: as `Summary.figures` gives them, with `SPC` and `targets`.
+        figures: of `Summary.figures`, with `SPC` and `targets`.
         title: of the section.
-        settings: of the run, by what they are; the values are escaped.
+        settings: of the run, by label; the values are escaped.
     """
     lines = [
         f"## {escape_markdown(title)}",

@@ -12,7 +12,7 @@ _Figures = Mapping[str, Any]
 
 
 def render_ladder(report: _Figures) -> str:
-    """Return every table that the ladder has figures for.
+    """Return every table for which the ladder has figures.
 
     Args:
         report: the figures of `hlmat ladder`: by set, `rungs` and `steps`, and where requested
@@ -82,7 +82,7 @@ def _table(title: str, head: Sequence[str], rows: Iterator[Sequence[str]]) -> st
 def _rows(
     sets: Mapping[str, _Figures], key: str, row: Callable[[_Figures], Sequence[str]]
 ) -> Iterator[Sequence[str]]:
-    """Return the rows of every set that has such figures, one set after the other."""
+    """Return the rows of every set that has such figures, set by set."""
     for name, figures in sets.items():
         found = figures.get(key)
         if found is None:

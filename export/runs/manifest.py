@@ -77,7 +77,7 @@ def read_manifest(storage: Storage, out: str) -> Manifest:
     """Read the manifest of a finished run.
 
     Raises:
-        DataError: there is none (the run is not finished), or it is malformed.
+        DataError: the manifest is missing (the run is unfinished) or malformed.
     """
     path = OutputLayout(out).manifest
     try:
@@ -156,8 +156,8 @@ def _why_missing(storage: Storage, out: str) -> str:
     layout = OutputLayout(out)
     if storage.is_file(layout.run):
         return (
-            f"{layout.manifest} is missing: the run in {out} is not finished; give the command "
-            "that started it again to finish it"
+            f"{layout.manifest} is missing: the run in {out} is not finished; repeat "
+            "the command that started it"
         )
     there = ", ".join(storage.list_dir(out)[:8]) or "nothing"
     return (

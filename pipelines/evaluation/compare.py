@@ -1,4 +1,4 @@
-"""The job `hlmat compare`: evaluations side by side, paired over the targets that they share."""
+"""The job `hlmat compare`: evaluations side by side, paired over shared targets."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Evaluation:
 
     Attributes:
         figures: as in metrics.json, with intervals resampled by image where `results` are known.
-        results: of each target, by its id and ground truth; None without trajectories.
+        results: per target, by id and ground truth; None without trajectories.
     """
 
     figures: dict[str, Any]
@@ -86,7 +86,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def format_comparison(figures: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return Markdown tables: a row for each evaluation, and its difference from the first."""
+    """Return Markdown tables: the figures of each evaluation, and its difference from the first."""
     rows: Sequence[str] = [results_row(name, each) for name, each in figures.items()]
     lines = [RESULTS_HEADER, *rows]
     differences = [

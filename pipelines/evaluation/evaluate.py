@@ -45,7 +45,7 @@ METRICS = "metrics.json"
 REPORT = "report.md"
 RELIABILITY = "charts/reliability.png"
 SHOWN_TARGETS = 12
-"""How many of the worst and of the best targets are drawn."""
+"""Number of worst and of best targets to draw."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class EvaluationReport:
     Attributes:
         figures: as in metrics.json.
         text: the figures as a table.
-        files: paths written, by what they hold.
+        files: written paths, by label.
         remarks: warnings for the user.
     """
 
@@ -168,7 +168,7 @@ def _write_report(
         "charts/noc.png": noc_chart([r.iou_after_click for r in results]),
         **_reliability(figures),
         **_strips(results, trajectories, manifest=manifest, config=config),
-        # Written last: a folder that has it has the whole report.
+        # Written last, to mark the report as complete.
         REPORT: (text + _image_lines(figures)).encode(),
     }
     for name, content in contents.items():

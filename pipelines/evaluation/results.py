@@ -25,7 +25,7 @@ INTERVALS = {
     "resamples": RESAMPLES,
     "seed": SEED,
 }
-"""How the intervals of a report were made, as its JSON states it."""
+"""The method of a report's intervals, as named in its JSON."""
 
 
 def click_protocol(manifest: Manifest) -> ClickProtocol:

@@ -1,4 +1,4 @@
-"""The job `hlmat score`: figures of a prediction file, beside those of SegAgent's scorer."""
+"""The job `hlmat score`: figures of a prediction file, next to those of SegAgent's scorer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CLOSE = 5e-5
 
 
 def score_file(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Compute every figure from the masks of a file; IoUs that it states are not used.
+    """Compute every figure from the masks of a file; IoUs in the file are not used.
 
     Raises:
         ConfigError: `--step` is invalid.

@@ -15,7 +15,7 @@ from hlmat.transforms.metrics.summary import Summary
 from hlmat.transforms.metrics.target_results import measure_rollout, rolled_out
 
 FILLING_SHARE = 0.95
-"""Of an image: a target that covers more may be the background of an inverted mask."""
+"""Share of an image: a target that covers more may be an inverted mask."""
 
 
 def read_figures(out: str, *, verify_all: bool = False) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def read_figures(out: str, *, verify_all: bool = False) -> dict[str, Any]:
 
 
 def remarks_on(figures: Mapping[str, Any]) -> list[str]:
-    """Return what is odd about the targets of a run, a sentence each."""
+    """Return remarks on the targets of a run, one sentence each."""
     remarks = []
     if filling := figures.get("filling_targets"):
         remarks.append(

@@ -1,4 +1,4 @@
-"""What one call of `hlmat ladder` is to do: recipe and command line, validated together."""
+"""A call of `hlmat ladder`: recipe and command line, validated together."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ from hlmat.transforms.core.errors import ConfigError
 
 @dataclass(frozen=True)
 class LadderJob:
-    """What one call of `hlmat ladder` is to do. Made by `read_ladder`.
+    """A call of `hlmat ladder`. Built by `read_ladder`.
 
     Attributes:
         star_arguments: of `hlmat star-plus`.
-        places: flags on where data and weights lie and what computes.
-        limit: only the first so many targets of each set; None for all.
+        places: flags on the location of data and weights, and on the device.
+        limit: number of targets of each set; None for all.
     """
 
     recipe: str
@@ -57,11 +57,11 @@ class LadderJob:
     quiet: bool
 
     def variants(self) -> list[Variant]:
-        """Return the trainings beside the first one."""
+        """Return the trainings other than the first one."""
         return [*self.plan.codec_variants(), *self.plan.colour_variants()]
 
     def measurements(self) -> list[Measurement]:
-        """Return what is evaluated on each set, each once."""
+        """Return the distinct evaluations on each set."""
         plan = self.plan
         asked = [*plan.rungs(), *plan.actions(), *map(of_variant, self.variants())]
         first_of_name: dict[str, Measurement] = {}
@@ -70,7 +70,7 @@ class LadderJob:
         return list(first_of_name.values())
 
     def model(self, name: str) -> Path:
-        """Return where a model lies, or is going to."""
+        """Return the folder of a model."""
         if name == FIRST:
             return self.star.model(0)
         if name == STAR_PLUS:
@@ -89,7 +89,7 @@ class LadderJob:
         return arguments
 
     def evaluations(self, target_set: str) -> list[tuple[Measurement, EvaluationConfig]]:
-        """Return everything that is evaluated on a set, and how."""
+        """Return every evaluation on a set."""
         recipe = self._argv("evaluate", target_set)
         found = []
         for measurement in self.measurements():
@@ -108,7 +108,7 @@ class LadderJob:
         return read(arguments)
 
     def _argv(self, command: str, target_set: str) -> list[str]:
-        """Return the recipe's flags of a command, with those of the places and of the set."""
+        """Return the recipe's flags of a command, with those of `places` and of the set."""
         known = spellings_in(groups_of(command))
         places = [place for place in self.places if place.partition("=")[0] in known]
         limit = [] if self.limit is None else [f"--limit={self.limit}"]
@@ -120,7 +120,7 @@ class LadderJob:
 
 
 def read_ladder(arguments: argparse.Namespace) -> LadderJob:
-    """Validate the command line, the recipe and its `ladder.yaml`, before anything is made.
+    """Validate the command line, the recipe and its `ladder.yaml` before anything runs.
 
     Raises:
         ConfigError: with every problem.
@@ -165,7 +165,7 @@ def read_ladder(arguments: argparse.Namespace) -> LadderJob:
 
 
 def _check_all(job: LadderJob, check: Check) -> None:
-    """Validate every training and evaluation that the job is made of."""
+    """Validate every training and evaluation of the job."""
     check.built(lambda: [read_job(job.training_of(v)) for v in job.variants()])
     for name in job.plan.sets:
         found = Check()

@@ -1,7 +1,7 @@
 """The job `hlmat ladder`: what each step of SegAgent's method adds, on held-out targets.
 
-Figure 4 of the paper (arXiv 2503.08625) in miniature: the first model with greedy clicks, improved
-by StaR+, stopped by its own score, with tree search; beside it tables 2, 3, 5 and 6. All figures
+Figure 4 of the paper (arXiv 2503.08625) in miniature: the first model with greedy clicks, then
+improved by StaR+, stopped by its score, and with tree search; and tables 2, 3, 5 and 6. All figures
 have intervals, resampled by image.
 """
 
@@ -79,7 +79,7 @@ def make_ladder(arguments: argparse.Namespace) -> dict[str, Any]:
     rungs = {name: [(r["label"], r["gIoU"]) for r in s["rungs"]] for name, s in sets.items()}
     storage.write_bytes(f"{out}/{CHART}", ladder_chart(rungs))
     storage.write_bytes(f"{out}/{TABLES}", render_ladder(report).encode())
-    # Written last: a folder that has it is complete.
+    # Written last, to mark the folder as complete.
     storage.write_bytes(f"{out}/{JSON}", render_metrics_json(report))
     return report
 
@@ -135,7 +135,7 @@ def _read_rollouts(out: str) -> list[RolledOut]:
 
 
 def _iou_by_target(rollouts: Sequence[RolledOut], *, step: StepChoice) -> dict[str, float]:
-    """Return each target's IoU as the evaluation counts it."""
+    """Return each target's IoU as in the evaluation."""
     results = [measure_rollout(rollout, step=step, max_clicks=0) for rollout in rollouts]
     return {result.target_id: result.iou for result in results}
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 DEFAULT_STEPS = (1, 3, 5, 7)
 FIRST, STAR_PLUS = "first", "star-plus"
-"""The models of every ladder: the one trained first, and the one that StaR+ improved."""
+"""The models of every ladder: the first one, and the one improved by StaR+."""
 
 _GREEDY = ("--step=last", "--search=1", "--beam=1")
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Another training that differs from the first in one flag.
+    """A training that differs from the first in one flag.
 
     Attributes:
         name: of the training, and of its folder.
@@ -36,7 +36,7 @@ class Measurement:
         label: of its row in a table.
         model: `FIRST`, `STAR_PLUS` or the name of a variant.
         flags: of `hlmat evaluate`, after the recipe's and the set's.
-        against: the measurement that it is compared with, over the targets that both have.
+        against: the measurement to compare with, over shared targets.
     """
 
     name: str
@@ -53,13 +53,13 @@ class LadderPlan:
     Attributes:
         sets: flags that choose held-out targets, by the set's name.
         rounds: of StaR+.
-        rollout_limit: only the first so many training targets are rolled out; None for all.
+        rollout_limit: number of training targets to roll out; None for all.
         stop_score: the model's score of a mask at which it stops, in (0, 1].
-        search: clicks that are tried in each state, at least 2.
+        search: clicks tried in each state, at least 2.
         steps: numbers of clicks of table 2.
-        own_action: the initial action that the recipe evaluates with.
-        initial_actions, codecs, mask_colours: to compare; an empty one leaves its table out.
-        filter, refine: IoU ranges of corrupted masks, LOW-HIGH; None leaves the table out.
+        own_action: the initial action of the recipe's evaluation.
+        initial_actions, codecs, mask_colours: to compare; empty to omit the table.
+        filter, refine: IoU ranges of corrupted masks, LOW-HIGH; None to omit the table.
     """
 
     sets: Mapping[str, tuple[str, ...]]
@@ -105,14 +105,14 @@ class LadderPlan:
         ]
 
     def codec_variants(self) -> list[Variant]:
-        """Return the trainings with another way to write coordinates."""
+        """Return the trainings with other coordinate codecs."""
         return [Variant(f"codec-{c}", c, f"--codec={c}") for c in self.codecs]
 
     def colour_variants(self) -> list[Variant]:
-        """Return the trainings with another colour of the mask."""
+        """Return the trainings with other mask colours."""
         return [Variant(f"colour-{c}", c, f"--mask-colour={c}") for c in self.mask_colours]
 
 
 def of_variant(variant: Variant) -> Measurement:
-    """Return how a variant's model is measured: greedily, against the first one."""
+    """Return the measurement of a variant: greedy, compared with the first model."""
     return Measurement(variant.name, variant.label, variant.name, (*_GREEDY, variant.flag), "sft")

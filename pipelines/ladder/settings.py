@@ -33,12 +33,12 @@ SET_NAME = re.compile(r"(?!codec-|colour-)[a-z0-9][a-z0-9_-]*")
 
 @options
 class LadderFile:
-    """What `ladder.yaml` holds beside its sets."""
+    """The settings of `ladder.yaml` other than its sets."""
 
     stop_score: float = setting(
         default=0.9, gt=0, le=1, help="the model's score of a mask at which it stops"
     )
-    search: int = setting(default=3, ge=2, help="clicks that are tried in each state")
+    search: int = setting(default=3, ge=2, help="clicks tried in each state")
     steps: tuple[Annotated[int, Ge(1)], ...] = setting(
         default=(), help=f"numbers of clicks of table 2 ({', '.join(map(str, DEFAULT_STEPS))})"
     )
@@ -48,22 +48,22 @@ class LadderFile:
     codecs: tuple[str, ...] = setting(
         default=(),
         choices=lambda: tuple(CODECS),
-        help="ways to write coordinates, each trained beside the recipe's own",
+        help="coordinate codecs, each trained in addition to the recipe's",
     )
     mask_colours: tuple[str, ...] = setting(
         default=(),
         choices=lambda: tuple(COLOURS),
-        help="colours of the mask, each trained beside the recipe's own",
+        help="mask colours, each trained in addition to the recipe's",
     )
     filter: tuple[float, float] | None = setting(
-        default=None, help="IoU range of corrupted masks that are to be scored, as 0.5-0.9"
+        default=None, help="IoU range of corrupted masks to score, as 0.5-0.9"
     )
     refine: tuple[float, float] | None = setting(
-        default=None, help="IoU range of corrupted masks that are to be refined, as 0.5-0.9"
+        default=None, help="IoU range of corrupted masks to refine, as 0.5-0.9"
     )
 
     def conflicts(self) -> Iterator[str]:
-        """Yield the ranges that are none."""
+        """Yield the invalid ranges."""
         for name in ("filter", "refine"):
             bounds = getattr(self, name)
             if bounds is not None and not 0 <= bounds[0] < bounds[1] <= 1:
@@ -148,7 +148,7 @@ def read_plan(recipe: Recipe) -> LadderPlan:
 
 
 def _read_keys(content: Mapping[str, Any], check: Check) -> argparse.Namespace:
-    """Return the file's values as the texts of flags."""
+    """Return the file's values as flag texts."""
     flags = flags_in([KEYS])
     found: dict[str, Any] = {}
     for key, value in content.items():
@@ -172,7 +172,7 @@ def _read_keys(content: Mapping[str, Any], check: Check) -> argparse.Namespace:
 
 
 def _check_recipe(own: Values, check: Check) -> None:
-    """Note why the recipe's evaluation cannot be the first rung."""
+    """Report why the recipe's evaluation cannot be the first rung."""
     if not own.get("score"):
         check.note(
             "a ladder needs a model that scores its masks, and export.yaml teaches no score; add "
@@ -191,7 +191,7 @@ def _check_recipe(own: Values, check: Check) -> None:
 
 
 def _check_own(found: LadderFile, own: Values, check: Check) -> None:
-    """Note what would be compared with itself."""
+    """Report anything that would be compared with itself."""
     for key, names, flag in (
         ("codecs", found.codecs, "codec"),
         ("mask-colours", found.mask_colours, "mask-colour"),

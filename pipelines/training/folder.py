@@ -1,4 +1,4 @@
-"""The output folder of a training: what it was begun with, its checkpoints, how it ended."""
+"""The output folder of a training: its settings, checkpoints and result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ except ImportError:  # Windows
 
 _CHECKPOINT = re.compile(r"checkpoint-([0-9]+)")
 _STATE = "trainer_state.json"
-# A training that was killed takes its processes along, but not at once.
+# The processes of a killed training end too, but not at once.
 _SECONDS_TO_END = 5.0
 _STAGES = ("trajectories", "export", "train")
 
@@ -32,13 +32,13 @@ _STAGES = ("trajectories", "export", "train")
 class TrainingFolder:
     """The paths of one training.
 
-    `run.json` is written first and says what the training is; `model/training.json` is written
-    last and says that it is done.
+    `run.json`, written first, records the training's settings; `model/training.json`, written last,
+    marks it as done.
 
     Attributes:
         out: the folder, on the local disk.
-        shared_trajectories: a run elsewhere that the data set is made from, and other trainings
-            as well, so it is never removed; None for one of its own.
+        shared_trajectories: a run elsewhere that other trainings use too, so it is never removed;
+            None if the training has its own.
     """
 
     out: Path
@@ -56,12 +56,12 @@ class TrainingFolder:
 
     @property
     def base(self) -> Path:
-        """The base model, where the recipe builds or changes it."""
+        """The base model, if the recipe builds or changes it."""
         return self.out / "base"
 
     @property
     def model(self) -> Path:
-        """Checkpoints, loss curve, and the model in the end."""
+        """Checkpoints, loss curve and finally the model."""
         return self.out / "model"
 
     @property
@@ -71,7 +71,7 @@ class TrainingFolder:
 
     @property
     def log(self) -> Path:
-        """Everything that LLaMA-Factory printed."""
+        """LLaMA-Factory's output."""
         return self.out / "train.log"
 
     @property
@@ -81,20 +81,20 @@ class TrainingFolder:
 
     @property
     def run(self) -> Path:
-        """What the training is."""
+        """The record of the training's settings."""
         return self.out / "run.json"
 
     @property
     def marker(self) -> Path:
-        """Says that the training is done."""
+        """The record of the finished training."""
         return self.model / "training.json"
 
     @contextmanager
     def locked(self) -> Iterator[IO[bytes]]:
-        """Keep a second training out while the body runs, or a process that got the file does.
+        """Keep other trainings out while the body, or a process that inherited the lock, runs.
 
         Raises:
-            OutputError: another one is under way, or the folder cannot be written.
+            OutputError: another training is running, or the folder cannot be written.
         """
         try:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -112,14 +112,14 @@ class TrainingFolder:
             yield f
 
     def is_begun(self, settings: Mapping[str, Any]) -> bool:
-        """Tell whether this very training began here before.
+        """Whether this same training was begun here before.
 
         Args:
             settings: plain JSON, by part (`trajectories`, `export`, `train`, ...): all that can
                 change the result.
 
         Raises:
-            OutputError: the folder holds another training, or files that no record explains.
+            OutputError: the folder holds another training, or files without a record.
         """
         record = self._read(self.run)
         if record is None:
@@ -146,8 +146,8 @@ class TrainingFolder:
 
         Args:
             settings: as for `is_begun`.
-            overwrite: remove an earlier training; the trajectories and the data set stay where
-                their settings are the same.
+            overwrite: remove an earlier training; trajectories and data set with unchanged settings
+                are kept.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -159,10 +159,10 @@ class TrainingFolder:
         self.write_json(self.run, {"settings": settings})
 
     def note_data(self, sha256: str) -> None:
-        """Hold the data set against the one that the training began with.
+        """Compare the data set with the one at the start of the training.
 
         Raises:
-            OutputError: it is another.
+            OutputError: the data set has changed.
         """
         record = self._read(self.run) or {}
         before = record.get("data_sha256")
@@ -177,7 +177,7 @@ class TrainingFolder:
         self.write_json(self.run, {**record, "data_sha256": sha256})
 
     def finished(self) -> dict[str, Any] | None:
-        """Return the record of a training that is done, else None."""
+        """Return the record of a finished training, or None."""
         return self._read(self.marker)
 
     def finish(self, record: Mapping[str, Any]) -> None:
@@ -185,7 +185,8 @@ class TrainingFolder:
         self.write_json(self.marker, record)
 
     def prepare_to_go_on(self) -> Path | None:
-        """Return the newest whole checkpoint and remove what no training goes on from.
+        """Return the newest complete checkpoint and remove files that a resumed training does not
+        need.
 
         Without one, the model's folder is emptied.
         """
@@ -199,7 +200,7 @@ class TrainingFolder:
         return whole[-1]
 
     def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
-        """Write a file whole or not at all.
+        """Write a file atomically.
 
         Raises:
             OutputError: it cannot be written.
@@ -224,7 +225,7 @@ class TrainingFolder:
             path.unlink(missing_ok=True)
 
     def _trim_log(self, *, after: int) -> None:
-        """Leave out of LLaMA-Factory's log the steps that are going to be done again."""
+        """Remove the steps that will be repeated from LLaMA-Factory's log."""
         path = self.model / "trainer_log.jsonl"
         if not path.is_file():
             return
@@ -254,7 +255,7 @@ class TrainingFolder:
 
 
 def _is_locked(f: IO[bytes]) -> bool:
-    """Lock a file; False if another process keeps it, also after it had time to end."""
+    """Lock a file; False if another process still holds it after a grace period."""
     if fcntl is None:
         return True
     end = time.monotonic() + _SECONDS_TO_END
@@ -270,7 +271,7 @@ def _is_locked(f: IO[bytes]) -> bool:
 
 
 def checkpoints(folder: Path) -> tuple[list[Path], list[Path]]:
-    """List a training's checkpoints: the whole ones by step, and the others."""
+    """List a training's checkpoints: the complete ones by step, and the others."""
     found = [p for p in folder.glob("checkpoint-*") if _CHECKPOINT.fullmatch(p.name)]
     found = sorted((p for p in found if p.is_dir()), key=_step_of)
     whole = [path for path in found if _is_whole(path)]
@@ -278,7 +279,7 @@ def checkpoints(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say in which settings two trainings differ, a line each."""
+    """List the settings in which two trainings differ, one per line."""
     lines = []
     for part in dict.fromkeys([*now, *before]):
         old, new = before.get(part), now.get(part)
@@ -298,7 +299,7 @@ def _step_of(checkpoint: Path) -> int:
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    """Tell whether a checkpoint was written to its end: the trainer's state comes last."""
+    """Whether a checkpoint is complete: the trainer's state is written last."""
     try:
         state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
         if state["global_step"] != _step_of(checkpoint):
@@ -310,7 +311,7 @@ def _is_whole(checkpoint: Path) -> bool:
 
 
 def _is_as_long_as_it_says(path: Path) -> bool:
-    """Hold a safetensors file's length against its header."""
+    """Compare a safetensors file's length with its header."""
     with open(path, "rb") as f:
         (length,) = struct.unpack("<Q", f.read(8))
         if length > path.stat().st_size:

@@ -1,4 +1,4 @@
-"""What one call of `hlmat train` is to do: recipe and command line, validated together."""
+"""A call of `hlmat train`: recipe and command line, validated together."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _PLACES_OF_TRAINING = frozenset(
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What one call of `hlmat train` is to do. Made by `read_job`.
+    """A call of `hlmat train`. Built by `read_job`.
 
     Attributes:
-        rollouts: digests of the configurations of those that are learnt from as well.
-        settings: LLaMA-Factory's, overrides included, places left open.
-        base: arguments of the base model that is built first, None where one is given.
+        rollouts: fingerprints of the rollouts that it also learns from.
+        settings: LLaMA-Factory's, with overrides and without paths.
+        base: arguments for building the base model first, None if one is given.
     """
 
     recipe: Recipe
@@ -70,7 +70,7 @@ class TrainingJob:
 
         Args:
             model: the base model's folder.
-            checkpoint: where to go on from.
+            checkpoint: to resume from.
         """
         settings = {
             **self.settings,
@@ -86,7 +86,7 @@ class TrainingJob:
         return settings
 
     def identity(self, model: CheckpointFiles) -> dict[str, Any]:
-        """Return what the training is: all that can change its result, as plain JSON."""
+        """Return everything that can change the training's result, as plain JSON."""
         train = _without(self.settings, _PLACES_OF_TRAINING)
         if isinstance(train.get("deepspeed"), str):
             train["deepspeed"] = json.loads(Path(train["deepspeed"]).read_text(encoding="utf-8"))
@@ -107,7 +107,7 @@ def read_job(arguments: argparse.Namespace) -> TrainingJob:
 
     Raises:
         ConfigError: with every problem.
-        DataError: there are no finished rollouts where some are to be learnt from.
+        DataError: the rollouts to learn from are missing or unfinished.
     """
     if not arguments.recipe:
         raise ConfigError([f"--recipe is missing; choose from {', '.join(recipe_names())}"])
@@ -149,7 +149,7 @@ def read_job(arguments: argparse.Namespace) -> TrainingJob:
 
 
 def given_flags(names: Sequence[str], arguments: argparse.Namespace) -> list[str]:
-    """Return those of the flags that are given on the command line."""
+    """Return the flags that are given on the command line."""
     found = []
     for name in names:
         value = getattr(arguments, name.replace("-", "_"))
@@ -159,7 +159,7 @@ def given_flags(names: Sequence[str], arguments: argparse.Namespace) -> list[str
 
 
 def _learn_from_rollouts(export: argparse.Namespace, rollouts: Sequence[str]) -> None:
-    """Put what a model's rollouts teach beside what the recipe's task teaches."""
+    """Add the task `star-plus` for a model's rollouts to the recipe's task."""
     if rollouts:
         export.name = export_name(export)
         export.task = f"{export.task or DEFAULT_TASK},{STAR_PLUS}"

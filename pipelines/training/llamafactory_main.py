@@ -1,8 +1,8 @@
 """The process that LLaMA-Factory trains in: `python -m ...llamafactory_main CONFIG`.
 
-A process of its own: LLaMA-Factory imports much, sets much globally, and is started once for each
-GPU. With several GPUs, or with DeepSpeed, this becomes torchrun, which starts it again for each.
-NPROC_PER_NODE says how many there are to be; without it, as many as there are GPUs.
+A separate process, because LLaMA-Factory imports many packages, changes global state, and runs once
+per GPU. With several GPUs, or with DeepSpeed, this process becomes torchrun, which starts one
+process per GPU, or NPROC_PER_NODE of them.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ def main(argument: str) -> None:
 
 
 def make_importable() -> None:
-    """Put right what keeps LLaMA-Factory from being imported where nothing of it is needed.
+    """Work around imports that fail although LLaMA-Factory does not need them here.
 
-    torchvision beside a CPU-only torch, and torchaudio, of which images need no function.
+    They are torchvision with a CPU-only torch, and torchaudio, which images do not need.
     """
     ensure_importable()
     try:
@@ -70,7 +70,7 @@ def make_importable() -> None:
 
 
 def known_settings() -> list[str]:
-    """Return the names of everything that can be set in a training's YAML file."""
+    """Return the names of all settings of a training's YAML file."""
     from llamafactory.hparams.parser import _TRAIN_ARGS
 
     return sorted({f.name for each in _TRAIN_ARGS for f in dataclasses.fields(each) if f.init})
@@ -83,7 +83,7 @@ def _has_gpu() -> bool:
 
 
 def _processes(settings: Mapping[str, Any]) -> int:
-    """Return how many processes torchrun is to start; 0 for none, and no torchrun."""
+    """Return how many processes torchrun starts; 0 to run without torchrun."""
     from llamafactory.extras.misc import get_device_count
 
     wanted = os.environ.get("NPROC_PER_NODE")
@@ -94,7 +94,7 @@ def _processes(settings: Mapping[str, Any]) -> int:
 
 
 def _end_with_parent() -> None:
-    """Have Linux end this process when the one that started it dies, however it dies."""
+    """Make Linux end this process when its parent dies for any reason."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 

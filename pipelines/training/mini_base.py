@@ -19,7 +19,7 @@ from hlmat.transforms.tiny_vlm.build import build_tiny_vlm
 from hlmat.transforms.tiny_vlm.pretraining import PretrainingReport
 
 RECORD = "mini_base.json"
-"""Written last: what the model was made with."""
+"""Written last: the model's settings."""
 
 _HELD_OUT_IMAGES = 200
 
@@ -27,11 +27,11 @@ _HELD_OUT_IMAGES = 200
 def make_mini_base(
     arguments: argparse.Namespace, *, note: Callable[[str], None] = lambda text: None
 ) -> dict[str, Any]:
-    """Build the model unless it is there already; return its record.
+    """Build the model unless it exists; return its record.
 
     Args:
         arguments: parsed with the flags `MINI_BASE`.
-        note: takes lines on the progress.
+        note: receives progress messages.
 
     Raises:
         ConfigError: with every problem of the command line.
@@ -70,12 +70,12 @@ def make_mini_base(
 
 
 def print_note(text: str) -> None:
-    """Print a line on the progress where a person may be watching."""
+    """Print a progress message to stderr."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _find(out: str, settings: dict[str, Any], *, overwrite: bool) -> dict[str, Any] | None:
-    """Return the record of the model that is there, None if there is to be a new one."""
+    """Return the record of the existing model, or None if a new one must be built."""
     if not os.path.lexists(out) or (os.path.isdir(out) and not os.listdir(out)):
         if os.path.isdir(out):
             os.rmdir(out)

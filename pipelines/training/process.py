@@ -20,7 +20,7 @@ _SECONDS_TO_END = 15.0
 
 
 def known_settings() -> list[str]:
-    """Return the names of LLaMA-Factory's settings, as the installed version has them.
+    """Return the names of the installed LLaMA-Factory's settings.
 
     Raises:
         IncompleteError: it cannot be imported.
@@ -50,14 +50,14 @@ def run_llama_factory(
     lock: IO[bytes],
     show: Callable[[bytes], object] | None = None,
 ) -> None:
-    """Train, adding everything that is printed to a log. An interrupted call leaves no process.
+    """Train, appending all output to a log. An interrupted call leaves no process behind.
 
     Args:
         config: LLaMA-Factory's settings.
-        log: where output is added.
+        log: the file to append to.
         cache: folder for tokenised data.
-        lock: stays open in the process.
-        show: takes the output as well, as it comes.
+        lock: kept open in the process.
+        show: also receives the output, as it arrives.
 
     Raises:
         IncompleteError: the training failed.
@@ -112,14 +112,14 @@ def _tee(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process and those that it started, if they are still there."""
+    """End the process and its children, if they are still running."""
     if process.stdout is not None:
         process.stdout.close()
     if process.poll() is None:
         _signal(process, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_SECONDS_TO_END)
-    # Workers that load data may outlive a process that was killed.
+    # Data loader workers may outlive a killed process.
     _signal(process, signal.SIGKILL)
     process.wait()
 
@@ -132,7 +132,7 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 def _environment(*, cache: Path | None) -> dict[str, str]:
     environment = {
         **os.environ,
-        # A folder named datasets where the command is given must not pass for the package.
+        # A folder named `datasets` in the working folder must not shadow the package.
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
         "HF_HUB_OFFLINE": "1",
@@ -146,6 +146,6 @@ def _environment(*, cache: Path | None) -> dict[str, str]:
 
 
 def _last_lines(text: str) -> str:
-    # A progress bar redraws one line; only its last state is worth showing.
+    # A progress bar redraws one line; show only its last state.
     lines = [line.rpartition("\r")[2].rstrip() for line in text.replace("\r\n", "\n").split("\n")]
     return "\n".join(f"  {line}" for line in [x for x in lines if x][-_SHOWN_LINES:])

@@ -1,8 +1,8 @@
-"""The job `hlmat star-plus`: a model improved by its own rollouts, round after round.
+"""The job `hlmat star-plus`: improve a model with its rollouts, round after round.
 
 StaR+ of SegAgent (arXiv 2503.08625): the model is rolled out on its training targets; clicks that
-raise the IoU are kept, others replaced by the oracle's in the same state; the base model is
-retrained on the first data and what all rounds so far have added.
+raise the IoU are kept, others replaced by the oracle's in the same state; the base model is trained
+again on the first data and the additions of all rounds so far.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ _SAME_PLACE = ("dataset", "data-root", "checkpoint", "device", "segmenter-path",
 
 @dataclass(frozen=True)
 class StarPlusJob:
-    """What one call of `hlmat star-plus` is to do. Made by `read_star_plus`.
+    """A call of `hlmat star-plus`. Built by `read_star_plus`.
 
     Attributes:
-        first: the training that the rounds improve on.
+        first: the training before the first round.
         arguments: of `hlmat train`, for that training.
         out: of the rounds.
         rounds: how many.
-        rollout_limit: only the first so many targets are rolled out; None for all.
-        evaluation: argv of `hlmat evaluate`, model and output left open.
+        rollout_limit: number of targets to roll out; None for all.
+        evaluation: arguments of `hlmat evaluate` without model and output.
     """
 
     first: TrainingJob
@@ -58,24 +58,24 @@ class StarPlusJob:
     quiet: bool
 
     def round_folder(self, number: int) -> Path:
-        """Return a round's folder: rollouts, training, model, evaluation; round 0 comes first."""
+        """Return a round's folder with rollouts, training, model and evaluation; 0 is the first."""
         return self.first.folder.out if number == 0 else self.out / f"round-{number}"
 
     def model(self, number: int) -> Path:
-        """Return the model that a round ends with."""
+        """Return the model of a round."""
         return TrainingFolder(self.round_folder(number)).model
 
     def rollouts(self, number: int) -> Path:
-        """Return the run in which the model of the round before acts on its training targets."""
+        """Return the rollouts of the previous round's model on its training targets."""
         return self.round_folder(number) / "rollouts"
 
     def evaluation_of(self, number: int) -> EvaluationConfig:
-        """Return how a round's model is evaluated, on what it has not seen."""
+        """Return the evaluation of a round's model on held-out targets."""
         out = (self.out / "round-0" if number == 0 else self.round_folder(number)) / "evaluation"
         return self._asked(model=self.model(number), out=out)
 
     def rollout_config(self, number: int) -> RunConfig:
-        """Return the run of a round's rollouts: the first trajectories' with the model clicking."""
+        """Return the run of a round's rollouts: the first run with the model as policy."""
         data = self.first.config
         asked = self._asked(model=self.model(number - 1), out=self.rollouts(number)).run
         limits = replace(data.limits, stop_on_no_gain=False, score_last=asked.limits.score_last)
@@ -97,7 +97,7 @@ class StarPlusJob:
 
 
 def read_star_plus(arguments: argparse.Namespace) -> StarPlusJob:
-    """Validate the arguments of `hlmat star-plus`, before anything is made.
+    """Validate the arguments of `hlmat star-plus` before anything runs.
 
     Raises:
         ConfigError: with every problem.
@@ -134,17 +134,17 @@ def read_star_plus(arguments: argparse.Namespace) -> StarPlusJob:
 
 
 def improve(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Do all rounds, or what is left of them; return what each came to.
+    """Run all remaining rounds; return the results of each.
 
     The folder of a round holds `rollouts`, the training with its `model`, and `evaluation`;
-    `rounds.json` says what each was made from and how it does. What is done is kept: the same
-    call goes on where it was cut off, also within a round.
+    `rounds.json` records the data and results of each. Finished parts are kept: the same call
+    resumes an interrupted job, also within a round.
 
     Raises:
         ConfigError: with every problem of recipe and command line.
         DataError: the data set cannot be read.
         OutputError: the output cannot be written, or holds another training.
-        IncompleteError: rollouts or training failed; the same call goes on.
+        IncompleteError: rollouts or training failed; the same call resumes.
     """
     job = read_star_plus(arguments)
     training.train(job.arguments)
@@ -160,7 +160,7 @@ def improve(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def format_rounds(report: Mapping[str, Any]) -> str:
-    """Return a table of the rounds, and what the last one learnt from."""
+    """Return a table of the rounds, and the data of the last one."""
     rounds = report["rounds"]
     table = [
         RESULTS_HEADER,
@@ -174,7 +174,7 @@ def format_rounds(report: Mapping[str, Any]) -> str:
 
 
 def _evaluation_flags(arguments: argparse.Namespace) -> list[str]:
-    """Return the flags of the recipe's evaluation, those given on the command line last."""
+    """Return the flags of the recipe's evaluation, followed by those of the command line."""
     flags = given_flags((*_SAME_PLACE, "codec", "mask-colour"), arguments)
     evaluated = {"split": arguments.evaluation_split, "limit": arguments.evaluation_limit}
     flags += [f"--{name}={value}" for name, value in evaluated.items() if value is not None]
@@ -193,7 +193,7 @@ def _training_of(job: StarPlusJob, number: int) -> argparse.Namespace:
 
 
 def _finish_round(job: StarPlusJob, number: int) -> dict[str, Any]:
-    """Evaluate a round's model; return what the round was made from and how it does."""
+    """Evaluate a round's model; return the round's data and results."""
     config = job.evaluation_of(number)
     figures = evaluate(config, quiet=job.quiet).figures
     made = job.first if number == 0 else read_job(_training_of(job, number))

@@ -1,4 +1,4 @@
-"""The job `hlmat train`: trajectories, data set and fine-tuned model, by a recipe."""
+"""The job `hlmat train`: trajectories, data set and fine-tuned model from a recipe."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from hlmat.transforms.policies.backends.checkpoint.files import CheckpointFiles
 
 
 def train(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Train a model, or do what is left of it; return what there is now.
+    """Train a model, or resume its training; return a report.
 
     Raises:
         ConfigError: with every problem of recipe and command line; a missing base model.
         DataError: the data set cannot be read.
         OutputError: the output cannot be written, or holds another training.
-        IncompleteError: trajectories or training failed; the same call goes on.
+        IncompleteError: trajectories or training failed; the same call resumes.
     """
     job = read_job(arguments)
     _require_packages(job.settings)
@@ -73,7 +73,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _require_packages(settings: Mapping[str, Any]) -> None:
-    """Refuse at once what would fail for a missing package after the trajectories are made."""
+    """Report missing packages at once, not after the trajectories are made."""
     needed = {
         "llamafactory": (True, "it trains the model", "make install-train"),
         "deepspeed": (
@@ -97,7 +97,7 @@ def _require_packages(settings: Mapping[str, Any]) -> None:
 
 
 def _check_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse settings that LLaMA-Factory does not know, before hours go into trajectories."""
+    """Refuse settings unknown to LLaMA-Factory before spending hours on trajectories."""
     known = known_settings()
     problems = [
         f"setting {name} is unknown to LLaMA-Factory; {did_you_mean(name, known)}see the recipe's "
@@ -110,7 +110,7 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
 
 
 def _built_base(job: TrainingJob) -> CheckpointFiles:
-    """Build the recipe's own base model unless it is there already."""
+    """Build the recipe's base model unless it exists."""
     assert job.base is not None
     note = (lambda text: None) if job.quiet else mini_base.print_note
     try:
@@ -124,7 +124,7 @@ def _built_base(job: TrainingJob) -> CheckpointFiles:
 
 
 def _make_data(job: TrainingJob) -> str:
-    """Make trajectories and data set unless they are there; return the data set's digest."""
+    """Make trajectories and data set unless they exist; return the data set's digest."""
     make_trajectories(job.config, quiet=job.quiet)
     folder = job.folder
     rows = folder.data / f"{job.data_name}.json"
@@ -149,10 +149,10 @@ def _show(data: bytes) -> None:
 
 
 def _finish(job: TrainingJob, *, identity: Mapping[str, Any], data_sha256: str) -> dict[str, Any]:
-    """Hold LLaMA-Factory's results against what is wanted of them, and mark the end."""
+    """Check LLaMA-Factory's results, and mark the training as done."""
     folder = job.folder
     try:
-        # A resumed training's own mean is of the steps since.
+        # The mean of a resumed training covers only the steps since.
         state = json.loads((folder.model / "trainer_state.json").read_text(encoding="utf-8"))
         loss = float([entry["loss"] for entry in state["log_history"] if "loss" in entry][-1])
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:

@@ -1,4 +1,4 @@
-"""What trajectories can train: one module per task, each from a target to its samples."""
+"""Training tasks: one module each, from a target to its samples."""
 
 import lazy_loader
 

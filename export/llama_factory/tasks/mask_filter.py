@@ -1,4 +1,4 @@
-"""The task `filter`: a candidate mask and its IoU, spread evenly over the whole range."""
+"""The task `filter`: candidate masks and their IoU, spread evenly over the whole range."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from hlmat.transforms.masks.corruption import corrupted_to_iou
 from hlmat.transforms.masks.rle import decode_rle, encode_mask, rle_area
 from hlmat.transforms.prompting.predicted_iou import render_predicted_iou
 
-# Each tenth of the range is asked for once at most; the last one includes 1.
+# Each tenth of the range is used at most once; the last one includes 1.
 _BINS = MAX_CANDIDATES
 
 
 def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
-    """List a target's candidates, each of another tenth of the IoU range.
+    """List a target's candidates, each from a different tenth of the IoU range.
 
-    Which tenths is drawn first, so that over many targets all are equally frequent. A tenth then
-    takes a mask of the trajectory within it, else a corruption of the truth; where an object
-    is too small for both, it stays empty.
+    The tenths are drawn first, so that all are equally frequent over many targets. Each takes a
+    mask of the trajectory or else a corruption of the truth; if the object is too small for both,
+    it stays empty.
     """
     target = case.trajectory.target
     provenance = case.trajectory.provenance

@@ -11,9 +11,9 @@ from hlmat.export.llama_factory.tasks.next_click import decision_turn, decisions
 
 
 def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
-    """Give a target's conversation, if it holds a decision.
+    """Yield a target's conversation, if it has a decision.
 
-    The first turn asks the question; each later one shows the new state and repeats nothing.
+    The first turn asks the question; later ones only show the new state.
     """
     turn_format = options.seen_turn_format
     made = list(decisions(case.trajectory, with_finish=turn_format.with_finish))

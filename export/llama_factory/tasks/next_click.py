@@ -12,7 +12,7 @@ from hlmat.transforms.masks.boxes import truth_box
 from hlmat.transforms.masks.rle import decode_rle
 from hlmat.transforms.prompting.actions import TurnFormat
 
-# How a trajectory ends whose last mask is as good as it gets.
+# Stop reasons of trajectories whose last mask cannot be improved.
 _DONE = frozenset(
     {
         StopReason.REACHED_IOU,
@@ -25,10 +25,10 @@ _DONE = frozenset(
 
 @dataclass(frozen=True)
 class Decision:
-    """One state and what to do in it.
+    """One state and the action to take in it.
 
     Attributes:
-        step: index of the state: how many steps came before.
+        step: index of the state, the number of steps before it.
         action: the click taken, the end, or the object's box.
         iou: IoU of the mask shown, in [0, 1].
     """
@@ -39,7 +39,7 @@ class Decision:
 
 
 def decisions(trajectory: Trajectory, *, with_finish: bool) -> Iterator[Decision]:
-    """List what a trajectory did and in which states.
+    """List a trajectory's decisions.
 
     An initial action is not a decision. `Finish` is one only in a trajectory that has a step and
     ended because no click improved the mask, not in one that ran out of clicks.
@@ -53,7 +53,7 @@ def decisions(trajectory: Trajectory, *, with_finish: bool) -> Iterator[Decision
 
 
 def decision_turn(trajectory: Trajectory, decision: Decision, turn_format: TurnFormat) -> Turn:
-    """Return the question in a state and the decision as its answer."""
+    """Return a turn: the question in a state, with the decision as its answer."""
     answer = turn_format.answer(
         decision.action, size_hw=trajectory.target.size_hw, iou=decision.iou
     )
@@ -61,7 +61,7 @@ def decision_turn(trajectory: Trajectory, decision: Decision, turn_format: TurnF
 
 
 def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
-    """List a target's samples: its box if that is taught, then its decisions."""
+    """List a target's samples: its box if requested, then its decisions."""
     trajectory, turn_format = case.trajectory, options.seen_turn_format
     if options.box_prompt is not None and trajectory.steps:
         box = truth_box(decode_rle(trajectory.target.truth))

@@ -22,7 +22,7 @@ def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
     """List the pairs of clicks that a target's trajectories took in the same state.
 
     Two steps are in the same state if the mask before and all actions so far are the same. A click
-    is better if the IoU after it is higher; clicks that are written alike are no pair.
+    is better if the IoU after it is higher; clicks with the same text are not a pair.
     """
     turn_format = options.seen_turn_format
     others = (other.trajectory for other in case.also)
@@ -43,7 +43,7 @@ def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
 
 
 def _clicks_by_state(trajectories: tuple[Trajectory, ...]) -> Iterator[list[_Taken]]:
-    """List the states in which a click was taken, each with its different clicks."""
+    """List the states in which clicks were taken, each with its distinct clicks."""
     states: dict[_State, dict[Action, _Taken]] = {}
     for trajectory in trajectories:
         actions = tuple(step.action for step in trajectory.steps)
@@ -63,7 +63,7 @@ def _answer(taken: _Taken, turn_format: TurnFormat) -> str | None:
 
 
 def _shown(trajectory: Trajectory, decision: Decision) -> Shown:
-    """Return what the step saw, under a label that no other state of the target has."""
+    """Return what the step saw, with a label unique among the target's states."""
     mask = trajectory.mask_before(decision.step)
     digest = hashlib.sha256(mask.counts.encode("ascii")).hexdigest()[:12] if mask else ""
     return Shown(mask, f"{decision.step:02d}-{digest}")

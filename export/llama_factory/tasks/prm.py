@@ -1,4 +1,4 @@
-"""The task `prm`: what `next-click` teaches, after the IoU of the mask shown; the last mask too."""
+"""The task `prm`: as `next-click`, with the IoU of the mask shown first, also of the last mask."""
 
 from __future__ import annotations
 

@@ -21,9 +21,8 @@ _GRADED_IOU = (0.2, 0.95)
 
 
 def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
-    """List a target's foreign masks, each with the click; where a kind gives none it is left out.
-
-    Which kinds is `options.foreign_masks`.
+    """List a target's foreign masks of the kinds `options.foreign_masks`, each with the click.
+    Kinds that give no mask are left out.
     """
     target = case.trajectory.target
     truth = decode_rle(target.truth)
@@ -41,7 +40,7 @@ def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
 
 
 def foreign_mask(kind: str, case: Case, *, truth: Mask, ignore: Mask | None) -> Mask | None:
-    """Return what a target's mask could be mistaken for; None where it would be the truth.
+    """Return a mask that could be mistaken for a target's; None if it would equal the truth.
 
     Args:
         kind: one of `FOREIGN_MASKS`.

@@ -1,4 +1,4 @@
-"""The training tasks by name. No task is imported before its samples are made."""
+"""The training tasks by name. A task is imported when its samples are made."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _STAGES: Mapping[str, tuple[str, ...]] = {"sft": ("sft",), "dpo": ("dpo", "rm"),
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """What is learnt from trajectories.
+    """A training task.
 
     Attributes:
         samples: from a target to its samples.
-        stage: LLaMA-Factory's `stage` that trains it.
-        why_none: why a trajectory may hold no sample.
+        stage: LLaMA-Factory's `stage` for it.
+        why_none: why a trajectory may give no sample.
         columns: LLaMA-Factory's columns beside `messages` and `images`, with the rows' names.
-        options: those of the flags that belong to some tasks alone.
-        rows_beside: what the rows of other tasks say in this one's columns, in one data set.
+        options: its flags among those that only some tasks have.
+        rows_beside: values of its columns in the rows of other tasks in the same data set.
     """
 
     name: str
@@ -39,7 +39,7 @@ class TrainingTask:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """Every stage of LLaMA-Factory that such rows can be trained in."""
+        """Every stage of LLaMA-Factory that accepts its rows."""
         return _STAGES[self.stage]
 
 
@@ -140,16 +140,16 @@ _TASKS = (
 )
 
 TASKS: Mapping[str, TrainingTask] = {task.name: task for task in _TASKS}
-"""What can be learnt from trajectories, by name."""
+"""The training tasks, by name."""
 
 DEFAULT_TASK = "next-click"
 
 
 def training_task(names: str) -> TrainingTask:
-    """Return a task, or several as one: their samples of a target stand one after another.
+    """Return a task, or several as one, with a target's samples of each task in turn.
 
     Args:
-        names: of a task, or of several with commas between.
+        names: of one task, or of several, separated by commas.
 
     Raises:
         ConfigError: a task is unknown or named twice, or two are not trained in the same way.
@@ -178,7 +178,7 @@ def training_task(names: str) -> TrainingTask:
 
 
 def data_set_name(names: str) -> str:
-    """Return what the data set of some tasks is called.
+    """Return the default name of the data set of some tasks.
 
     >>> data_set_name("next-click,refine")
     'next_click_refine'

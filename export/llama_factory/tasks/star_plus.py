@@ -1,8 +1,8 @@
-"""The task `star-plus`: a model's own rollouts, what it did wrong replaced by the oracle's click.
+"""The task `star-plus`: a model's rollouts, with wrong actions replaced by the oracle's click.
 
-After StaR+ of SegAgent (arXiv 2503.08625): an action that raises the IoU is kept, any other gives
-way to the oracle's click in the same state. The states stay those that the model came through, so
-it learns what to do where it went wrong.
+After StaR+ of SegAgent (arXiv 2503.08625): an action that raises the IoU is kept, any other is
+replaced by the oracle's click in the same state. The states are those that the model visited, so it
+learns how to recover from its errors.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from hlmat.transforms.prompting.predicted_iou import render_predicted_iou
 
 
 class Origin(StrEnum):
-    """Who is behind a row's answer."""
+    """The origin of a row's answer."""
 
     FIRST_DATA = "first_data"
     KEPT = "kept"
     CORRECTED = "corrected"
-    # The end of a rollout in which the model had no say, or none that can be judged.
+    # Ends of a rollout that the model did not decide, or that cannot be judged.
     END = "end"
 
 
 FIRST_DATA: Mapping[str, int | str | None] = MappingProxyType(
     {"origin": Origin.FIRST_DATA.value, "round": 0, "model": None}
 )
-"""What rows say that come from no rollout of a model's."""
+"""Values in rows that do not come from a model's rollout."""
 
-# How a rollout ends by an answer of the model's that did not raise the IoU.
+# Ends of a rollout through an answer that did not raise the IoU.
 _ERRED = frozenset({StopReason.INVALID_ACTION, StopReason.NO_GAIN, StopReason.FINISHED})
-# How it ends because nothing is left to do.
+# Ends of a rollout because nothing is left to correct.
 _DONE = frozenset({StopReason.REACHED_IOU, StopReason.NO_ERROR_LEFT})
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What is to be learnt in a state of a model's rollout.
+    """What to learn in a state of a model's rollout.
 
     Attributes:
-        step: index of the state: how many steps came before.
-        action: what to do there; None where only the mask is judged.
+        step: index of the state, the number of steps before it.
+        action: the action to take; None if only the mask is scored.
     """
 
     step: int
@@ -58,12 +58,12 @@ class Lesson:
 
 
 def lessons(trajectory: Trajectory) -> Iterator[Lesson]:
-    """List what a model's rollout teaches, state by state.
+    """List what to learn from a model's rollout, state by state.
 
-    A click that raised the IoU is kept. In the place of one that did not, of an answer that could
-    not be read, and of an end that came too early stands the oracle's click in that state; where
-    that finds no error it is `Finish`. A rollout that reached its target IoU ends with `Finish`,
-    one that ran out of clicks with the judgement of its last mask.
+    A click that raised the IoU is kept. A click that did not, an unreadable answer and a premature
+    end are replaced by the oracle's click in that state, or by `Finish` if no error is left. A
+    rollout that reached its target IoU ends with `Finish`, one that ran out of clicks with the
+    score of its last mask.
     """
     for index, step in enumerate(trajectory.steps):
         if not isinstance(step.action, Click) or step.is_initial:
@@ -82,10 +82,10 @@ def lessons(trajectory: Trajectory) -> Iterator[Lesson]:
 
 
 def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
-    """List the samples of all rollouts of a target that models made.
+    """List the samples of all models' rollouts of a target.
 
-    Where `Finish` is not among the actions, or there is no action, the answer is the score of the
-    mask alone, to the question for that; nothing where answers carry no score.
+    If `Finish` is not among the actions, or there is no action, the sample asks for the score of
+    the mask alone; there is no sample if answers carry no score.
     """
     for run in case.also:
         for lesson in lessons(run.trajectory):
