@@ -61,7 +61,7 @@ def test_a_folder_that_is_no_run_says_what_is_there() -> None:
 
 
 def test_an_unfinished_run_is_called_so() -> None:
-    with pytest.raises(DataError, match="the run in out is not finished; give the command"):
+    with pytest.raises(DataError, match="the run in out is not finished; repeat the command"):
         read_manifest(MemoryStorage({"out/run.json": b"{}"}), "out")
 
 
