@@ -21,6 +21,7 @@ from hlmat.transforms.readers.level_targets import LevelTargets
 from hlmat.transforms.readers.mask_folders import PairedFilesReader, PairedFolders, shown_entries
 from hlmat.transforms.readers.object_masks import is_object_folder
 from hlmat.transforms.readers.options import ReaderOptions
+from hlmat.transforms.readers.panoptic import PanopticReader, find_panoptic
 from hlmat.transforms.readers.terms import LICENSES
 
 IMAGES, MASKS = "images", "masks"
@@ -36,11 +37,11 @@ class FolderReader:
     """Pairs of ``images/`` and ``masks/``, sub-folders included, with captions by file name.
 
     Attributes:
-        pairs: the pairs without their captions.
+        pairs: the pairs, or the segments of panoptic masks, without their captions.
         captions: the files of captions.
     """
 
-    pairs: PairedFilesReader
+    pairs: PairedFilesReader | PanopticReader
     captions: CaptionFiles
 
     @property
@@ -109,7 +110,8 @@ def open_folder(name: str, options: ReaderOptions) -> FolderReader:
     """Open a folder with ``images/`` and ``masks/``.
 
     Raises:
-        LayoutError: one of the two is not there, or there are two files of captions.
+        LayoutError: one of the two is not there, or there are two files of captions or of
+            panoptic annotations.
         DataError: the names of classes cannot be read.
     """
     root, storage = options.data_root or "", options.storage
@@ -140,7 +142,9 @@ def open_folder(name: str, options: ReaderOptions) -> FolderReader:
     )
     layout = f"images and masks in {root}"
     levels = LevelTargets.of(options)
-    pairs = PairedFilesReader(name, "all", root, storage, folders, layout, levels)
+    pairs = None if levels is not None else find_panoptic(name, options)
+    if pairs is None:
+        pairs = PairedFilesReader(name, "all", root, storage, folders, layout, levels)
     return FolderReader(pairs, captions)
 
 

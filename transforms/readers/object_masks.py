@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
 from hlmat.transforms.core.storage import Storage
@@ -54,6 +54,15 @@ class ObjectMasks:
 def mask_preference(name: str) -> tuple[int, str]:
     """Return the key by which mask files of one stem are sorted."""
     return _MASK_PREFERENCE.index(split_suffix(name)[1]), name
+
+
+def files_by_stem(names: Iterable[str]) -> dict[str, str]:
+    """Return the image files of a folder by stem, lossless ones first."""
+    found: dict[str, str] = {}
+    files = [name for name in names if split_suffix(name)[1] in IMAGE_SUFFIXES]
+    for name in sorted(files, key=mask_preference):
+        found.setdefault(split_suffix(name)[0], name)
+    return found
 
 
 def take_object_masks(

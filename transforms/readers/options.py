@@ -34,7 +34,7 @@ class ReaderOptions:
         help="RefCOCO family: who made the split (unc, umd, google, ...)",
     )
     annotations: str | None = setting(
-        default=None, metavar="FILE", help="coco, trace: the JSON file, relative to --data-root"
+        default=None, metavar="FILE", help="the JSON file, relative to --data-root"
     )
     mask_values: Annotated[str | None, AfterValidator(checked_mask_values)] = setting(
         default=None,

@@ -89,6 +89,12 @@ def _open_folder(name: str, options: ReaderOptions) -> DatasetReader:
     return open_folder(name, options)
 
 
+def _open_coco_panoptic(name: str, options: ReaderOptions) -> DatasetReader:
+    from hlmat.transforms.readers.panoptic import open_coco_panoptic
+
+    return open_coco_panoptic(name, options)
+
+
 def _open_voc(name: str, options: ReaderOptions) -> DatasetReader:
     from hlmat.transforms.readers.voc import open_voc
 
@@ -133,6 +139,7 @@ _ROWS: Mapping[str, _Row] = {
     "hrsod": ("HRSOD", ("val",), _open_hqseg),
     "reasonseg": ("ReasonSeg", ("train", "val", "test"), _open_reasonseg),
     "coco": ("any COCO or LVIS instances file", None, _open_coco),
+    "coco_panoptic": ("COCO's panoptic segments", None, _open_coco_panoptic),
     "grabcut": ("GrabCut", ("test",), _open_interactive),
     "berkeley": ("Berkeley", ("test",), _open_interactive),
     "davis": ("DAVIS frames", ("test",), _open_interactive),
@@ -202,8 +209,8 @@ def open_reader(name: str, options: ReaderOptions) -> DatasetReader:
     if options.mask_values is not None and name not in OF_MASK_IMAGES:
         raise ConfigError(
             [
-                f"--mask-values {options.mask_values}: {name} has no mask images; leave it out, or "
-                f"choose one of {', '.join(OF_MASK_IMAGES)}"
+                f"--mask-values {options.mask_values}: this does not go with {name}; leave it out, "
+                f"or choose one of {', '.join(OF_MASK_IMAGES)}"
             ]
         )
     options = replace(

@@ -169,6 +169,15 @@ SOURCES: Mapping[str, DatasetSource] = {
         "val2017: 1 GB of images; train2017: 18 GB; annotations of both: 241 MB",
         "LVIS files work too: https://www.lvisdataset.org/dataset",
     ),
+    "coco_panoptic": DatasetSource(
+        (
+            "annotations/panoptic_<split>.json    (or --annotations FILE)",
+            "annotations/panoptic_<split>/*.png    (or panoptic_<split>/ in the root)",
+            "<split>/*.jpg    (or images/<split>/, images/)",
+        ),
+        _COCO,
+        "annotations: 821 MB; images: val2017 1 GB, train2017 18 GB",
+    ),
     "grabcut": _benchmark("GrabCut", "data_GT", "boundary_GT", "11 MB"),
     "berkeley": _benchmark("Berkeley", "images", "masks", "7 MB"),
     "davis": _benchmark("DAVIS", "img", "gt", "43 MB"),

@@ -29,6 +29,7 @@ LICENSES: Mapping[str, str] = {
     "hrsod": OWN_TERMS,
     "reasonseg": OWN_TERMS,
     "coco": "COCO annotations CC BY 4.0, others as their file says; images: their own terms",
+    "coco_panoptic": "COCO annotations CC BY 4.0; images: their own terms",
     "grabcut": OWN_TERMS,
     "berkeley": OWN_TERMS,
     "davis": OWN_TERMS,

@@ -19,10 +19,10 @@ from hlmat.transforms.masks.levels import lossless
 from hlmat.transforms.masks.mask_values import MaskValues, TargetsOf
 from hlmat.transforms.masks.valued_masks import list_levels
 from hlmat.transforms.readers.class_names import ClassNames, read_class_names
-from hlmat.transforms.readers.files.images import IMAGE_SUFFIXES, load_image_file, split_suffix
+from hlmat.transforms.readers.files.images import load_image_file
 from hlmat.transforms.readers.level_targets import LevelTargets, load_levels
 from hlmat.transforms.readers.mask_folders import load_referenced_mask, shown_entries
-from hlmat.transforms.readers.object_masks import mask_preference
+from hlmat.transforms.readers.object_masks import files_by_stem
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.terms import LICENSES
 from hlmat.transforms.readers.text_files import read_text
@@ -68,9 +68,9 @@ class VocReader:
         Raises:
             DataError: the list cannot be read.
         """
-        images = _by_stem(self.storage.list_dir(self._path(IMAGES)))
-        masks = _by_stem(self.storage.list_dir(self._path(self._masks)))
-        classes = _by_stem(self.storage.list_dir(self._path(CLASSES)))
+        images = files_by_stem(self.storage.list_dir(self._path(IMAGES)))
+        masks = files_by_stem(self.storage.list_dir(self._path(self._masks)))
+        classes = files_by_stem(self.storage.list_dir(self._path(CLASSES)))
         for stem in self._stems(masks):
             ref = self._ref(stem, images.get(stem), masks.get(stem))
             if stem not in images:
@@ -235,12 +235,3 @@ def _find_base(storage: Storage, root: str) -> str:
         f"{root} is not in the layout of VOC: looked for {IMAGES}/ with {CLASSES}/ or {OBJECTS}/ "
         f"there, in VOCdevkit/VOC2012 and one level deeper; found: {shown_entries(storage, root)}"
     )
-
-
-def _by_stem(names: list[str]) -> dict[str, str]:
-    """Return the image files of a folder by stem, lossless ones first."""
-    found: dict[str, str] = {}
-    files = [name for name in names if split_suffix(name)[1] in IMAGE_SUFFIXES]
-    for name in sorted(files, key=mask_preference):
-        found.setdefault(split_suffix(name)[0], name)
-    return found

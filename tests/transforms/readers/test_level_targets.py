@@ -153,11 +153,9 @@ def test_every_reader_of_mask_images(name: str, files: dict[str, bytes]) -> None
 
 
 def test_only_mask_images_have_levels() -> None:
-    with pytest.raises(
-        ConfigError, match="--mask-values classes: shapes has no mask images"
-    ) as error:
+    match = "--mask-values classes: this does not go with shapes; .*folder"
+    with pytest.raises(ConfigError, match=match):
         open_reader("shapes", ReaderOptions(mask_values="classes"))
-    assert "folder" in error.value.problems[0]
 
 
 def test_the_option_is_checked() -> None:

@@ -40,6 +40,7 @@ def test_every_name_that_is_promised() -> None:
         "berkeley",
         "davis",
         "coco_mval",
+        "coco_panoptic",
         "voc",
         "sbd",
         "folder",
