@@ -6,9 +6,11 @@ Before the arguments are parsed, only the chosen command's declarations are impo
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -20,16 +22,33 @@ from hlmat.pipelines.cli.exit_codes import (
     EXIT_CONFIG,
     EXIT_DATA,
     EXIT_INCOMPLETE,
-    EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_OUTPUT,
     fail,
 )
+from hlmat.pipelines.cli.interrupts import Interrupts, leave
+from hlmat.pipelines.cli.machine_faults import machine_fault
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run one command and return its exit code.
+
+    Args:
+        argv: the command and its flags. None takes those of the process, which the command then
+            owns: Ctrl-C is handled, and no thread outlives a failure.
+    """
+    interrupts = Interrupts()
+    if argv is not None:
+        return _run(list(argv), interrupts)
+    interrupts.install()
+    code = _run(sys.argv[1:], interrupts)
+    if code != EXIT_OK and threading.active_count() > 1:
+        # Python would wait for what other threads still work on.
+        leave(code)
+    return code
+
+
+def _run(arguments: list[str], interrupts: Interrupts) -> int:
     # Threads that spin while waiting starve each other on shared cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _keep_libraries_quiet(verbose="-v" in arguments or "--verbose" in arguments)
@@ -42,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
 
     try:
-        return _dispatch(arguments)
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+        return code
     except ConfigError as error:
         return fail(error.problems, EXIT_CONFIG)
     except DataError as error:
@@ -54,14 +75,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except HlmatError as error:
         return fail([str(error)], EXIT_BUG)
     except KeyboardInterrupt:
-        return fail(["interrupted; run the same command again to resume"], EXIT_INTERRUPTED)
+        return interrupts.report()
     except BrokenPipeError:
         # The reader of our output is gone (`| head`).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return EXIT_OK
-    except Exception:
+    except Exception as error:
+        if interrupts.seen:
+            return interrupts.report()
+        if (fault := machine_fault(error)) is not None:
+            if isinstance(error, OSError) and error.filename is None:
+                _drop_output()
+            return fail([fault.sentence], fault.exit_code)
         traceback.print_exc()
         return fail(["this is a bug: please report it with the lines above"], EXIT_BUG)
+
+
+def _drop_output() -> None:
+    """Keep Python from trying again, at its end, to write what cannot be written."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(argv: list[str]) -> int:

@@ -120,7 +120,8 @@ class RunFolder:
         notes = []
         for name in self.storage.list_dir(self.layout.failures):
             note = self._read(f"{self.layout.failures}/{name}") or {}
-            notes.append(f"unit {note.get('index')}: {' '.join(note.get('error', []))}")
+            cause = note.get("cause") or " ".join(note.get("error", []))
+            notes.append(f"unit {note.get('index')}: {cause}")
         return notes
 
     def forget_failures(self) -> None:

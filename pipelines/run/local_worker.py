@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from typing import Any, TextIO
 
 _POLL_S = 0.5
 
@@ -22,11 +23,30 @@ def main(*, job: int) -> None:
         job: process id of the job; the worker ends when the job does.
     """
     threading.Thread(target=_end_with_the_job, args=(job,), daemon=True).start()
+    sys.stderr = _WithoutReports(sys.stderr)
     logging.basicConfig(level=logging.CRITICAL)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     from apache_beam.runners.worker import sdk_worker_main
 
     sdk_worker_main.main(sys.argv)
+
+
+class _WithoutReports:
+    """A stream that leaves out the tracebacks of steps, which the harness both prints and sends."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._dropped = False
+
+    def write(self, text: str) -> int:
+        end_of_dropped = self._dropped and text == "\n"
+        self._dropped = "apache_beam/runners/worker/sdk_worker.py" in text
+        if self._dropped or end_of_dropped:
+            return len(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _end_with_the_job(job: int) -> None:

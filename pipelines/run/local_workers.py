@@ -120,6 +120,9 @@ class LocalWorkers:
 
     def _note_lost_worker(self, args: Any) -> None:
         text = str(args.exc_value)
+        if type(args.exc_value).__module__.partition(".")[0] == "grpc":
+            # A connection broke: the end of the process at its other side says why.
+            return
         if not isinstance(args.exc_value, RuntimeError) or not text.startswith(_BEAMS_WORDS):
             self._previous_hook(args)
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import posixpath
 import time
@@ -24,6 +23,7 @@ from hlmat.pipelines.run.progress import show_progress
 from hlmat.pipelines.run.runners import build_runner, pipeline_options
 from hlmat.pipelines.settings.run_options import RunConfig, fingerprint_of
 from hlmat.pipelines.settings.runner_choice import RunnerChoice
+from hlmat.transforms.beam.faults import carried_error
 from hlmat.transforms.beam.read_units import ReadWorkUnits
 from hlmat.transforms.beam.shards import ShardPlan, WriteShards
 from hlmat.transforms.beam.simulate import ClickSimulationHandler, SimulateClicks
@@ -194,7 +194,12 @@ def run_pipeline(job: Job) -> None:
     choice = job.config.runner
     options = pipeline_options(choice)
     with LocalWorkers() as workers:
-        runner = build_runner(choice, options, worker_command=workers.command())
+        runner = build_runner(
+            choice,
+            options,
+            worker_command=workers.command(),
+            own_process=_is_foreign(job.config.segmenter.name),
+        )
         pipeline = beam.Pipeline(runner=runner, options=options)
         build_pipeline(pipeline, job)
         try:
@@ -215,7 +220,17 @@ def _segmenter_identity(config: RunConfig) -> dict[str, str | int | float | bool
     options = config.segmenter
     if not config.runner.is_local:
         options = replace(options, device="cpu")
-    return segmenter_identity(load_segmenter(options), config.segmenter)
+    try:
+        return segmenter_identity(load_segmenter(options), config.segmenter)
+    except SystemExit as error:
+        raise ConfigError(
+            [f"--segmenter {options.name!r}: loading it ended the program (SystemExit: {error})"]
+        ) from error
+
+
+def _is_foreign(segmenter: str) -> bool:
+    """Return whether a segmenter is code of the user's own, whose end must not be the job's."""
+    return ":" in segmenter and not segmenter.startswith("hlmat.")
 
 
 def _num_shards(config: RunConfig, plan: Plan) -> int:
@@ -293,17 +308,24 @@ def _refuse_local_paths(config: RunConfig) -> None:
 
 @contextmanager
 def _output_errors(out: str) -> Iterator[None]:
-    """Turn a full disk or a refused write anywhere inside Beam into an `OutputError`."""
+    """Turn what a step raised, a full disk and a refused write into errors of the project."""
     try:
         yield
     except HlmatError:
         raise
-    # Beam wraps a step's exception in its own; only the text keeps the errno.
     except Exception as error:
-        for number in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            if f"[Errno {number}]" in str(error):
-                raise OutputError(
-                    f"{out} cannot be written: {os.strerror(number)}; what is done is kept: make "
-                    "room or fix the permissions and run the same command again"
-                ) from error
+        fault = carried_error(error)
+        if isinstance(fault, HlmatError):
+            raise fault from error
+        if isinstance(fault, OSError):
+            where = f" ({fault.filename})" if fault.filename else ""
+            raise OutputError(
+                f"{out} cannot be written: {fault.strerror or fault}{where}; what is done is "
+                "kept: make room or fix the permissions and run the same command again"
+            ) from error
+        if isinstance(fault, MemoryError):
+            raise IncompleteError(
+                f"memory ran out ({fault}); what is done is kept: use fewer --workers and run the "
+                "same command again"
+            ) from error
         raise

@@ -8,6 +8,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam import pvalue
 
+from hlmat.transforms.beam.faults import carried_errors
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.dataset_io.layout import OutputLayout
 from hlmat.transforms.dataset_io.work_units import unit_from_json
@@ -41,9 +42,10 @@ class _ReadPlanFile(beam.DoFn):
         self._storage = storage
 
     def process(self, element: str) -> Iterator[object]:
-        for line in self._storage.read_bytes(element).decode("utf-8").splitlines():
-            unit = unit_from_json(line)
-            if self._storage.is_file(self._layout.unit_file(unit.unit_id)):
-                yield pvalue.TaggedOutput("done", (unit.index, unit.unit_id))
-            else:
-                yield unit
+        with carried_errors():
+            for line in self._storage.read_bytes(element).decode("utf-8").splitlines():
+                unit = unit_from_json(line)
+                if self._storage.is_file(self._layout.unit_file(unit.unit_id)):
+                    yield pvalue.TaggedOutput("done", (unit.index, unit.unit_id))
+                else:
+                    yield unit

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 
+from hlmat.transforms.beam.faults import carried_errors
 from hlmat.transforms.core.errors import DataError, OutputError
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.dataset_io.arrow import (
@@ -76,14 +77,18 @@ class _WriteShard(beam.DoFn):
         in_order = sorted(set(units))
         if len(in_order) != self._plan.units_in(shard):
             return
-        trajectories, rejects = split_unit_tables([self._read(unit_id) for _, unit_id in in_order])
+        with carried_errors():
+            self._write(shard, [unit_id for _, unit_id in in_order])
+        yield shard
+
+    def _write(self, shard: int, unit_ids: Sequence[str]) -> None:
+        trajectories, rejects = split_unit_tables([self._read(unit_id) for unit_id in unit_ids])
         shards = self._plan.num_shards
         for path, table in (
             (self._layout.trajectory_file(shard, shards), trajectories),
             (self._layout.reject_file(shard, shards), rejects),
         ):
             self._storage.write_bytes(path, table_to_parquet_bytes(table))
-        yield shard
 
     def _read(self, unit_id: str) -> pa.Table:
         path = self._layout.unit_file(unit_id)
@@ -93,5 +98,6 @@ class _WriteShard(beam.DoFn):
             )
         except DataError as error:
             raise OutputError(
-                f"the unit file {path} is damaged ({error}); remove it and run again"
+                f"the unit file {path} is damaged ({error.__cause__ or error}); remove it and run "
+                "the same command again"
             ) from error

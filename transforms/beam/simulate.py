@@ -12,6 +12,7 @@ import apache_beam as beam
 from apache_beam.metrics.metric import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
+from hlmat.transforms.beam.faults import carried_errors
 from hlmat.transforms.core.records import Reject, Trajectory
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.dataset_io.arrow import table_to_parquet_bytes, unit_table
@@ -44,7 +45,13 @@ class ClickWorker:
     def simulate(self, unit: WorkUnit) -> UnitResult:
         """Roll out every target of a unit."""
         with self._lock:
-            outcomes = simulate_unit(unit, self._simulation)
+            try:
+                outcomes = simulate_unit(unit, self._simulation)
+            # No signal reaches this thread: a tool or a policy of the user's own raised it.
+            except (SystemExit, KeyboardInterrupt) as error:
+                raise RuntimeError(
+                    f"the segmenter or the policy raised {type(error).__name__}: {error}"
+                ) from error
         return UnitResult(unit_id=unit.unit_id, index=unit.index, outcomes=tuple(outcomes))
 
 
@@ -61,7 +68,8 @@ class ClickSimulationHandler(ModelHandler[WorkUnit, UnitResult, ClickWorker]):
 
     def load_model(self) -> ClickWorker:
         """Load the segmenter on the worker."""
-        return ClickWorker(self._load_simulation())
+        with carried_errors():
+            return ClickWorker(self._load_simulation())
 
     def run_inference(
         self,
@@ -137,10 +145,11 @@ class _WriteUnitFile(beam.DoFn):
 
     def process(self, element: UnitResult) -> Iterator[tuple[int, str]]:
         table = unit_table(element.outcomes, self._fingerprint)
-        self._storage.write_bytes(
-            self._layout.unit_file(element.unit_id), table_to_parquet_bytes(table)
-        )
-        self._storage.remove(self._layout.failure_file(element.unit_id))
+        with carried_errors():
+            self._storage.write_bytes(
+                self._layout.unit_file(element.unit_id), table_to_parquet_bytes(table)
+            )
+            self._storage.remove(self._layout.failure_file(element.unit_id))
         Metrics.counter(METRICS_NAMESPACE, "units_written").inc()
         yield element.index, element.unit_id
 
@@ -159,9 +168,19 @@ class _NoteDeadUnits(beam.DoFn):
             note = {
                 "unit_id": unit.unit_id,
                 "index": unit.index,
+                "cause": _last_line(error),
                 "error": [str(part) for part in error],
             }
-            self._storage.write_bytes(
-                self._layout.failure_file(unit.unit_id),
-                json.dumps(note, sort_keys=True, indent=1).encode(),
-            )
+            with carried_errors():
+                self._storage.write_bytes(
+                    self._layout.failure_file(unit.unit_id),
+                    json.dumps(note, sort_keys=True, indent=1).encode(),
+                )
+
+
+def _last_line(error: Sequence[Any]) -> str:
+    """Return an exception as one line, from what Beam makes of it: type, repr, traceback lines."""
+    lines = error[-1]
+    text = " ".join(str(lines[-1] if isinstance(lines, list) and lines else error[1]).split())
+    module, dot, rest = text.partition(":")[0].rpartition(".")
+    return text[len(module) + 1 :] if dot and module.startswith("hlmat.") and rest else text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -65,11 +64,13 @@ def _load_model(data: bytes, *, name: str) -> tuple[Sam, str]:
         ) from error
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
+    # A broken file can end the reading in any way.
+    except Exception as error:
         raise ConfigError(
             [
-                f"{name} cannot be read as a checkpoint of plain tensors: "
-                f"{str(error).splitlines()[0]}; expected an official SAM file, for instance "
+                f"{name} cannot be read as a checkpoint of plain tensors: it is "
+                f"{'empty' if not data else 'cut short, damaged or another kind of file'} "
+                f"({type(error).__name__}); expected an official SAM file, for instance "
                 f"{OFFICIAL_CHECKPOINTS['vit_b']}"
             ]
         ) from error

@@ -308,6 +308,20 @@ def test_a_checkpoint_with_code_in_it_does_not_run(tmp_path: Path):
     assert not victim.exists()
 
 
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "it is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "it is cut short, damaged or another"),
+        (b"PK\x03\x04", "it is cut short, damaged or another"),
+    ],
+)
+def test_a_file_that_is_no_checkpoint_is_named(content: bytes, what: str):
+    with pytest.raises(ConfigError, match=rf"^sam.pth cannot be read .*: {what}") as caught:
+        SamSegmenter("sam.pth", storage=MemoryStorage({"sam.pth": content}))
+    assert "weights_only" not in str(caught.value)
+
+
 def test_other_contents_are_reported(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"not a SAM checkpoint.*got no such tensor"):
         SamSegmenter("sam.pth", storage=stored({"weight": torch.zeros(1)}))

@@ -1,0 +1,98 @@
+"""Errors of steps, as exceptions again where the job was started.
+
+A runner hands over what a step raised as text: the type is lost, often with a traceback around the
+message. So a step puts its error into the text in a form that is found there.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hlmat.transforms.core.errors import (
+    ConfigError,
+    DataError,
+    HlmatError,
+    OutputError,
+    SegmenterError,
+)
+
+_MARK = re.compile(r"<hlmat fault ([A-Za-z0-9+/=]+)>")
+_KINDS: tuple[type[HlmatError], ...] = (ConfigError, OutputError, SegmenterError, DataError)
+
+
+class StepError(Exception):
+    """A step's error on its way to the process that started the job."""
+
+
+@contextmanager
+def carried_errors() -> Iterator[None]:
+    """Raise the project's errors and those of files in a form that survives any runner.
+
+    Raises:
+        StepError: one of these errors was raised in the body.
+    """
+    try:
+        yield
+    except (HlmatError, OSError, MemoryError) as error:
+        raise StepError(f"{_text(error)} <hlmat fault {_encoded(error)}>") from error
+
+
+def carried_error(error: BaseException) -> HlmatError | OSError | MemoryError | None:
+    """Return the error that a step raised, or `error` itself where it is of these kinds.
+
+    None for every other error.
+    """
+    found = _decoded(str(error))
+    if found is None and isinstance(error, HlmatError | OSError | MemoryError):
+        return error
+    return found
+
+
+def _encoded(error: HlmatError | OSError | MemoryError) -> str:
+    content: dict[str, object] = {"kind": type(error).__name__, "text": _text(error)}
+    for kind in _KINDS:
+        if isinstance(error, kind):
+            content["kind"] = kind.__name__
+    if isinstance(error, ConfigError):
+        content["problems"] = list(error.problems)
+    if isinstance(error, OSError):
+        content |= {"kind": "OSError", "errno": error.errno, "filename": _name(error.filename)}
+        content["text"] = error.strerror or str(error)
+    return base64.b64encode(json.dumps(content).encode()).decode("ascii")
+
+
+def _decoded(text: str) -> HlmatError | OSError | MemoryError | None:
+    found = _MARK.search(text)
+    if found is None:
+        return None
+    try:
+        content = json.loads(base64.b64decode(found[1], validate=True))
+        kind, message = content["kind"], str(content["text"])
+        if kind == "OSError":
+            number = content["errno"]
+            return (
+                OSError(message)
+                if number is None
+                else OSError(number, message, content["filename"])
+            )
+        if kind == "MemoryError":
+            return MemoryError(message)
+        if kind == "ConfigError":
+            return ConfigError([str(problem) for problem in content["problems"]])
+    except (binascii.Error, ValueError, KeyError, TypeError):
+        return None
+    by_name = {k.__name__: k for k in _KINDS}
+    return by_name.get(kind, HlmatError)(message)
+
+
+def _text(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _name(filename: object) -> str | None:
+    return None if filename is None else str(filename)
