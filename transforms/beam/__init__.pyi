@@ -1,3 +1,4 @@
+from .faults import carried_error as carried_error
 from .read_units import ReadWorkUnits as ReadWorkUnits
 from .shards import ShardPlan as ShardPlan
 from .shards import WriteShards as WriteShards
