@@ -165,7 +165,8 @@ def test_a_full_disk_half_way_is_reported_and_the_rest_is_done_later(
     monkeypatch.setattr(LocalStorage, "write_bytes", full_after_two_units)
     assert make(out) == 4
     message = capsys.readouterr().err
-    assert "cannot be written: No space left on device; what is done is kept" in message
+    assert "cannot be written: No space left on device (" in message
+    assert "); what is done is kept: make room" in message
     assert "Traceback" not in message
     assert len(list((out / "units").iterdir())) == 2
     monkeypatch.undo()
