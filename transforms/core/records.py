@@ -228,7 +228,7 @@ class Step:
         iou: IoU of that mask with the truth, ignored pixels left out, in [0, 1].
         gain: `iou` minus the IoU before the action (0 before the first).
         score: the segmenter's estimate of the mask's IoU, if it gives one.
-        is_initial: True for actions that set up the first state and are no sample to learn from.
+        is_initial: True for actions before the first state; they are not training samples.
         answer: the text of the model that chose the action; None where no model did.
         predicted_iou: the model's score of the mask *before* the action, if it gave one.
 

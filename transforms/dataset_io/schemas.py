@@ -62,7 +62,7 @@ _STEP_TYPE = pa.struct(
         _column(
             "is_initial",
             pa.bool_(),
-            "true for an action that sets up the first state and is no sample to learn from",
+            "true for an action before the first state; such actions are not training samples",
         ),
         _column("mask_rle", _TEXT, f"the mask after the action: {_RLE}"),
         _column("iou", pa.float64(), "IoU of that mask with the truth, ignored pixels left out"),
