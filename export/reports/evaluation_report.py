@@ -14,6 +14,8 @@ from hlmat.transforms.metrics.target_results import TargetResult
 _WITH_INTERVAL = (
     ("gIoU", "gIoU"),
     ("cIoU", "cIoU"),
+    ("N-acc", "N-acc"),
+    ("T-acc", "T-acc"),
     ("boundary_IoU", "boundary IoU"),
     ("invalid_rate", "invalid answers"),
     ("clicks_per_target", "clicks per target"),

@@ -18,6 +18,10 @@ from hlmat.transforms.metrics.segagent_scorer import MOST_EXPRESSIONS, segagent_
 from hlmat.transforms.metrics.summary import summarize
 from hlmat.transforms.metrics.target_results import StepChoice, measure_rollout
 
+_SHOWN = (
+    *("gIoU", "cIoU", "N-acc", "T-acc", "boundary_IoU"),
+    *("invalid_rate", "clicks_per_target"),
+)
 _CLOSE = 5e-5
 
 
@@ -52,7 +56,15 @@ def format_scores(figures: Mapping[str, Any]) -> str:
     ]
     lines += [
         (name, figure_text(figures[name], digits=4))
-        for name in ("gIoU", "cIoU", "boundary_IoU", "invalid_rate", "clicks_per_target")
+        for name in (
+            "gIoU",
+            "cIoU",
+            "N-acc",
+            "T-acc",
+            "boundary_IoU",
+            "invalid_rate",
+            "clicks_per_target",
+        )
         if name in figures
     ]
     theirs = figures["segagent_scorer"]

@@ -347,6 +347,8 @@ class DatasetReader(Protocol):
     def load_truth(self, ref: TargetRef) -> TruthMasks:
         """Read a target's masks at full resolution.
 
+        The truth has no pixel only where the data set says that its expressions name nothing.
+
         Raises:
             TargetError: missing, unreadable, malformed or empty.
         """

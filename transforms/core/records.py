@@ -197,7 +197,8 @@ class Target:
 
     Attributes:
         ref: identity and where it came from.
-        truth: the ground-truth mask at the image's full resolution; never empty.
+        truth: the ground-truth mask at the image's full resolution; without a pixel only where the
+            data set says that its expressions name nothing.
         ignore: pixels that count neither as object nor as background, or None.
         image_digest: of the image's pixels (`image_digest`), None if they were not read.
 
@@ -285,7 +286,8 @@ class Trajectory:
         decoder_calls: requests that the segmenter answered on the way, those included whose masks
             were not kept; None if not counted.
         initial_mask: what was there before the first step; None for an empty mask.
-        initial_iou: IoU of that mask with the truth, ignored pixels left out.
+        initial_iou: IoU of that mask with the truth, ignored pixels left out; for an empty mask 0,
+            and 1 where the truth is empty as well.
 
     >>> import numpy as np
     >>> from hlmat import load_segmenter, build_target, roll_out

@@ -114,7 +114,11 @@ TRAJECTORY_SCHEMA = _versioned(
             f"the mask before the first step, null for an empty one: {_RLE}",
             nullable=True,
         ),
-        _column("initial_iou", pa.float64(), "IoU of that mask, 0 for an empty one"),
+        _column(
+            "initial_iou",
+            pa.float64(),
+            "IoU of that mask, 0 for an empty one (1 if the truth is empty)",
+        ),
         _column("steps", pa.list_(_STEP_TYPE), "the actions in order, fields below"),
         _column("num_clicks", pa.int32(), "steps that are clicks and not `is_initial`"),
         _column("final_iou", pa.float64(), "IoU after the last step, without steps `initial_iou`"),

@@ -40,16 +40,7 @@ def segmentation_to_mask(segmentation: object, *, size_hw: tuple[int, int], name
     Raises:
         TargetError: MALFORMED_SEGMENTATION, SIZE_MISMATCH, TOO_LARGE or EMPTY_MASK.
     """
-    if min(size_hw) < 1:
-        raise _malformed(
-            name, f"the image should have {_shown(size_hw[1])} x {_shown(size_hw[0])} pixels"
-        )
-    if size_hw[0] * size_hw[1] > MAX_PIXELS:
-        raise TargetError(
-            RejectReason.TOO_LARGE,
-            f"{name}: the mask has {_shown(size_hw[1])} x {_shown(size_hw[0])} pixels, more than "
-            f"the {MAX_PIXELS:,} that are read",
-        )
+    check_size(size_hw, name=name)
     if isinstance(segmentation, list) and len(segmentation) == 1:
         first = segmentation[0]
         segmentation = first if isinstance(first, dict) else segmentation
@@ -62,6 +53,24 @@ def segmentation_to_mask(segmentation: object, *, size_hw: tuple[int, int], name
     if not mask.any():
         raise TargetError(RejectReason.EMPTY_MASK, f"{name}: the mask has no pixel")
     return mask
+
+
+def check_size(size_hw: tuple[int, int], *, name: str) -> None:
+    """Check the size of a mask that is about to be made.
+
+    Raises:
+        TargetError: MALFORMED_SEGMENTATION without pixels, TOO_LARGE with too many.
+    """
+    if min(size_hw) < 1:
+        raise _malformed(
+            name, f"the image should have {_shown(size_hw[1])} x {_shown(size_hw[0])} pixels"
+        )
+    if size_hw[0] * size_hw[1] > MAX_PIXELS:
+        raise TargetError(
+            RejectReason.TOO_LARGE,
+            f"{name}: the mask has {_shown(size_hw[1])} x {_shown(size_hw[0])} pixels, more than "
+            f"the {MAX_PIXELS:,} that are read",
+        )
 
 
 def _from_polygons(polygons: list[Any], *, size_hw: tuple[int, int], name: str) -> Mask:

@@ -111,7 +111,9 @@ class Summary:
             `targets`, `trajectories`, `rejected`, `rejects`, `stop_reasons` (counts),
             `clicks_per_target`, `gIoU`, `cIoU`, `IoU@k` (a list, k = 1 to max_clicks), `IoU@0`
             (only after an initial action), `NoC` and `NoF` (by label, see `ClickProtocol.label`),
-            and what else all results state: `boundary_IoU`, calls, `invalid_rate`.
+            and what else all results state: `boundary_IoU`, calls, `invalid_rate`. Where some
+            targets are no object also `N-acc`, the share of them whose prediction is empty, and
+            `T-acc`, the share of the others whose prediction is not (Liu et al., GRES, CVPR 2023).
         """
         figures = self._figures()
         count = self.num_targets
@@ -167,6 +169,10 @@ class Summary:
             _Figure(None, "cIoU", "intersection", "union"),
             _Figure(None, "clicks_per_target", "clicks"),
         ]
+        if any(row[self._columns["no_object"]] for row in self._rows.values()):
+            listed.append(_Figure(None, "N-acc", "no_object_found", "no_object"))
+            if any(row[self._columns["object"]] for row in self._rows.values()):
+                listed.append(_Figure(None, "T-acc", "object_found", "object"))
         if "boundary_iou" in known:
             listed.append(_Figure(None, "boundary_IoU", "boundary_iou"))
         listed += [
@@ -235,6 +241,7 @@ def summarize(
 def _column_names(protocol: ClickProtocol | None) -> Iterator[str]:
     yield from ("targets", "iou", "boundary_iou", "intersection", "union", "clicks")
     yield from ("model_calls", "decoder_calls")
+    yield from ("object", "object_found", "no_object", "no_object_found")
     yield from (reason.value for reason in StopReason)
     if protocol is not None:
         yield from (f"after {k}" for k in range(protocol.max_clicks + 1))
@@ -253,6 +260,10 @@ def _column_values(result: TargetResult, protocol: ClickProtocol | None) -> list
         result.clicks,
         result.model_calls or 0,
         result.decoder_calls or 0,
+        int(result.has_object),
+        int(result.has_object and result.predicts_object),
+        int(not result.has_object),
+        int(not result.has_object and not result.predicts_object),
         *(int(result.stop_reason is reason) for reason in StopReason),
     ]
     if protocol is None:

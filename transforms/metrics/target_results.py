@@ -88,6 +88,8 @@ class TargetResult:
         boundary_iou: IoU of the inner contour bands, where it was computed.
         model_calls: questions that the model answered; None where they were not counted.
         decoder_calls: requests that the segmenter answered; None where they were not counted.
+        has_object: False where the truth has no pixel: the right answer is an empty mask.
+        predicts_object: whether the prediction has a pixel.
     """
 
     target_id: str
@@ -101,6 +103,8 @@ class TargetResult:
     boundary_iou: float | None = None
     model_calls: int | None = None
     decoder_calls: int | None = None
+    has_object: bool = True
+    predicts_object: bool = True
 
 
 def rolled_out(trajectory: Trajectory) -> RolledOut:
@@ -180,6 +184,8 @@ def measure_rollout(
         boundary_iou=_boundary_iou_of(rollout, index) if with_boundary else None,
         model_calls=rollout.model_calls,
         decoder_calls=rollout.decoder_calls,
+        has_object=rle_area(rollout.truth) > 0,
+        predicts_object=_has_pixels(rollout.mask_before(index)),
     )
 
 
@@ -245,6 +251,10 @@ def _inner_band(mask: Mask, width_px: int) -> Mask:
     kernel = np.ones((3, 3), dtype=np.uint8)
     core = cv2.erode(padded, kernel, iterations=width_px)[1:-1, 1:-1]
     return mask & (core == 0)
+
+
+def _has_pixels(mask: Rle | None) -> bool:
+    return mask is not None and rle_area(mask) > 0
 
 
 def _common_area(*rles: Rle | None) -> int:

@@ -35,7 +35,9 @@ class RandomClicksPolicy:
         self._then = then
 
     def initial_clicks(self, state: State) -> tuple[Click, ...]:
-        """Return the random initial clicks; target and seed determine them."""
+        """Return the random initial clicks; target and seed determine them. None for no object."""
+        if not state.truth.any():
+            return ()
         free = _free_pixels(state)
         around = np.zeros_like(free)
         box = _enlarged(truth_box(state.truth), size_hw=state.truth.shape)
@@ -76,7 +78,9 @@ class GridPolicy:
         self._then = then
 
     def initial_clicks(self, state: State) -> tuple[Click, ...]:
-        """Return the initial clicks on the grid."""
+        """Return the initial clicks on the grid; none where there is no object."""
+        if not state.truth.any():
+            return ()
         box = truth_box(state.truth)
         free = _free_pixels(state)
         points = (

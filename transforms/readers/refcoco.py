@@ -1,4 +1,9 @@
-"""RefCOCO, RefCOCO+, RefCOCOg and RefCLEF: refs in a pickle, masks in instances.json."""
+"""RefCOCO, RefCOCO+, RefCOCOg, RefCLEF, gRefCOCO and RRSIS-D: refs, and masks in instances.json.
+
+Refs of gRefCOCO (https://github.com/henghuiding/gRefCOCO) name any number of annotations: the
+truth is their union, without crowds as its authors have it, or nothing where there are none.
+RRSIS-D (https://github.com/Lsan2401/RMSIN) has the files of RefCOCO over images of its own.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +17,12 @@ from hlmat.transforms.core.errors import ConfigError, DataError, LayoutError, Ta
 from hlmat.transforms.core.protocols import Image, TruthMasks
 from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
 from hlmat.transforms.core.storage import Storage
+from hlmat.transforms.masks.rle import whole_number
 from hlmat.transforms.readers.files.coco_segmentation import (
     image_size,
     load_segmentation,
     segmentation_ref,
+    union_ref,
 )
 from hlmat.transforms.readers.files.coco_tables import CocoTables, image_name
 from hlmat.transforms.readers.files.expressions import sentences_of
@@ -33,16 +40,24 @@ SPLIT_BY: Mapping[str, tuple[str, ...]] = {
     "refcoco+": ("unc", "google"),
     "refcocog": ("umd", "google"),
     "refclef": ("unc", "berkeley"),
+    "grefcoco": ("unc",),
+    "rrsisd": ("unc",),
 }
 """Who made the splits; the first is the default."""
 
-
+_NO_TARGET = "-1"
 _BASES = ("", "refer_seg")
 _COCO_FOLDERS = tuple(
     posixpath.join(base, subset)
     for subset in ("train2014", "train2017")
     for base in ("images/mscoco/images", "images", "")
 )
+
+
+_OTHER_FOLDERS: Mapping[str, tuple[str, ...]] = {
+    "refclef": ("images/saiapr_tc-12",),
+    "rrsisd": ("images/rrsisd/JPEGImages", "rrsisd/images/rrsisd/JPEGImages", "images/rrsisd"),
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,7 @@ class RefcocoReader:
         root: the data root as the user gave it.
         storage: reaches `root`.
         folder: of refs and instances, relative to `root`.
+        refs: the file of the refs in it, a pickle or JSON.
         images: folder of the images, relative to `root`.
     """
 
@@ -65,6 +81,7 @@ class RefcocoReader:
     root: str
     storage: Storage
     folder: str
+    refs: str
     images: str
 
     def describe_layout(self) -> str:
@@ -74,7 +91,7 @@ class RefcocoReader:
             if (self.name, self.split_by) == ("refcocog", "google")
             else ""
         )
-        return f"{self.folder}/refs({self.split_by}).p, images in {self.images}{remark}"
+        return f"{self.folder}/{self.refs}, images in {self.images}{remark}"
 
     def read_targets(self) -> Iterator[TargetRef | Reject]:
         """List the refs of the split, sorted by image and ref id.
@@ -100,15 +117,19 @@ class RefcocoReader:
             ref = replace(ref, object_id=of_image[ref.image_path])
             of_image[ref.image_path] += 1
             try:
-                _check_entry(entry, ref.target_id)
+                _check_entry(entry, ref.target_id, takes_many=self._takes_many)
                 if (ref_id := str(id_of(entry["ref_id"]))) in seen:
                     raise TargetError(RejectReason.DUPLICATE_ID, f"ref id {ref_id} occurs again")
                 seen.add(ref_id)
-                yield _with_truth(ref, entry, listing)
+                if self._takes_many:
+                    yield _with_union(ref, entry, listing)
+                else:
+                    yield _with_truth(ref, entry, listing)
             except TargetError as error:
                 yield Reject(ref, error.reason, error.message)
                 continue
-            yield from self._repeats(ref, entry["ann_id"], tables, reported)
+            for ann_id in _annotation_ids(entry):
+                yield from self._repeats(ref, ann_id, tables, reported)
 
     def load_truth(self, ref: TargetRef) -> TruthMasks:
         """Rasterise a target's segmentation. Raises TargetError."""
@@ -120,19 +141,29 @@ class RefcocoReader:
 
     @property
     def _refs_path(self) -> str:
-        return posixpath.join(self.root, self.folder, f"refs({self.split_by}).p")
+        return posixpath.join(self.root, self.folder, self.refs)
+
+    @property
+    def _takes_many(self) -> bool:
+        """Whether a ref names any number of annotations."""
+        return self.name == "grefcoco"
 
     def _read_refs(self) -> list[Any]:
-        try:
-            data = self.storage.read_bytes(self._refs_path)
-        except OSError as error:
-            raise DataError(f"{self._refs_path} cannot be read: {error}") from error
-        content = load_plain_pickle(data, name=self._refs_path)
+        content = self._read_content()
         if not isinstance(content, list):
             raise DataError(
                 f"{self._refs_path} holds a {type(content).__name__}, expected a list of refs"
             )
         return content
+
+    def _read_content(self) -> object:
+        if self.refs.endswith(".json"):
+            return read_json(self.storage, self._refs_path)
+        try:
+            data = self.storage.read_bytes(self._refs_path)
+        except OSError as error:
+            raise DataError(f"{self._refs_path} cannot be read: {error}") from error
+        return load_plain_pickle(data, name=self._refs_path)
 
     def _is_wanted(self, entry: Any) -> bool:
         # An entry without a split is reported in every split.
@@ -149,7 +180,8 @@ class RefcocoReader:
 
     def _image_places(self, tables: CocoTables) -> ImagePlaces:
         bases = dict.fromkeys((posixpath.dirname(self.folder), ""))
-        folders = [posixpath.join(base, folder) for base in bases for folder in _COCO_FOLDERS]
+        known = _OTHER_FOLDERS.get(self.name, _COCO_FOLDERS)
+        folders = [posixpath.join(base, folder) for base in bases for folder in known]
         return ImagePlaces(
             self.storage,
             self.root,
@@ -205,21 +237,25 @@ def open_refcoco(name: str, options: ReaderOptions) -> RefcocoReader:
             [f"--split-by {split_by!r}: {name} has the splits of {', '.join(SPLIT_BY[name])}"]
         )
     root, storage = options.data_root or "", options.storage
+    files = (f"refs({split_by}).p",)
+    if name == "grefcoco":
+        files = (f"grefs({split_by}).json", f"grefs({split_by}).p")
     for base in _BASES:
         folder = posixpath.join(base, name)
-        if storage.is_file(posixpath.join(root, folder, f"refs({split_by}).p")):
-            images = _images_folder(name, base, root=root, storage=storage)
-            split = options.split or "train"
-            return RefcocoReader(name, split, split_by, root, storage, folder, images)
+        for refs in files:
+            if storage.is_file(posixpath.join(root, folder, refs)):
+                images = _images_folder(name, base, root=root, storage=storage)
+                split = options.split or "train"
+                return RefcocoReader(name, split, split_by, root, storage, folder, refs, images)
     raise LayoutError(
-        f"{root} does not hold {name}: looked for {name}/refs({split_by}).p with "
+        f"{root} does not hold {name}: looked for {name}/{files[0]} with "
         f"{name}/instances.json, there or in refer_seg/; found: {shown_entries(storage, root)}; "
         "check --data-root and --split-by"
     )
 
 
 def _images_folder(name: str, base: str, *, root: str, storage: Storage) -> str:
-    folders = ("images/saiapr_tc-12",) if name == "refclef" else _COCO_FOLDERS
+    folders = _OTHER_FOLDERS.get(name, _COCO_FOLDERS)
     # Users often keep COCO's images beside refer_seg/ instead of in it.
     places = dict.fromkeys((base, ""))
     candidates = [posixpath.join(place, folder) for place in places for folder in folders]
@@ -271,11 +307,23 @@ def _sort_key(entry: Any) -> tuple[Any, ...]:
     return id_order(fields.get("image_id")), id_order(fields.get("ref_id"))
 
 
-def _check_entry(entry: Any, target_id: str) -> None:
+def _annotation_ids(entry: Mapping[str, Any]) -> list[Any]:
+    """Return the ids of the annotations that a ref names, each once; [] for those of none."""
+    listed = entry["ann_id"]
+    ids = listed if isinstance(listed, list | tuple) else [listed]
+    distinct = {str(id_of(each) or whole_number(each)): each for each in ids}
+    return [] if list(distinct) == [_NO_TARGET] else list(distinct.values())
+
+
+def _check_entry(entry: Any, target_id: str, *, takes_many: bool) -> None:
     if not isinstance(entry, dict):
         problem = f"a ref is a {type(entry).__name__}, expected a dictionary"
-    elif wrong := [k for k in ("ref_id", "image_id", "ann_id") if id_of(entry.get(k)) is None]:
+    elif wrong := [k for k in ("ref_id", "image_id") if id_of(entry.get(k)) is None]:
         problem = f"{target_id}: {wrong[0]} is {entry.get(wrong[0])!r:.80}, expected an id"
+    elif takes_many and (doubt := _doubt_of_targets(entry)) is not None:
+        problem = f"{target_id}: {doubt}"
+    elif not takes_many and id_of(entry.get("ann_id")) is None:
+        problem = f"{target_id}: ann_id is {entry.get('ann_id')!r:.80}, expected an id"
     elif not isinstance(entry.get("split"), str):
         problem = f"{target_id}: split is {entry.get('split')!r:.40}, expected the name of a split"
     elif not sentences_of(entry.get("sentences")):
@@ -283,6 +331,18 @@ def _check_entry(entry: Any, target_id: str) -> None:
     else:
         return
     raise TargetError(RejectReason.MALFORMED_ENTRY, problem)
+
+
+def _doubt_of_targets(entry: dict[str, Any]) -> str | None:
+    """Return why it is in doubt which annotations a ref names, None if it is not."""
+    listed = entry.get("ann_id")
+    ids = listed if isinstance(listed, list | tuple) else [listed]
+    is_none = len(ids) == 1 and str(whole_number(ids[0])) == _NO_TARGET
+    if not is_none and (not ids or any(id_of(each) is None for each in ids)):
+        return f"ann_id is {listed!r:.80}, expected ids, or -1 for no target"
+    if isinstance(told := entry.get("no_target"), bool) and told is not is_none:
+        return f"no_target is {str(told).lower()}, but ann_id is {listed!r:.80}"
+    return None
 
 
 def _with_truth(ref: TargetRef, entry: dict[str, Any], listing: _Listing) -> TargetRef:
@@ -295,3 +355,20 @@ def _with_truth(ref: TargetRef, entry: dict[str, Any], listing: _Listing) -> Tar
     fit = tables.fit_on(image, size_hw=size_hw) if image_name(image) else None
     truth_ref = segmentation_ref(annotation.get("segmentation"), size_hw=size_hw, fit=fit)
     return replace(ref, truth_ref=truth_ref)
+
+
+def _with_union(ref: TargetRef, entry: dict[str, Any], listing: _Listing) -> TargetRef:
+    image_id, tables, name = entry["image_id"], listing.tables, ref.target_id
+    image = tables.image_of(image_id, name=name)
+    size_hw = image_size(image, name=name)
+    named = [
+        tables.annotation_of(ann_id, image_id=image_id, name=name)
+        for ann_id in _annotation_ids(entry)
+    ]
+    listing.check_path(image_id)
+    objects = [annotation for annotation in named if not annotation.get("iscrowd")]
+    if named and not objects:
+        raise TargetError(RejectReason.CROWD, f"{name} names crowds alone, no object")
+    fit = tables.fit_on(image, size_hw=size_hw) if image_name(image) else None
+    parts = [annotation.get("segmentation") for annotation in objects]
+    return replace(ref, truth_ref=union_ref(parts, size_hw=size_hw, fit=fit))

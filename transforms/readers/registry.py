@@ -127,6 +127,12 @@ _ROWS: Mapping[str, _Row] = {
     ),
     "refcocog": ("RefCOCOg, longer sentences", ("train", "val", "test"), _open_refcoco),
     "refclef": ("RefCLEF", ("train", "val", "test", "testA", "testB", "testC"), _open_refcoco),
+    "grefcoco": (
+        "gRefCOCO: one object, several or none",
+        ("train", "val", "testA", "testB"),
+        _open_refcoco,
+    ),
+    "rrsisd": ("RRSIS-D, remote sensing", ("train", "val", "test"), _open_refcoco),
     "hqseg44k": ("all parts of HQSeg-44K that are there", ("train", "val"), _open_hqseg),
     "hres": ("DIS5K and ThinObject-5K", ("train", "val"), _open_hqseg),
     "dis5k": ("DIS5K", ("train", "val", "te1", "te2", "te3", "te4"), _open_hqseg),

@@ -82,6 +82,24 @@ SOURCES: Mapping[str, DatasetSource] = {
         remark="the page links the subset of 19,997 images. Where its server does not answer, "
         "https://github.com/dvlab-research/LISA links archived copies",
     ),
+    "grefcoco": DatasetSource(
+        layout=(
+            "grefcoco/grefs(unc).json    (or grefs(unc).p; splits: train, val, testA, testB)",
+            "grefcoco/instances.json",
+            "images/mscoco/images/train2014/COCO_train2014_*.jpg    (or images/train2014/)",
+        ),
+        origin="https://github.com/henghuiding/gRefCOCO",
+        size="annotations: not stated by the authors; images (COCO train2014): 13 GB",
+        remark=f"images: {_COCO}",
+    ),
+    "rrsisd": DatasetSource(
+        layout=(
+            "rrsisd/refs(unc).p    (splits: train, val, test)",
+            "rrsisd/instances.json",
+            "images/rrsisd/JPEGImages/*.jpg",
+        ),
+        origin="https://github.com/Lsan2401/RMSIN",
+    ),
     "hqseg44k": DatasetSource(
         layout=(
             *_DIS5K[:2],

@@ -17,6 +17,8 @@ LICENSES: Mapping[str, str] = {
     "refcoco+": _COCO_EXPRESSIONS,
     "refcocog": _COCO_EXPRESSIONS,
     "refclef": _COCO_EXPRESSIONS,
+    "grefcoco": _COCO_EXPRESSIONS,
+    "rrsisd": OWN_TERMS,
     "hqseg44k": "by part, see the rows",
     "hres": "by part, see the rows",
     "dis5k": "DIS5K terms of use (non-commercial)",

@@ -105,6 +105,9 @@ class EpisodeRun:
             self.mask = self.initial_mask = given
             iou = mask_iou(given, self.episode.truth, ignore=self.episode.ignore)
             self.initial_iou = self.iou = self.best_iou = iou
+        elif not self.episode.truth.any():
+            # Nothing is the right mask of no object.
+            self.initial_iou = self.iou = self.best_iou = 1.0
 
     @property
     def is_live(self) -> bool:
@@ -164,9 +167,14 @@ class EpisodeRun:
         return Request(clicks=clicks, box=box, feedback=self.feedback)
 
     def record(self, action: Click | Box, prediction: Prediction, *, is_initial: bool) -> None:
-        """Record the segmenter's answer to an action as a step, unless it gains nothing."""
+        """Record the segmenter's answer to an action as a step, unless it gains nothing.
+
+        Where there is no object, a click that gains nothing is recorded, too: without it the
+        rollout would count as one that found that out.
+        """
         iou = mask_iou(prediction.mask, self.episode.truth, ignore=self.episode.ignore)
-        if not is_initial and self.limits.stop_on_no_gain and iou <= self.best_iou:
+        gains_nothing = not is_initial and self.limits.stop_on_no_gain and iou <= self.best_iou
+        if gains_nothing and self.episode.truth.any():
             self.stop_reason = StopReason.NO_GAIN
             return
         step = Step(
@@ -187,7 +195,9 @@ class EpisodeRun:
         self.feedback = prediction.feedback
         self.iou = iou
         self.best_iou = max(self.best_iou, iou)
-        if not is_initial:
+        if gains_nothing:
+            self.stop_reason = StopReason.NO_GAIN
+        elif not is_initial:
             self.stop_if_done()
 
     def stop_if_done(self) -> None:

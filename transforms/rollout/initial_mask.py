@@ -14,9 +14,15 @@ def first_mask(options: FirstMask, masks: TruthMasks, *, seed: int, target_id: s
     """Return a target's first mask; the same for the same seed and target.
 
     Raises:
-        TargetError: NOT_CORRUPTIBLE if the object is too small for the requested IoU. Keeping its
-            mask unchanged would raise the IoU above the requested range.
+        TargetError: EMPTY_MASK if the target is no object; NOT_CORRUPTIBLE if it is too small for
+            the requested IoU. Keeping its mask unchanged would raise the IoU above the requested
+            range.
     """
+    if not masks.truth.any():
+        raise TargetError(
+            RejectReason.EMPTY_MASK,
+            f"{target_id} names no object, so there is no mask to start with",
+        )
     if options.corrupted_to is None:
         return masks.truth
     low, high = options.corrupted_to

@@ -350,6 +350,8 @@ def _episodes(scene: _Scene, simulation: Simulation) -> Iterator[Episode]:
 
 
 def _initial_box(ref: TargetRef, masks: TruthMasks, simulation: Simulation) -> Box | None:
+    if not masks.truth.any():
+        return None
     match simulation.initial_action:
         case InitialAction.NONE | InitialAction.POLICY_BOX:
             return None

@@ -9,7 +9,7 @@ from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.export.llama_factory.samples import Case, Sample, Turn, iou_before, shown_before
 from hlmat.transforms.core.records import Box, Click, Finish, StopReason, Trajectory
 from hlmat.transforms.masks.boxes import truth_box
-from hlmat.transforms.masks.rle import decode_rle
+from hlmat.transforms.masks.rle import decode_rle, rle_area
 from hlmat.transforms.prompting.actions import TurnFormat
 
 # Stop reasons of trajectories whose last mask cannot be improved.
@@ -42,13 +42,15 @@ def decisions(trajectory: Trajectory, *, with_finish: bool) -> Iterator[Decision
     """List a trajectory's decisions.
 
     An initial action is not a decision. `Finish` is one only in a trajectory that has a step and
-    ended because no click improved the mask, not in one that ran out of clicks.
+    ended because no click improved the mask, not in one that ran out of clicks; and at once where
+    the target is no object.
     """
     for step, taken in enumerate(trajectory.steps):
         if isinstance(taken.action, Click) and not taken.is_initial:
             yield Decision(step, taken.action, iou_before(trajectory, step))
     last = len(trajectory.steps)
-    if with_finish and last > 0 and trajectory.stop_reason in _DONE:
+    is_judged = last > 0 or not rle_area(trajectory.target.truth)
+    if with_finish and is_judged and trajectory.stop_reason in _DONE:
         yield Decision(last, Finish(), iou_before(trajectory, last))
 
 
@@ -63,7 +65,8 @@ def decision_turn(trajectory: Trajectory, decision: Decision, turn_format: TurnF
 def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
     """List a target's samples: its box if requested, then its decisions."""
     trajectory, turn_format = case.trajectory, options.seen_turn_format
-    if options.box_prompt is not None and trajectory.steps:
+    has_object = rle_area(trajectory.target.truth) > 0
+    if options.box_prompt is not None and trajectory.steps and has_object:
         box = truth_box(decode_rle(trajectory.target.truth))
         asking = replace(turn_format, prompt=options.box_prompt, with_score=False)
         turn = decision_turn(trajectory, Decision(step=0, action=box, iou=0.0), asking)

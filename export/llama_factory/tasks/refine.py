@@ -14,7 +14,7 @@ from hlmat.transforms.masks.corruption import (
     corrupted_to_iou,
     random_discs,
 )
-from hlmat.transforms.masks.rle import decode_rle, encode_mask, mask_iou
+from hlmat.transforms.masks.rle import decode_rle, encode_mask, mask_iou, rle_area
 from hlmat.transforms.oracle.click import oracle_click
 
 _GRADED_IOU = (0.2, 0.95)
@@ -22,9 +22,11 @@ _GRADED_IOU = (0.2, 0.95)
 
 def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
     """List a target's foreign masks of the kinds `options.foreign_masks`, each with the click.
-    Kinds that give no mask are left out.
+    Kinds that give no mask are left out. A target that is no object has none.
     """
     target = case.trajectory.target
+    if not rle_area(target.truth):
+        return
     truth = decode_rle(target.truth)
     ignore = None if target.ignore is None else decode_rle(target.ignore)
     for kind in options.foreign_masks:
@@ -59,7 +61,7 @@ def foreign_mask(kind: str, case: Case, *, truth: Mask, ignore: Mask | None) -> 
             return random_discs(truth, rng=rng)
         case "neighbour":
             others = [t.target.truth for t in case.neighbours]
-            others = [other for other in others if other != trajectory.target.truth]
+            others = [o for o in others if o != trajectory.target.truth and rle_area(o)]
             return decode_rle(others[int(rng.integers(len(others)))]) if others else None
         case _:
             low, high = _GRADED_IOU

@@ -262,3 +262,32 @@ def test_more_clicks_than_the_protocol_allows_are_refused() -> None:
     t = make_trajectory([strip(1)] * 4, truth=strip(9))
     with pytest.raises(ValueError, match="'t1' has 4 clicks, more than the 3 of the protocol"):
         summary_of([t], SHORT)
+
+
+def test_targets_that_are_no_object() -> None:
+    empty = np.zeros((4, 5), np.bool_)
+    some, all_of_it = empty.copy(), ~empty
+    some[:2] = True
+    trajectories = [
+        make_trajectory([], truth=empty, image="a"),
+        make_trajectory([some], truth=empty, image="b"),
+        make_trajectory([empty], truth=empty, image="c"),
+        make_trajectory([all_of_it], truth=some, image="d"),
+        make_trajectory([], truth=some, image="e"),
+        make_trajectory([some, empty], truth=some, image="f"),
+    ]
+    values = summary_of(trajectories, SHORT).values()
+    assert values["N-acc"] == pytest.approx(2 / 3)
+    assert values["T-acc"] == pytest.approx(1 / 3)
+    # As in the authors' scorer: found 1, else 0; missed objects and wrong masks add to the union.
+    assert values["gIoU"] == pytest.approx((1 + 0 + 1 + 0.5 + 0 + 0) / 6)
+    assert values["cIoU"] == pytest.approx(10 / (10 + 20 + 10 + 10))
+    assert summary_of(trajectories, SHORT).figures()["N-acc"]["value"] == pytest.approx(2 / 3)
+
+
+def test_figures_of_no_object_need_such_targets() -> None:
+    truth = strip(50)
+    assert "N-acc" not in summary_of([make_trajectory([], truth=truth)], SHORT).values()
+    values = summary_of([make_trajectory([], truth=strip(0))], SHORT).values()
+    assert values["N-acc"] == 1.0
+    assert "T-acc" not in values

@@ -24,6 +24,8 @@ def test_every_name_that_is_promised() -> None:
         "refcoco+",
         "refcocog",
         "refclef",
+        "grefcoco",
+        "rrsisd",
         "hqseg44k",
         "dis5k",
         "thinobject5k",

@@ -25,7 +25,8 @@ from hlmat.transforms.core.records import (
     Trajectory,
 )
 from hlmat.transforms.masks.rle import decode_rle, encode_mask
-from hlmat.transforms.policies.oracle import OraclePolicy
+from hlmat.transforms.policies.initial_clicks import GridPolicy, RandomClicksPolicy
+from hlmat.transforms.policies.oracle import OraclePolicy, RandomErrorPolicy
 from hlmat.transforms.rollout.loop import Episode, ImageEpisodes, Limits, roll_out, roll_out_all
 
 SIZE = (8, 10)
@@ -536,3 +537,42 @@ def test_a_model_can_be_content_with_the_given_mask():
     trajectory = roll_out_from(columns(2), MaskedSegmenter([]), policy=policy, **limits)
     assert (trajectory.steps, trajectory.stop_reason) == ((), StopReason.REACHED_SCORE)
     assert trajectory.last_predicted_iou == 0.99
+
+
+class TestTargetsThatAreNoObject:
+    def roll_out(self, masks: Sequence[np.ndarray], policy: Any, **limits: Any) -> Trajectory:
+        return roll_out(
+            Episode(builders.target(columns(0), "none", "a dog"), columns(0)),
+            image=IMAGE,
+            segmenter=ScriptedSegmenter(masks),
+            policy=policy,
+            limits=Limits(**limits),
+            provenance=PROVENANCE,
+        )
+
+    @pytest.mark.parametrize(
+        "policy",
+        [
+            OraclePolicy(),
+            RandomErrorPolicy(seed=0),
+            RandomClicksPolicy(seed=0, num_clicks=4, then=OraclePolicy()),
+            GridPolicy(points_per_side=2, then=OraclePolicy()),
+        ],
+    )
+    def test_who_knows_the_truth_finishes_at_once(self, policy: Any) -> None:
+        trajectory = self.roll_out([], policy)
+        assert trajectory.stop_reason is StopReason.NO_ERROR_LEFT
+        assert trajectory.steps == ()
+        assert trajectory.last_mask is None
+        assert trajectory.initial_iou == trajectory.final_iou == 1.0
+
+    def test_a_click_counts_even_where_clicks_without_gain_do_not(self) -> None:
+        trajectory = self.roll_out([columns(2)], ScriptedPolicy(), stop_on_no_gain=True)
+        assert trajectory.stop_reason is StopReason.NO_GAIN
+        assert [(step.iou, step.gain) for step in trajectory.steps] == [(0.0, -1.0)]
+
+    def test_the_mask_of_a_click_may_be_empty(self) -> None:
+        limits = {"stop_on_no_gain": False, "target_iou": 0.9}
+        trajectory = self.roll_out([columns(0)], ScriptedPolicy(), **limits)
+        assert trajectory.stop_reason is StopReason.REACHED_IOU
+        assert trajectory.final_iou == 1.0

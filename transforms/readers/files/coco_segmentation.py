@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from hlmat.transforms.core.errors import TargetError
-from hlmat.transforms.core.protocols import TruthMasks
+from hlmat.transforms.core.protocols import Mask, TruthMasks
 from hlmat.transforms.core.records import RejectReason, TargetRef
 from hlmat.transforms.core.storage import Storage
-from hlmat.transforms.masks.rasterize import segmentation_to_mask
+from hlmat.transforms.masks.rasterize import check_size, segmentation_to_mask
 from hlmat.transforms.masks.rle import whole_number
 from hlmat.transforms.readers.files.frames import Fit, drawn_size
 
@@ -38,8 +40,21 @@ def segmentation_ref(
     return json.dumps(content, separators=(",", ":"), default=_counts_as_text)
 
 
+def union_ref(
+    segmentations: Sequence[Any], *, size_hw: tuple[int, int], fit: Fit | None = None
+) -> str:
+    """Return a `truth_ref` for the union of COCO segmentations; none at all is an empty mask.
+
+    Arguments as of `segmentation_ref`.
+    """
+    content: dict[str, Any] = {"parts": list(segmentations), "size": list(size_hw)}
+    if fit is not None:
+        content["shapes_fit"] = fit.value
+    return json.dumps(content, separators=(",", ":"), default=_counts_as_text)
+
+
 def load_segmentation(ref: TargetRef, *, storage: Storage, root: str) -> TruthMasks:
-    """Return the masks of a `segmentation_ref`.
+    """Return the masks of a `segmentation_ref` or a `union_ref`.
 
     Args:
         ref: the target.
@@ -55,6 +70,8 @@ def load_segmentation(ref: TargetRef, *, storage: Storage, root: str) -> TruthMa
         height, width = drawn_size(
             storage, root, ref.image_path, recorded_hw=(height, width), fit=Fit(fit)
         )
+    if "parts" in content:
+        return TruthMasks(_union(content["parts"], (height, width), name=ref.target_id))
     mask = segmentation_to_mask(
         content["segmentation"], size_hw=(height, width), name=ref.target_id
     )
@@ -69,6 +86,22 @@ def load_segmentation(ref: TargetRef, *, storage: Storage, root: str) -> TruthMa
             raise
         return TruthMasks(mask)
     return TruthMasks(mask, ignore & ~mask)
+
+
+def _union(parts: Sequence[Any], size_hw: tuple[int, int], *, name: str) -> Mask:
+    check_size(size_hw, name=name)
+    whole = np.zeros(size_hw, np.bool_)
+    empty: TargetError | None = None
+    for part in parts:
+        try:
+            whole |= segmentation_to_mask(part, size_hw=size_hw, name=name)
+        except TargetError as error:
+            if error.reason is not RejectReason.EMPTY_MASK:
+                raise
+            empty = error
+    if empty is not None and not whole.any():
+        raise empty
+    return whole
 
 
 def image_size(image: Mapping[str, Any], *, name: str) -> tuple[int, int]:

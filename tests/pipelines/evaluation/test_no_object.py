@@ -1,0 +1,93 @@
+"""Targets that are no object, from the reader to the report and the training data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hlmat.pipelines.cli.exit_codes import EXIT_OK
+from hlmat.pipelines.cli.main import main
+from reader_fixtures import as_json, image
+
+NAME = "COCO_train2014_000000000001.jpg"
+SIZE_HW = (24, 32)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Write a split of gRefCOCO with two objects together, one alone, and none."""
+    squares = [[x, 8, x + 8, 8, x + 8, 16, x, 16] for x in (4, 20)]
+    content = {
+        "images": [{"id": 1, "file_name": NAME, "height": SIZE_HW[0], "width": SIZE_HW[1]}],
+        "annotations": [
+            {"id": 10 + k, "image_id": 1, "iscrowd": 0, "segmentation": [square]}
+            for k, square in enumerate(squares)
+        ],
+        "categories": [],
+    }
+    texts = {"two": [10, 11], "left": [10], "a dog": [-1]}
+    refs = [
+        {"ref_id": k, "ann_id": ids, "image_id": 1, "split": "val", "sentences": [{"sent": text}]}
+        for k, (text, ids) in enumerate(texts.items())
+    ]
+    folder = tmp_path / "data" / "grefcoco"
+    folder.mkdir(parents=True)
+    (folder / "instances.json").write_bytes(as_json(content))
+    (folder / "grefs(unc).json").write_bytes(as_json(refs))
+    (tmp_path / "data" / "train2014").mkdir()
+    (tmp_path / "data" / "train2014" / NAME).write_bytes(image(SIZE_HW))
+    return tmp_path / "data"
+
+
+def flags(root: Path, out: Path, *more: str) -> list[str]:
+    data = ("--dataset", "grefcoco", "--data-root", str(root), "--split", "val")
+    return [*data, "--workers", "1", "--max-clicks", "2", "-q", "--out", str(out), *more]
+
+
+def metrics(root: Path, out: Path, policy: str) -> dict[str, Any]:
+    assert main(["evaluate", "--policy", policy, *flags(root, out)]) == EXIT_OK
+    return json.loads((out / "metrics.json").read_text())
+
+
+def test_an_evaluation_counts_them(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    oracle = metrics(root, tmp_path / "oracle", "oracle")
+    assert oracle["N-acc"]["value"] == oracle["T-acc"]["value"] == 1.0
+    centre = metrics(root, tmp_path / "centre", "centre")
+    assert centre["N-acc"]["value"] == 0.0
+    assert oracle["gIoU"]["value"] - centre["gIoU"]["value"] >= 1 / 3
+    report = (tmp_path / "oracle" / "report.md").read_text()
+    assert "| N-acc | 1.000 |" in report
+    capsys.readouterr()
+    assert main(["score", str(tmp_path / "oracle" / "predictions.json"), "--json"]) == EXIT_OK
+    assert json.loads(capsys.readouterr().out)["N-acc"]["value"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "task", ["next-click", "prm", "multi-turn", "kto", "refine", "filter", "next-click,filter"]
+)
+def test_each_task_makes_what_it_can_of_them(root: Path, tmp_path: Path, task: str) -> None:
+    run, out = tmp_path / "run", tmp_path / "export"
+    assert main(["trajectories", *flags(root, run)]) == EXIT_OK
+    export = [
+        "export",
+        "--from",
+        str(run),
+        "--format",
+        "llama-factory",
+        "--task",
+        task,
+        "--out",
+        str(out),
+        "--finish",
+    ]
+    assert main([*export, "--data-root", str(root)]) == EXIT_OK
+    (name,) = json.loads((out / "dataset_info.json").read_text())
+    rows = json.loads((out / f"{name}.json").read_text())
+    answers = [row["messages"][1]["content"] for row in rows if row["target_id"].endswith("/2")]
+    has_finish = task in ("next-click", "prm", "multi-turn", "next-click,filter")
+    assert [("Finish" in answer) for answer in answers] == ([True] if has_finish else [])
