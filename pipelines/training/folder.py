@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import struct
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import IO, Any
 
 from hlmat.transforms.core.atomic_files import atomic_file
 from hlmat.transforms.core.errors import OutputError
+from hlmat.transforms.core.safetensors_file import announced_size
 
 try:
     import fcntl
@@ -306,16 +306,10 @@ def _is_whole(checkpoint: Path) -> bool:
             return False
         weights = list(checkpoint.glob("*.safetensors"))
         return bool(weights) and all(_is_as_long_as_it_says(path) for path in weights)
-    except (OSError, ValueError, KeyError, TypeError, struct.error):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
 def _is_as_long_as_it_says(path: Path) -> bool:
     """Compare a safetensors file's length with its header."""
-    with open(path, "rb") as f:
-        (length,) = struct.unpack("<Q", f.read(8))
-        if length > path.stat().st_size:
-            return False
-        header = json.loads(f.read(length))
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    return path.stat().st_size == 8 + length + max(ends, default=0)
+    return path.stat().st_size == announced_size(path)

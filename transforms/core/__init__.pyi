@@ -26,6 +26,9 @@ from .options import fingerprint_values as fingerprint_values
 from .options import parse_value as parse_value
 from .options import setting as setting
 from .options import shown as shown
+from .pickle_reader import PickleReader as PickleReader
+from .pickle_reader import brief as brief
+from .pickle_reader import keys_among as keys_among
 from .protocols import Answerer as Answerer
 from .protocols import BatchSegmenter as BatchSegmenter
 from .protocols import BoxPolicy as BoxPolicy
@@ -62,6 +65,7 @@ from .records import Target as Target
 from .records import TargetRef as TargetRef
 from .records import Trajectory as Trajectory
 from .rng import target_rng as target_rng
+from .safetensors_file import announced_size as announced_size
 from .storage import LocalStorage as LocalStorage
 from .storage import MemoryStorage as MemoryStorage
 from .storage import Storage as Storage

@@ -2,44 +2,64 @@
 
 from __future__ import annotations
 
-import io
-import pickle
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from hlmat.transforms.core.errors import DataError
+from hlmat.transforms.core.pickle_reader import PickleReader, brief, keys_among
 
 
 def _bytes_of_latin1(text: object = "", encoding: object = "latin1", /) -> bytes:
     """Build what protocols 0 to 2 write for bytes, and nothing else."""
     if not isinstance(text, str) or encoding != "latin1":
-        raise ValueError(f"bytes are made of a text in latin1, got {text!r:.40}, {encoding!r:.40}")
+        raise ValueError(
+            f"bytes are made of a text in latin1, got {brief(text)}, {brief(encoding)}"
+        )
     return text.encode("latin1")
 
 
-# What old pickles of plain sets and bytes name; calling these runs no code of the file's choosing.
-_ADMITTED = {
+def _set_of(items: object = (), /) -> set[Any]:
+    return set(_items(items))
+
+
+def _frozenset_of(items: object = (), /) -> frozenset[Any]:
+    return frozenset(_items(items))
+
+
+def _items(items: object) -> Any:
+    if not isinstance(items, list | tuple):
+        raise ValueError(f"a set is made of a list, got a {type(items).__name__}")
+    return keys_among(items)
+
+
+# What old pickles of plain sets and bytes name; each stands for something of ours.
+_ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
     ("_codecs", "encode"): _bytes_of_latin1,
     ("builtins", "bytes"): _bytes_of_latin1,
     ("__builtin__", "bytes"): _bytes_of_latin1,
-    ("builtins", "set"): set,
-    ("builtins", "frozenset"): frozenset,
-    ("__builtin__", "set"): set,
-    ("__builtin__", "frozenset"): frozenset,
+    ("builtins", "set"): _set_of,
+    ("builtins", "frozenset"): _frozenset_of,
+    ("__builtin__", "set"): _set_of,
+    ("__builtin__", "frozenset"): _frozenset_of,
 }
 
 
 def load_plain_pickle(data: bytes, *, name: str) -> object:
     """Load a pickle that holds nothing but plain data.
 
+    Time and memory are in proportion to the file: what nests deeply, holds itself or grows huge
+    once its shared parts are written out is refused, as are numbers of more than 64 bits and keys
+    that are neither text nor number.
+
     Args:
         data: the file's content, any protocol.
         name: of the file, for messages.
 
     Raises:
-        DataError: it names a class or function, or is damaged.
+        DataError: it names a class or function, passes a bound, or is damaged.
     """
     try:
-        return _PlainUnpickler(data, name).load()
+        return _PlainReader(data, name).read()
     except DataError:
         raise
     # A damaged pickle raises errors of many types.
@@ -50,23 +70,28 @@ def load_plain_pickle(data: bytes, *, name: str) -> object:
         ) from error
 
 
-class _PlainUnpickler(pickle.Unpickler):
+class _PlainReader(PickleReader):
     def __init__(self, data: bytes, name: str) -> None:
-        # Python 2 wrote its texts as bytes; ASCII and UTF-8 ones come out as text.
-        super().__init__(io.BytesIO(data), encoding="utf-8", errors="replace")
-        self._name = name
+        super().__init__(data)
+        self._file = name
 
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
-        admitted = _ADMITTED.get((module_name, global_name))
+    def named(self, module: str, name: str) -> Any:
+        admitted = _ADMITTED.get((module, name))
         if admitted is None:
-            self._refuse(f"{module_name}.{global_name}")
+            self._refuse(f"{module}.{name}")
         return admitted
 
-    def persistent_load(self, pid: object, /) -> NoReturn:
-        self._refuse(f"a persistent object {pid!r}")
+    def called(self, function: Any, arguments: tuple[Any, ...]) -> Any:
+        if function not in _ADMITTED.values():
+            self._refuse(f"a call of a {type(function).__name__}")
+        self.charge(sum(len(a) for a in arguments if isinstance(a, str | list | tuple)))
+        return function(*arguments)
+
+    def stored(self, identity: Any) -> Any:
+        self._refuse(f"a persistent object, {brief(identity)}")
 
     def _refuse(self, what: str) -> NoReturn:
         raise DataError(
-            f"{self._name} is refused: its pickle names {what}, and loading that could run code; "
+            f"{self._file} is refused: its pickle names {what}, and loading that could run code; "
             "only lists, dictionaries, numbers and texts are read. Get the file from its authors"
         )

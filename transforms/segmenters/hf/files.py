@@ -152,17 +152,17 @@ def _find_weights(folder: Path) -> tuple[str, ...]:
     if not (folder / WEIGHTS_INDEX).is_file():
         raise ConfigError([_missing_weights(folder)])
     weight_map = _read_json(folder / WEIGHTS_INDEX).get("weight_map")
-    names = set(weight_map.values()) if isinstance(weight_map, dict) else set()
+    names = list(weight_map.values()) if isinstance(weight_map, dict) else []
     if not names or any(
         not isinstance(name, str) or os.path.basename(name) != name for name in names
     ):
         raise ConfigError(
             [f"{folder / WEIGHTS_INDEX} names no weight files beside it; fetch the folder again"]
         )
-    missing = sorted(name for name in names if not (folder / name).is_file())
+    missing = sorted(name for name in set(names) if not (folder / name).is_file())
     if missing:
         raise ConfigError([f"{folder} misses {', '.join(missing[:3])}; fetch the folder again"])
-    return tuple(sorted(names))
+    return tuple(sorted(set(names)))
 
 
 def _missing_weights(folder: Path) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.safetensors_file import announced_size
 from hlmat.transforms.segmenters.hf.families import FAMILIES, Family, PromptedModel
 from hlmat.transforms.segmenters.hf.files import CheckpointFolder
 from hlmat.transforms.torch_support.device import resolve_device
@@ -136,12 +138,20 @@ def _import_packages() -> None:
         ) from error
 
 
+def _check_size(weights: Path) -> None:
+    size, announced = weights.stat().st_size, announced_size(weights)
+    if size != announced:
+        raise ValueError(f"{weights.name} has {size} bytes, expected {announced} by its header")
+
+
 def _load_weights(folder: CheckpointFolder, *, family: Family) -> Any:
     import torch
     import transformers
 
     settings = _settings(folder, family=family)
     try:
+        for name in folder.weights:
+            _check_size(folder.path / name)
         config = getattr(transformers, family.config_class).from_dict(settings)
         loaded: Any = getattr(transformers, family.model_class).from_pretrained(
             folder.path,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +48,7 @@ def model_identity(model: Sam) -> Identity:
 
 def _load_model(data: bytes, *, name: str) -> tuple[Sam, str]:
     try:
-        import torch
-
+        from hlmat.transforms.torch_support.checkpoint_file import load_checkpoint, refusal
         from hlmat.transforms.torch_support.torchvision import ensure_importable
 
         ensure_importable()
@@ -63,15 +61,14 @@ def _load_model(data: bytes, *, name: str) -> tuple[Sam, str]:
             ]
         ) from error
     try:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    # A broken file can end the reading in any way.
+        state = load_checkpoint(data)
+    # A broken or hostile file can end the unpickler in any way; nothing of it has been run.
     except Exception as error:
+        problem = refusal(error) if data else "it is empty"
         raise ConfigError(
             [
-                f"{name} cannot be read as a checkpoint of plain tensors: it is "
-                f"{'empty' if not data else 'cut short, damaged or another kind of file'} "
-                f"({type(error).__name__}); expected an official SAM file, for instance "
-                f"{OFFICIAL_CHECKPOINTS['vit_b']}"
+                f"{name} cannot be read as a checkpoint of plain tensors: {problem}; expected an "
+                f"official SAM file, for instance {OFFICIAL_CHECKPOINTS['vit_b']}"
             ]
         ) from error
     width = _patch_embedding_width(state)
@@ -86,7 +83,8 @@ def _load_model(data: bytes, *, name: str) -> tuple[Sam, str]:
     model = sam_model_registry[model_type](checkpoint=None)
     try:
         model.load_state_dict(state, strict=True)
-    except RuntimeError as error:
+    # Keys that are no texts, or values that are no tensors, raise errors of many types.
+    except Exception as error:
         raise ConfigError(
             [f"{name} does not fit SAM {model_type}: {' '.join(str(error).split())[:300]}"]
         ) from error
@@ -95,7 +93,8 @@ def _load_model(data: bytes, *, name: str) -> tuple[Sam, str]:
 
 def _patch_embedding_width(state: Any) -> int | None:
     weight = state.get(_PATCH_EMBEDDING) if isinstance(state, Mapping) else None
-    return int(weight.shape[0]) if weight is not None and hasattr(weight, "shape") else None
+    shape = getattr(weight, "shape", None)
+    return int(shape[0]) if shape else None
 
 
 def _missing_checkpoint(checkpoint: str | None) -> str:

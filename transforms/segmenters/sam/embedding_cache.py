@@ -161,7 +161,8 @@ class _Folder:
 
         path = self._file(key)
         try:
-            array = np.load(path, allow_pickle=False)
+            # Mapped, so that a header cannot announce more than the file holds.
+            array = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
             os.utime(path)
         except FileNotFoundError:
             return None

@@ -7,8 +7,6 @@ the authors' package; it is replaced by an empty stand-in, and every other name 
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +16,7 @@ from torch import Tensor
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.segmenters.simpleclick.architecture import read_architecture
 from hlmat.transforms.segmenters.simpleclick.network import SimpleClickNetwork
+from hlmat.transforms.torch_support.checkpoint_file import load_checkpoint, refusal
 
 _LOSS_MODULE = "isegm.model.modeling.transformer_helper.cross_entropy_loss"
 _NAMES_SHOWN = 4
@@ -61,29 +60,15 @@ def _unpickled(data: bytes, *, name: str) -> Any:
         (_loss_function, f"{_LOSS_MODULE}.cross_entropy"),
     ]
     try:
-        with torch.serialization.safe_globals(stand_ins):
-            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    # A damaged or hostile file can make the unpickler raise anything; no code has been run.
+        return load_checkpoint(data, stand_ins=stand_ins)
+    # A broken or hostile file can end the unpickler in any way; nothing of it has been run.
     except Exception as error:
         raise ConfigError(
             [
-                f"{name} cannot be read as a checkpoint of plain tensors: {_refusal(error)}; "
+                f"{name} cannot be read as a checkpoint of plain tensors: {refusal(error)}; "
                 "expected an official SimpleClick file such as cocolvis_vit_large.pth"
             ]
         ) from error
-
-
-def _refusal(error: Exception) -> str:
-    """Return torch's reason, without its advice to load the file unsafely."""
-    text = str(error)
-    if found := re.search(r"GLOBAL (\S+)|call to (\S+)|instantiate class (\S+)", text):
-        named = next(n for n in found.groups() if n)
-        return f"it holds code or objects ({named[:80]}), and none of that is run"
-    first_sentence = (text.splitlines() or [""])[0].partition(". ")[0]
-    return (
-        "it is cut short, damaged or another kind of file "
-        f"({type(error).__name__}: {first_sentence[:120]})"
-    )
 
 
 def _network(entry: Any, *, name: str) -> SimpleClickNetwork:

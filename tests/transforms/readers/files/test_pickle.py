@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,17 @@ from hypothesis import strategies as st
 
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.readers.files.pickle import load_plain_pickle
+from hostile_pickles import HOSTILE_PICKLES
 
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | st.text(),
     lambda inner: (
         st.lists(inner)
-        | st.dictionaries(st.text() | st.integers(), inner)
+        | st.dictionaries(st.text() | st.integers(0, 2**64 - 1), inner)
         | st.tuples(inner, inner)
     ),
     max_leaves=10,
@@ -108,6 +114,39 @@ def test_garbage_gives_plain_data_or_a_data_error(data: bytes) -> None:
     plain = (list, dict, tuple, set, frozenset, int, float, str, bytes, bytearray, type(None))
     with contextlib.suppress(DataError):
         assert isinstance(load_plain_pickle(data, name="a.p"), plain)
+
+
+@pytest.mark.parametrize("data", HOSTILE_PICKLES.values(), ids=HOSTILE_PICKLES)
+def test_small_files_that_are_endless_to_read_are_refused(data: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"^a\.p (is not a pickle, or is damaged|is refused)"):
+            load_plain_pickle(data, name="a.p")
+        assert tracemalloc.get_traced_memory()[1] < 200e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_parts_that_many_share_are_read() -> None:
+    words, image = ["a", "cup"], {"width": 3}
+    content = [{"words": words, "image": image, "id": number} for number in range(2000)]
+    assert load_plain_pickle(pickle.dumps(content), name="a.p") == content
+
+
+def test_a_nest_of_a_hundred_levels() -> None:
+    content: list[Any] = []
+    for _ in range(100):
+        content = [content]
+    assert load_plain_pickle(pickle.dumps(content), name="a.p") == content
+    with pytest.raises(DataError, match="nests deeper than 100 levels, or holds itself"):
+        load_plain_pickle(pickle.dumps([content]), name="a.p")
+
+
+@pytest.mark.parametrize("number", [2**72, -(2**72)])
+def test_numbers_of_more_than_64_bits_are_refused(number: int) -> None:
+    for protocol in (0, 4):
+        with pytest.raises(DataError, match="numbers of 64 bits are read"):
+            load_plain_pickle(pickle.dumps(number, protocol), name="a.p")
 
 
 def test_texts_of_python_2() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +143,11 @@ def test_a_key_tells_images_shapes_and_weights_apart():
     assert embedding_key(image[:, ::2], identity="w") == embedding_key(
         np.zeros((2, 3, 3), dtype=np.uint8), identity="w"
     )
+
+
+def test_a_file_that_announces_more_than_it_holds(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }".ljust(117)
+    content = b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + header + b"\n"
+    (tmp_path / "a.npy").write_bytes(content)
+    assert held(store(folder=str(tmp_path)), "a") == [None]
+    assert "a.npy cannot be read" in caplog.text

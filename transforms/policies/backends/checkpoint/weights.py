@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hlmat.transforms.core.safetensors_file import announced_size
+
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _WEIGHTS = "model.safetensors"
 _WEIGHTS_INDEX = "model.safetensors.index.json"
-# The header of a safetensors file is a length of 8 bytes and JSON of at most 100 MB.
-_MAX_HEADER = 100_000_000
 
 
 def check_model_weights(folder: Path, *, problems: list[str]) -> tuple[str, ...]:
@@ -25,14 +24,14 @@ def check_model_weights(folder: Path, *, problems: list[str]) -> tuple[str, ...]
         if index is None:
             return ()
         weight_map = index.get("weight_map")
-        shards = set(weight_map.values()) if isinstance(weight_map, dict) else set()
+        shards = list(weight_map.values()) if isinstance(weight_map, dict) else []
         if not shards or any(not isinstance(s, str) or os.path.basename(s) != s for s in shards):
             problems.append(
                 f"{folder / _WEIGHTS_INDEX} does not name weight files beside it; fetch the "
                 "checkpoint again"
             )
             return ()
-        names = sorted(shards)
+        names = sorted(set(shards))
     else:
         problems.append(_missing_weights(folder, expected=_WEIGHTS))
         return ()
@@ -83,7 +82,7 @@ def _check_safetensors(path: Path, *, problems: list[str]) -> None:
         problems.append(f"the weights {path} are missing; fetch or save the checkpoint again")
         return
     try:
-        expected = _safetensors_size(path)
+        expected = announced_size(path)
     except OSError as error:
         problems.append(f"the weights {path} cannot be read: {error}")
         return
@@ -99,21 +98,3 @@ def _check_safetensors(path: Path, *, problems: list[str]) -> None:
             f"the weights {path} have {size} bytes, expected {expected} by their header: the file "
             "is truncated or damaged; fetch or save the checkpoint again"
         )
-
-
-def _safetensors_size(path: Path) -> int:
-    """Return the expected size of a safetensors file in bytes. Raises ValueError for others."""
-    with open(path, "rb") as f:
-        start = f.read(8)
-        if len(start) < 8:
-            raise ValueError("it has less than 8 bytes")
-        length = struct.unpack("<Q", start)[0]
-        if length > _MAX_HEADER:
-            raise ValueError(f"its header would have {length} bytes")
-        text = f.read(length)
-    try:
-        header = json.loads(text)
-        ends = [t["data_offsets"][1] for name, t in header.items() if name != "__metadata__"]
-        return 8 + length + max(ends, default=0)
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise ValueError(f"its header cannot be read: {error}") from error
