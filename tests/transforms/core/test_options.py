@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, asdict, replace
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from annotated_types import Ge
@@ -110,8 +110,9 @@ def test_a_value_by_its_place_is_named_too() -> None:
 
 def test_too_many_values_and_one_given_twice_are_mistakes_of_the_caller() -> None:
     count = len(declared(Tool))
+    values: Any = ["here"] * (count + 1)
     with pytest.raises(TypeError, match=f"^Tool takes at most {count} values without names$"):
-        Tool(*["here"] * (count + 1))  # pyright: ignore[reportCallIssue]
+        Tool(*values)
     with pytest.raises(TypeError, match=r"^Tool got two values for place$"):
         Tool("here", place="there")  # pyright: ignore[reportCallIssue]
 

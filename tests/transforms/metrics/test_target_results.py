@@ -117,7 +117,7 @@ def test_ignored_pixels_count_nowhere() -> None:
     assert (result.intersection, result.union) == (8, 12)
 
 
-def test_a_trajectory_s_boxes_and_set_up_are_no_clicks_of_the_policy() -> None:
+def test_a_trajectory_s_boxes_and_initial_actions_are_no_clicks_of_the_policy() -> None:
     trajectory = builders.trajectory(
         builders.target(columns(2)),
         builders.step(columns(1), Box(0, 0, 2, 2)),

@@ -31,7 +31,7 @@ def test_a_click_is_good_if_it_raised_the_iou_and_not_if_it_left_or_lowered_it()
     assert samples[2].turns[0].shown.mask == trajectory.steps[1].mask
 
 
-def test_neither_a_set_up_box_nor_the_end_is_judged() -> None:
+def test_neither_an_initial_box_nor_the_end_is_judged() -> None:
     options = thousandths(turn_format={"with_finish": True})
     samples = list(kto.samples(Case(make_trajectory(boxed=True)), options))
     # the first click after the box leaves the mask as it is

@@ -28,7 +28,7 @@ def test_a_trajectory_is_one_conversation_with_an_image_in_each_turn() -> None:
     assert [turn.turn_format is not None for turn in sample.turns] == [True, False]
 
 
-def test_a_set_up_action_is_no_turn() -> None:
+def test_an_initial_action_is_no_turn() -> None:
     assert conversation(make_trajectory(boxed=True)).columns == {"steps": [1, 2]}
 
 

@@ -113,7 +113,7 @@ def test_clicks_that_are_written_alike_are_no_pair() -> None:
     assert list(preference.samples(Case(runs[0], also=others(*runs[1:])), pixels)) == []
 
 
-def test_a_set_up_box_is_part_of_the_state_and_no_click() -> None:
+def test_an_initial_box_is_part_of_the_state_and_no_click() -> None:
     boxed = clicked((A, TRUTH), boxed=True), clicked((B, QUARTER), boxed=True)
     assert [s.columns["step"] for s in pairs(*boxed)] == [1]
     assert pairs(boxed[0], clicked((B, QUARTER))) == []

@@ -50,7 +50,7 @@ def test_a_trajectory_that_ran_out_of_clicks_does_not_teach_finish() -> None:
     assert len(made) == 3
 
 
-def test_a_set_up_mask_is_judged_before_the_click_after_it() -> None:
+def test_an_initial_mask_is_judged_before_the_click_after_it() -> None:
     made = rows(make_trajectory(boxed=True))
     assert [(step, answer) for step, answer, _ in made[:1]] == [
         (1, "Current IOU: 50.0, Positive point: (502, 505)")
