@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hlmat.pipelines.cli.exit_codes import EXIT_INCOMPLETE, EXIT_OK, fail
+from hlmat.pipelines.cli.exit_codes import EXIT_INCOMPLETE, EXIT_OK, fail, visible
 
 if TYPE_CHECKING:
     from hlmat.pipelines.annotation.run import AnnotationReport
@@ -249,7 +249,7 @@ def _print_report(arguments: argparse.Namespace, report: Mapping[str, Any]) -> i
 
 def _print_remarks(remarks: Sequence[str]) -> None:
     for remark in remarks:
-        print(f"hlmat: {remark}", file=sys.stderr)
+        print(f"hlmat: {visible(remark)}", file=sys.stderr)
 
 
 def _print_lines(values: Mapping[str, Any]) -> None:

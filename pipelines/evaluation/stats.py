@@ -40,8 +40,10 @@ def read_figures(out: str, *, verify_all: bool = False) -> dict[str, Any]:
         filling += rle_area(trajectory.target.truth) > FILLING_SHARE * height * width
         rollout = rolled_out(trajectory)
         summary.add(measure_rollout(rollout, step="last", max_clicks=protocol.max_clicks))
+    examples: dict[str, str] = {}
     for reject in read_rejects(storage, out, manifest=manifest):
         summary.add_reject(reject)
+        examples.setdefault(reject.reason.value, reject.message)
     config = manifest.config
     return {
         "dataset": config["dataset"],
@@ -49,6 +51,7 @@ def read_figures(out: str, *, verify_all: bool = False) -> dict[str, Any]:
         "segmenter": config["segmenter"]["name"],
         "policy": config["policy"],
         "filling_targets": filling,
+        "reject_examples": dict(sorted(examples.items())),
         **summary.values(),
     }
 
@@ -66,9 +69,15 @@ def remarks_on(figures: Mapping[str, Any]) -> list[str]:
         remarks.append(
             f"{ambiguous} of {figures['targets']} masks have more levels than object and "
             "background; if the others are of the same kind, their two levels were taken for "
-            "these: give --mask-values"
+            f"these: give --mask-values{_example(figures, RejectReason.AMBIGUOUS_MASK)}"
         )
     return remarks
+
+
+def _example(figures: Mapping[str, Any], reason: str) -> str:
+    """Return a reject's message as the end of a sentence; nothing if there is none."""
+    message = figures.get("reject_examples", {}).get(reason)
+    return "" if message is None else f"; for example, {message}"
 
 
 def format_figures(figures: Mapping[str, Any]) -> str:

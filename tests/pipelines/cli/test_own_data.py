@@ -55,7 +55,9 @@ def test_masks_of_two_levels_beside_others_are_doubted(
 ) -> None:
     root = make_folder(tmp_path / "data", {"a": LEVELS, "b": OBJECT})
     assert run(root, tmp_path / "out") == 0
-    assert "1 of 2 masks have more levels than object and background" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "1 of 2 masks have more levels than object and background" in message
+    assert "for example, masks/a.png has 4 levels, not one object on a background: 0: " in message
 
 
 def test_an_object_and_void(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,6 +101,18 @@ def test_captions_are_counted_and_those_left_over_named(
     assert "1 of 2 targets have no caption of their own" in printed.err
     expressions = [t.target.ref.expressions for t in read_trajectories(str(tmp_path / "out"))]
     assert expressions == [("red box",), ("the object",)]
+
+
+def test_names_that_would_steer_a_terminal_are_escaped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_folder(tmp_path / "data", {"a": OBJECT, "b\x1b[2J": LEVELS})
+    (root / "captions\x1b[2J.txt").write_text("")
+    assert run(root, tmp_path / "out") == 0
+    message = capsys.readouterr().err
+    assert "\x1b" not in message
+    assert "masks/b\\x1b[2J.png has 4 levels" in message
+    assert "captions\\x1b[2J.txt is not read" in message
 
 
 def test_a_wrong_value_is_named_with_its_flag(
