@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,12 @@ DISC = "hlmat.transforms.segmenters.disc:DiscSegmenter"
 SMALL = (
     *("--dataset", "shapes", "--shapes-images", "6", "--shapes-size", "64x80"),
     *("--segmenter", DISC, "--unit-size", "4", "--workers", "1"),
+)
+
+
+NO_RUN = (
+    "nowhere/manifest.json is missing: nowhere is not the output of a finished run (found: "
+    "nothing); give the folder that was the --out of `hlmat trajectories`"
 )
 
 
@@ -62,18 +68,28 @@ def test_a_run_leaves_trajectories_rejects_manifest_and_card_alone(finished: Pat
     }
 
 
-def test_the_summary_says_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_summary_has_every_figure_and_the_places_of_the_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     out = tmp_path / "out"
     assert run("trajectories", *SMALL, "--out", out) == 0
     captured = capsys.readouterr()
-    for part in ("targets in", "kept", "rejected", "clicks/target", "IoU", "NoC@80", "NoC@85"):
-        assert part in captured.out
-    for part in ("NoC@90 (no-gain stop, max 5 clicks)", "targets/s", f"{out}/manifest.json"):
-        assert part in captured.out
-    assert "target/s" in captured.err
+    lines = captured.out.splitlines()
+    after = " (no-gain stop, max 5 clicks)"
+    assert [re.split(" {2,}", line)[0] for line in lines] == [
+        *("data set", "segmenter", "targets in", "kept", "rejected", "ended by"),
+        *("clicks/target", "IoU", "gIoU, cIoU"),
+        *(f"{figure}{after}" for figure in ("NoC@80", "NoC@85", "NoC@90")),
+        *(f"{figure}{after}" for figure in ("NoF@80", "NoF@85", "NoF@90")),
+        *("speed", "read", "trajectories", "rejects", "manifest", "look at one"),
+    ]
+    assert "100%|" in captured.err
 
     assert run("trajectories", *SMALL, "--out", out) == 0
-    assert "nothing to do: the run is complete" in capsys.readouterr().out
+    again = capsys.readouterr().out.splitlines()
+    speed = next(number for number, line in enumerate(lines) if line.startswith("speed"))
+    lines[speed : speed + 2] = ["nothing to do: the run is complete"]
+    assert again == lines
 
 
 def test_json_for_machines_is_all_that_is_printed(
@@ -96,55 +112,46 @@ def test_the_same_bytes_with_any_number_of_workers(finished: Path, tmp_path: Pat
     assert contents(tmp_path / "out") == contents(finished)
 
 
-SLOW_SEGMENTER = """
-import time
+SEGMENTER_THAT_KILLS = """
+import glob, os, signal
 from hlmat.transforms.segmenters.disc import DiscSegmenter
 
-class Slow(DiscSegmenter):
+class Killer(DiscSegmenter):
     def set_image(self, image):
-        time.sleep(0.4)
+        if len(glob.glob(os.environ.get("KILL_WITH_UNITS", ""))) == 2:
+            os.killpg(0, signal.SIGKILL)  # this process and those of its group
         super().set_image(image)
 """
 
 
-def slow_command(out: Path) -> list[str]:
-    flags = [a if a != DISC else "slow_tool:Slow" for a in SMALL]
-    return [
-        sys.executable,
-        "-m",
-        "hlmat.pipelines.cli.main",
-        "trajectories",
-        *flags,
-        "--out",
-        str(out),
-    ]
-
-
 def test_killing_it_and_running_it_again_gives_the_same_bytes(tmp_path: Path):
-    (tmp_path / "slow_tool.py").write_text(SLOW_SEGMENTER)
+    (tmp_path / "killer_tool.py").write_text(SEGMENTER_THAT_KILLS)
+    flags = [flag if flag != DISC else "killer_tool:Killer" for flag in SMALL]
+
+    def call(out: Path, **variables: str) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "hlmat", "trajectories", *flags, "--out", out, "--json"]
+        env = os.environ | variables
+        return subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            check=False,
+            start_new_session=True,
+        )
+
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(slow_command(whole), cwd=tmp_path, check=True, capture_output=True)
-
-    process = subprocess.Popen(
-        slow_command(killed), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 60
-    while not list(killed.glob("units/*.parquet")):
-        assert process.poll() is None, "it ended before a unit was seen"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert call(whole).returncode == 0
+    units = killed / "units" / "*.parquet"
+    assert call(killed, KILL_WITH_UNITS=str(units)).returncode == -signal.SIGKILL
     assert not (killed / "manifest.json").exists()
-    before = {p.name: p.stat().st_mtime_ns for p in killed.glob("units/*.parquet")}
-    assert before
+    done = sum(pq.read_table(path).num_rows for path in killed.glob("units/*.parquet"))
 
-    again = subprocess.run(
-        [*slow_command(killed), "--json"], cwd=tmp_path, check=True, capture_output=True
-    )
+    again = call(killed)
+    assert again.returncode == 0
     report = json.loads(again.stdout)
     assert report["status"] == "resumed"
-    assert 0 < report["targets_done_now"] < report["targets"]
+    assert report["targets_done_now"] == report["targets"] - done < report["targets"]
     assert contents(killed) == contents(whole)
 
 
@@ -174,15 +181,18 @@ def test_a_full_disk_half_way_is_reported_and_the_rest_is_done_later(
     assert contents(out) == contents(finished)
 
 
-def test_another_configuration_in_the_same_folder_is_refused_until_told_otherwise(
+def test_another_configuration_in_the_same_folder_is_refused_without_overwrite(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     out = tmp_path / "out"
     assert make(out) == 0
     before = contents(out)
     assert make(out, "--max-clicks", "2") == 4
-    message = capsys.readouterr().err
-    assert "max_clicks: it was 5, now 2" in message
+    assert capsys.readouterr().err == (
+        f"hlmat: error: {out} holds a run with another configuration:\n"
+        "  max_clicks: it was 5, now 2\n"
+        "choose another --out, repeat the run's own flags, or pass --overwrite to remove it\n"
+    )
     assert contents(out) == before
     assert make(out, "--max-clicks", "2", "--output-shards", "2", "--overwrite") == 0
     assert len(list(out.glob("trajectories/*.parquet"))) == 2
@@ -192,50 +202,102 @@ def test_too_many_rejects_is_an_exit_code_but_loses_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     assert make(tmp_path / "out", "--min-area", "100000") == 5
-    assert "more than --max-reject-rate 0.5 allows" in capsys.readouterr().err
+    message = capsys.readouterr().err
     assert run("stats", tmp_path / "out", "--json") == 0
     stats = json.loads(capsys.readouterr().out)
-    assert stats["rejects"] == {"outside_area_filter": stats["targets"]}
+    count = stats["targets"]
+    assert stats["rejects"] == {"outside_area_filter": count}
+    assert message == (
+        f"hlmat: error: {count} of {count} targets were rejected (outside_area_filter {count}), "
+        f"more than --max-reject-rate 0.5 allows; see their messages in {tmp_path}/out/rejects\n"
+    )
 
 
 @pytest.mark.parametrize(
-    ("argv", "code", "message"),
+    ("argv", "code", "problems"),
     [
-        ((), 2, ""),
-        (("trajectorys",), 2, "unknown command 'trajectorys'; did you mean 'trajectories'?"),
-        (("trajectories", *SMALL, "--out", "o", "--sede", "1"), 2, "did you mean --seed?"),
-        (("stats", "nowhere"), 3, "nowhere is not the output of a finished run"),
-        (("stats", "nowhere", "--jsn"), 2, "unknown flag --jsn; did you mean --json?"),
-        (("stats",), 2, "the following arguments are required: OUT"),
-        (("inspect", "nowhere"), 3, "nowhere is not the output of a finished run"),
-        (("export", "--from", "nowhere"), 2, "--out is missing"),
-        (("export", "--from", "nowhere"), 2, "--format is missing; choose from trace"),
         (
-            ("trajectories", "--dataset", "ecssd", "--data-root", "nowhere", "--out", "o"),
-            3,
-            "nowhere",
+            ("trajectorys",),
+            2,
+            ["unknown command 'trajectorys'; did you mean 'trajectories'? see hlmat --help"],
         ),
         (
-            ("trajectories", "--dataset", "shapes", "--segmenter", "sam", "--out", "o"),
+            ("trajectories", *SMALL, "--out", "o", "--sede", "1"),
             2,
-            "sam_vit_b_01ec64.pth",
+            ["unknown flag --sede; did you mean --seed?"],
+        ),
+        (("stats", "nowhere"), 3, [NO_RUN]),
+        (("stats", "nowhere", "--jsn"), 2, ["unknown flag --jsn; did you mean --json?"]),
+        (
+            ("stats",),
+            2,
+            ["the following arguments are required: OUT; see hlmat stats --help"],
+        ),
+        (("inspect", "nowhere"), 3, [NO_RUN]),
+        (
+            ("export", "--from", "nowhere"),
+            2,
+            [
+                "--out is missing: name the file or folder to write",
+                "--format is missing; choose from trace, llama-factory",
+            ],
         ),
     ],
 )
 def test_wrong_use_is_reported_and_has_its_exit_code(
     argv: tuple[str, ...],
     code: int,
-    message: str,
+    problems: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
     monkeypatch.chdir(tmp_path)
     assert run(*argv) == code
-    captured = capsys.readouterr()
-    assert message in captured.err
-    assert "Traceback" not in captured.err
+    printed = capsys.readouterr()
+    assert printed.err == "".join(f"hlmat: error: {problem}\n" for problem in problems)
+    assert printed.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "first_line"),
+    [
+        (
+            ("--dataset", "ecssd", "--data-root", "nowhere"),
+            3,
+            "nowhere does not hold ecssd, split train. Looked for, there or one level deeper:",
+        ),
+        (
+            ("--dataset", "shapes", "--segmenter", "sam"),
+            2,
+            "segmenter 'sam': no checkpoint was given; download one of the official files and "
+            "pass its path with --checkpoint:",
+        ),
+    ],
+)
+def test_what_is_missing_is_explained_in_lines_below(
+    flags: tuple[str, ...],
+    code: int,
+    first_line: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(tmp_path)
+    assert run("trajectories", *flags, "--out", "o") == code
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert first == f"hlmat: error: {first_line}"
+    assert second.startswith("  ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_call_without_a_command_prints_the_help(capsys: pytest.CaptureFixture[str]):
+    assert run() == 2
+    printed = capsys.readouterr()
+    assert run("--help") == 0
+    assert printed == capsys.readouterr()
+    assert printed.out.startswith("usage: hlmat COMMAND [flags]\n")
 
 
 def test_an_output_folder_that_cannot_be_made_is_reported(
@@ -243,7 +305,10 @@ def test_an_output_folder_that_cannot_be_made_is_reported(
 ):
     (tmp_path / "file").write_text("in the way")
     assert make(tmp_path / "file" / "out") == 4
-    assert "cannot be written" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        f"hlmat: error: {tmp_path}/file/out cannot be written: [Errno 20] Not a directory: "
+        f"'{tmp_path}/file/out'; check --out, permissions and space\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["trajectories", "export", "stats", "inspect"])
@@ -279,17 +344,26 @@ def test_inspecting_prints_a_trajectory_and_writes_its_strip(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--target", "train/000000"), "did you mean 'train/00000"),
-        (("--index", "999"), "has fewer trajectories"),
-        (("--index", "-1"), "--index"),
-        (("--strip", "strip.gif"), "must end in .png or .jpg"),
+        (
+            ("--target", "train/000000"),
+            "--target 'train/000000' is not among the {count} trajectories of {out}; did you mean "
+            "'train/000005#0'?",
+        ),
+        (("--index", "999"), "--index 999: {out} has fewer trajectories"),
+        (("--index", "-1"), "--index -1: must be at least 0"),
+        (
+            ("--strip", "strip.gif"),
+            "--strip 'strip.gif': the name must end in .png or .jpg",
+        ),
     ],
 )
 def test_a_wrong_inspection_is_reported(
     finished: Path, flags: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ):
     assert run("inspect", finished, *flags) == 2
-    assert message in capsys.readouterr().err
+    count = pq.read_table(finished / "trajectories").num_rows
+    expected = message.format(count=count, out=finished)
+    assert capsys.readouterr().err == f"hlmat: error: {expected}\n"
 
 
 def test_a_damaged_run_is_reported(
@@ -327,7 +401,9 @@ def test_exporting_a_trace(finished: Path, tmp_path: Path, capsys: pytest.Captur
     assert len(data["data"]) == pq.read_table(finished / "trajectories").num_rows
     assert {"image_name", "height", "width", "gt_ann", "clicks_list"} <= set(data["data"][0])
     assert run("export", "--from", finished, "--format", "trace", "--out", tmp_path) == 4
-    assert "is a folder; --format trace writes a file" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        f"hlmat: error: {tmp_path} is a folder; --format trace writes a file: name one\n"
+    )
 
 
 def test_exporting_for_llama_factory(
@@ -344,7 +420,10 @@ def test_exporting_for_llama_factory(
     assert image is not None
     assert max(image.shape[:2]) == 64
     assert run("export", *flags) == 4
-    assert "not an empty folder" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        f"hlmat: error: {out} exists already and is not an empty folder; give another --out or "
+        "remove it\n"
+    )
 
 
 def test_an_export_says_what_it_was_made_from(finished: Path, tmp_path: Path):
@@ -377,6 +456,13 @@ def test_every_problem_of_an_export_is_reported(
     out = tmp_path / "sft"
     assert run("export", "--from", finished, "--format", "llamafactory", "--out", out, *flags) == 2
     message = capsys.readouterr().err
-    for part in ("'llamafactory'", "'decimals'", "'mauve'", "--opacity 2", "--max-side 0"):
-        assert part in message
+    assert message.splitlines() == [
+        "hlmat: error: --format 'llamafactory': did you mean 'llama-factory'? choose from trace, "
+        "llama-factory",
+        "hlmat: error: --codec 'decimals': did you mean 'decimal'? choose from decimal, "
+        "thousandths, thousandths_inclusive, pixels",
+        "hlmat: error: --mask-colour 'mauve': choose from green, red, blue",
+        "hlmat: error: --opacity 2: must be from 0 to 1",
+        "hlmat: error: --max-side 0: must be at least 1",
+    ]
     assert not out.exists()

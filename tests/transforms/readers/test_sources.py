@@ -8,7 +8,7 @@ import pytest
 
 from hlmat.transforms.core.errors import ConfigError, LayoutError
 from hlmat.transforms.readers.registry import DATASETS, ReaderOptions, missing_root, open_reader
-from hlmat.transforms.readers.sources import SOURCES, UNKNOWN_SIZE, explain_layout
+from hlmat.transforms.readers.sources import SOURCES, UNKNOWN_SIZE, explain_layout, explain_source
 from reader_fixtures import memory
 from repository import REPOSITORY
 
@@ -51,21 +51,27 @@ def test_a_size_is_a_quantity_or_said_to_be_unknown(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ON_DISK)
-def test_opening_without_a_root_explains_the_same(name: str) -> None:
+@pytest.mark.parametrize("data_root", [None, ""])
+def test_opening_without_a_root_explains_the_same(name: str, data_root: str | None) -> None:
     with pytest.raises(ConfigError) as error:
-        open_reader(name, ReaderOptions(None))
+        open_reader(name, ReaderOptions(data_root))
     assert error.value.problems == (missing_root(name),)
 
 
 @pytest.mark.parametrize("name", ON_DISK)
-def test_a_wrong_layout_is_shown_beside_the_expected_one(name: str) -> None:
-    storage = memory({"unrelated.txt": b""})
+@pytest.mark.parametrize(
+    ("files", "seen"), [({}, "no such folder"), ({"unrelated.txt": b""}, "unrelated.txt")]
+)
+def test_a_wrong_layout_is_shown_beside_the_expected_one(
+    name: str, files: dict[str, bytes], seen: str
+) -> None:
     with pytest.raises(LayoutError) as error:
-        open_reader(name, ReaderOptions("data", storage=storage))
-    message = str(error.value)
-    assert "unrelated.txt" in message
-    assert explain_layout(name) in message
-    assert f"terms: {DATASETS[name].license}" in message
+        open_reader(name, ReaderOptions("data", storage=memory(files)))
+    found, _, expected = str(error.value).partition(f"\n{name} expects below the data root:\n")
+    assert seen in found
+    assert f"{name} expects below the data root:\n{expected}" == (
+        f"{explain_layout(name)}\n{explain_source(name, terms=DATASETS[name].license)}"
+    )
 
 
 @pytest.mark.parametrize("name", ON_DISK)

@@ -72,20 +72,29 @@ def test_faults_become_rejects_in_their_place():
 
 
 @pytest.mark.parametrize(
-    ("area_filter", "kept"),
+    ("area_filter", "problems"),
     [
-        (AreaFilter(min_area=500), {1, 2}),
-        (AreaFilter(max_area=528), {0, 1}),
-        (AreaFilter(min_area=481, max_area=575), {1}),
+        (AreaFilter(min_area=500), {0: "480 pixels, fewer than the minimum of 500"}),
+        (AreaFilter(max_area=528), {2: "576 pixels, more than the maximum of 528"}),
+        (
+            AreaFilter(min_area=481, max_area=575),
+            {
+                0: "480 pixels, fewer than the minimum of 481",
+                2: "576 pixels, more than the maximum of 575",
+            },
+        ),
     ],
 )
-def test_the_area_filter_rejects_with_the_numbers(area_filter: AreaFilter, kept: set[int]):
+def test_the_area_filter_rejects_with_the_numbers(
+    area_filter: AreaFilter, problems: dict[int, str]
+):
     # The rectangles have 480, 528 and 576 pixels.
-    outcomes = run(area_filter=area_filter)
-    assert {o.target.ref.object_id for o in outcomes if isinstance(o, Trajectory)} == kept
-    rejects = [o for o in outcomes if isinstance(o, Reject)]
-    assert all(r.reason is RejectReason.OUTSIDE_AREA_FILTER for r in rejects)
-    assert all("pixels, " in r.message for r in rejects)
+    rejects = [o for o in run(area_filter=area_filter) if isinstance(o, Reject)]
+    assert [(r.ref.object_id, r.reason, r.message) for r in rejects] == [
+        (number, RejectReason.OUTSIDE_AREA_FILTER, f"the mask has {problem}")
+        for _ in range(4)
+        for number, problem in problems.items()
+    ]
 
 
 @pytest.mark.parametrize(

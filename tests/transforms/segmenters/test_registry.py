@@ -79,25 +79,46 @@ def test_identity_holds_source_arguments_and_identity(module: str):
 
 def test_unknown_names_suggest_the_nearest():
     assert check_segmenter_name("graphcut") is None
-    message = problem("grphcut")
-    assert "--segmenter 'grphcut' is unknown; did you mean 'graphcut'?" in message
-    assert all(name in message for name in SEGMENTERS)
-    assert "package.module:Class" in problem(":Class")
+    assert problem("grphcut") == (
+        "--segmenter 'grphcut' is unknown; did you mean 'graphcut'? choose from "
+        f"{', '.join(SEGMENTERS)}, or give package.module:Class"
+    )
+    assert problem(":Class") == (
+        "--segmenter ':Class': a class of your own is given as package.module:Class"
+    )
 
 
 def test_what_is_wrong_with_a_users_class_is_reported(module: str):
-    assert "importing 'nowhere_at_all' failed: ModuleNotFoundError" in problem("nowhere_at_all:X")
-    assert "a_package_that_is_not_there" in problem("users_broken:X")
-    assert "has no class 'Fin'; did you mean 'Fine'?" in problem(f"{module}:Fin")
-    assert "constructing it failed: RuntimeError: no license key" in problem(f"{module}:Broken")
-    assert "constructing it failed: TypeError" in problem(f"{module}:Fine", radius=3)
-    assert "has no method predict; a segmenter needs set_image(" in problem(f"{module}:NoPredict")
+    not_found = (
+        "--segmenter '{0}:X': importing '{0}' failed: ModuleNotFoundError: No module named '{1}'; "
+        f"looked in {Path.cwd()}, the installed packages"
+    )
+    assert problem("nowhere_at_all:X") == not_found.format("nowhere_at_all", "nowhere_at_all")
+    assert problem("users_broken:X") == not_found.format(
+        "users_broken", "a_package_that_is_not_there"
+    )
+    assert problem(f"{module}:Fin") == (
+        f"--segmenter '{module}:Fin': module '{module}' has no class 'Fin'; did you mean 'Fine'?"
+    )
+    assert problem(f"{module}:Broken") == (
+        f"--segmenter '{module}:Broken': constructing it failed: RuntimeError: no license key"
+    )
+    assert problem(f"{module}:Fine", radius=3) == (
+        f"--segmenter '{module}:Fine': constructing it failed: TypeError: Fine.__init__() got an "
+        "unexpected keyword argument 'radius'"
+    )
+    assert problem(f"{module}:NoPredict") == (
+        f"--segmenter '{module}:NoPredict': the class has no method predict; a segmenter needs "
+        "set_image(image) and predict(*, clicks, box=None, feedback=None)"
+    )
 
 
 def test_a_function_is_refused_without_a_call(monkeypatch: pytest.MonkeyPatch):
     called: list[object] = []
     monkeypatch.setattr("os.system", lambda *arguments: called.append(arguments))
-    assert "'system' of 'os' is not a class" in problem("os:system", command="true")
+    assert problem("os:system", command="true") == (
+        "--segmenter 'os:system': 'system' of 'os' is not a class"
+    )
     assert called == []
 
 

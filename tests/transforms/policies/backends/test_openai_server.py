@@ -382,11 +382,16 @@ def test_options_say_everything_that_is_wrong() -> None:
             api_key_variable="NONE_X",
             image_format="gif",  # pyright: ignore[reportArgumentType]
         )
-    expected_message = str(caught.value)
-    for part in ("'localhost': expected a web address", "concurrency 0", "retries -1", "NONE_X"):
-        assert part in expected_message
-    for part in ("timeout_s 0", "temperature nan", "'gif': choose from png, jpeg"):
-        assert part in expected_message
+    assert str(caught.value).splitlines() == [
+        "ServerOptions.base_url 'localhost': expected a web address such as "
+        "http://localhost:8000/v1",
+        "ServerOptions.concurrency 0: must be at least 1",
+        "ServerOptions.timeout_s 0: must be above 0",
+        "ServerOptions.retries -1: must be at least 0",
+        "ServerOptions.api_key_variable 'NONE_X': this environment variable is not set; export it",
+        "ServerOptions.image_format 'gif': choose from png, jpeg",
+        "ServerOptions.temperature nan: expected a number of at least 0",
+    ]
 
 
 def test_a_real_server_answers_as_the_model_in_this_process_does(

@@ -39,11 +39,10 @@ def test_every_candidate_honours_the_clicks_and_is_unique(cells: list[Cell], see
     prior[y : y + 20, x : x + 20] = 1
     past = [PastError(prior > 0.5, cells[-1])]
     candidates = list(change_candidates(window, prior, cells, past=past))
-    assert candidates
     for candidate in candidates:
         for row, column, is_positive in cells:
             assert candidate.labels[row, column] == is_positive
-    assert len({candidate.labels.tobytes() for candidate in candidates}) == len(candidates)
+    assert len({candidate.labels.tobytes() for candidate in candidates}) == len(candidates) > 0
 
 
 _LEFT, _RIGHT, _BOTH = np.s_[12:32, 10:28], np.s_[12:32, 34:54], np.s_[12:32, 10:54]

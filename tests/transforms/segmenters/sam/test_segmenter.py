@@ -274,12 +274,27 @@ def test_nothing_to_go_by_is_an_error(segmenter: SamSegmenter):
         segmenter.predict(clicks=())
 
 
-@pytest.mark.parametrize("checkpoint", [None, "", "nowhere/sam.pth"])
-def test_a_missing_checkpoint_says_where_the_official_files_are(checkpoint: str | None):
+@pytest.mark.parametrize(
+    ("checkpoint", "problem"),
+    [
+        (None, "no checkpoint was given"),
+        ("", "no checkpoint was given"),
+        ("nowhere/sam.pth", "there is no checkpoint at 'nowhere/sam.pth'"),
+    ],
+)
+def test_a_missing_checkpoint_is_reported_with_the_official_files(
+    checkpoint: str | None, problem: str
+):
+    official = "https://dl.fbaipublicfiles.com/segment_anything/sam"
     with pytest.raises(ConfigError) as caught:
         SamSegmenter(checkpoint)
-    assert "sam_vit_b_01ec64.pth" in str(caught.value)
-    assert "--checkpoint" in str(caught.value)
+    assert str(caught.value).splitlines() == [
+        f"segmenter 'sam': {problem}; download one of the official files and pass its path with "
+        "--checkpoint:",
+        f"  vit_b: {official}_vit_b_01ec64.pth",
+        f"  vit_l: {official}_vit_l_0b3195.pth",
+        f"  vit_h: {official}_vit_h_4b8939.pth",
+    ]
 
 
 def stored(content: Any) -> MemoryStorage:

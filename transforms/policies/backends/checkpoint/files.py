@@ -122,7 +122,8 @@ def find_checkpoint(model: str, *, adapter: str | None = None) -> CheckpointFile
         model_type = _check_model(named, problems=problems)
         weights = check_model_weights(named, problems=problems)
     if named is None or problems:
-        raise ConfigError(problems)
+        # An unreadable file is found by each check that reads it.
+        raise ConfigError(list(dict.fromkeys(problems)))
     return CheckpointFiles(named, model_type, weights, adapter_folder)
 
 

@@ -33,16 +33,18 @@ pytest.importorskip("peft")
 
 class TestFinding:
     def test_a_path_that_is_not_there(self, tmp_path: Path) -> None:
-        problem = problems_of(tmp_path / "nothing")
-        assert f"looked for the folder {tmp_path / 'nothing'}; give" in problem
-        assert "Hugging Face" not in problem
+        path = tmp_path / "nothing"
+        assert problems_of(path) == not_found("the model", path)
 
     def test_an_id_that_is_not_there(self, cache: Path, tmp_path: Path) -> None:
-        problem = problems_of("org/name", adapter=str(tmp_path / "lora"))
-        assert f"in the Hugging Face cache {cache}" in problem
-        assert "`hf download org/name --local-dir DIR`" in problem
-        assert str(Path("org/name").absolute()) in problem
-        assert "the adapter" in problem.splitlines()[1]
+        adapter = tmp_path / "lora"
+        assert problems_of("org/name", adapter=str(adapter)).splitlines() == [
+            "the model 'org/name' does not exist: looked for the folder "
+            f"{Path('org/name').absolute()} and for the id in the Hugging Face cache {cache}; "
+            "hlmat downloads nothing, so fetch it with `hf download org/name --local-dir DIR` and "
+            "give DIR",
+            not_found("the adapter", adapter),
+        ]
 
     def test_an_id_in_the_cache_is_loaded(self, cache: Path, models: dict[str, Path]) -> None:
         repository = cache / "models--org--name"
@@ -52,7 +54,8 @@ class TestFinding:
         assert answers("org/name") == answers(models["llava"])
 
     def test_a_file(self, models: dict[str, Path]) -> None:
-        assert "is a file" in problems_of(models["llava"] / "model.safetensors")
+        path = models["llava"] / "model.safetensors"
+        assert problems_of(path) == f"the model '{path}' is a file; give its folder"
 
     @pytest.fixture
     def cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -69,14 +72,23 @@ class TestFinding:
         edit_json(adapter / "adapter_config.json", base_model_name_or_path="../base")
         assert answers(adapter) == answers(base, adapter=str(adapter))
 
-    @pytest.mark.parametrize("base", [None, "", "/nowhere/base"])
-    def test_a_base_that_is_not_there(
+    def test_a_base_that_is_not_there(self, models: dict[str, Path], tmp_path: Path) -> None:
+        adapter = make_adapter(models["llava"], tmp_path / "lora")
+        edit_json(adapter / "adapter_config.json", base_model_name_or_path="/nowhere/base")
+        assert problems_of(adapter) == not_found(
+            f"the base of the adapter {adapter},", Path("/nowhere/base")
+        )
+
+    @pytest.mark.parametrize("base", [None, ""])
+    def test_a_base_that_is_not_named(
         self, models: dict[str, Path], tmp_path: Path, base: str | None
     ) -> None:
         adapter = make_adapter(models["llava"], tmp_path / "lora")
         edit_json(adapter / "adapter_config.json", base_model_name_or_path=base)
-        expected = "/nowhere/base" if base else "does not name its base model"
-        assert expected in problems_of(adapter)
+        assert problems_of(adapter) == (
+            f"{adapter}/adapter_config.json does not name its base model (base_model_name_or_path "
+            f"is {base!r}); give that model and this folder as its adapter"
+        )
 
     def test_the_adapter_s_processor_is_used(
         self, models: dict[str, Path], tmp_path: Path, seen_inputs: list[dict[str, Any]]
@@ -96,7 +108,7 @@ class TestAdapterFiles:
     def adapter(self, models: dict[str, Path], tmp_path: Path) -> Path:
         return make_adapter(models["llava"], tmp_path / "lora")
 
-    def test_tensors_under_other_names(self, adapter: Path) -> None:
+    def test_tensors_under_other_names(self, adapter: Path, models: dict[str, Path]) -> None:
         """peft alone would answer with the base."""
 
         def rename(tensors: dict[str, Any]) -> None:
@@ -104,45 +116,77 @@ class TestAdapterFiles:
                 tensors[name.replace("layers.1", "layers.9")] = tensors.pop(name)
 
         rewrite_tensors(adapter / "adapter_model.safetensors", rename)
-        found = problems_of(adapter)
-        assert "tensors missing" in found
-        assert "not part of the model" in found
+        language = "base_model.model.model.language_model.layers.{0}.self_attn.q_proj.lora_{1}"
+        vision = (
+            "base_model.model.model.vision_tower.vision_model.encoder.layers.{0}.self_attn.q_proj"
+            ".lora_{1}"
+        )
+        missing, extra = (
+            ", ".join(
+                f"{name.format(layer, part)}.default.weight"
+                for name, part in ((language, "A"), (language, "B"), (vision, "A"))
+            )
+            for layer in (1, 9)
+        )
+        assert problems_of(adapter) == (
+            f"the adapter {adapter} does not fit the model {models['llava']}: 4 tensors missing "
+            f"({missing}, ...); 4 tensors not part of the model ({extra}, ...); give the model "
+            "that it was trained on"
+        )
 
     def test_an_adapter_of_an_adapter(self, adapter: Path) -> None:
-        assert "is itself an adapter" in problems_of(adapter, adapter=str(adapter))
+        assert problems_of(adapter, adapter=str(adapter)) == only_one_adapter(adapter)
 
     def test_a_base_that_is_an_adapter(self, adapter: Path, tmp_path: Path) -> None:
         outer = Path(shutil.copytree(adapter, tmp_path / "outer"))
         edit_json(outer / "adapter_config.json", base_model_name_or_path=str(adapter))
-        assert "is itself an adapter" in problems_of(outer)
+        assert problems_of(outer) == only_one_adapter(adapter)
 
     def test_a_full_model_as_adapter(self, models: dict[str, Path]) -> None:
-        found = problems_of(models["llava"], adapter=str(models["qwen2_vl"]))
-        assert "adapter_config.json is missing" in found
+        full = models["qwen2_vl"]
+        assert problems_of(models["llava"], adapter=str(full)) == (
+            f"{full}/adapter_config.json is missing, so {full} is not a LoRA adapter; give the "
+            "folder of one, or leave the adapter out"
+        )
 
     def test_another_kind(self, adapter: Path) -> None:
         edit_json(adapter / "adapter_config.json", peft_type="IA3", megatron_config={"a": 1})
-        found = problems_of(adapter)
-        assert "peft_type 'IA3', expected 'LORA'" in found
-        assert "megatron_config" in found
+        config = adapter / "adapter_config.json"
+        assert problems_of(adapter).splitlines() == [
+            f"{config} is of peft_type 'IA3', expected 'LORA'; merge the adapter into its base and "
+            "give the full model",
+            f"{config} has a megatron_config, which is not supported",
+        ]
 
     def test_no_json(self, adapter: Path) -> None:
         (adapter / "adapter_config.json").write_text("{")
-        assert "adapter_config.json is not JSON" in problems_of(adapter)
+        assert problems_of(adapter) == (
+            f"{adapter}/adapter_config.json is not JSON: Expecting property name enclosed in "
+            "double quotes: line 1 column 2 (char 1); fetch or save the checkpoint again"
+        )
 
     def test_pickles(self, adapter: Path) -> None:
         (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
-        assert "pickles (adapter_model.bin)" in problems_of(adapter)
+        assert problems_of(adapter) == (
+            f"{adapter} has its weights as pickles (adapter_model.bin), which can run code when "
+            "loaded, and no adapter_model.safetensors; convert a checkpoint that you trust: load "
+            "it with from_pretrained(..., use_safetensors=False) and write it with "
+            "save_pretrained(...), which writes safetensors"
+        )
 
     def test_cut_off_weights(self, adapter: Path) -> None:
         path = adapter / "adapter_model.safetensors"
         path.write_bytes(path.read_bytes()[:-1])
-        assert "is truncated" in problems_of(adapter)
+        assert problems_of(adapter) == cut_off(path)
 
     def test_problems_of_both_are_named_at_once(self, adapter: Path, copied: Path) -> None:
         cut_off_weights(copied)
         (adapter / "adapter_model.safetensors").unlink()
-        assert len(problems_of(copied, adapter=str(adapter)).splitlines()) == 2
+        assert problems_of(copied, adapter=str(adapter)).splitlines() == [
+            f"{adapter} has no weights: adapter_model.safetensors is missing; fetch or save the "
+            "checkpoint again",
+            cut_off(copied / "model.safetensors"),
+        ]
 
 
 class TestIdentity:
@@ -191,6 +235,31 @@ class TestIdentity:
         before = sha256(adapter)
         flip_last_byte(adapter / "adapter_model.safetensors")
         assert sha256(adapter) != before
+
+
+def not_found(what: str, path: Path) -> str:
+    """Return the message about a folder that does not exist."""
+    return (
+        f"{what} '{path}' does not exist: looked for the folder {path}; give the folder of a "
+        "checkpoint"
+    )
+
+
+def only_one_adapter(folder: Path) -> str:
+    """Return the message about an adapter whose base is an adapter."""
+    return (
+        f"the model {folder} is itself an adapter (it has adapter_config.json), and only one "
+        "adapter is supported; merge it into its base and give the full model"
+    )
+
+
+def cut_off(path: Path) -> str:
+    """Return the message about weights that lack their last byte."""
+    size = path.stat().st_size
+    return (
+        f"the weights {path} have {size} bytes, expected {size + 1} by their header: the file is "
+        "truncated or damaged; fetch or save the checkpoint again"
+    )
 
 
 def sha256(model: Path, **settings: Any) -> str:
