@@ -45,6 +45,7 @@ def open_source(manifest: Manifest, *, data_root: str | None) -> DatasetReader:
             split_by=config["split_by"],
             annotations=config["annotations"],
             mask_values=config.get("mask_values"),
+            columns=config.get("columns"),
             follow_links=bool(manifest.source.get("follow_links")),
             shapes=ShapesOptions(**shapes) if shapes else ShapesOptions(),
         ),

@@ -81,6 +81,7 @@ DATA = Group(
         Flag("split", ReaderOptions),
         Flag("split-by", ReaderOptions),
         Flag("annotations", ReaderOptions),
+        Flag("columns", ReaderOptions),
         Flag("follow-links", ReaderOptions),
         Flag("mask-values", ReaderOptions),
         Flag("limit", SelectionOptions),

@@ -18,7 +18,7 @@ _COCO_SETS = frozenset({"refcoco", "refcoco+", "refcocog", "grefcoco", "coco_mva
 _NUMBERED_BY_FOLDER = frozenset({"fss1000"})
 """Whose numbers start again in every folder; elsewhere the folder's name depends on the layout."""
 
-_OF_THE_USER = {"coco": "coco-file", "folder": "folder", "trace": "trace"}
+_OF_THE_USER = {"coco": "coco-file", "folder": "folder", "trace": "trace", "parquet": "parquet"}
 """Data sets that may hold any image, which go by its path, and how their keys begin."""
 
 _COCO_STEM = re.compile(r"(?:^|_)([0-9]{12})$")

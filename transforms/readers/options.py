@@ -9,6 +9,7 @@ from pydantic import AfterValidator, SkipValidation
 from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.core.storage import LocalStorage, Storage
 from hlmat.transforms.masks.mask_values import MaskValues, checked_mask_values
+from hlmat.transforms.readers.column_names import check_columns
 from hlmat.transforms.readers.shapes.options import ShapesOptions
 
 
@@ -40,6 +41,11 @@ class ReaderOptions:
         default=None,
         metavar="V",
         help="what the levels of mask images mean, as object=15,void=255; or classes, instances",
+    )
+    columns: Annotated[str | None, AfterValidator(check_columns)] = setting(
+        default=None,
+        metavar="C",
+        help="parquet: the table's columns, as image=A,mask=B,text=C, or segmentation=B",
     )
     follow_links: bool = setting(
         default=False,

@@ -77,6 +77,12 @@ def _open_coco(name: str, options: ReaderOptions) -> DatasetReader:
     return open_coco(name, options)
 
 
+def _open_parquet(name: str, options: ReaderOptions) -> DatasetReader:
+    from hlmat.transforms.readers.parquet import open_parquet_tables
+
+    return open_parquet_tables(name, options)
+
+
 def _open_interactive(name: str, options: ReaderOptions) -> DatasetReader:
     from hlmat.transforms.readers.interactive_benchmarks import open_interactive
 
@@ -146,6 +152,7 @@ _ROWS: Mapping[str, _Row] = {
     "reasonseg": ("ReasonSeg", ("train", "val", "test"), _open_reasonseg),
     "coco": ("any COCO or LVIS instances file", None, _open_coco),
     "coco_panoptic": ("COCO's panoptic segments", None, _open_coco_panoptic),
+    "parquet": ("a table of Hugging Face with images inside", None, _open_parquet),
     "grabcut": ("GrabCut", ("test",), _open_interactive),
     "berkeley": ("Berkeley", ("test",), _open_interactive),
     "davis": ("DAVIS frames", ("test",), _open_interactive),
@@ -160,11 +167,18 @@ _ROWS: Mapping[str, _Row] = {
     "trace": ("a click trace JSON of the reference", ("all",), _open_trace),
 }
 
+
+def _default_split(name: str, splits: _Splits) -> str:
+    if splits is not None:
+        return splits[0]
+    return "train" if name == "parquet" else "val2017"
+
+
 DATASETS: Mapping[str, DatasetEntry] = {
     name: DatasetEntry(
         summary=summary,
         splits=splits,
-        default_split="val2017" if splits is None else splits[0],
+        default_split=_default_split(name, splits),
         license=LICENSES[name],
         build=build,
         needs_data_root=name != "shapes",
@@ -218,6 +232,10 @@ def open_reader(name: str, options: ReaderOptions) -> DatasetReader:
                 f"--mask-values {options.mask_values}: this does not go with {name}; leave it out, "
                 f"or choose one of {', '.join(OF_MASK_IMAGES)}"
             ]
+        )
+    if options.columns is not None and name != "parquet":
+        raise ConfigError(
+            [f"--columns {options.columns}: {name} is no table; leave it out, or choose parquet"]
         )
     options = replace(
         options, split=options.split or entry.default_split, storage=_storage_of(options)

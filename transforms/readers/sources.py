@@ -196,6 +196,14 @@ SOURCES: Mapping[str, DatasetSource] = {
         _COCO,
         "annotations: 821 MB; images: val2017 1 GB, train2017 18 GB",
     ),
+    "parquet": DatasetSource(
+        (
+            "data/<split>-*.parquet    (or <split>*.parquet, <split>/*.parquet; or --annotations)",
+            "images/...    (only where the table names images instead of holding them)",
+        ),
+        "https://huggingface.co/datasets/lmms-lab/RefCOCO",
+        remark="any table with images, masks and texts: name its columns with --columns",
+    ),
     "grabcut": _benchmark("GrabCut", "data_GT", "boundary_GT", "11 MB"),
     "berkeley": _benchmark("Berkeley", "images", "masks", "7 MB"),
     "davis": _benchmark("DAVIS", "img", "gt", "43 MB"),

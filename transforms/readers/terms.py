@@ -19,6 +19,7 @@ LICENSES: Mapping[str, str] = {
     "refclef": _COCO_EXPRESSIONS,
     "grefcoco": _COCO_EXPRESSIONS,
     "rrsisd": OWN_TERMS,
+    "parquet": "that of the data set in the table",
     "hqseg44k": "by part, see the rows",
     "hres": "by part, see the rows",
     "dis5k": "DIS5K terms of use (non-commercial)",

@@ -11,6 +11,7 @@ from .expressions import sentences_of as sentences_of
 from .frames import FIRST_SWAPPING as FIRST_SWAPPING
 from .frames import Fit as Fit
 from .frames import fit_of as fit_of
+from .frames import size_drawn_at as size_drawn_at
 from .frames import undecided_turn as undecided_turn
 from .ids import Entry as Entry
 from .ids import Table as Table
@@ -29,4 +30,7 @@ from .json import need_list as need_list
 from .json import read_json as read_json
 from .labelme import Canvas as Canvas
 from .labelme import draw_shapes as draw_shapes
+from .parquet_rows import RowCache as RowCache
+from .parquet_rows import iterate_rows as iterate_rows
+from .parquet_rows import open_table as open_table
 from .pickle import load_plain_pickle as load_plain_pickle

@@ -24,16 +24,16 @@ class ConfinedStorage:
 
     def read_bytes(self, path: str) -> bytes:
         """Return a file's content; also raises TargetError (PATH_ESCAPES_ROOT)."""
-        self._check(path)
+        self.check(path)
         return self.inner.read_bytes(path)
 
     def write_bytes(self, path: str, data: bytes) -> None:
-        self._check(path)
+        self.check(path)
         self.inner.write_bytes(path, data)
 
     def list_dir(self, path: str) -> list[str]:
         """Return the names in a folder; also raises TargetError (PATH_ESCAPES_ROOT)."""
-        self._check(path)
+        self.check(path)
         return self.inner.list_dir(path)
 
     def is_file(self, path: str) -> bool:
@@ -43,14 +43,15 @@ class ConfinedStorage:
         return self.inner.is_dir(path)
 
     def remove(self, path: str) -> None:
-        self._check(path)
+        self.check(path)
         self.inner.remove(path)
 
     def remove_dir(self, path: str) -> None:
-        self._check(path)
+        self.check(path)
         self.inner.remove_dir(path)
 
-    def _check(self, path: str) -> None:
+    def check(self, path: str) -> None:
+        """Raise TargetError (PATH_ESCAPES_ROOT) if a link leads from a path out of the root."""
         if "\0" in path:
             return
         root, real = os.path.realpath(self.root), os.path.realpath(path)

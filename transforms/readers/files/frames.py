@@ -59,6 +59,29 @@ def drawn_size(
         TargetError: SIZE_MISMATCH: the image may have been turned or not when it was drawn on.
     """
     stored_hw, orientation = _frame(storage, root, image_path)
+    return size_drawn_at(stored_hw, orientation, recorded_hw=recorded_hw, fit=fit, name=image_path)
+
+
+def size_drawn_at(
+    stored_hw: tuple[int, int],
+    orientation: int,
+    *,
+    recorded_hw: tuple[int, int],
+    fit: Fit,
+    name: str,
+) -> tuple[int, int]:
+    """Return what `drawn_size` does, for an image whose header was read.
+
+    Args:
+        stored_hw: (height, width) as stored.
+        orientation: of its EXIF tag, 1 to 8.
+        recorded_hw: as the file records them.
+        fit: what the shapes say.
+        name: of the image, for messages.
+
+    Raises:
+        TargetError: SIZE_MISMATCH.
+    """
     if orientation == 1:
         return recorded_hw
     swapped_hw = (recorded_hw[1], recorded_hw[0])
@@ -70,7 +93,7 @@ def drawn_size(
             return recorded_hw
     elif recorded_hw != stored_hw:
         return recorded_hw
-    raise undecided_turn(image_path, orientation)
+    raise undecided_turn(name, orientation)
 
 
 def undecided_turn(image_path: str, orientation: int) -> TargetError:

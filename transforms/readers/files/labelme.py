@@ -151,7 +151,7 @@ def _pasted(shape: Mapping[str, Any], canvas: Canvas, name: str) -> Mask:
     except (TypeError, ValueError, binascii.Error) as error:
         raise _malformed(name, f"a mask is not in base64: {error}") from error
     try:
-        part = decode_image(data, name="its mask").any(axis=2)
+        part: Mask = np.asarray(decode_image(data, name="its mask").any(axis=2), np.bool_)
     except TargetError as error:
         raise _malformed(name, f"a mask cannot be read: {error.message}") from error
     if part.shape != (y1 - y0 + 1, x1 - x0 + 1):

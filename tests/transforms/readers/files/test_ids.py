@@ -32,7 +32,7 @@ def test_texts_that_only_look_like_numbers(text: str) -> None:
 @given(st.lists(st.integers(0, 50) | st.integers(0, 50).map(str) | st.text(max_size=3)))
 def test_the_order_is_that_of_numbers_then_texts(values: list[int | str]) -> None:
     in_order = sorted((v for v in values if id_of(v)), key=id_order)
-    numbers = [number_of(v) for v in in_order if number_of(v) is not None]
+    numbers = [n for v in in_order if (n := number_of(v)) is not None]
     assert numbers == sorted(numbers)
     assert all(number_of(v) is None for v in in_order[len(numbers) :])
 

@@ -105,7 +105,7 @@ def test_shapes_of_an_image_of_twice_the_size(kind: str) -> None:
 )
 def test_malformed_shapes(kind: Any, points: Any, more: dict[str, object], problem: str) -> None:
     with pytest.raises(TargetError, match=problem) as caught:
-        draw(kind, points, **more)
+        draw(kind, points, None, **more)
     assert caught.value.reason is RejectReason.MALFORMED_SEGMENTATION
 
 
