@@ -44,6 +44,40 @@ def test_a_worker_that_ends_at_once_ends_the_run(
     assert not (out / "manifest.json").exists()
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [
+            *("--runner", "FnApiRunner"),
+            *("--direct_running_mode=multi_processing", "--direct_num_workers=2"),
+        ],
+        [
+            *("--runner", "PortableRunner", "--job_endpoint=embed"),
+            *("--environment_type=beam:env:harness_subprocess_python:v1",),
+            *("--environment_config=exec /no/such/python",),
+        ],
+    ],
+    ids=["FnApiRunner", "PortableRunner"],
+)
+def test_a_worker_of_a_named_runner_that_cannot_start_ends_the_run(
+    flags: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    # With FnApiRunner, Beam starts this interpreter.
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    out = tmp_path / "out"
+    assert main(["trajectories", *_SHAPES, *flags, "--out", str(out)]) == EXIT_INCOMPLETE
+    # The shells of the workers print first that there is no such program.
+    assert capfd.readouterr().err.splitlines()[-1] == (
+        "hlmat: error: a worker process ended with exit code 127; finished units are kept in "
+        f"{out}/units: fix the cause and run the same command again"
+    )
+    assert not (out / "manifest.json").exists()
+
+
 def test_an_import_that_fails_in_a_worker_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
