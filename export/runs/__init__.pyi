@@ -2,6 +2,7 @@ from .data_card import render_data_card as render_data_card
 from .manifest import FileEntry as FileEntry
 from .manifest import Manifest as Manifest
 from .manifest import build_manifest as build_manifest
+from .manifest import read_listed_file as read_listed_file
 from .manifest import read_manifest as read_manifest
 from .manifest import verify as verify
 from .trajectories import read_rejects as read_rejects

@@ -59,7 +59,7 @@ FLAG_FILES: Mapping[str, FlagFile] = {
         "trajectories",
         trajectories_config,
         missing=_DATA,
-        reserved=dict.fromkeys(("out", "resume", "overwrite"), _LATER),
+        reserved=dict.fromkeys(("out", "resume", "overwrite", "retry-rejects"), _LATER),
     ),
     "export.yaml": FlagFile(
         "export",
@@ -72,7 +72,10 @@ FLAG_FILES: Mapping[str, FlagFile] = {
         evaluation_config,
         missing={**_DATA, "--model": "model"},
         reserved={
-            **dict.fromkeys(("recipe", "out", "resume", "overwrite"), "given to hlmat evaluate"),
+            **dict.fromkeys(
+                ("recipe", "out", "resume", "overwrite", "retry-rejects"),
+                "given to hlmat evaluate",
+            ),
             **dict.fromkeys(flags_in([CONVERSATION]), "taken from export.yaml"),
         },
     ),

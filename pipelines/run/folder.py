@@ -94,26 +94,30 @@ class RunFolder:
         return RunStatus.NEW
 
     def note_targets(self, config: Mapping[str, Any], targets: Mapping[str, Any]) -> None:
-        """Compare the listed targets with those at the start of the run.
+        """Record what the run works on.
 
         Args:
             config: as given to `begin`.
             targets: their number and digest.
-
-        Raises:
-            OutputError: the data set has changed since the run began.
         """
-        run = self._read(self.layout.run) or {}
-        before = run.get("targets")
-        if before is not None and before != targets:
-            raise OutputError(
-                f"the data set has changed since the run in {self.layout.out} began: it had "
-                f"{before.get('count')} targets (digest {str(before.get('sha256'))[:12]}), now "
-                f"{targets.get('count')} (digest {str(targets.get('sha256'))[:12]}); restore it, "
-                "choose another --out, or pass --overwrite"
-            )
-        if before is None:
-            self._write_run({"config": config, "targets": targets})
+        self._write_run({"config": config, "targets": targets})
+
+    def noted_targets(self) -> Mapping[str, Any] | None:
+        """Return what `note_targets` recorded; None if the run was killed before."""
+        return (self._read(self.layout.run) or {}).get("targets")
+
+    def reopen(self, config: Mapping[str, Any], targets: Mapping[str, Any]) -> None:
+        """Turn a finished run into an unfinished one, whose units and plan are written."""
+        self.note_targets(config, targets)
+        # From here on the folder holds an unfinished run.
+        self.storage.remove(self.layout.manifest)
+        self.remove_final_files()
+
+    def remove_final_files(self) -> None:
+        """Remove what an unfinished run writes anew from its units."""
+        self.storage.remove(self.layout.data_card)
+        for folder in ("trajectories", "rejects"):
+            self.storage.remove_dir(f"{self.layout.out}/{folder}")
 
     def failures(self) -> list[str]:
         """Return why units died in the last attempt, one text per unit."""
@@ -137,14 +141,16 @@ class RunFolder:
         """Remove the plan, the unit files and the record of the unfinished run."""
         self.storage.remove(self.layout.run)
         layout = self.layout
-        for folder in (layout.plan, layout.units, layout.failures, layout.scratch):
+        for folder in (
+            *(layout.plan, layout.units, layout.known),
+            *(layout.failures, layout.scratch),
+        ):
             self.storage.remove_dir(folder)
 
     def _clear(self) -> None:
-        for name in (self.layout.manifest, self.layout.data_card):
+        for name in (self.layout.manifest, self.layout.inputs):
             self.storage.remove(name)
-        for folder in ("trajectories", "rejects"):
-            self.storage.remove_dir(f"{self.layout.out}/{folder}")
+        self.remove_final_files()
         self.clear_working_files()
 
     def _refuse_other(self, before: Any, config: Mapping[str, Any]) -> None:

@@ -8,12 +8,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from hlmat.pipelines.run.folder import RunFolder
+from hlmat.pipelines.run.inputs import files_of
 from hlmat.pipelines.settings.run_options import RunConfig
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.protocols import DatasetReader
 from hlmat.transforms.core.records import Reject, TargetRef
 from hlmat.transforms.dataset_io.expression_choice import one_item_per_expression
-from hlmat.transforms.dataset_io.work_units import WorkUnit, plan_units, select_items, unit_to_json
+from hlmat.transforms.dataset_io.layout import OutputLayout
+from hlmat.transforms.dataset_io.work_units import (
+    WorkItem,
+    WorkUnit,
+    plan_units,
+    ref_of,
+    select_items,
+    unit_to_json,
+)
 
 UNITS_PER_PLAN_FILE = 64
 
@@ -26,11 +35,13 @@ class Plan:
         files: paths of the plan files.
         targets_by_unit: number of targets per unit id, in the run's order.
         targets_sha256: digest over all units.
+        inputs: files of pixels that the targets name.
     """
 
     files: tuple[str, ...]
     targets_by_unit: Mapping[str, int]
     targets_sha256: str
+    inputs: frozenset[str] = frozenset()
 
     @property
     def num_targets(self) -> int:
@@ -39,33 +50,44 @@ class Plan:
 
 
 def write_plan(
-    reader: DatasetReader, config: RunConfig, *, fingerprint: str, folder: RunFolder
+    reader: DatasetReader, config: RunConfig, *, fingerprint: str, folder: RunFolder | None
 ) -> Plan:
     """List the targets, split them into units and write the plan files, streaming.
 
     Raises:
         DataError: there are no targets.
     """
-    items = select_items(_listed(reader, config), partition=config.partition, limit=config.limit)
-    if config.expressions is not None:
-        items = one_item_per_expression(items, config.expressions, seed=config.seed)
-    units = plan_units(items, unit_size=config.unit_size, fingerprint=fingerprint)
+    units = plan_units(
+        listed_items(reader, config), unit_size=config.unit_size, fingerprint=fingerprint
+    )
+    layout = OutputLayout(config.out)
     digest = hashlib.sha256()
     targets_by_unit: dict[str, int] = {}
     files = []
+    inputs: set[str] = set()
     for number, chunk in enumerate(_chunked(units, UNITS_PER_PLAN_FILE)):
         lines = "".join(unit_to_json(unit) + "\n" for unit in chunk).encode()
         digest.update(lines)
         targets_by_unit.update((unit.unit_id, len(unit.items)) for unit in chunk)
-        path = folder.layout.plan_file(number)
-        folder.storage.write_bytes(path, lines)
+        inputs.update(p for unit in chunk for item in unit.items for p in files_of(ref_of(item)))
+        path = layout.plan_file(number)
+        if folder is not None:
+            folder.storage.write_bytes(path, lines)
         files.append(path)
     if not files:
         raise DataError(
             f"{config.dataset} has no target to work on ({reader.describe_layout()}); check "
             "--split, --partition and --data-root"
         )
-    return Plan(tuple(files), targets_by_unit, digest.hexdigest())
+    return Plan(tuple(files), targets_by_unit, digest.hexdigest(), frozenset(inputs))
+
+
+def listed_items(reader: DatasetReader, config: RunConfig) -> Iterator[WorkItem]:
+    """List the targets that a run is about, as its units hold them."""
+    items = select_items(_listed(reader, config), partition=config.partition, limit=config.limit)
+    if config.expressions is None:
+        return items
+    return one_item_per_expression(items, config.expressions, seed=config.seed)
 
 
 @contextmanager

@@ -18,22 +18,26 @@ from hlmat.export.runs.data_card import render_data_card
 from hlmat.export.runs.manifest import FileEntry, build_manifest
 from hlmat.pipelines.run.folder import RunFolder, RunStatus
 from hlmat.pipelines.run.local_workers import LocalWorkers
-from hlmat.pipelines.run.planning import Plan, reading_errors, write_plan
+from hlmat.pipelines.run.planning import Plan
 from hlmat.pipelines.run.progress import show_progress
 from hlmat.pipelines.run.runners import build_runner, pipeline_options
+from hlmat.pipelines.run.source import RunSource, finish_inputs
 from hlmat.pipelines.settings.run_options import RunConfig, fingerprint_of
 from hlmat.pipelines.settings.runner_choice import RunnerChoice
 from hlmat.transforms.beam.faults import carried_error
 from hlmat.transforms.beam.read_units import ReadWorkUnits
 from hlmat.transforms.beam.shards import ShardPlan, WriteShards
-from hlmat.transforms.beam.simulate import ClickSimulationHandler, SimulateClicks
+from hlmat.transforms.beam.simulate import (
+    ClickSimulationHandler,
+    KnownOutcomes,
+    SimulateClicks,
+)
 from hlmat.transforms.core.errors import ConfigError, HlmatError, IncompleteError, OutputError
 from hlmat.transforms.core.protocols import DatasetReader, HasRemarks
 from hlmat.transforms.core.records import Provenance
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.core.threads import available_cores
 from hlmat.transforms.dataset_io.layout import OutputLayout
-from hlmat.transforms.readers.registry import open_reader
 from hlmat.transforms.rollout.unit_worker import RolloutSettings
 from hlmat.transforms.segmenters.registry import load_segmenter, segmenter_identity
 
@@ -92,25 +96,31 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
     """
     _refuse_local_paths(config)
     folder = RunFolder.of(config.out)
-    with reading_errors(config):
-        reader = open_reader(config.dataset, config.reader)
+    source = RunSource.open(config)
+    reader = source.reader
     identity = _segmenter_identity(config)
     settings = {**config.identity(identity, config.policy.identity()), "split": reader.split}
     fingerprint = fingerprint_of(settings)
 
     with folder.locked(), _output_errors(config.out):
         status = folder.begin(settings, overwrite=config.overwrite)
-        if status is RunStatus.COMPLETE:
-            folder.clear_working_files()
-            return RunReport(folder.layout, status)
         try:
-            plan = write_plan(reader, config, fingerprint=fingerprint, folder=folder)
+            if status is RunStatus.COMPLETE:
+                plan, remarks = source.check_finished(
+                    folder, settings=settings, fingerprint=fingerprint
+                )
+                if plan is None:
+                    folder.clear_working_files()
+                    return RunReport(folder.layout, status, remarks=tuple(remarks))
+            else:
+                plan, remarks = source.plan_run(
+                    folder, status=status, settings=settings, fingerprint=fingerprint
+                )
         except HlmatError:
             # Nothing was written: remove the folder's claim, so that a corrected call can start.
             if status is RunStatus.NEW:
                 folder.clear_working_files()
             raise
-        folder.note_targets(settings, {"count": plan.num_targets, "sha256": plan.targets_sha256})
         folder.forget_failures()
         provenance = Provenance(
             segmenter=config.segmenter.name,
@@ -139,7 +149,7 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
         reader_layout=reader.describe_layout(),
         elapsed_s=elapsed_s,
         targets_done=targets_to_do,
-        remarks=tuple(reader.remarks()) if isinstance(reader, HasRemarks) else (),
+        remarks=(*remarks, *(reader.remarks() if isinstance(reader, HasRemarks) else ())),
     )
 
 
@@ -176,7 +186,9 @@ def build_pipeline(pipeline: beam.Pipeline, job: Job) -> None:
         | "Read work units" >> ReadWorkUnits(job.layout, job.storage)
     )
     made = units["todo"] | "Simulate" >> SimulateClicks(
-        ClickSimulationHandler(job.settings),
+        ClickSimulationHandler(
+            job.settings, known=KnownOutcomes(layout=job.layout, storage=job.storage)
+        ),
         layout=job.layout,
         storage=job.storage,
         fingerprint=job.settings.provenance.config_fingerprint,
@@ -275,7 +287,10 @@ def _finish(job: Job, *, folder: RunFolder, settings: Mapping[str, Any]) -> None
     storage.write_bytes(layout.data_card, card)
     files[posixpath.basename(layout.data_card)] = FileEntry.of(card, rows=0)
     reader = job.config.reader
+    if (inputs := finish_inputs(folder)) is not None:
+        files[posixpath.basename(layout.inputs)] = FileEntry.of(inputs, rows=0)
     source = {
+        "listing": {"count": job.plan.num_targets, "sha256": job.plan.targets_sha256},
         "data_root": _absolute(reader.data_root),
         **({"follow_links": True} if reader.follow_links else {}),
         "licenses": licenses,

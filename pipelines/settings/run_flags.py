@@ -39,6 +39,11 @@ class OutputOptions:
     overwrite: bool = setting(
         default=False, in_fingerprint=False, help="remove an existing run in OUT first"
     )
+    retry_rejects: bool = setting(
+        default=False,
+        in_fingerprint=False,
+        help="try the rejects of the run in OUT again, and nothing else, after a repair",
+    )
     unit_size: int = setting(
         default=16, ge=1, help="targets per unit, at least; a run resumes by unit"
     )
@@ -149,6 +154,7 @@ def output_group(unit_size: int | None = None) -> Group:
             Flag("out", OutputOptions),
             Flag("resume", OutputOptions),
             Flag("overwrite", OutputOptions),
+            Flag("retry-rejects", OutputOptions),
             Flag(
                 "unit-size",
                 OutputOptions,

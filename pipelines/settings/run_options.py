@@ -81,6 +81,7 @@ class RunConfig:
     output_shards: int | None = None
     max_reject_rate: float = 0.5
     overwrite: bool = False
+    retry_rejects: bool = False
 
     def shapes_settings(self) -> dict[str, Any] | None:
         """Return the settings of the generated data set, or None for other data sets."""
@@ -181,6 +182,8 @@ def run_config(
         check.note(f"--runner {runner.name}: {REFUSED_RUNNERS[runner.name]}")
     if output.resume and output.overwrite:
         check.note("--resume and --overwrite exclude each other; give one of them")
+    if output.retry_rejects and output.overwrite:
+        check.note("--retry-rejects and --overwrite exclude each other; give one of them")
     reader = values.build(
         ReaderOptions,
         storage=storage_for(values.get("data-root")),
@@ -210,6 +213,7 @@ def run_config(
         output_shards=output.output_shards,
         max_reject_rate=output.max_reject_rate,
         overwrite=output.overwrite,
+        retry_rejects=output.retry_rejects,
         **more,
     )
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -15,9 +15,15 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from hlmat.transforms.beam.faults import carried_errors
 from hlmat.transforms.core.records import Reject, Trajectory
 from hlmat.transforms.core.storage import Storage
-from hlmat.transforms.dataset_io.arrow import table_to_parquet_bytes, unit_table
+from hlmat.transforms.dataset_io.arrow import (
+    parquet_bytes_to_table,
+    row_to_trajectory,
+    table_to_parquet_bytes,
+    unit_table,
+)
 from hlmat.transforms.dataset_io.layout import OutputLayout
-from hlmat.transforms.dataset_io.work_units import WorkUnit
+from hlmat.transforms.dataset_io.schemas import UNIT_SCHEMA
+from hlmat.transforms.dataset_io.work_units import WorkUnit, ref_of
 from hlmat.transforms.rollout.unit_worker import Simulation, simulate_unit
 
 METRICS_NAMESPACE = "hlmat"
@@ -55,16 +61,37 @@ class ClickWorker:
         return UnitResult(unit_id=unit.unit_id, index=unit.index, outcomes=tuple(outcomes))
 
 
+@dataclass(frozen=True)
+class KnownOutcomes:
+    """Trajectories of units that are worked on again, since only their rejects are to be tried."""
+
+    layout: OutputLayout
+    storage: Storage
+
+    def of(self, unit: WorkUnit) -> Mapping[str, Trajectory]:
+        """Return the trajectories of a unit that are kept, by target id."""
+        path = self.layout.known_file(unit.unit_id)
+        if not self.storage.is_file(path):
+            return {}
+        table = parquet_bytes_to_table(self.storage.read_bytes(path), schema=UNIT_SCHEMA, name=path)
+        rows = table["trajectory"].to_pylist()
+        return {row["target_id"]: row_to_trajectory(row) for row in rows}
+
+
 class ClickSimulationHandler(ModelHandler[WorkUnit, UnitResult, ClickWorker]):
     """One "inference" is a whole unit: read, encode each image once, run the click loop.
 
     Args:
         load_simulation: makes the simulation on the worker; this is where weights are loaded.
+        known: earlier outcomes, which are not worked on again.
     """
 
-    def __init__(self, load_simulation: Callable[[], Simulation]) -> None:
+    def __init__(
+        self, load_simulation: Callable[[], Simulation], *, known: KnownOutcomes | None = None
+    ) -> None:
         super().__init__(min_batch_size=1, max_batch_size=1)
         self._load_simulation = load_simulation
+        self._known = known
 
     def load_model(self) -> ClickWorker:
         """Load the segmenter on the worker."""
@@ -78,7 +105,7 @@ class ClickSimulationHandler(ModelHandler[WorkUnit, UnitResult, ClickWorker]):
         inference_args: dict[str, Any] | None = None,
     ) -> list[UnitResult]:
         """Simulate the units of a batch and count their outcomes."""
-        results = [model.simulate(unit) for unit in batch]
+        results = [self._simulate(unit, model) for unit in batch]
         for result in results:
             for outcome in result.outcomes:
                 name = (
@@ -86,6 +113,16 @@ class ClickSimulationHandler(ModelHandler[WorkUnit, UnitResult, ClickWorker]):
                 )
                 Metrics.counter(METRICS_NAMESPACE, name).inc()
         return results
+
+    def _simulate(self, unit: WorkUnit, model: ClickWorker) -> UnitResult:
+        known = self._known.of(unit) if self._known is not None else {}
+        left = tuple(item for item in unit.items if ref_of(item).target_id not in known)
+        made = iter(model.simulate(replace(unit, items=left)).outcomes if left else ())
+        outcomes = tuple(
+            known[i] if (i := ref_of(item).target_id) in known else next(made)
+            for item in unit.items
+        )
+        return UnitResult(unit.unit_id, unit.index, outcomes)
 
     def get_num_bytes(self, batch: Sequence[WorkUnit]) -> int:
         """Estimate a batch's size; the default would pickle every unit to find out."""

@@ -11,6 +11,7 @@ from .expression_choice import ExpressionChoice as ExpressionChoice
 from .expression_choice import one_item_per_expression as one_item_per_expression
 from .expression_choice import shuffled_expressions as shuffled_expressions
 from .layout import OutputLayout as OutputLayout
+from .schemas import INPUT_SCHEMA as INPUT_SCHEMA
 from .schemas import READABLE_VERSIONS as READABLE_VERSIONS
 from .schemas import REJECT_SCHEMA as REJECT_SCHEMA
 from .schemas import SCHEMA_VERSION as SCHEMA_VERSION

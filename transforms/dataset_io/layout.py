@@ -11,7 +11,7 @@ class OutputLayout:
     """Paths of one run.
 
     `manifest` is written last: a folder without it holds an unfinished run. `run`, `plan`, `units`,
-    `failures` and `scratch` exist only while the run is incomplete.
+    `failures`, `known` and `scratch` exist only while the run is incomplete.
 
     Attributes:
         out: the output folder, a local path or a URL of a Beam file system.
@@ -50,6 +50,21 @@ class OutputLayout:
         return posixpath.join(self.out, "failures")
 
     @property
+    def known(self) -> str:
+        """Folder of earlier outcomes of units that are worked on again."""
+        return posixpath.join(self.out, "known")
+
+    @property
+    def planned_inputs(self) -> str:
+        """The record `inputs` of a run that is not finished."""
+        return posixpath.join(self.plan, "inputs.parquet")
+
+    @property
+    def inputs(self) -> str:
+        """The files that the run is made from, with their sha256."""
+        return posixpath.join(self.out, "inputs.parquet")
+
+    @property
     def scratch(self) -> str:
         """Folder of files that are being written: hidden, and apart from every final file."""
         return posixpath.join(self.out, ".partial")
@@ -61,6 +76,10 @@ class OutputLayout:
     def unit_file(self, unit_id: str) -> str:
         """Return the path of a finished unit: its checkpoint."""
         return posixpath.join(self.units, f"{unit_id}.parquet")
+
+    def known_file(self, unit_id: str) -> str:
+        """Return the path of the outcomes of a unit that are kept when it is worked on again."""
+        return posixpath.join(self.known, f"{unit_id}.parquet")
 
     def failure_file(self, unit_id: str) -> str:
         """Return the path of the note on a unit that died."""

@@ -195,6 +195,15 @@ UNIT_SCHEMA = _versioned(
 )
 """One row per work item of a unit, in the unit's order."""
 
+INPUT_SCHEMA = _versioned(
+    [
+        _column("path", _TEXT, "relative to the data root, with forward slashes"),
+        _column("bytes", pa.int64(), "size of the file"),
+        _column("sha256", _TEXT, "hex digest of its content"),
+    ]
+)
+"""One row per file that a run was made from."""
+
 
 def schema_to_markdown(schema: pa.Schema) -> str:
     """Return a schema as a Markdown table: column, type, description; nested fields dotted."""

@@ -56,11 +56,17 @@ def test_overwriting_removes_the_runs_files_and_no_others(folder: RunFolder):
     assert folder.storage.list_dir("out") == ["notes.txt", "run.json"]
 
 
-def test_a_data_set_that_changed_is_refused(folder: RunFolder):
+def test_what_a_run_works_on_is_noted_and_a_finished_run_can_be_reopened(folder: RunFolder):
     folder.begin(CONFIG, overwrite=False)
+    assert folder.noted_targets() is None
     folder.note_targets(CONFIG, TARGETS)
-    with pytest.raises(OutputError, match=r"it had 3 targets .* now 4"):
-        folder.note_targets(CONFIG, {"count": 4, "sha256": "b" * 64})
+    assert folder.noted_targets() == TARGETS
+    folder.finish(json.dumps({"config": CONFIG}).encode())
+    for name in ("trajectories/a.parquet", "rejects/a.parquet", "known/u.parquet", "DATA_CARD.md"):
+        folder.storage.write_bytes(f"out/{name}", b"")
+    folder.reopen(CONFIG, TARGETS)
+    assert folder.begin(CONFIG, overwrite=False) is RunStatus.RESUMED
+    assert folder.storage.list_dir("out") == ["known/", "run.json"]
 
 
 def test_files_of_unknown_origin_are_not_mixed_with(folder: RunFolder):

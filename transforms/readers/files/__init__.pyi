@@ -34,3 +34,4 @@ from .parquet_rows import RowCache as RowCache
 from .parquet_rows import iterate_rows as iterate_rows
 from .parquet_rows import open_table as open_table
 from .pickle import load_plain_pickle as load_plain_pickle
+from .read_log import ReadLog as ReadLog

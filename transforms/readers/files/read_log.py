@@ -1,0 +1,54 @@
+"""A storage that notes the content of what is read while a data set is listed."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from hlmat.transforms.core.storage import Storage
+
+
+class ReadLog:
+    """Passes everything on to another storage; keeps size and sha256 of each file read.
+
+    A copy in another process notes nothing: there, images are read.
+
+    Attributes:
+        read: bytes and sha256 (hex) by path, as of the last reading.
+    """
+
+    def __init__(self, inner: Storage) -> None:
+        self._inner = inner
+        self._is_noting = True
+        self.read: dict[str, tuple[int, str]] = {}
+
+    def stop(self) -> None:
+        """Note nothing from now on."""
+        self._is_noting = False
+
+    def read_bytes(self, path: str) -> bytes:
+        data = self._inner.read_bytes(path)
+        if self._is_noting:
+            self.read[path] = (len(data), hashlib.sha256(data).hexdigest())
+        return data
+
+    def write_bytes(self, path: str, data: bytes) -> None:
+        self._inner.write_bytes(path, data)
+
+    def list_dir(self, path: str) -> list[str]:
+        return self._inner.list_dir(path)
+
+    def is_file(self, path: str) -> bool:
+        return self._inner.is_file(path)
+
+    def is_dir(self, path: str) -> bool:
+        return self._inner.is_dir(path)
+
+    def remove(self, path: str) -> None:
+        self._inner.remove(path)
+
+    def remove_dir(self, path: str) -> None:
+        self._inner.remove_dir(path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_inner": self._inner, "_is_noting": False, "read": {}}
