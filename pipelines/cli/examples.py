@@ -65,6 +65,7 @@ examples:
 TRAIN_EXAMPLES = """\
 examples:
   hlmat train --recipe mini
+  hlmat train --recipe mini --dry-run
   hlmat train --recipe qwen2_5_vl_7b_lora --dataset refcoco --data-root /data/refer_seg \\
       --split train --model models/Qwen2.5-VL-7B-Instruct
   hlmat train --recipe mini --out out/short --set max_steps=100

@@ -69,6 +69,11 @@ def run_export(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 def run_train(arguments: argparse.Namespace, rest: list[str]) -> int:
     _refuse_rest(arguments, rest)
+    if arguments.dry_run:
+        from hlmat.pipelines.training import dry_run
+
+        plan = dry_run.plan_training(arguments)
+        return _print_result(arguments, plan, text=dry_run.format_plan(plan))
     from hlmat.pipelines.training import train as training
 
     return _print_report(arguments, training.train(arguments))

@@ -127,7 +127,7 @@ def read_ladder(arguments: argparse.Namespace) -> LadderJob:
     """
     if not arguments.recipe:
         raise ConfigError([f"--recipe is missing; choose from {', '.join(recipe_names())}"])
-    recipe = load_recipe(arguments.recipe)
+    recipe = load_recipe(arguments.recipe, segmenter_path=arguments.segmenter_path or ())
     plan = read_plan(recipe)
     check = Check()
     limit = Values(arguments, LADDER, check).build(LadderOptions).limit

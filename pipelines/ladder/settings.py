@@ -106,9 +106,10 @@ def read_plan(recipe: Recipe) -> LadderPlan:
     content = read_settings(path, problems=problems)
     check = Check()
     check.note_all([problem.removeprefix(f"{path}: ") for problem in problems])
+    code = [f"--segmenter-path={folder}" for folder in recipe.segmenter_path]
     own = Values(
         parse_flags(
-            "evaluate.yaml", with_recipe_flags(["evaluate", f"--recipe={recipe.folder}"])[1:]
+            "evaluate.yaml", with_recipe_flags(["evaluate", f"--recipe={recipe.folder}", *code])[1:]
         ),
         EVALUATE,
         check,

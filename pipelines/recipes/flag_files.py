@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hlmat.pipelines.recipes.own_code import own_segmenter_path
 from hlmat.pipelines.settings.annotation_options import FILTER, REFINE
 from hlmat.pipelines.settings.commands import groups_of, parse_command
 from hlmat.pipelines.settings.evaluation_options import EVALUATE, evaluation_config
@@ -106,7 +107,12 @@ def parse_flags(file: str, argv: Sequence[str]) -> argparse.Namespace:
 
 
 def read_flags(
-    path: Path, kind: FlagFile, *, beside: Sequence[str], problems: list[str]
+    path: Path,
+    kind: FlagFile,
+    *,
+    beside: Sequence[str],
+    segmenter_path: Sequence[str] = (),
+    problems: list[str],
 ) -> tuple[str, ...]:
     """Return a file's flags as arguments; problems are appended to `problems`.
 
@@ -114,10 +120,12 @@ def read_flags(
         path: the file.
         kind: whose flags it holds.
         beside: flags added to them when the command runs.
+        segmenter_path: folders outside the recipe's from which it may load a segmenter class.
         problems: problems are appended here.
     """
     found: list[str] = []
     values = read_settings(path, problems=found)
+    values = own_segmenter_path(path, values, allowed=segmenter_path, problems=found)
     flags = kind.flags()
     argv: list[str] = []
     for name, value in values.items():

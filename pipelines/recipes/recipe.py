@@ -28,6 +28,7 @@ RECIPES = Path(__file__).parents[2] / "train_recipes"
 
 TRAIN = "train.yaml"
 
+_OF_A_SEGMENTER = ("segmenter", "segmenter-arg", "segmenter-path")
 # Filled in when the recipe runs.
 _PLACES = ("dataset", "dataset_dir", "media_dir", "output_dir", "resume_from_checkpoint")
 _NEEDED = ("model_name_or_path", "template", "stage", "finetuning_type")
@@ -46,6 +47,7 @@ class Recipe:
         evaluate: arguments of `hlmat evaluate`; those on the conversation come from `export`.
         base: arguments of `hlmat mini-base` if the recipe builds its base model, else None.
         processor: settings that replace those of the base model's image processor.
+        segmenter_path: folders outside the recipe's from which the user lets it load code.
     """
 
     name: str
@@ -56,13 +58,15 @@ class Recipe:
     evaluate: tuple[str, ...]
     base: tuple[str, ...] | None = None
     processor: Mapping[str, Any] = field(default_factory=dict)
+    segmenter_path: tuple[str, ...] = ()
 
 
-def load_recipe(name_or_path: str) -> Recipe:
+def load_recipe(name_or_path: str, *, segmenter_path: Sequence[str] = ()) -> Recipe:
     """Read a recipe and validate all of it.
 
     Args:
         name_or_path: the name of a folder under train_recipes/, or the path of any folder.
+        segmenter_path: folders outside the recipe's from which it may load a segmenter class.
 
     Raises:
         ConfigError: no such recipe, or every problem of its files.
@@ -81,7 +85,9 @@ def load_recipe(name_or_path: str) -> Recipe:
             continue
         # An evaluation uses the conversation of the export, so validate its flags with those.
         talk = _conversation_flags(flags["export.yaml"] or ()) if file == "evaluate.yaml" else ()
-        flags[file] = read_flags(folder / file, kind, beside=talk, problems=problems)
+        flags[file] = read_flags(
+            folder / file, kind, beside=talk, segmenter_path=segmenter_path, problems=problems
+        )
     train = _read_train(folder, problems=problems)
     if train.get("stage") and flags["export.yaml"] is not None and not problems:
         problems += _stage_problems(folder, flags["export.yaml"], stage=train["stage"])
@@ -99,6 +105,7 @@ def load_recipe(name_or_path: str) -> Recipe:
         evaluate=flags["evaluate.yaml"] or (),
         base=flags["base.yaml"],
         processor=processor,
+        segmenter_path=tuple(segmenter_path),
     )
 
 
@@ -111,8 +118,9 @@ def with_recipe_flags(argv: Sequence[str]) -> list[str]:
     """Insert a recipe's flags before the given ones, which take precedence.
 
     `evaluate` takes all flags of the recipe's evaluation, `filter` and `refine` those that they
-    declare too. If `--dataset` differs from the recipe's, the recipe's data flags are left out. Any
-    other command line is returned unchanged.
+    declare too. If `--dataset` differs from the recipe's, the recipe's data flags are left out; if
+    `--segmenter` is given, so are the flags on the recipe's own. Any other command line is returned
+    unchanged.
 
     Raises:
         ConfigError: as `load_recipe`.
@@ -123,15 +131,19 @@ def with_recipe_flags(argv: Sequence[str]) -> list[str]:
     own = ArgumentParser(add_help=False, allow_abbrev=False)
     own.add_argument("--recipe", nargs="?")
     own.add_argument("--dataset", nargs="?")
+    own.add_argument("--segmenter", nargs="?")
+    own.add_argument("--segmenter-path", action="append", default=[])
     given = own.parse_known_args(argv[1:])[0]
     if given.recipe is None:
         return argv
-    recipe = load_recipe(given.recipe)
+    recipe = load_recipe(given.recipe, segmenter_path=given.segmenter_path)
     flags = [*_conversation_flags(recipe.export), *recipe.evaluate]
     recipes_own = own.parse_known_args(recipe.evaluate)[0].dataset
     if None not in (given.dataset, recipes_own) and given.dataset != recipes_own:
         elsewhere = flags_in([DATA])
         flags = [flag for flag in flags if _name_of(flag) not in elsewhere]
+    if given.segmenter is not None:
+        flags = [flag for flag in flags if _name_of(flag) not in _OF_A_SEGMENTER]
     known = flags_in(WITH_RECIPE[argv[0]])
     return [argv[0], *(flag for flag in flags if _name_of(flag) in known), *argv[1:]]
 
@@ -168,6 +180,12 @@ def _read_train(folder: Path, *, problems: list[str]) -> dict[str, Any]:
         for key in _PLACES
         if key in train
     ]
+    if train.get("trust_remote_code"):
+        problems.append(
+            f"{path}: trust_remote_code runs code that comes with the model, so a recipe cannot "
+            "ask for it; leave it out, and if you trust the model, give hlmat train --set "
+            "trust_remote_code=true"
+        )
     if isinstance(train.get("deepspeed"), str):
         config = (folder / train["deepspeed"]).resolve()
         if not config.is_file():

@@ -34,6 +34,9 @@ class TrainOptions:
         default=False,
         help="train again; trajectories and data with unchanged flags are kept",
     )
+    dry_run: bool = setting(
+        default=False, help="validate everything and print the steps; make nothing"
+    )
     trajectories: str | None = setting(
         default=None,
         metavar="OUT",
@@ -101,10 +104,10 @@ _RECIPE = Flag("recipe", TrainOptions)
 _MODEL = Flag("model", TrainOptions)
 _SET = Flag("set", TrainOptions, "overrides", dest="overrides")
 _FIRST = Flag("first", StarPlusOptions)
-TRAIN = (
-    Group(
-        "recipe and output", (_RECIPE, Flag("out", TrainOptions), Flag("overwrite", TrainOptions))
-    ),
+_OUTPUT = Group(
+    "recipe and output", (_RECIPE, Flag("out", TrainOptions), Flag("overwrite", TrainOptions))
+)
+_TRAINING = (
     Group(
         "trajectories, instead of the recipe's",
         (
@@ -120,8 +123,13 @@ TRAIN = (
     ),
     Group("training, instead of the recipe's", (_MODEL, _SET)),
 )
+TRAIN = (
+    Group(_OUTPUT.title, (*_OUTPUT.flags, Flag("dry-run", TrainOptions))),
+    *_TRAINING,
+)
 STAR_PLUS = (
-    *TRAIN,
+    _OUTPUT,
+    *_TRAINING,
     Group(
         "rounds",
         (

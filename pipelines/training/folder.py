@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import time
@@ -276,6 +277,12 @@ def checkpoints(folder: Path) -> tuple[list[Path], list[Path]]:
     found = sorted((p for p in found if p.is_dir()), key=_step_of)
     whole = [path for path in found if _is_whole(path)]
     return whole, [path for path in found if path not in whole]
+
+
+def relative_name(path: Path) -> str:
+    """Return a path as seen from the working folder if it lies there, else as it is."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

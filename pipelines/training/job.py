@@ -111,7 +111,7 @@ def read_job(arguments: argparse.Namespace) -> TrainingJob:
     """
     if not arguments.recipe:
         raise ConfigError([f"--recipe is missing; choose from {', '.join(recipe_names())}"])
-    recipe = load_recipe(arguments.recipe)
+    recipe = load_recipe(arguments.recipe, segmenter_path=arguments.segmenter_path or ())
     check = Check()
     out = arguments.out or os.path.join("out", recipe.name)
     if "://" in out:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.util
 import json
 import math
-import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -22,10 +20,11 @@ from hlmat.pipelines.run.leak_guard import EXPORT_RECORD, TRAINING_RECORD
 from hlmat.pipelines.run.trajectories import make_trajectories
 from hlmat.pipelines.settings.run_options import fingerprint_of
 from hlmat.pipelines.training import mini_base
+from hlmat.pipelines.training.folder import relative_name
 from hlmat.pipelines.training.job import TrainingJob, read_job
-from hlmat.pipelines.training.process import known_settings, run_llama_factory
+from hlmat.pipelines.training.process import run_llama_factory
+from hlmat.pipelines.training.requirements import missing_packages, unknown_settings
 from hlmat.transforms.core.errors import ConfigError, IncompleteError, OutputError
-from hlmat.transforms.core.suggestions import did_you_mean
 from hlmat.transforms.policies.backends.checkpoint.files import CheckpointFiles
 
 
@@ -39,7 +38,11 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
         IncompleteError: trajectories or training failed; the same call resumes.
     """
     job = read_job(arguments)
-    _require_packages(job.settings)
+    problems = missing_packages(job.settings)
+    if not problems and (job.overwrite or not job.folder.run.is_file()):
+        problems = unknown_settings(job.settings)
+    if problems:
+        raise ConfigError(problems)
     model = (
         None if job.base else find_base_model(job.settings["model_name_or_path"], given=job.model)
     )
@@ -48,7 +51,6 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
             model = _built_base(job)
         identity = job.identity(model)
         if job.overwrite or not job.folder.is_begun(identity):
-            _check_settings(job.settings)
             job.folder.begin(identity, overwrite=job.overwrite)
         data_sha256 = _make_data(job)
         job.folder.note_data(data_sha256)
@@ -70,43 +72,6 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
         )
         record = _finish(job, identity=identity, data_sha256=data_sha256)
     return _report(job, record, status="resumed" if checkpoint else "trained")
-
-
-def _require_packages(settings: Mapping[str, Any]) -> None:
-    """Report missing packages at once, not after the trajectories are made."""
-    needed = {
-        "llamafactory": (True, "it trains the model", "make install-train"),
-        "deepspeed": (
-            bool(settings.get("deepspeed")),
-            "the setting deepspeed asks for it",
-            "pip install deepspeed, or train without it: --set deepspeed=null",
-        ),
-        "bitsandbytes": (
-            settings.get("quantization_bit") is not None,
-            "the setting quantization_bit asks for it",
-            "pip install bitsandbytes, or train without it: --set quantization_bit=null",
-        ),
-    }
-    problems = [
-        f"the package {name} is not installed, and {why}; {cure}"
-        for name, (is_needed, why, cure) in needed.items()
-        if is_needed and importlib.util.find_spec(name) is None
-    ]
-    if problems:
-        raise ConfigError(problems)
-
-
-def _check_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse settings unknown to LLaMA-Factory before spending hours on trajectories."""
-    known = known_settings()
-    problems = [
-        f"setting {name} is unknown to LLaMA-Factory; {did_you_mean(name, known)}see the recipe's "
-        "train.yaml and --set"
-        for name in settings
-        if name not in known
-    ]
-    if problems:
-        raise ConfigError(problems)
 
 
 def _built_base(job: TrainingJob) -> CheckpointFiles:
@@ -188,15 +153,10 @@ def _report(job: TrainingJob, record: Mapping[str, Any], *, status: str) -> dict
     curve = folder.model / "training_loss.png"
     return {
         "status": status,
-        "model": _shown(folder.model),
+        "model": relative_name(folder.model),
         "samples": record["samples"],
         "last loss": round(record["last_loss"], 4),
-        "settings": _shown(folder.config),
-        "log": _shown(folder.log),
-        **({"loss curve": _shown(curve)} if curve.is_file() else {}),
+        "settings": relative_name(folder.config),
+        "log": relative_name(folder.log),
+        **({"loss curve": relative_name(curve)} if curve.is_file() else {}),
     }
-
-
-def _shown(path: Path) -> str:
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative

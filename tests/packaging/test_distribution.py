@@ -201,6 +201,13 @@ def test_a_segmenter_imports_its_own_neighbor(workers: str, installed: Installed
     assert (tmp_path / "out" / "manifest.json").is_file()
 
 
+def test_a_training_is_planned_without_llama_factory(installed: Installed, hostile: Path):
+    done = installed.run("hlmat", "train", "--recipe", "mini_smoke", "--dry-run", cwd=hostile)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("dry run: nothing was made\n")
+    assert not (hostile / "out").exists()
+
+
 def test_the_installed_command_knows_every_recipe(installed: Installed, hostile: Path):
     done = installed.run("hlmat", "train", "--recipe", "mini_smok", "--out", "out", cwd=hostile)
     recipes = {

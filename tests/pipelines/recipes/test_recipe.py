@@ -80,7 +80,9 @@ def test_an_evaluation_stops_by_the_scores_that_the_export_teaches(tmp_path: Pat
 
 def test_lists_repeat_a_flag_that_may_be_repeated(tmp_path: Path) -> None:
     text = "segmenter: tool:Mine\nsegmenter-arg: ['a=1', 'b=[2, 3]']\n"
-    recipe = load_recipe(write(tmp_path / "mine", {"trajectories.yaml": text}))
+    path = write(tmp_path / "mine", {"trajectories.yaml": text})
+    (tmp_path / "mine" / "tool.py").touch()
+    recipe = load_recipe(path)
     arguments = parse_flags("trajectories.yaml", recipe.trajectories)
     assert arguments.segmenter_arg == ["a=1", "b=[2, 3]"]
 

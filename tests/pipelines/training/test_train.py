@@ -246,7 +246,7 @@ def test_a_missing_base_model_is_reported_with_places_and_a_cure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(training, "_require_packages", lambda settings: None)
+    monkeypatch.setattr(training, "missing_packages", lambda settings: [])
     recipe = write_recipe(tmp_path / "tiny")
     with pytest.raises(ConfigError) as caught:
         training.train(parse("--recipe", str(recipe), "--out", "out"))

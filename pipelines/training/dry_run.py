@@ -1,0 +1,92 @@
+"""What `hlmat train` would do: every step and setting, validated, with nothing made."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hlmat.pipelines.settings.commands import groups_of
+from hlmat.pipelines.settings.flags import flags_in
+from hlmat.pipelines.training.folder import relative_name
+from hlmat.pipelines.training.job import TrainingJob, read_job
+from hlmat.pipelines.training.requirements import missing_packages, unknown_settings
+from hlmat.transforms.core.errors import ConfigError
+
+
+def plan_training(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Validate recipe and command line, and return the steps of the training.
+
+    LLaMA-Factory need not be installed; its settings are checked where it is.
+
+    Returns:
+        `recipe`; `steps`, the command lines in order; `settings`, LLaMA-Factory's; `missing`, a
+        line for each package that the training needs and that is not installed.
+
+    Raises:
+        ConfigError: with every problem of recipe and command line.
+        DataError: there are no finished rollouts where some are to be learnt from.
+    """
+    job = read_job(arguments)
+    missing = missing_packages(job.settings)
+    if not missing and (problems := unknown_settings(job.settings)):
+        raise ConfigError(problems)
+    model = str(job.folder.base) if job.base else job.model or job.settings["model_name_or_path"]
+    return {
+        "recipe": str(job.recipe.folder),
+        "steps": _steps(job),
+        "settings": job.resolved(model=Path(model)),
+        "missing": missing,
+    }
+
+
+def format_plan(plan: Mapping[str, Any]) -> str:
+    """Return a plan for reading."""
+    settings = yaml.safe_dump(plan["settings"], sort_keys=False, allow_unicode=True)
+    return "\n".join(
+        [
+            f"recipe {plan['recipe']}",
+            "steps",
+            *(f"  {step}" for step in plan["steps"]),
+            "LLaMA-Factory's settings",
+            *(f"  {line}" for line in settings.splitlines()),
+            *(f"missing: {line}" for line in plan["missing"]),
+            "dry run: nothing was made",
+        ]
+    )
+
+
+def _steps(job: TrainingJob) -> list[str]:
+    folder = job.folder
+    places = {
+        "run_folder": relative_name(folder.trajectories),
+        "format": "llama-factory",
+        "out": relative_name(folder.data),
+    }
+    steps = [] if job.base is None else [_command("mini-base", job.base)]
+    return [
+        *steps,
+        _command("trajectories", job.trajectories),
+        _command("export", job.export, **places),
+        f"llamafactory-cli train {shlex.quote(relative_name(folder.config))}",
+    ]
+
+
+def _command(name: str, arguments: argparse.Namespace, **places: str) -> str:
+    """Write parsed arguments as a command line."""
+    words = ["hlmat", name]
+    for flag in flags_in(groups_of(name)).values():
+        value = places.get(flag.dest, getattr(arguments, flag.dest))
+        if value is None or (value is False and not flag.default_value):
+            continue
+        if flag.is_switch:
+            words.append(f"--{flag.name}" if value else f"--no-{flag.name}")
+            continue
+        for each in value if isinstance(value, list) else [value]:
+            text = str(each)
+            words += [f"--{flag.name}", relative_name(Path(text)) if text.startswith("/") else text]
+    return shlex.join(words)

@@ -1,0 +1,54 @@
+"""What must be there before a training begins: packages, and settings that LLaMA-Factory knows."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from typing import Any
+
+from hlmat.pipelines.training.process import known_settings
+from hlmat.transforms.core.suggestions import did_you_mean
+
+
+def missing_packages(settings: Mapping[str, Any]) -> list[str]:
+    """Return a problem for each package that the training needs and that is not installed.
+
+    Args:
+        settings: LLaMA-Factory's.
+    """
+    needed = {
+        "llamafactory": (True, "it trains the model", "make install-train"),
+        "deepspeed": (
+            bool(settings.get("deepspeed")),
+            "the setting deepspeed asks for it",
+            "pip install deepspeed, or train without it: --set deepspeed=null",
+        ),
+        "bitsandbytes": (
+            settings.get("quantization_bit") is not None,
+            "the setting quantization_bit asks for it",
+            "pip install bitsandbytes, or train without it: --set quantization_bit=null",
+        ),
+    }
+    return [
+        f"the package {name} is not installed, and {why}; {cure}"
+        for name, (is_needed, why, cure) in needed.items()
+        if is_needed and importlib.util.find_spec(name) is None
+    ]
+
+
+def unknown_settings(settings: Mapping[str, Any]) -> list[str]:
+    """Return a problem for each setting that the installed LLaMA-Factory does not know.
+
+    Args:
+        settings: LLaMA-Factory's.
+
+    Raises:
+        IncompleteError: LLaMA-Factory cannot be imported.
+    """
+    known = known_settings()
+    return [
+        f"setting {name} is unknown to LLaMA-Factory; {did_you_mean(name, known)}see the recipe's "
+        "train.yaml and --set"
+        for name in settings
+        if name not in known
+    ]
