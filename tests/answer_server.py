@@ -1,4 +1,4 @@
-"""An HTTP server on localhost that answers as a script says, and keeps what it was asked."""
+"""An HTTP server on localhost that gives scripted answers and records its requests."""
 
 from __future__ import annotations
 

@@ -23,10 +23,10 @@ settings.load_profile("patient")
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of true samples beside the checkout; tests that need it are skipped without."""
+    """The folder of real samples beside the checkout; tests that need it are skipped without."""
     path = REPOSITORY.parent / "shared" / "data"
     if not path.is_dir():
-        pytest.skip(f"the true samples are not here: {path} is missing")
+        pytest.skip(f"the real samples are not here: {path} is missing")
     return path
 
 

@@ -80,7 +80,7 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], *, key: str, log: Path
 def serve(model: str, template: str) -> None:
     """Run the server in this process; does not return.
 
-    The process ends on its own after a while, for whoever started it may have been killed.
+    The process ends itself after a while, in case the one that started it was killed.
     """
     signal.alarm(_ENDS_AFTER_S)
 

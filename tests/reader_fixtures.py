@@ -1,4 +1,4 @@
-"""Small data sets in memory, and what every reader must hold to."""
+"""Small data sets in memory, and checks that every reader must pass."""
 
 from __future__ import annotations
 

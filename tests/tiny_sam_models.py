@@ -234,7 +234,7 @@ def tiny_processor(model_type: str) -> Any:
 
 
 @contextmanager
-def mended_hq_decoder(model: Any) -> Iterator[None]:
+def corrected_hq_decoder(model: Any) -> Iterator[None]:
     """Have transformers' SAM-HQ upscale what its attention blocks made of the image.
 
     Its own decoder drops that and takes the embedding as it came; see `sam_hq_decoder`.

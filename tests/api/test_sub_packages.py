@@ -1,4 +1,4 @@
-"""Each sub-package says what it holds and re-exports what others use of it."""
+"""Each sub-package describes its content and re-exports what others use of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def name_of(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
-def test_it_says_what_it_holds(folder: Path):
+def test_its_docstring_is_a_sentence(folder: Path):
     document = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
     assert document is not None
     assert document.split("\n\n")[0].endswith(".")

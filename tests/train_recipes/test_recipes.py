@@ -64,7 +64,7 @@ def test_every_folder_with_settings_is_a_recipe() -> None:
 
 
 @every_recipe
-def test_a_recipe_says_what_it_is_and_how_it_is_run(name: str) -> None:
+def test_a_recipe_documents_its_commands(name: str) -> None:
     folder = RECIPES / name
     readme = (folder / "README.md").read_text(encoding="utf-8")
     assert f"hlmat train --recipe {name}" in readme
@@ -133,7 +133,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainingJob]:
 def findings(
     jobs: dict[str, TrainingJob], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, dict[str, Any]]:
-    """What LLaMA-Factory makes of each recipe."""
+    """What LLaMA-Factory reads from each recipe."""
     if importlib.util.find_spec("llamafactory") is None:
         pytest.skip("llamafactory is not installed")
     root = tmp_path_factory.mktemp("check")

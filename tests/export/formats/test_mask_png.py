@@ -31,7 +31,7 @@ def test_an_image_holds_the_mask_in_black_and_white() -> None:
     assert np.array_equal(pixels, mask * np.uint8(255))
 
 
-def test_names_say_image_and_object() -> None:
+def test_names_contain_image_and_object() -> None:
     refs = [ref_of("train/a.jpg", 0), ref_of("train/a.jpg", 1), ref_of("train_a.png", 0)]
     assert mask_names(refs) == ["train_a-0.png", "train_a-1.png", "train_a-0-2.png"]
     assert mask_names(

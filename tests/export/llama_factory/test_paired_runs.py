@@ -112,14 +112,14 @@ def test_what_makes_runs_incomparable_is_reported(change: dict[str, Any], messag
     assert message in problem
 
 
-def test_cases_of_one_image_know_each_other() -> None:
+def test_cases_of_one_image_are_neighbours() -> None:
     names = [("a", "1"), ("b", "1"), ("c", "2")]
     cases = cases_of(make_trajectory(n, image_path=p) for n, p in names)
-    told = [
+    found = [
         (c.trajectory.target.ref.target_id, [n.target.ref.target_id for n in c.neighbours])
         for c in cases
     ]
-    assert told == [("a", ["b"]), ("b", ["a"]), ("c", [])]
+    assert found == [("a", ["b"]), ("b", ["a"]), ("c", [])]
 
 
 def test_images_of_the_same_name_in_two_data_sets_are_two() -> None:

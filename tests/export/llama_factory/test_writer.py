@@ -222,7 +222,7 @@ def test_reduced_images_keep_relative_and_move_pixel_coordinates(
     assert image.shape == (50, 100, 3)
 
 
-def test_options_say_everything_that_is_wrong() -> None:
+def test_options_report_every_problem() -> None:
     with pytest.raises(ConfigError) as caught:
         LlamaFactoryOptions(
             expressions="all",  # pyright: ignore[reportArgumentType]

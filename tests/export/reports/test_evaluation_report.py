@@ -69,7 +69,7 @@ def test_few_images_are_reported() -> None:
     assert "Warning: 7 images: intervals from fewer than 20 images are rough; use more." in text
 
 
-def test_a_figure_without_an_interval_says_so() -> None:
+def test_a_figure_without_an_interval_is_marked() -> None:
     alone = {"value": 0.5, "low": None, "high": None}
     figures = {
         **make_figures(),

@@ -55,7 +55,7 @@ def test_a_listed_name_must_stay_inside() -> None:
         verify(storage, "out", read_manifest(storage, "out"))
 
 
-def test_a_folder_that_is_no_run_says_what_is_there() -> None:
+def test_a_folder_without_a_run_is_reported_with_its_content() -> None:
     with pytest.raises(DataError, match=r"not the output of a finished run \(found: x/\); give"):
         read_manifest(MemoryStorage({"out/x/y": b""}), "out")
 

@@ -141,7 +141,7 @@ def test_a_coco_file_keeps_ids_categories_and_fields(tmp_path: Path) -> None:
     assert list(read_coco(tmp_path / "twice" / "kept.json").anns) == [11]
 
 
-def test_masks_that_are_mostly_broken_are_kept_as_rejects_and_told(
+def test_broken_masks_become_rejects_and_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = write_coco(tmp_path / "coco")
@@ -202,10 +202,10 @@ def test_the_figures_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[s
         flags = [*SCENES, "64x64", "--limit", "4", "--policy", "openai", "--server", server.url]
         argv = ["filter", *flags, "--workers", "1", "--out", str(out), "--corrupt", "0.3-0.9"]
         assert main(argv) == EXIT_OK
-    told = capsys.readouterr()
-    assert "4, of which 4 without a score" in told.out
-    assert f"{out}/kept.json" in told.out
-    assert "no answer states a score: the model was not trained to score masks" in told.err
+    printed = capsys.readouterr()
+    assert "4, of which 4 without a score" in printed.out
+    assert f"{out}/kept.json" in printed.out
+    assert "no answer states a score: the model was not trained to score masks" in printed.err
 
 
 def test_a_run_that_was_cut_short_goes_on_and_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_a_run_that_was_cut_short_goes_on_and_gives_the_same_bytes(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         (["--recipe", "mini"], "--recipe mini: its model was not taught to score masks"),
         (["--policy", "centre"], "--policy 'centre': masks are scored by a model; choose from"),
@@ -243,10 +243,10 @@ def test_a_run_that_was_cut_short_goes_on_and_gives_the_same_bytes(tmp_path: Pat
     ],
 )
 def test_wrong_flags_are_reported(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], told: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
 ) -> None:
     assert run_filter(tmp_path / "out", "--dataset", "shapes", *flags) == EXIT_CONFIG
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

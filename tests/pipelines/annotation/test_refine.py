@@ -93,7 +93,7 @@ def rows_in(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(f))
 
 
-def test_what_is_gained_on_corrupted_masks_is_what_the_direct_loop_gains(
+def test_gains_on_corrupted_masks_equal_those_of_the_direct_loop(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     direct = rollouts_of_an_oracle(FirstMask(corrupted_to=(0.4, 0.8)))
@@ -217,7 +217,7 @@ def test_a_search_goes_on_from_the_given_masks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         (["--recipe", "mini"], "--recipe mini: its model was not taught to score masks"),
         (["--policy", "oracle"], "--policy 'oracle': masks are scored by a model"),
@@ -228,10 +228,10 @@ def test_a_search_goes_on_from_the_given_masks(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_flags_are_reported(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], told: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
 ) -> None:
     assert refine(tmp_path / "out", "--dataset", "shapes", *flags) == EXIT_CONFIG
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -426,7 +426,7 @@ def test_exporting_for_llama_factory(
     )
 
 
-def test_an_export_says_what_it_was_made_from(finished: Path, tmp_path: Path):
+def test_an_export_records_what_it_was_made_from(finished: Path, tmp_path: Path):
     out = tmp_path / "sft"
     assert run("export", "--from", finished, "--format", "llama-factory", "--out", out, "-q") == 0
     record = json.loads((out / "export.json").read_bytes())

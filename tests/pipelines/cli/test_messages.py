@@ -1,4 +1,4 @@
-"""What is wrong with a setting is said with its flag, never with a class or a position."""
+"""A problem of a setting is reported with its flag, never with a class or a position."""
 
 from __future__ import annotations
 

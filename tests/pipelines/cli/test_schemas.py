@@ -1,4 +1,4 @@
-"""JSON Schemas of recipe files: current, and of the same mind as the code that reads recipes."""
+"""JSON Schemas of recipe files: current, and in agreement with the code that reads recipes."""
 
 from __future__ import annotations
 

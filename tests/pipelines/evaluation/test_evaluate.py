@@ -201,10 +201,10 @@ def test_a_server_that_goes_away_half_way_loses_nothing(
     with scripted_server(*[CLICK] * (answers // 2), Reply({}, status=500)) as server:
         flags = by_server(server.url, "--max-clicks", "1")
         assert evaluate(broken, *flags) == EXIT_INCOMPLETE
-        told = capsys.readouterr().err
-        assert "units died" in told
-        assert "status 500" in told
-        assert "run the same command again" in told
+        message = capsys.readouterr().err
+        assert "units died" in message
+        assert "status 500" in message
+        assert "run the same command again" in message
         done = len(list((broken / "units").glob("*.parquet")))
         assert done > 0
         assert not (broken / "metrics.json").exists()
@@ -262,21 +262,21 @@ def test_an_empty_split_is_reported(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert not (tmp_path / "out" / "metrics.json").exists()
 
 
-def test_wrong_flags_are_all_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_wrong_flags_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--policy", "centre", "--expressions", "all", "--step", "0", "--initial-action"]
     assert evaluate(tmp_path / "out", *flags, "policy-box", "--batch-size", "x") == EXIT_CONFIG
-    told = capsys.readouterr().err
+    message = capsys.readouterr().err
     for part in (
         "--expressions 'all': choose from each, first, shuffled",
         "--step '0': expected last, best-scored",
         "the policy centre draws no boxes",
         "--batch-size 'x'",
     ):
-        assert part in told
+        assert part in message
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         (["--policy", "mlm"], "did you mean 'mllm'"),
         ([], "--model is missing"),
@@ -295,10 +295,10 @@ def test_wrong_flags_are_all_told(tmp_path: Path, capsys: pytest.CaptureFixture[
     ],
 )
 def test_what_a_policy_lacks_is_reported(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], told: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
 ) -> None:
     assert evaluate(tmp_path / "out", *flags) == EXIT_CONFIG
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_missing_record_of_answers_is_reported(

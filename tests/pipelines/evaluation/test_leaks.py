@@ -51,7 +51,7 @@ def test_images_are_compared_by_their_pixels(
     out = ["--out", str(tmp_path / "test-out")]
     capsys.readouterr()
     assert main(command("evaluate", tmp_path / "test", *evaluate, *out)) == 2
-    told = capsys.readouterr().err
-    assert "leak guard: 1 of the 2 images to be evaluated on" in told
-    assert "coco-file:d (there coco-file:b)" in told
+    message = capsys.readouterr().err
+    assert "leak guard: 1 of the 2 images to be evaluated on" in message
+    assert "coco-file:d (there coco-file:b)" in message
     assert not (tmp_path / "test-out").exists()

@@ -93,7 +93,7 @@ def test_variants_have_their_own_model_and_are_asked_as_it_was_taught(tmp_path: 
     assert (talk["colour-red"].codec.name, talk["colour-red"].colour) == ("decimal", "red")
 
 
-def test_masks_are_filtered_and_mended_by_the_improved_model(tmp_path: Path) -> None:
+def test_masks_are_filtered_and_refined_by_the_improved_model(tmp_path: Path) -> None:
     job = read(tmp_path, "--device=cpu", "--limit=9")
     for command, corrupt in (("filter", (0.0, 1.0)), ("refine", (0.3, 0.9))):
         config = job.annotation("thin", command, corrupt="-".join(map(str, corrupt)))
@@ -153,7 +153,7 @@ def test_what_is_wrong_with_the_command_is_reported(
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, *flags)
-    assert any(problem in told for told in caught.value.problems), caught.value.problems
+    assert any(problem in each for each in caught.value.problems), caught.value.problems
 
 
 def test_what_is_wrong_with_a_set_is_reported_once(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a recipe's ladder.yaml may say, and how it is told what it may not."""
+"""A recipe's ladder.yaml: valid settings, and how invalid ones are reported."""
 
 from __future__ import annotations
 
@@ -129,8 +129,8 @@ def test_what_is_wrong_is_reported(tmp_path: Path, text: str, problem: str) -> N
 
 def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
     text = "steps: [0]\nstop-score: 2\ncodecs: [hex]\nmore: 1\n"
-    told = [problem.split()[0] for problem in problems_of(recipe(tmp_path, text))]
-    assert sorted(told) == ["codecs", "more", "sets", "steps", "stop-score"]
+    names = [problem.split()[0] for problem in problems_of(recipe(tmp_path, text))]
+    assert sorted(names) == ["codecs", "more", "sets", "steps", "stop-score"]
 
 
 def test_a_model_without_scores_has_no_ladder(tmp_path: Path) -> None:

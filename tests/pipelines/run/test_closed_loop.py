@@ -71,9 +71,9 @@ def test_the_images_of_the_training_are_refused(
 ) -> None:
     flags = ["--recipe", "mini_smoke", "--model", str(out / "model"), "--split", "train"]
     assert main(["evaluate", *flags, "--out", str(out / "leak"), "-q"]) == 2
-    told = capsys.readouterr().err
-    assert "leak guard: 6 of the 6 images to be evaluated on are among those of" in told
-    assert "--allow-leak" in told
+    message = capsys.readouterr().err
+    assert "leak guard: 6 of the 6 images to be evaluated on are among those of" in message
+    assert "--allow-leak" in message
     assert not (out / "leak").exists()
     flags += ["--allow-leak", "--limit", "2"]
     assert main(["evaluate", *flags, "--out", str(out / "leak"), "-q"]) == EXIT_OK

@@ -1,4 +1,4 @@
-"""The leak guard: which images count as shared, and what is said of it."""
+"""The leak guard: which images count as shared, and how they are reported."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def test_shared_images_are_refused_with_their_number_and_names(tmp_path: Path) -
     evaluated = listed(*(f"coco:{k}" for k in range(1, 8)))
     with pytest.raises(ConfigError) as caught:
         refuse_leaks(evaluated, model=model, trained_on=[], allow_leak=False)
-    told = str(caught.value)
-    assert "2 of the 7 images to be evaluated on" in told
-    assert "coco:1, coco:2; evaluate on another split" in told
+    message = str(caught.value)
+    assert "2 of the 7 images to be evaluated on" in message
+    assert "coco:1, coco:2; evaluate on another split" in message
     (remark,) = refuse_leaks(evaluated, model=model, trained_on=[], allow_leak=True)
-    assert remark == told
+    assert remark == message
 
 
 def test_further_sources_count_beside_the_model_s_own_record(tmp_path: Path) -> None:
@@ -64,10 +64,10 @@ def test_shared_pixels_are_found_under_other_names(tmp_path: Path) -> None:
     images = listed("coco-file:cow", "folder:dog", "folder:pig", digests="cab")
     with pytest.raises(ConfigError) as caught:
         refuse_leaks(images, model=model, trained_on=[], allow_leak=False)
-    told = str(caught.value)
+    message = str(caught.value)
     # The cow of the evaluation is another one.
-    assert "leak guard: 2 of the 3 images" in told
-    assert "folder:dog (there coco-file:cat), folder:pig (there coco-file:cow); evaluate" in told
+    assert "leak guard: 2 of the 3 images" in message
+    assert "folder:dog (there coco-file:cat), folder:pig (there coco-file:cow); evaluate" in message
 
 
 def test_images_are_read_only_where_digests_are_recorded(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_model_without_a_record_is_remarked_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("{", "is not a record of training data"),
         ("[]", "is not a record of training data"),
@@ -101,12 +101,12 @@ def test_a_model_without_a_record_is_remarked_on(tmp_path: Path) -> None:
         ('{"images": ["a"], "digests": ["b", "c"]}', "has 1 `images` and 2 `digests`"),
     ],
 )
-def test_a_damaged_record_is_reported(tmp_path: Path, content: str, told: str) -> None:
+def test_a_damaged_record_is_reported(tmp_path: Path, content: str, message: str) -> None:
     model = make_model(tmp_path / "m", content)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         refuse_leaks(listed(), model=model, trained_on=[], allow_leak=False)
 
 
-def test_a_folder_that_says_nothing_is_reported(tmp_path: Path) -> None:
+def test_a_folder_without_a_record_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a finished run, an export or a trained model"):
         refuse_leaks(listed(), model=None, trained_on=[str(tmp_path)], allow_leak=False)

@@ -1,4 +1,4 @@
-"""The whole job on true samples of the data sets, and on data with everything wrong in it."""
+"""The whole job on real samples of the data sets, and on data with every fault."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def rows(out: Path, folder: str = "trajectories") -> list[dict[str, Any]]:
         ("refcoco", "refcoco_mini", "testB", 4, "zebra in the middle"),
     ],
 )
-def test_the_graphcut_segmenter_works_on_true_samples(
+def test_the_graphcut_segmenter_works_on_real_samples(
     dataset: str,
     root: str,
     split: str,

@@ -67,7 +67,7 @@ def write_folder(root: Path, images: dict[str, tuple[int, int]]) -> None:
     ("name", "make"),
     [("graphcut", None), ("simpleclick", simpleclick_checkpoint), ("hf", sam2_folder)],
 )
-def test_a_gigantic_image_is_rejected_and_a_pixel_is_a_image(
+def test_a_gigantic_image_is_rejected_and_a_pixel_is_an_image(
     name: str, make: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     root = tmp_path / "data"

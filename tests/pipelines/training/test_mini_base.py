@@ -31,9 +31,9 @@ def test_a_model_is_built_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert build(out, "-q") == EXIT_OK
     assert (out / "model.safetensors").stat().st_mtime_ns == made
     assert build(out, "--seed", "3", "--json") == EXIT_OUTPUT
-    told = capsys.readouterr().err
-    assert "holds a model made with other settings" in told
-    assert "pretraining seed: it was 0, now 3" in told
+    message = capsys.readouterr().err
+    assert "holds a model made with other settings" in message
+    assert "pretraining seed: it was 0, now 3" in message
     assert build(out, "--seed", "3", "-q", "--overwrite") == EXIT_OK
     assert [p.name for p in tmp_path.iterdir()] == ["base"]
 
@@ -45,14 +45,14 @@ def test_another_folder_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (tmp_path / "mine.txt").exists()
 
 
-def test_wrong_flags_are_all_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_wrong_flags_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--steps", "x", "--learning-rate", "7", "--shapes-objects", "many"]
     assert main(["mini-base", *flags]) == EXIT_CONFIG
-    told = capsys.readouterr().err
+    message = capsys.readouterr().err
     for part in (
         "--steps 'x'",
         "--learning-rate 7",
         "--shapes-objects 'many'",
         "--out is missing",
     ):
-        assert part in told
+        assert part in message

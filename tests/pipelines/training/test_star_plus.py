@@ -114,10 +114,10 @@ def test_what_is_done_is_not_done_again(
 
     monkeypatch.setattr(training, "run_llama_factory", refuse)
     assert call(improved) == EXIT_OK
-    told = capsys.readouterr().out
-    assert "| round 0 |" in told
-    assert "| round 1 |" in told
-    assert "rows of round 1, corrected: " in told
+    printed = capsys.readouterr().out
+    assert "| round 0 |" in printed
+    assert "| round 1 |" in printed
+    assert "rows of round 1, corrected: " in printed
 
 
 def test_a_model_is_not_evaluated_on_what_its_rollouts_showed(improved: Path) -> None:

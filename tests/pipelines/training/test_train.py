@@ -272,7 +272,7 @@ def test_missing_packages_are_reported_with_their_cure(
     assert "make install-train" in caught.value.problems[0]
 
 
-def test_the_command_line_is_reported_everything_that_is_wrong(tmp_path: Path) -> None:
+def test_every_problem_of_the_command_line_is_reported(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "tiny")
     overrides = ["bad", "dataset=x", "model_name_or_path=x", "x=[", "cutoff_len=null"]
     sets = [part for text in overrides for part in ("--set", text)]

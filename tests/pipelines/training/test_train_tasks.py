@@ -204,7 +204,7 @@ def test_llama_factory_trains_it(task: str, exported: Path, model: str, tmp_path
     assert losses[0] != losses[1]
 
 
-def test_the_data_set_is_named_after_the_task_unless_told(
+def test_the_data_set_is_named_after_the_task_by_default(
     runs: tuple[Path, Path], tmp_path: Path
 ) -> None:
     named = ("--name", "mine", "--task", "prm", "--format", "llama-factory", "-q")

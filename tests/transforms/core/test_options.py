@@ -128,7 +128,7 @@ def test_an_error_reaches_the_caller_of_a_worker() -> None:
     assert pickle.loads(pickle.dumps(caught.value)).problems == caught.value.problems
 
 
-def test_declarations_say_what_others_need() -> None:
+def test_declarations_hold_kinds_defaults_and_limits() -> None:
     found = declared(Tool)
     assert found["place"].default is REQUIRED
     assert not found["place"].in_fingerprint

@@ -407,7 +407,7 @@ def test_no_step_without_an_episode():
         env.step([0, 0, 0])
 
 
-def test_without_gymnasium_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_gymnasium_is_reported_with_its_installation(monkeypatch: pytest.MonkeyPatch):
     name = "hlmat.transforms.envs.gym_env"
     monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "gymnasium", None)

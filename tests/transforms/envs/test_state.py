@@ -39,7 +39,7 @@ def test_the_first_state_has_an_empty_mask():
     assert (state.clicks, state.feedback, state.iou) == ((), None, 0.0)
 
 
-def test_a_target_that_cannot_be_read_says_so():
+def test_an_unreadable_target_is_an_error():
     targets, _ = list_targets(SceneReader(1, bad_masks=frozenset({"000#1"})))
     with pytest.raises(TargetError, match="000#1: the mask is empty"):
         load_target(targets[1], DiscSegmenter())

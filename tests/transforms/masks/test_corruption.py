@@ -1,4 +1,4 @@
-"""Corrupted masks are never empty, never the truth, and as wrong as was asked for."""
+"""Corrupted masks are never empty, never the truth, and have the IoU asked for."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_an_ordinary_object_allows_every_corruption(name: str) -> None:
 
 @pytest.mark.parametrize("kind", GRADED)
 @pytest.mark.parametrize(("low", "high"), TENTHS)
-def test_every_tenth_of_the_range_is_met_with_the_iou_told(
+def test_every_tenth_of_the_range_is_reached_and_its_iou_returned(
     kind: str, low: float, high: float
 ) -> None:
     truth = ellipse()

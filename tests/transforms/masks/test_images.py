@@ -296,7 +296,7 @@ class TestOtherRules:
         assert reason_of(error) is RejectReason.TOO_LARGE
 
 
-class TestTrueSamples:
+class TestRealSamples:
     def test_fss_masks_are_not_emptied(self, shared_data: Path) -> None:
         for path in sorted((shared_data / "hqseg44k/cascade_psp/fss_all").glob("*.png")):
             masks = decode_mask_image(path.read_bytes(), name=path.name, rule=MaskRule.FOREGROUND)

@@ -95,7 +95,7 @@ def test_a_number_in_a_colour_image_is_a_grey() -> None:
     assert np.argwhere(truth).tolist() == [[1, 2]]
 
 
-def test_a_level_that_is_not_there_is_told_with_those_that_are() -> None:
+def test_a_missing_level_is_reported_with_the_existing_ones() -> None:
     with pytest.raises(TargetError) as error:
         read(FILES["grey"], "object=7")
     assert error.value.reason is RejectReason.EMPTY_MASK

@@ -1,4 +1,4 @@
-"""Rollouts of fewer clicks: compared with real ones that were allowed no more."""
+"""Truncated rollouts equal real ones with fewer clicks allowed."""
 
 from __future__ import annotations
 

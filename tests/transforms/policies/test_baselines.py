@@ -1,4 +1,4 @@
-"""Policies that know nothing: where they click, and that they never look at the truth."""
+"""Baselines: where they click, and that they ignore the truth."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_random_clicks_belong_to_target_turn_and_seed() -> None:
 
 
 @pytest.mark.parametrize("name", ["centre", "random"])
-def test_the_truth_is_not_looked_at(name: str) -> None:
+def test_baselines_ignore_the_truth(name: str) -> None:
     state = make_state()
     policy = PolicyOptions(name, 0, is_baseline=True)()
     assert policy.next_actions([state]) == policy.next_actions([replace(state, truth=~state.truth)])

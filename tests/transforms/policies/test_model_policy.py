@@ -1,4 +1,4 @@
-"""A model that clicks: what it is asked and shown, and how its answers are taken."""
+"""A model as policy: its questions, the images it is shown, and how its answers are parsed."""
 
 from __future__ import annotations
 

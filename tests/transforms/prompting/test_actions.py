@@ -97,7 +97,7 @@ def test_no_text_makes_reading_fail(text: str, codec: CoordinateCodec) -> None:
         (Finish(), 1.0, "Current IOU: 100.0, Finish"),
     ],
 )
-def test_actions_are_written_as_the_task_says(action: Action, iou: float | None, text: str) -> None:
+def test_actions_have_the_texts_of_the_task(action: Action, iou: float | None, text: str) -> None:
     assert render_action(action, size_hw=SIZE, codec=CODEC, iou=iou) == text
 
 

@@ -54,7 +54,7 @@ def test_pixels_are_those_of_the_reduced_image() -> None:
     assert build_codec("pixels").render(99, 0, size_hw=(100, 100)) == "(99, 0)"
 
 
-def test_a_view_says_everything_that_is_wrong() -> None:
+def test_a_view_reports_every_problem() -> None:
     with pytest.raises(ConfigError) as caught:
         StateView(colour="pink", opacity=2, max_side=0)
     assert caught.value.problems == (

@@ -81,7 +81,7 @@ def test_every_real_coco_mval_name(shared_data: Path) -> None:
     assert not any(re.search(r"[0-9_]", text) for text in texts)
 
 
-def test_names_that_say_nothing() -> None:
+def test_names_without_information() -> None:
     assert salient_object("0001") == "the salient object"
     assert main_object("005") == "the main object"
     assert thinobject5k_text("_PNG1") == SALIENT_OBJECT

@@ -95,9 +95,9 @@ def test_the_truth_is_the_union(ann_id: object, area: int, *, as_pickle: bool) -
 
 
 @pytest.mark.parametrize("ann_id", [[-1], -1, [-1.0]])
-@pytest.mark.parametrize("told", [True, None])
-def test_no_target_is_an_empty_truth(ann_id: object, told: bool | None) -> None:
-    more = {} if told is None else {"no_target": told}
+@pytest.mark.parametrize("stated", [True, None])
+def test_no_target_is_an_empty_truth(ann_id: object, stated: bool | None) -> None:
+    more = {} if stated is None else {"no_target": stated}
     reader = open_grefs([a_ref(1, ann_id, **more)])
     refs, rejects = split_items(reader)
     assert not rejects

@@ -68,7 +68,7 @@ def open_part(
     return open_reader(name, ReaderOptions(root, split, memory(files)))
 
 
-class TestTrueSample:
+class TestRealSample:
     def test_all_of_it(self, shared_data: Path) -> None:
         reader = open_reader("hqseg44k", ReaderOptions(str(shared_data / "hqseg44k"), "train"))
         refs, rejects = split_items(reader)
@@ -234,7 +234,7 @@ def test_empty_files_are_listed_without_being_opened(tmp_path: Path) -> None:
     assert len(items) == 50
 
 
-def test_layout_error_says_what_was_looked_for_and_what_is_there() -> None:
+def test_a_layout_error_lists_what_was_expected_and_what_was_found() -> None:
     with pytest.raises(LayoutError) as error:
         open_part({"images/a.jpg": b"", "notes.txt": b""}, "hqseg44k", "val")
     found, _, _ = str(error.value).partition("\nhqseg44k expects")

@@ -15,7 +15,7 @@ from reader_fixtures import assert_all_load, image, mask_image, memory, reasons,
     [("grabcut", "GrabCut", 20), ("davis", "DAVIS", 14), ("coco_mval", "COCO_MVal", 80)],
 )
 @pytest.mark.parametrize("is_parent", [True, False])
-def test_true_samples(
+def test_real_samples(
     shared_data: Path, name: str, folder: str, count: int, *, is_parent: bool
 ) -> None:
     root = shared_data / "iseg" / ("" if is_parent else folder)

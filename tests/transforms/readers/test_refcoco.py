@@ -76,13 +76,13 @@ TURNED = {**instances(), "images": [{"id": 1, "height": 8, "width": 6}]}
 
 
 class Locked(MemoryStorage):
-    """Lists files that nobody may read."""
+    """Lists files, and forbids reading them."""
 
     def read_bytes(self, path: str) -> bytes:
         raise PermissionError(13, "Permission denied", path)
 
 
-class TestTrueSample:
+class TestRealSample:
     def test_targets(self, shared_data: Path) -> None:
         root = str(shared_data / "refcoco_mini")
         reader = open_reader("refcoco", ReaderOptions(root, "testB"))

@@ -45,7 +45,7 @@ def test_the_message_without_a_root_has_layout_source_size_and_terms(name: str) 
 
 
 @pytest.mark.parametrize("name", ON_DISK)
-def test_a_size_is_a_quantity_or_said_to_be_unknown(name: str) -> None:
+def test_a_size_is_a_quantity_or_stated_to_be_unknown(name: str) -> None:
     size = SOURCES[name].size
     assert name in OF_THE_USER or re.search(r"[0-9] [MG]B", size) or size == UNKNOWN_SIZE
 

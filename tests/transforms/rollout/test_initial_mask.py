@@ -1,4 +1,4 @@
-"""What a rollout begins with: the mask itself, or one that is wrong by as much as was asked."""
+"""The first mask of a rollout: the mask itself, or one corrupted to a given IoU."""
 
 from __future__ import annotations
 

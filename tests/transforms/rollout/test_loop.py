@@ -111,7 +111,7 @@ def test_reaching_the_iou_with_the_last_click_is_reaching_it():
         ),
     ],
 )
-def test_what_the_policy_says_ends_it(action: Any, reason: StopReason, detail: str | None):
+def test_a_policy_can_end_it(action: Any, reason: StopReason, detail: str | None):
     trajectory = run([columns(1), columns(2)], policy=ScriptedPolicy({1: action}))
     assert trajectory.stop_reason is reason
     assert trajectory.stop_detail == detail
@@ -499,7 +499,7 @@ def test_a_mask_that_is_good_enough_ends_a_rollout_at_once():
 
 
 @given(st.integers(1, 7))
-def test_a_given_mask_comes_back_and_the_oracle_has_nothing_to_mend_in_the_truth(count: int):
+def test_a_given_mask_comes_back_and_the_oracle_finds_no_error_in_the_truth(count: int):
     segmenter = MaskedSegmenter([columns(count)])
     trajectory = roll_out_from(columns(count), segmenter, policy=OraclePolicy(), target_iou=None)
     assert trajectory.initial_mask == encode_mask(columns(count))

@@ -1,4 +1,4 @@
-"""A unit to its outcomes: one per item, in order; each fault costs its own targets alone."""
+"""Work on a unit: one outcome per item, in order; a fault costs only its own targets."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_the_area_filter_rejects_with_the_numbers(
         ),
     ],
 )
-def test_a_segmenter_that_fails_costs_no_more_than_its_targets(
+def test_a_failing_segmenter_costs_only_its_targets(
     segmenter: FailingDiscs, reason: RejectReason, message: str
 ):
     outcomes = run(replace(SETTINGS(), segmenter=segmenter))
@@ -172,7 +172,7 @@ def test_corrupted_masks_lie_in_their_range_and_are_seeded():
     assert starts() != starts(seed=1)
 
 
-def test_what_cannot_be_corrupted_so_is_left_out_with_the_reason():
+def test_a_mask_that_cannot_be_corrupted_to_the_iou_is_a_reject():
     outcomes = run(first_mask=FirstMask(corrupted_to=(0.9999, 1)))
     assert {o.reason for o in outcomes if isinstance(o, Reject)} == {RejectReason.NOT_CORRUPTIBLE}
     assert len(outcomes) == 12

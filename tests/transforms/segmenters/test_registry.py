@@ -1,4 +1,4 @@
-"""Looking a segmenter up: names, dotted paths, and every way in which a user's class can be off."""
+"""Segmenters by name and by dotted path, and everything that can be wrong with a user's class."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def pairs(first: Trajectory, *also: Trajectory, **options: Any) -> list[Sample]:
     return list(preference.samples(Case(first, also=others(*also)), thousandths(**options)))
 
 
-def told(samples: list[Sample]) -> list[tuple[str, str, int, float]]:
+def listed(samples: list[Sample]) -> list[tuple[str, str, int, float]]:
     """List chosen and rejected click, step and margin."""
     return [
         (
@@ -47,8 +47,8 @@ def told(samples: list[Sample]) -> list[tuple[str, str, int, float]]:
 def test_the_better_of_two_first_clicks_is_chosen_whichever_run_took_it() -> None:
     good, poor = clicked((A, HALF)), clicked((B, QUARTER))
     expected = [("Positive point: (302, 505)", "Positive point: (402, 505)", 0, 0.25)]
-    assert told(pairs(good, poor)) == expected
-    assert told(pairs(poor, good)) == expected
+    assert listed(pairs(good, poor)) == expected
+    assert listed(pairs(poor, good)) == expected
     (sample,) = pairs(good, poor)
     (turn,) = sample.turns
     assert turn.answer is None
@@ -59,7 +59,7 @@ def test_the_better_of_two_first_clicks_is_chosen_whichever_run_took_it() -> Non
 def test_later_clicks_are_compared_only_after_the_same_clicks_and_mask() -> None:
     first = clicked((A, QUARTER), (C, TRUTH))
     same = clicked((A, QUARTER), (D, HALF))
-    ((_, _, step, margin),) = told(pairs(first, same))
+    ((_, _, step, margin),) = listed(pairs(first, same))
     assert (step, margin) == (1, 0.5)
     (sample,) = pairs(first, same)
     assert sample.turns[0].shown.mask == first.steps[0].mask
@@ -71,10 +71,10 @@ def test_later_clicks_are_compared_only_after_the_same_clicks_and_mask() -> None
 
 
 def test_several_runs_give_every_pair_once() -> None:
-    made = told(pairs(clicked((A, HALF)), clicked((B, QUARTER)), clicked((C, TRUTH))))
+    made = listed(pairs(clicked((A, HALF)), clicked((B, QUARTER)), clicked((C, TRUTH))))
     assert sorted(margin for *_, margin in made) == [0.25, 0.5, 0.75]
     # a run that repeats another one's click adds nothing
-    assert told(pairs(clicked((A, HALF)), clicked((A, HALF)), clicked((B, QUARTER)))) == [
+    assert listed(pairs(clicked((A, HALF)), clicked((A, HALF)), clicked((B, QUARTER)))) == [
         ("Positive point: (302, 505)", "Positive point: (402, 505)", 0, 0.25)
     ]
 
@@ -121,6 +121,6 @@ def test_an_initial_box_is_part_of_the_state_and_no_click() -> None:
 
 def test_scores_are_alike_in_both_answers() -> None:
     runs = clicked((A, QUARTER), (C, TRUTH)), clicked((A, QUARTER), (D, HALF))
-    ((chosen, rejected, _, _),) = told(pairs(*runs, turn_format={"with_score": True}))
+    ((chosen, rejected, _, _),) = listed(pairs(*runs, turn_format={"with_score": True}))
     assert chosen.startswith("Current IOU: 25.0, Positive")
     assert rejected.startswith("Current IOU: 25.0, Positive")

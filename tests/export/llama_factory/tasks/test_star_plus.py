@@ -150,7 +150,7 @@ def test_an_answer_that_cannot_be_read_at_the_start_gives_the_oracles_first_clic
     assert list(lessons(trajectory)) == [Lesson(0, oracle_click(EMPTY, TRUTH), Origin.CORRECTED)]
 
 
-def test_every_row_says_where_it_comes_from() -> None:
+def test_every_row_records_its_origin() -> None:
     first = make_trajectory()
     second = make_trajectory(clicks=((Click(0, 0, True), EMPTY),))
     rows = [sample.columns for sample in improved(first, second, turn_format={"with_finish": True})]

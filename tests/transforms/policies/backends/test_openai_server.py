@@ -371,7 +371,7 @@ def test_an_address_that_cannot_be_asked_is_reported(url: str, expected_message:
     assert "word@" not in str(caught.value)
 
 
-def test_options_say_everything_that_is_wrong() -> None:
+def test_options_report_every_problem() -> None:
     with pytest.raises(ConfigError) as caught:
         ServerOptions(
             "localhost",

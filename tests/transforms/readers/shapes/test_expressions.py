@@ -1,4 +1,4 @@
-"""Every text singles its object out, and the words mean what they say."""
+"""Every text identifies its object alone, and its words are true of it."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_looks_come_with_a_gradient_unsaid() -> None:
     assert SCENE.attributes[2] == Attributes("ring", "blue")
 
 
-def test_what_nothing_else_tells_apart_is_counted() -> None:
+def test_objects_that_differ_in_nothing_else_are_counted() -> None:
     # Three like discs in a clump: no extreme, part of the image, size or neighbour is clear.
     facts = SceneFacts(
         _scene(

@@ -357,9 +357,9 @@ def test_a_given_mask_is_corrected_by_the_first_click() -> None:
     grown = truth.copy()
     grown[5:25, 5:35] = True
     feedback = segmenter.feedback_of(grown)
-    mended = segmenter.predict(clicks=[Click(20, 15, False)], feedback=feedback)
-    assert mask_iou(mended.mask, truth) > 0.95
-    assert (mended.mask & truth).sum() > 0.97 * truth.sum()
+    refined = segmenter.predict(clicks=[Click(20, 15, False)], feedback=feedback)
+    assert mask_iou(refined.mask, truth) > 0.95
+    assert (refined.mask & truth).sum() > 0.97 * truth.sum()
 
 
 def test_a_given_mask_stays_without_clicks_and_when_clicks_are_answered_again() -> None:

@@ -1,4 +1,4 @@
-"""SAM-HQ's decoder: held against segment-anything's, and against transformers' own, mended."""
+"""SAM-HQ's decoder equals segment-anything's, and that of transformers with its faults fixed."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def sort_by_score(logits: Any, scores: Any) -> tuple[Any, Any]:
 
 def test_it_equals_transformers_decoder_once_that_is_corrected(model: Any, scene: Scene):
     logits, scores = sort_by_score(*decode(model, scene))
-    with tiny_sam_models.mended_hq_decoder(model):
+    with tiny_sam_models.corrected_hq_decoder(model):
         expected_logits, expected_scores = ask_transformers(model, scene)
     torch.testing.assert_close(scores, expected_scores, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(logits, expected_logits, atol=1e-4, rtol=1e-4)

@@ -65,12 +65,12 @@ class Checkpoint:
         sizes = [inputs.pop("original_sizes")]
         if "reshaped_input_sizes" in inputs:
             sizes.append(inputs.pop("reshaped_input_sizes"))
-        mended = (
-            tiny_sam_models.mended_hq_decoder(self.model)
+        corrected = (
+            tiny_sam_models.corrected_hq_decoder(self.model)
             if self.model_type == "sam_hq"
             else nullcontext()
         )
-        with torch.no_grad(), mended:
+        with torch.no_grad(), corrected:
             output = self.model(**inputs, input_masks=masks, multimask_output=True)
         best = int(output.iou_scores[0, 0].argmax())
         full = self.processor.post_process_masks(output.pred_masks, *sizes)[0]
@@ -213,7 +213,7 @@ def test_targets_of_many_images_are_answered_as_each_by_itself(
     assert len({answer.score for answer in answers}) == len(answers)
 
 
-def test_it_says_which_weights_answer(checkpoint: Checkpoint, segmenter: HuggingFaceSegmenter):
+def test_its_identity_names_the_weights(checkpoint: Checkpoint, segmenter: HuggingFaceSegmenter):
     import hashlib
 
     weights = (checkpoint.folder / "model.safetensors").read_bytes()
@@ -223,7 +223,7 @@ def test_it_says_which_weights_answer(checkpoint: Checkpoint, segmenter: Hugging
     assert len(str(identity["settings_sha256"])) == 64
 
 
-def test_nothing_to_go_by_is_an_error(segmenter: HuggingFaceSegmenter):
+def test_a_request_without_clicks_or_a_box_is_an_error(segmenter: HuggingFaceSegmenter):
     segmenter.set_image(make_image(50, 37))
     with pytest.raises(ValueError, match="at least one click or a box"):
         segmenter.predict(clicks=())

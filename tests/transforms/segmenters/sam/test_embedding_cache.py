@@ -1,4 +1,4 @@
-"""Kept embeddings: bounded everywhere, the least recently used leaves, damage is no answer."""
+"""Kept embeddings: bounded in size, the least recently used go first, damaged ones are ignored."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_a_folder_below_a_file_is_refused(tmp_path: Path):
         store(folder=str(tmp_path / "file" / "x"))
 
 
-def test_a_key_tells_images_shapes_and_weights_apart():
+def test_a_key_distinguishes_images_shapes_and_weights():
     image = np.zeros((2, 6, 3), dtype=np.uint8)
     other = image.copy()
     other[1, 1, 1] = 1

@@ -264,12 +264,12 @@ def test_cuda_graphs_need_cuda(model: Any):
         SamSegmenter.from_model(model, options=SamOptions(cuda_graphs=True))
 
 
-def test_a_tool_without_an_image_says_so(model: Any):
+def test_predicting_without_an_image_is_an_error(model: Any):
     with pytest.raises(ValueError, match="no image yet; call set_image first"):
         SamSegmenter.from_model(model).predict(clicks=CLICKS)
 
 
-def test_nothing_to_go_by_is_an_error(segmenter: SamSegmenter):
+def test_a_request_without_clicks_or_a_box_is_an_error(segmenter: SamSegmenter):
     with pytest.raises(ValueError, match="at least one click or a box"):
         segmenter.predict(clicks=())
 
@@ -380,7 +380,7 @@ def test_a_given_mask_is_the_mask_prompt_of_the_packages_predictor(
 
 
 class Remembering(torch.nn.Module):
-    """Stands for a trained decoder: its logits are the mask prompt's, and high near the click."""
+    """In place of a trained decoder: the logits of the mask prompt, raised near the click."""
 
     def __init__(self, segmenter: SamSegmenter) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""SimpleClick's files: loaded strictly, and nothing that is in them is ever run."""
+"""SimpleClick's files: loaded strictly, without running anything in them."""
 
 from __future__ import annotations
 

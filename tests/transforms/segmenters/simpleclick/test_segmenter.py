@@ -446,7 +446,7 @@ def test_a_network_of_another_size_is_reported(image: np.ndarray):
 
 
 @pytest.mark.parametrize("checkpoint", [None, "", "nowhere/cocolvis_vit_large.pth"])
-def test_a_missing_checkpoint_says_where_the_official_files_are(checkpoint: str | None):
+def test_a_missing_checkpoint_is_reported_with_the_official_files(checkpoint: str | None):
     with pytest.raises(ConfigError, match=r"uncbiag/SimpleClick") as caught:
         SimpleClick(checkpoint)
     assert "--checkpoint" in str(caught.value)
@@ -473,7 +473,7 @@ def test_a_limit_below_one_target_is_reported(network: Any):
         SimpleClick.from_network(network, max_targets=0)
 
 
-def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_torch_is_reported_with_its_installation(monkeypatch: pytest.MonkeyPatch):
     for module in ("simpleclick.checkpoint", "simpleclick.network"):
         monkeypatch.delitem(sys.modules, f"hlmat.transforms.segmenters.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)

@@ -190,7 +190,7 @@ class TestAdapterFiles:
 
 
 class TestIdentity:
-    def test_it_says_what_determines_the_answers(self, models: dict[str, Path]) -> None:
+    def test_it_contains_what_determines_the_answers(self, models: dict[str, Path]) -> None:
         options = cpu_options(models["llava"], batch_size=3)
         identity = dict(checkpoint_identity(options))
         assert len(str(identity.pop("checkpoint_sha256"))) == 64

@@ -131,7 +131,7 @@ class TestEveryFamily:
 @pytest.mark.parametrize("patch", [14, 16])
 @given(height=st.integers(4, 300), width=st.integers(4, 300))
 @hypothesis_settings(max_examples=30)
-def test_smart_resize_is_what_the_image_processors_do(
+def test_smart_resize_equals_that_of_the_image_processors(
     *, processor: str, patch: int, height: int, width: int
 ) -> None:
     import transformers

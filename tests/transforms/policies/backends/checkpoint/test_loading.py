@@ -1,4 +1,4 @@
-"""No damaged or foreign checkpoint is let pass."""
+"""Damaged and foreign checkpoints are refused."""
 
 from __future__ import annotations
 
