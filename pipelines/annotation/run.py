@@ -125,7 +125,8 @@ def roll_out_annotations(config: AnnotationConfig, *, quiet: bool) -> Annotation
     rejects = Counter(r.reason.value for r in read_rejects(storage, out, manifest=manifest))
     if not annotations:
         raise DataError(
-            f"{out}: every mask was rejected, so there is nothing to judge; {out}/rejects says why"
+            f"{out}: every mask was rejected, so there is nothing to judge; `hlmat rejects {out}` "
+            "says why"
         )
     figures = {
         **{key: manifest.config[key] for key in ("dataset", "split", "policy")},

@@ -86,6 +86,9 @@ COMMANDS: Mapping[str, Command] = {
         jobs.run_refine,
     ),
     "stats": Command("print the figures of a run", LOOK, examples.STATS_EXAMPLES, jobs.run_stats),
+    "rejects": Command(
+        "list why targets of a run were rejected", LOOK, examples.REJECTS_EXAMPLES, jobs.run_rejects
+    ),
     "inspect": Command(
         "print one trajectory and write its image strip",
         LOOK,

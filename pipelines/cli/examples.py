@@ -98,9 +98,17 @@ examples:
   hlmat mini-base --out out/random --steps 0        # random weights alone
 
 """
+REJECTS_EXAMPLES = """\
+examples:
+  hlmat rejects out/mine                  # by reason, with the first message of each
+  hlmat rejects out/mine --all            # every one
+  hlmat rejects out/mine --all --json | jq -r '.rejects[].image_path'
+
+"""
 INSPECT_EXAMPLES = """\
 examples:
   hlmat inspect out/shapes                                  # the first trajectory
   hlmat inspect out/shapes --target 'train/000003#1' --strip strip.png
+  hlmat inspect out/mine --target folder/all/cup             # a reject: why, and what can be drawn
 
 """

@@ -12,6 +12,7 @@ EXIT_CONFIG = 2
 EXIT_DATA = 3
 EXIT_OUTPUT = 4
 EXIT_INCOMPLETE = 5
+EXIT_REJECTS = 6
 EXIT_INTERRUPTED = 130
 
 EXIT_CODES = """\
@@ -23,6 +24,7 @@ exit codes:
   4  the output cannot be written, or holds another run, or another run works there
   5  units died, a worker was killed, memory ran out, or too many targets were rejected; run
      again to resume
+  6  hlmat rejects: there are some
   130  interrupted; run the same command again to resume
 """
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hlmat.pipelines.cli.exit_codes import EXIT_INCOMPLETE, EXIT_OK, fail, visible
+from hlmat.pipelines.cli.exit_codes import EXIT_INCOMPLETE, EXIT_OK, EXIT_REJECTS, fail, visible
 
 if TYPE_CHECKING:
     from hlmat.pipelines.annotation.run import AnnotationReport
@@ -33,17 +33,21 @@ def run_trajectories(arguments: argparse.Namespace, rest: list[str]) -> int:
     elif not arguments.quiet:
         print(statistics.format_figures(figures))
         print(_closing_lines(report))
-    return _check_targets(figures, config)
+    return _check_targets(figures, config, quiet=arguments.quiet)
 
 
-def _check_targets(figures: Mapping[str, Any], config: RunConfig) -> int:
+def _check_targets(figures: Mapping[str, Any], config: RunConfig, *, quiet: bool) -> int:
     """Print remarks on a run's targets; return its exit code, with the reason if it is not 0."""
     from hlmat.pipelines.evaluation import stats as statistics
+    from hlmat.pipelines.evaluation.rejects import closing_remarks
 
     rejected, targets = figures["rejected"], figures["targets"]
     _print_remarks(statistics.remarks_on(figures))
     is_above = targets and rejected / targets > config.max_reject_rate
-    if is_above or (targets and rejected == targets):
+    is_failure = is_above or (targets and rejected == targets)
+    if is_failure or not quiet:
+        _print_remarks(closing_remarks(config.out, rejected=rejected))
+    if is_failure:
         limit = (
             f"more than --max-reject-rate {config.max_reject_rate:g} allows"
             if is_above
@@ -52,8 +56,8 @@ def _check_targets(figures: Mapping[str, Any], config: RunConfig) -> int:
         return fail(
             [
                 f"{rejected} of {targets} targets were rejected "
-                f"({statistics.format_counts(figures['rejects'])}), {limit}; see their "
-                f"messages in {config.out}/rejects"
+                f"({statistics.format_counts(figures['rejects'])}), {limit}; see "
+                f"`hlmat rejects {config.out}`"
             ],
             EXIT_INCOMPLETE,
         )
@@ -109,7 +113,7 @@ def run_evaluate(arguments: argparse.Namespace, rest: list[str]) -> int:
     elif not arguments.quiet:
         print(report.text)
         _print_lines(report.files)
-    return _check_targets(report.figures, config.run)
+    return _check_targets(report.figures, config.run, quiet=arguments.quiet)
 
 
 def run_filter(arguments: argparse.Namespace, rest: list[str]) -> int:
@@ -142,7 +146,7 @@ def _print_annotation_report(
         _print_json(report.figures)
     elif not arguments.quiet:
         _print_lines({**report.lines, **report.files})
-    return _check_targets(report.figures, config.rollouts.run)
+    return _check_targets(report.figures, config.rollouts.run, quiet=arguments.quiet)
 
 
 def run_score(arguments: argparse.Namespace, rest: list[str]) -> int:
@@ -178,6 +182,15 @@ def run_stats(arguments: argparse.Namespace, rest: list[str]) -> int:
 
     figures = statistics.read_figures(arguments.run_folder, verify_all=bool(arguments.verify))
     return _print_result(arguments, figures, text=statistics.format_figures(figures))
+
+
+def run_rejects(arguments: argparse.Namespace, rest: list[str]) -> int:
+    _refuse_rest(arguments, rest)
+    from hlmat.pipelines.evaluation import rejects
+
+    view = rejects.list_rejects(arguments)
+    _print_result(arguments, view, text=rejects.format_rejects(view, out=arguments.run_folder))
+    return EXIT_REJECTS if view["rejected"] else EXIT_OK
 
 
 def run_inspect(arguments: argparse.Namespace, rest: list[str]) -> int:
@@ -221,7 +234,7 @@ def _closing_lines(report: RunReport) -> str:
         lines.append(f"read           {report.reader_layout}")
     lines += [
         f"trajectories   {layout.out}/trajectories/*.parquet",
-        f"rejects        {layout.out}/rejects/*.parquet",
+        f"rejects        {layout.out}/rejects/*.parquet ({_program()} rejects {layout.out})",
         f"manifest       {layout.manifest}",
         f"look at one    {_program()} inspect {layout.out} --strip strip.png",
     ]

@@ -1,1 +1,2 @@
 from .evaluate import evaluated_images as evaluated_images
+from .rejects import closing_remarks as closing_remarks

@@ -134,7 +134,7 @@ def _write_report(
     if not trajectories:
         raise DataError(
             f"{out}: every target was rejected, so there is nothing to evaluate; "
-            f"{out}/rejects gives the reasons"
+            f"`hlmat rejects {out}` gives the reasons"
         )
     results, figures = evaluation_results(trajectories, protocol=protocol, step=config.step)
     rejects = _counted(r.reason.value for r in read_rejects(storage, out, manifest=manifest))

@@ -1,4 +1,4 @@
-"""The job `hlmat inspect`: one trajectory as text and as an image strip."""
+"""The job `hlmat inspect`: one trajectory, or one reject, as text and as an image strip."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ from itertools import islice
 from typing import Any
 
 import cv2
+import numpy as np
 
-from hlmat.export.runs.trajectories import read_trajectories
+from hlmat.export.runs.manifest import Manifest
+from hlmat.export.runs.trajectories import read_rejects, read_trajectories
 from hlmat.pipelines.run.finished import open_source, read_run_manifest
 from hlmat.pipelines.settings.report_options import InspectOptions, inspect_options
 from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import ConfigError, OutputError, TargetError
-from hlmat.transforms.core.records import Click, Trajectory
+from hlmat.transforms.core.protocols import Image
+from hlmat.transforms.core.records import Click, Reject, RejectReason, Trajectory
 from hlmat.transforms.core.suggestions import closest
+from hlmat.transforms.masks.images import decode_image
+from hlmat.transforms.prompting.overlay import draw_outline
 from hlmat.transforms.prompting.strips import image_strip
+from hlmat.transforms.readers.files.confined_storage import ConfinedStorage
+from hlmat.transforms.readers.files.images import read_below
 
 
 def inspect_run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Find a trajectory, write its strip if requested, and return its content for printing.
+    """Find a trajectory or a reject, write its strip if requested, and return what is printed.
 
     Raises:
         ConfigError: no such target.
@@ -29,16 +36,21 @@ def inspect_run(arguments: argparse.Namespace) -> dict[str, Any]:
         OutputError: the strip cannot be written.
     """
     options = inspect_options(arguments)
-    trajectory = _find(options)
-    view = _view(trajectory)
+    found = _find(options)
+    view = _reject_view(found) if isinstance(found, Reject) else _view(found)
     if options.strip:
-        _write_strip(trajectory, options, path=options.strip)
+        if isinstance(found, Reject):
+            view["shown"] = _write_reject(found, options, path=options.strip)
+        else:
+            _write_strip(found, options, path=options.strip)
         view["strip"] = options.strip
     return view
 
 
 def format_view(view: Mapping[str, Any]) -> str:
     """Return a trajectory as lines of text."""
+    if "reason" in view:
+        return _format_reject(view)
     lines = [
         f"target         {view['target_id']}",
         f"image          {view['image_path']} ({view['width']} x {view['height']} pixels)",
@@ -59,24 +71,46 @@ def format_view(view: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _find(options: InspectOptions) -> Trajectory:
+def _format_reject(view: Mapping[str, Any]) -> str:
+    lines = [
+        f"target         {view['target_id']}",
+        f"image          {view['image_path']}",
+        f"expressions    {' | '.join(view['expressions'])}",
+        f"rejected as    {view['reason']}: {view['message']}",
+    ]
+    if "strip" in view:
+        lines.append(f"image strip    {view['strip']} ({view['shown']})")
+    return "\n".join(lines)
+
+
+def _find(options: InspectOptions) -> Trajectory | Reject:
     out = options.run_folder
-    trajectories = read_trajectories(storage_for(out), out)
+    storage, manifest = storage_for(out), read_run_manifest(out)
+    trajectories = read_trajectories(storage, out, manifest=manifest)
     if options.target is None:
         index = options.index or 0
         found = next(islice(trajectories, index, None), None)
         if found is None:
-            raise ConfigError([f"--index {index}: {out} has fewer trajectories"])
+            raise ConfigError(
+                [
+                    f"--index {index}: {out} has {manifest.counts['trajectories']} trajectories; "
+                    f"`hlmat rejects {out}` lists the targets without one"
+                ]
+            )
         return found
     ids = []
     for trajectory in trajectories:
         ids.append(trajectory.target.ref.target_id)
         if ids[-1] == options.target:
             return trajectory
+    for reject in read_rejects(storage, out, manifest=manifest):
+        ids.append(reject.ref.target_id)
+        if ids[-1] == options.target:
+            return reject
     meant = closest(options.target, ids, cutoff=0.0)
     hint = "" if meant is None else f"; did you mean {meant!r}?"
     raise ConfigError(
-        [f"--target {options.target!r} is not among the {len(ids)} trajectories of {out}{hint}"]
+        [f"--target {options.target!r} is not among the {len(ids)} targets of {out}{hint}"]
     )
 
 
@@ -91,6 +125,20 @@ def _view(trajectory: Trajectory) -> dict[str, Any]:
     ]
     dropped = ("truth_rle", "ignore_rle", "truth_ref")
     return {**{k: v for k, v in row.items() if k not in dropped}, "steps": steps}
+
+
+def _reject_view(reject: Reject) -> dict[str, Any]:
+    ref = reject.ref
+    return {
+        "target_id": ref.target_id,
+        "dataset": ref.dataset,
+        "split": ref.split,
+        "image_path": ref.image_path,
+        "expressions": list(ref.expressions),
+        "truth_ref": ref.truth_ref,
+        "reason": reject.reason.value,
+        "message": reject.message,
+    }
 
 
 def _action_text(step: Any) -> str:
@@ -110,9 +158,62 @@ def _write_strip(trajectory: Trajectory, options: InspectOptions, *, path: str) 
         image = reader.load_image(target.ref.image_path, size_hw=target.size_hw)
     except TargetError as error:
         raise ConfigError([f"{error}; give the image location with --data-root"]) from error
-    strip = image_strip(image, trajectory)
+    _write_image(image_strip(image, trajectory), path=path)
+
+
+def _write_reject(reject: Reject, options: InspectOptions, *, path: str) -> str:
+    """Write what can be drawn of a reject; return what that is."""
+    manifest = read_run_manifest(options.run_folder)
+    reader = open_source(manifest, data_root=options.data_root)
+    problems = []
+    try:
+        truth = reader.load_truth(reject.ref).truth
+    except (TargetError, ValueError, KeyError, TypeError) as error:
+        problems.append(f"mask: {error}")
+        truth = None
+    image = None
+    try:
+        if truth is not None:
+            image = reader.load_image(reject.ref.image_path, size_hw=truth.shape)
+        else:
+            image = _load_as_it_is(manifest, reject.ref.image_path, data_root=options.data_root)
+    except TargetError as error:
+        problems.append(f"image: {error}")
+    if image is None and truth is None:
+        raise ConfigError(
+            [
+                f"--strip {path}: nothing of {reject.ref.target_id} can be drawn: "
+                f"{'; '.join(problems)}"
+            ]
+        )
+    if image is None:
+        image = np.zeros((*truth.shape, 3), np.uint8)
+    drawn = image if truth is None else draw_outline(image, truth)
+    _write_image(drawn, path=path)
+    if truth is None:
+        return "the image alone"
+    return "the mask alone" if problems else "the image and the outline of its mask"
+
+
+def _load_as_it_is(manifest: Manifest, image_path: str, *, data_root: str | None) -> Image:
+    """Read an image whose mask says nothing about its size. Raises TargetError."""
+    root = data_root or manifest.source.get("data_root") or ""
+    storage = storage_for(root)
+    if "://" not in root and not manifest.source.get("follow_links"):
+        storage = ConfinedStorage(storage, root)
+    data = read_below(
+        storage,
+        root,
+        image_path,
+        missing=RejectReason.MISSING_IMAGE,
+        unreadable=RejectReason.UNREADABLE_IMAGE,
+    )
+    return decode_image(data, name=image_path)
+
+
+def _write_image(image: Image, *, path: str) -> None:
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    encoded, data = cv2.imencode(os.path.splitext(path)[1], cv2.cvtColor(strip, cv2.COLOR_RGB2BGR))
+    encoded, data = cv2.imencode(os.path.splitext(path)[1], cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not encoded:
         raise OutputError(f"{path}: the image strip cannot be encoded")
     storage_for(path).write_bytes(path, data.tobytes())

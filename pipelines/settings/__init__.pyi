@@ -26,6 +26,7 @@ from .flags import spellings_in as spellings_in
 from .prompt_options import CONVERSATION as CONVERSATION
 from .report_options import InspectOptions as InspectOptions
 from .report_options import inspect_options as inspect_options
+from .report_options import rejects_options as rejects_options
 from .run_flags import DATA as DATA
 from .run_flags import TRAJECTORIES as TRAJECTORIES
 from .run_flags import describe_choices as describe_choices

@@ -26,6 +26,7 @@ _DECLARATIONS: Mapping[str, tuple[str, str]] = {
     "compare": ("report_options", "COMPARE"),
     "mini-base": ("tiny_vlm_options", "MINI_BASE"),
     "stats": ("report_options", "STATS"),
+    "rejects": ("report_options", "REJECTS"),
     "inspect": ("report_options", "INSPECT"),
 }
 _FIRST: Mapping[str, tuple[str, ...]] = {

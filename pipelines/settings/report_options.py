@@ -1,4 +1,4 @@
-"""The flags of the commands that read results: stats, inspect and compare."""
+"""The flags of the commands that read results: stats, rejects, inspect and compare."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ class StatsOptions:
 
     run_folder: str = setting(metavar="OUT", help="output folder of a finished run")
     verify: bool = setting(default=False, help="check every file against the manifest first")
+
+
+@options
+class RejectsOptions:
+    """What `hlmat rejects` lists."""
+
+    run_folder: str = setting(metavar="OUT", help="output folder of a finished run")
+    all: bool = setting(default=False, help="list every reject, not only the first of each reason")
 
 
 @options
@@ -53,6 +61,7 @@ def _out(owner: type) -> Flag:
 
 
 STATS = (Group("run", (_out(StatsOptions), Flag("verify", StatsOptions))),)
+REJECTS = (Group("run", (_out(RejectsOptions), Flag("all", RejectsOptions))),)
 INSPECT = (
     Group(
         "run",
@@ -75,6 +84,18 @@ COMPARE = (
         ),
     ),
 )
+
+
+def rejects_options(arguments: argparse.Namespace) -> RejectsOptions:
+    """Return the arguments of `hlmat rejects`.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+    check = Check()
+    options = Values(arguments, REJECTS, check).build(RejectsOptions)
+    check.done()
+    return options
 
 
 def inspect_options(arguments: argparse.Namespace) -> InspectOptions:

@@ -207,9 +207,12 @@ def test_too_many_rejects_is_an_exit_code_but_loses_nothing(
     stats = json.loads(capsys.readouterr().out)
     count = stats["targets"]
     assert stats["rejects"] == {"outside_area_filter": count}
-    assert message == (
+    first, listed, error = message.splitlines()
+    assert first.startswith(f"hlmat: {count} rejected as outside_area_filter, first train/")
+    assert listed == f"hlmat: `hlmat rejects {tmp_path}/out --all` lists all {count}"
+    assert error == (
         f"hlmat: error: {count} of {count} targets were rejected (outside_area_filter {count}), "
-        f"more than --max-reject-rate 0.5 allows; see their messages in {tmp_path}/out/rejects\n"
+        f"more than --max-reject-rate 0.5 allows; see `hlmat rejects {tmp_path}/out`"
     )
 
 
@@ -346,10 +349,14 @@ def test_inspecting_prints_a_trajectory_and_writes_its_strip(
     [
         (
             ("--target", "train/000000"),
-            "--target 'train/000000' is not among the {count} trajectories of {out}; did you mean "
+            "--target 'train/000000' is not among the {count} targets of {out}; did you mean "
             "'train/000005#0'?",
         ),
-        (("--index", "999"), "--index 999: {out} has fewer trajectories"),
+        (
+            ("--index", "999"),
+            "--index 999: {out} has {count} trajectories; `hlmat rejects {out}` lists the targets "
+            "without one",
+        ),
         (("--index", "-1"), "--index -1: must be at least 0"),
         (
             ("--strip", "strip.gif"),
