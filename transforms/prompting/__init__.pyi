@@ -8,6 +8,7 @@ from .options import ConversationOptions as ConversationOptions
 from .options import StateStyle as StateStyle
 from .overlay import draw_clicks as draw_clicks
 from .overlay import draw_mask as draw_mask
+from .overlay import draw_outline as draw_outline
 from .predicted_iou import PREDICTED_IOU_MARK as PREDICTED_IOU_MARK
 from .predicted_iou import last_predicted_iou as last_predicted_iou
 from .predicted_iou import render_predicted_iou as render_predicted_iou

@@ -59,6 +59,12 @@ def _open_refcoco(name: str, options: ReaderOptions) -> DatasetReader:
     return open_refcoco(name, options)
 
 
+def _open_phrasecut(name: str, options: ReaderOptions) -> DatasetReader:
+    from hlmat.transforms.readers.phrasecut import open_phrasecut
+
+    return open_phrasecut(name, options)
+
+
 def _open_hqseg(name: str, options: ReaderOptions) -> DatasetReader:
     from hlmat.transforms.readers.hqseg44k import open_hqseg
 
@@ -139,6 +145,7 @@ _ROWS: Mapping[str, _Row] = {
         _open_refcoco,
     ),
     "rrsisd": ("RRSIS-D, remote sensing", ("train", "val", "test"), _open_refcoco),
+    "phrasecut": ("PhraseCut", ("train", "val", "test", "miniv"), _open_phrasecut),
     "hqseg44k": ("all parts of HQSeg-44K that are there", ("train", "val"), _open_hqseg),
     "hres": ("DIS5K and ThinObject-5K", ("train", "val"), _open_hqseg),
     "dis5k": ("DIS5K", ("train", "val", "te1", "te2", "te3", "te4"), _open_hqseg),

@@ -100,6 +100,14 @@ SOURCES: Mapping[str, DatasetSource] = {
         ),
         origin="https://github.com/Lsan2401/RMSIN",
     ),
+    "phrasecut": DatasetSource(
+        layout=(
+            "refer_<split>.json and image_data_split3000.json    (or in VGPhraseCut_v0/)",
+            "images/*.jpg    (or VG_100K/ and VG_100K_2/ of Visual Genome)",
+        ),
+        origin="https://github.com/ChenyunWu/PhraseCutDataset",
+        size="images of both parts: 15 GB",
+    ),
     "hqseg44k": DatasetSource(
         layout=(
             *_DIS5K[:2],

@@ -19,6 +19,7 @@ LICENSES: Mapping[str, str] = {
     "refclef": _COCO_EXPRESSIONS,
     "grefcoco": _COCO_EXPRESSIONS,
     "rrsisd": OWN_TERMS,
+    "phrasecut": "Visual Genome CC BY 4.0; phrases and regions: their own terms",
     "parquet": "that of the data set in the table",
     "hqseg44k": "by part, see the rows",
     "hres": "by part, see the rows",
