@@ -21,6 +21,7 @@ class Reply:
         body: bytes, or what becomes JSON.
         wait_s: seconds before it is sent.
         drip_s: seconds before each byte of the body.
+        head: the bytes of the head instead of those that a server makes, sent with `drip_s`, too.
     """
 
     body: Any
@@ -28,11 +29,13 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     wait_s: float = 0.0
     drip_s: float = 0.0
+    head: bytes | None = None
 
 
-def completion(text: Any) -> Reply:
+def completion(text: Any, *, finish_reason: str | None = None, **message: Any) -> Reply:
     """A chat completion with a text."""
-    return Reply({"choices": [{"message": {"role": "assistant", "content": text}}]})
+    content = {"role": "assistant", "content": text, **message}
+    return Reply({"choices": [{"message": content, "finish_reason": finish_reason}]})
 
 
 @dataclass
@@ -87,6 +90,15 @@ def scripted_server(
         def _send(self, reply: Reply) -> None:
             time.sleep(reply.wait_s)
             body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+            if reply.head is not None:
+                body = reply.head + body
+                self.close_connection = True
+                with suppress(OSError):
+                    for part in [bytes([b]) for b in body] if reply.drip_s else [body]:
+                        time.sleep(reply.drip_s)
+                        self.wfile.write(part)
+                        self.wfile.flush()
+                return
             self.send_response(reply.status or 200)
             for name, value in reply.headers.items():
                 self.send_header(name, value)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hlmat.transforms.core.visible_text import visible
 from hlmat.transforms.metrics.bootstrap import METHOD, remark_on_images
 from hlmat.transforms.metrics.target_results import TargetResult
 
@@ -57,6 +58,10 @@ def render_markdown(
     lines += [
         _count_line(f"ended by {escape_markdown(name)}", f)
         for name, f in figures["stop_reasons"].items()
+    ]
+    lines += [
+        f"| invalid: {escape_markdown(cause)} | {count} | |"
+        for cause, count in figures.get("invalid_answers", {}).items()
     ]
     lines += [f"| targets | {figures['targets']} | |", f"| images | {figures['images']} | |", ""]
     lines += ["| setting | |", "|---|---|"]
@@ -148,5 +153,5 @@ def _limits(figure: Mapping[str, Any], *, digits: int) -> str:
 
 def escape_markdown(value: object) -> str:
     """Return a value as plain text that neither Markdown nor HTML interprets."""
-    text = html.escape(" ".join(str(value).split()), quote=False)
+    text = html.escape(visible(" ".join(str(value).split())), quote=False)
     return re.sub(r"([\\`*_{}\[\]|])", r"\\\1", text)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hlmat.transforms.core.visible_text import visible
+
 _SETTINGS = {
     "policy": "clicks by",
     "initial_action": "before the first click",
@@ -58,7 +60,7 @@ def render_data_card(
 
 def _cell(value: Any) -> str:
     """Return a value as text that cannot break out of a table cell or become markup."""
-    text = " ".join(str(value).split())
+    text = visible(" ".join(str(value).split()))
     for character in "\\|`*_<>[]#":
         text = text.replace(character, "\\" + character)
     return text

@@ -21,11 +21,16 @@ from hlmat.pipelines.settings.annotation_options import AnnotationConfig
 from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import Rle, Trajectory
+from hlmat.transforms.core.visible_text import visible
 from hlmat.transforms.metrics.bootstrap import remark_on_images
+from hlmat.transforms.metrics.invalid_answers import invalid_causes, remark_on_invalid
 from hlmat.transforms.metrics.target_results import RolledOut, rolled_out
 from hlmat.transforms.readers.coco import CocoReader
 from hlmat.transforms.readers.folder import IMAGES
 from hlmat.transforms.readers.registry import open_reader
+
+# Of formulas in any spreadsheet; some take the wide forms and what follows white space.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 @dataclass(frozen=True)
@@ -136,19 +141,34 @@ def roll_out_annotations(config: AnnotationConfig, *, quiet: bool) -> Annotation
         "rejects": dict(sorted(rejects.items())),
         "corrupted_to": manifest.config["first_mask"]["corrupted_to"],
     }
-    remark = remark_on_images(figures["images"]) if config.is_corrupted else None
-    remarks += [remark] if remark else []
+    causes = invalid_causes(annotation.trajectory for annotation in annotations)
+    found = (
+        remark_on_images(figures["images"]) if config.is_corrupted else None,
+        remark_on_invalid(causes, rollouts=len(annotations)),
+    )
+    remarks += [remark for remark in found if remark]
     mirrored = IMAGES if rollouts.run.dataset == "folder" else None
     return AnnotationRun(annotations, figures, _coco_source(config), mirrored, remarks)
 
 
 def csv_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return rows, at least one, as CSV in UTF-8: a line of names first, empty cells for None."""
+    """Return rows, at least one, as CSV in UTF-8: a line of names first, empty cells for None.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front; control
+    characters are written as escapes.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
     return text.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = visible(value)
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
 def _coco_source(config: AnnotationConfig) -> CocoSource | None:

@@ -36,16 +36,5 @@ def fail(problems: Sequence[str], code: int) -> int:
     """Print problems to stderr, one per line, and return the exit code."""
     with contextlib.suppress(OSError):  # stderr on a full disk: the exit code has to do
         for problem in problems:
-            print(f"hlmat: error: {visible(problem)}", file=sys.stderr)
+            print(f"hlmat: error: {problem}", file=sys.stderr)
     return code
-
-
-def visible(text: str) -> str:
-    """Return a text whose control characters, line breaks aside, are written as escapes.
-
-    >>> visible("a\\x1b[2Jb")
-    'a\\\\x1b[2Jb'
-    """
-    return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
-    )

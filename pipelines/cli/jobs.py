@@ -9,7 +9,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hlmat.pipelines.cli.exit_codes import EXIT_INCOMPLETE, EXIT_OK, EXIT_REJECTS, fail, visible
+from hlmat.pipelines.cli.exit_codes import EXIT_INCOMPLETE, EXIT_OK, EXIT_REJECTS, fail
+from hlmat.transforms.core.visible_text import visible_json
 
 if TYPE_CHECKING:
     from hlmat.pipelines.annotation.run import AnnotationReport
@@ -267,7 +268,7 @@ def _print_report(arguments: argparse.Namespace, report: Mapping[str, Any]) -> i
 
 def _print_remarks(remarks: Sequence[str]) -> None:
     for remark in remarks:
-        print(f"hlmat: {visible(remark)}", file=sys.stderr)
+        print(f"hlmat: {remark}", file=sys.stderr)
 
 
 def _print_lines(values: Mapping[str, Any]) -> None:
@@ -275,4 +276,4 @@ def _print_lines(values: Mapping[str, Any]) -> None:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False))
+    print(visible_json(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)))

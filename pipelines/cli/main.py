@@ -28,6 +28,7 @@ from hlmat.pipelines.cli.exit_codes import (
 )
 from hlmat.pipelines.cli.interrupts import Interrupts, leave
 from hlmat.pipelines.cli.machine_faults import machine_fault
+from hlmat.transforms.core.visible_text import visible_output
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,6 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str], interrupts: Interrupts) -> int:
+    # Names, expressions and texts of models may hold what commands a terminal.
+    with visible_output():
+        return _run_visibly(arguments, interrupts)
+
+
+def _run_visibly(arguments: list[str], interrupts: Interrupts) -> int:
     # Threads that spin while waiting starve each other on shared cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _keep_libraries_quiet(verbose="-v" in arguments or "--verbose" in arguments)

@@ -36,6 +36,7 @@ from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.core.threads import Threads, available_cores
 from hlmat.transforms.dataset_io.work_units import select_items
 from hlmat.transforms.metrics.bootstrap import remark_on_images
+from hlmat.transforms.metrics.invalid_answers import remark_on_invalid
 from hlmat.transforms.metrics.target_results import TargetResult
 from hlmat.transforms.prompting.strips import image_strip
 from hlmat.transforms.readers.registry import open_reader
@@ -148,8 +149,11 @@ def _write_report(
         **{key: manifest.config[key] for key in ("dataset", "split", "policy", "expressions")},
         "segmenter": manifest.config["segmenter"]["name"],
     }
-    few_images = remark_on_images(figures["images"])
-    remarks = [*remarks, *([few_images] if few_images else [])]
+    found = (
+        remark_on_images(figures["images"]),
+        remark_on_invalid(figures.get("invalid_answers", {}), rollouts=len(trajectories)),
+    )
+    remarks = [*remarks, *(remark for remark in found if remark)]
     settings = {
         "data set": f"{figures['dataset']} ({figures['split']})",
         "policy": figures["policy"],

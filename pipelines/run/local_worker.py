@@ -23,7 +23,10 @@ def main(*, job: int) -> None:
         job: process id of the job; the worker ends when the job does.
     """
     threading.Thread(target=_end_with_the_job, args=(job,), daemon=True).start()
-    sys.stderr = _WithoutReports(sys.stderr)
+    from hlmat.transforms.core.visible_text import VisibleStream
+
+    sys.stdout = VisibleStream(sys.stdout)
+    sys.stderr = _WithoutReports(VisibleStream(sys.stderr))
     logging.basicConfig(level=logging.CRITICAL)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     from apache_beam.runners.worker import sdk_worker_main

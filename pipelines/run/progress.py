@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from tqdm import tqdm
 
 from hlmat.transforms.core.storage import LocalStorage, Storage
+from hlmat.transforms.core.visible_text import unfiltered
 from hlmat.transforms.dataset_io.layout import OutputLayout
 
 _LOCAL_INTERVAL_S = 0.5
@@ -35,7 +36,7 @@ def show_progress(
     with tqdm(
         total=sum(targets_by_unit.values()),
         unit="target",
-        file=sys.stderr,
+        file=unfiltered(sys.stderr),
         smoothing=0.1,
         mininterval=_LOCAL_INTERVAL_S if sys.stderr.isatty() else _LOG_INTERVAL_S,
     ) as bar:

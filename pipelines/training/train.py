@@ -25,6 +25,7 @@ from hlmat.pipelines.training.job import TrainingJob, read_job
 from hlmat.pipelines.training.process import run_llama_factory
 from hlmat.pipelines.training.requirements import missing_packages, unknown_settings
 from hlmat.transforms.core.errors import ConfigError, IncompleteError, OutputError
+from hlmat.transforms.core.visible_text import unfiltered, visible
 from hlmat.transforms.policies.backends.checkpoint.files import CheckpointFiles
 
 
@@ -109,8 +110,10 @@ def _write_config(job: TrainingJob, *, model: Path, checkpoint: Path | None) -> 
 
 
 def _show(data: bytes) -> None:
-    sys.stderr.write(data.decode("utf-8", errors="replace"))
-    sys.stderr.flush()
+    stream = unfiltered(sys.stderr)
+    # Progress bars go back to the start of their line.
+    stream.write(visible(data.decode("utf-8", errors="replace"), keep="\n\r"))
+    stream.flush()
 
 
 def _finish(job: TrainingJob, *, identity: Mapping[str, Any], data_sha256: str) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from .pickle_reader import PickleReader as PickleReader
 from .pickle_reader import brief as brief
 from .pickle_reader import keys_among as keys_among
 from .protocols import Answerer as Answerer
+from .protocols import AnswerText as AnswerText
 from .protocols import BatchSegmenter as BatchSegmenter
 from .protocols import BoxPolicy as BoxPolicy
 from .protocols import ClickPolicy as ClickPolicy
@@ -74,3 +75,8 @@ from .suggestions import closest as closest
 from .suggestions import did_you_mean as did_you_mean
 from .threads import Threads as Threads
 from .threads import available_cores as available_cores
+from .visible_text import VisibleStream as VisibleStream
+from .visible_text import unfiltered as unfiltered
+from .visible_text import visible as visible
+from .visible_text import visible_json as visible_json
+from .visible_text import visible_output as visible_output

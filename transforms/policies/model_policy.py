@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from hlmat.transforms.core.errors import AnswerError
-from hlmat.transforms.core.protocols import Answerer, PolicyAction, Question, State
-from hlmat.transforms.core.records import Answer, Click
+from hlmat.transforms.core.protocols import Answerer, AnswerText, PolicyAction, Question, State
+from hlmat.transforms.core.records import Answer, Click, InvalidAction
 from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.rendering import StateView
 from hlmat.transforms.prompting.templates import PromptTemplate, first_box_prompt
@@ -115,6 +115,14 @@ class ModelPolicy:
                 "questions: expected one per question, in order"
             )
         return [
-            self._turn_format.read(text, size_hw=state.target.size_hw)
+            _with_cause(self._turn_format.read(str(text), size_hw=state.target.size_hw), text)
             for text, state in zip(texts, states, strict=True)
         ]
+
+
+def _with_cause(answer: Answer, text: str) -> Answer:
+    """Let what is known of a text's end be the cause of an invalid action."""
+    flaw = text.flaw if isinstance(text, AnswerText) else None
+    if flaw is None or not isinstance(answer.action, InvalidAction):
+        return answer
+    return replace(answer, action=replace(answer.action, problem=flaw))

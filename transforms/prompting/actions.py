@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 
 from hlmat.transforms.core.records import Action, Answer, Box, Click, Finish, InvalidAction
+from hlmat.transforms.prompting.bare_answer import bare_answer
 from hlmat.transforms.prompting.coordinates import CoordinateCodec
 from hlmat.transforms.prompting.options import DEFAULT_COLOUR
 from hlmat.transforms.prompting.predicted_iou import join_predicted_iou, split_predicted_iou
@@ -59,8 +60,8 @@ def _written(action: Action, *, size_hw: tuple[int, int], codec: CoordinateCodec
 def parse_action(text: str, *, size_hw: tuple[int, int], codec: CoordinateCodec) -> Answer:
     """Parse an answer; never raises.
 
-    White space around the answer is allowed. Anything that is not exactly one action becomes an
-    `InvalidAction` that keeps the text.
+    What `bare_answer` leaves out may stand around the action. Anything else that is not exactly one
+    action becomes an `InvalidAction` that keeps the text.
 
     >>> from hlmat.transforms.prompting.coordinates import build_codec
     >>> parse_action("I am done.", size_hw=(480, 640), codec=build_codec("thousandths")).action
@@ -68,7 +69,7 @@ def parse_action(text: str, *, size_hw: tuple[int, int], codec: CoordinateCodec)
     """
     predicted_iou = None
     try:
-        predicted_iou, rest = split_predicted_iou(text.strip())
+        predicted_iou, rest = split_predicted_iou(bare_answer(text))
         action = _read_action(rest, size_hw=size_hw, codec=codec)
     except ValueError as error:
         return Answer(text, InvalidAction(text, str(error)), predicted_iou)

@@ -71,6 +71,27 @@ def test_every_expression_is_scored_and_the_choice_is_part_of_the_run(tmp_path: 
     assert counts["first"] < counts["each"] == counts["shuffled"]
 
 
+def test_the_cause_of_invalid_answers_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thinking = completion(None, finish_reason="length", reasoning_content="The user")
+    with scripted_server(CLICK, thinking) as server:
+        flags = by_server(server.url, "--max-clicks", "1", "--max-new-tokens", "9")
+        assert evaluate(tmp_path / "out", *flags) == EXIT_OK
+    cause = "cut off (finish_reason length) after --max-new-tokens 9 or fewer, during the reasoning"
+    figures = figures_in(tmp_path / "out")
+    count = figures["measured"] - 1
+    assert figures["invalid_answers"] == {cause: count}
+    assert (
+        f"| invalid: {cause.replace('_', chr(92) + '_')} | {count} | |"
+        in (tmp_path / "out/report.md").read_text()
+    )
+    assert (
+        f"hlmat: {count} of {count + 1} rollouts ended at an invalid answer; most frequent cause "
+        f"({count}): {cause}"
+    ) in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("action", ["box", "jittered-box"])
 def test_a_box_of_the_truth_is_a_start(tmp_path: Path, action: str) -> None:
     flags = ["--policy", "centre", "--initial-action", action, "--max-clicks", "1"]

@@ -106,7 +106,11 @@ def test_actions_have_the_texts_of_the_task(action: Action, iou: float | None, t
     [
         ("", "not an action: expected a point, a box or Finish"),
         ("finish", "not an action"),
-        ("Finish.", "not an action"),
+        ("Finish!", "not an action"),
+        ("The answer: **Finish**", "not an action"),
+        ("<think>Finish", "reasoning without an end: expected </think> and the answer"),
+        ("<think>Finish</think>", "not an action"),
+        ("```\nFinish", "not an action"),
         ("Finish Finish", "not an action"),
         ("I would Finish", "not an action"),
         ("Positive point: (1, 2) because", "not an action"),

@@ -8,14 +8,16 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import cv2
 
-from hlmat.transforms.core.protocols import Image
+from hlmat.transforms.core.protocols import AnswerText, Image
 from hlmat.transforms.policies.backends.options import ImageFormat
 from hlmat.transforms.prompting.templates import IMAGE_MARK
 
 _JPEG_QUALITY = 95
+_SHOWN_CHARACTERS = 100
 
 
 def chat_request(
@@ -64,18 +66,58 @@ def model_names(data: bytes) -> list[str] | None:
         return None
 
 
-def completion_text(data: bytes) -> str | None:
-    """Return the answer in a chat completion, "" if it is null; None for anything else."""
+def completion_text(data: bytes, *, max_new_tokens: int) -> AnswerText | None:
+    """Return the answer in a chat completion; None for anything else.
+
+    Reasoning that stands apart is left out. Without an answer, the reasoning of a model that came
+    to its end is the answer: some servers take all of a text for reasoning.
+
+    Args:
+        data: the body of the response.
+        max_new_tokens: that were asked for, to say where an answer was cut off.
+    """
     try:
-        content = json.loads(data)["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        choice = json.loads(data)["choices"][0]
+        message = choice["message"]
+        content = message["content"]
+        text, reasoning = _text_of(content), _text_of(_reasoning_of(message))
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         return None
+    if text is None:
+        return None
+    flaw = _flaw(message, choice.get("finish_reason"), max_new_tokens=max_new_tokens)
+    if text.strip() or not reasoning:
+        return AnswerText(text, flaw=flaw or (None if text.strip() else "the answer is empty"))
+    if flaw is not None:
+        return AnswerText(f"<think>{reasoning}", flaw=f"{flaw}, during the reasoning")
+    return AnswerText(reasoning, flaw="the answer is empty, all of it was taken for reasoning")
+
+
+def _text_of(content: Any) -> str | None:
+    """Return the text of a message's content, "" for none; None for anything else."""
     if content is None:
         return ""
     if isinstance(content, list):
         texts = [part.get("text") for part in content if isinstance(part, dict)]
         return "".join(text for text in texts if isinstance(text, str))
     return content if isinstance(content, str) else None
+
+
+def _reasoning_of(message: Mapping[str, Any]) -> Any:
+    return message.get("reasoning_content") or message.get("reasoning")
+
+
+def _flaw(message: Mapping[str, Any], finish_reason: Any, *, max_new_tokens: int) -> str | None:
+    """Return why a completion may hold no answer."""
+    if finish_reason == "length":
+        return f"cut off (finish_reason length) after --max-new-tokens {max_new_tokens} or fewer"
+    if isinstance(refusal := message.get("refusal"), str) and refusal:
+        return f"the model refused: {refusal[:_SHOWN_CHARACTERS]}"
+    if message.get("tool_calls"):
+        return "a tool call instead of an answer (finish_reason tool_calls)"
+    if finish_reason in (None, "stop", "eos_token", "stop_sequence"):
+        return None
+    return f"ended early (finish_reason {str(finish_reason)[:_SHOWN_CHARACTERS]})"
 
 
 def retry_wait_s(headers: Mapping[str, str], *, default_s: float, longest_s: float) -> float:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import httpx
-
 from hlmat.transforms.core.errors import AnswerError, ConfigError
-from hlmat.transforms.core.protocols import Question
+from hlmat.transforms.core.protocols import AnswerText, Question
+from hlmat.transforms.policies.backends.bounded_http import HttpClient, HttpError
 from hlmat.transforms.policies.backends.chat_completions import (
     chat_request,
     completion_text,
@@ -21,13 +19,17 @@ from hlmat.transforms.policies.backends.chat_completions import (
 )
 from hlmat.transforms.policies.backends.options import ServerOptions, check_key, read_key
 
-MAX_RESPONSE_BYTES = 8 << 20
+MAX_RESPONSE_BYTES = 4 << 20
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
 _WORTH_RETRYING = frozenset({408, 409, 425, 429, *range(500, 600)})
 # The server rejects this one question; it may still answer others.
 _ABOUT_ONE_QUESTION = frozenset({400, 413, 422})
 _SHOWN_CHARACTERS = 300
+_SHOWN_NAMES = 10
+_HIDDEN = "***"
+# Shorter ones, such as "none" or "0" for a server that asks for any, are words of answers.
+_SHORTEST_SECRET = 6
 
 
 def connect(options: ServerOptions) -> ServerAnswerer:
@@ -44,18 +46,23 @@ def connect(options: ServerOptions) -> ServerAnswerer:
             raise ConfigError(
                 [
                     f"--server {options.base_url} serves {len(names)} models "
-                    f"({', '.join(names)}); choose one with --served-model"
+                    f"({_listed(names)}); choose one with --served-model"
                 ]
             )
         answerer.model = names[0]
     elif options.model not in names:
         raise ConfigError(
             [
-                f"--served-model {options.model!r}: {options.base_url} serves {', '.join(names)}; "
+                f"--served-model {options.model!r}: {options.base_url} serves {_listed(names)}; "
                 "choose one of these"
             ]
         )
     return answerer
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+    return ", ".join(name[:_SHOWN_CHARACTERS] for name in names[:_SHOWN_NAMES]) + more
 
 
 class ServerAnswerer:
@@ -80,13 +87,11 @@ class ServerAnswerer:
         self._options = options
         self._given_up: str | None = None
         self._key = read_key(options.api_key_variable)
-        # Environment proxies must not intercept requests to local servers.
-        self._client = httpx.Client(
-            timeout=httpx.Timeout(options.timeout_s, pool=None),
-            limits=httpx.Limits(max_connections=options.concurrency),
+        self._client = HttpClient(
+            timeout_s=options.timeout_s,
+            max_bytes=MAX_RESPONSE_BYTES,
+            connections=options.concurrency,
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
-            trust_env=False,
-            follow_redirects=False,
         )
         self._finalizer = weakref.finalize(self, self._client.close)
 
@@ -110,13 +115,13 @@ class ServerAnswerer:
         advice = "start the server or fix --server"
         names = None
         try:
-            status, _, data = self._send("GET", url)
-        except httpx.HTTPError as error:
+            response = self._client.send("GET", url)
+        except HttpError as error:
             seen = self._shown(error)
         else:
-            seen = f"status {status}: {self._shown(data)}"
-            names = model_names(data) if status == 200 else None
-            if status in (401, 403):
+            seen = f"status {response.status}: {self._shown(response.body)}"
+            names = model_names(response.body) if response.status == 200 else None
+            if response.status in (401, 403):
                 advice = "name the environment variable with its key by --api-key-variable"
                 if self._key:
                     advice = f"{self._options.api_key_variable} holds another key; fix it"
@@ -129,10 +134,17 @@ class ServerAnswerer:
             )
         if not names:
             raise ConfigError([f"{url} lists no models; start the server with one"])
+        if self._key and any(self._key in name for name in names):
+            raise ConfigError(
+                [
+                    f"{url} lists the key of {self._options.api_key_variable} as the name of a "
+                    "model; a server that repeats keys is no place for one: use another"
+                ]
+            )
         return names
 
     def answer(self, questions: Sequence[Question]) -> list[str]:
-        """Return one text per question, in order.
+        """Return one `AnswerText` per question, in order.
 
         Raises:
             AnswerError: a request failed after all retries, now or earlier.
@@ -154,7 +166,7 @@ class ServerAnswerer:
     def _base_url(self) -> str:
         return self._options.base_url.rstrip("/")
 
-    def _answer_one(self, question: Question, batch: _Batch) -> str:
+    def _answer_one(self, question: Question, batch: _Batch) -> AnswerText:
         url = f"{self._base_url}/chat/completions"
         body = chat_request(
             question.text,
@@ -176,22 +188,31 @@ class ServerAnswerer:
                 break
             wait_s = min(_FIRST_WAIT_S * 2 ** (number - 1), _LONGEST_WAIT_S)
             try:
-                status, headers, data = self._send("POST", url, body=body)
-            except httpx.HTTPError as error:
+                response = self._client.send("POST", url, body=body)
+            except HttpError as error:
                 problem = self._shown(error)
             else:
-                text = completion_text(data) if status == 200 else None
+                status = response.status
+                text = self._text(response.body) if status == 200 else None
                 if text is not None:
                     return text
                 kind = "not a chat completion" if status == 200 else f"status {status}"
-                problem = f"{kind}: {self._shown(data)}"
+                problem = f"{kind}: {self._shown(response.body)}"
                 if status != 200 and status not in _WORTH_RETRYING:
                     is_last = status not in _ABOUT_ONE_QUESTION
                     raise self._failure(question, problem, batch, tries=number, is_last=is_last)
-                wait_s = retry_wait_s(headers, default_s=wait_s, longest_s=_LONGEST_WAIT_S)
+                wait_s = retry_wait_s(response.headers, default_s=wait_s, longest_s=_LONGEST_WAIT_S)
             if number < tries:
                 batch.is_over.wait(wait_s)
         raise self._failure(question, problem, batch, tries=tries, is_last=True)
+
+    def _text(self, body: bytes) -> AnswerText | None:
+        """Return the answer in a chat completion, without the key; None for anything else."""
+        text = completion_text(body, max_new_tokens=self._options.max_new_tokens)
+        if text is None or len(self._key) < _SHORTEST_SECRET:
+            return text
+        flaw = None if text.flaw is None else self._without_key(text.flaw)
+        return AnswerText(self._without_key(text), flaw=flaw)
 
     def _failure(
         self, question: Question, problem: str, batch: _Batch, *, tries: int, is_last: bool
@@ -208,32 +229,14 @@ class ServerAnswerer:
                 batch.is_over.set()
         return AnswerError(batch.failure)
 
-    def _send(
-        self, method: str, url: str, *, body: bytes | None = None
-    ) -> tuple[int, httpx.Headers, bytes]:
-        """Return status, headers and body. Raises httpx.HTTPError for an incomplete response."""
-        ends_s = time.monotonic() + self._options.timeout_s
-        kind = {} if body is None else {"Content-Type": "application/json"}
-        with self._client.stream(method, url, content=body, headers=kind) as response:
-            data = bytearray()
-            for chunk in response.iter_bytes():
-                data += chunk
-                if len(data) > MAX_RESPONSE_BYTES:
-                    raise httpx.DecodingError(f"more than {MAX_RESPONSE_BYTES} bytes")
-                if time.monotonic() > ends_s:
-                    raise httpx.ReadTimeout(f"incomplete after {self._options.timeout_s} s")
-            return response.status_code, response.headers, bytes(data)
-
-    def _shown(self, problem: httpx.HTTPError | bytes) -> str:
+    def _shown(self, problem: HttpError | bytes) -> str:
         """Return an error or body as one short line without the key."""
-        if isinstance(problem, bytes):
-            text = problem.decode("utf-8", "replace")
-        else:
-            text = f"{type(problem).__name__}: {str(problem) or 'no details'}"
-        if self._key:
-            text = text.replace(self._key, "***")
-        text = " ".join(text.split())
+        text = problem.decode("utf-8", "replace") if isinstance(problem, bytes) else str(problem)
+        text = " ".join(self._without_key(text).split())
         return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
+
+    def _without_key(self, text: str) -> str:
+        return text.replace(self._key, _HIDDEN) if self._key else text
 
 
 @dataclass

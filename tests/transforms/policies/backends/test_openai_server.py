@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import json
 import pickle
 import threading
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ import pytest
 
 from answer_server import Reply, completion, scripted_server
 from hlmat.transforms.core.errors import AnswerError, ConfigError
-from hlmat.transforms.core.protocols import Question
+from hlmat.transforms.core.protocols import AnswerText, Question
 from hlmat.transforms.policies.backends import openai_server as server_answerer
 from hlmat.transforms.policies.backends.checkpoint.generate import (
     CheckpointOptions,
@@ -261,6 +265,121 @@ def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
         connected(server.url)
 
 
+@pytest.mark.parametrize(
+    ("reply", "text", "flaw"),
+    [
+        (completion("Finish", finish_reason="stop"), "Finish", None),
+        (completion("Finish", reasoning_content="I think"), "Finish", None),
+        (completion(" ", finish_reason="stop"), " ", "the answer is empty"),
+        (
+            completion("Fin", finish_reason="length"),
+            "Fin",
+            "cut off (finish_reason length) after --max-new-tokens 32 or fewer",
+        ),
+        (
+            completion(None, finish_reason="length", reasoning_content="The user"),
+            "<think>The user",
+            "cut off (finish_reason length) after --max-new-tokens 32 or fewer, during the "
+            "reasoning",
+        ),
+        (
+            completion(None, finish_reason="stop", reasoning="Finish", reasoning_content=None),
+            "Finish",
+            "the answer is empty, all of it was taken for reasoning",
+        ),
+        (
+            completion(None, finish_reason="tool_calls", tool_calls=[{"id": "1"}]),
+            "",
+            "a tool call instead of an answer (finish_reason tool_calls)",
+        ),
+        (
+            completion(None, finish_reason="content_filter", refusal="I cannot help"),
+            "",
+            "the model refused: I cannot help",
+        ),
+        (completion("", finish_reason="abort"), "", "ended early (finish_reason abort)"),
+        (completion("", finish_reason=[[1]]), "", "ended early (finish_reason [[1]])"),
+    ],
+)
+def test_how_an_answer_ended_comes_with_it(reply: Reply, text: str, flaw: str | None) -> None:
+    with scripted_server(reply) as server:
+        (answer,) = connected(server.url).answer([question()])
+    assert isinstance(answer, AnswerText)
+    assert (str(answer), answer.flaw) == (text, flaw)
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_compressed_bodies(level: int) -> None:
+    body = json.dumps(completion("Finish").body).encode()
+    for _ in range(level):
+        body = gzip.compress(body)
+    names = ", ".join(["gzip"] * level)
+    with scripted_server(Reply(body, headers={"Content-Encoding": names})) as server:
+        answerer = connected(server.url, retries=0)
+        if level == 1:
+            assert answerer.answer([question()]) == ["Finish"]
+        else:
+            with pytest.raises(AnswerError, match="in the encoding 'gzip, gzip', which was not"):
+                answerer.answer([question()])
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (gzip.compress(b"a" * 200_000_000, 1), r"more than \d+ bytes"),
+        (gzip.compress(b"a" * 1000)[:-9], "a compressed body that is cut short"),
+        (b"no gzip", "a compressed body that is damaged"),
+    ],
+    ids=["a bomb", "cut short", "damaged"],
+)
+def test_compressed_bodies_are_bounded(body: bytes, problem: str) -> None:
+    with scripted_server(Reply(body, headers={"Content-Encoding": "gzip"})) as server:
+        answerer = connected(server.url, retries=0)
+        tracemalloc.start()
+        try:
+            with pytest.raises(AnswerError, match=problem):
+                answerer.answer([question()])
+            assert tracemalloc.get_traced_memory()[1] < 50e6
+        finally:
+            tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(b"", head=b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 1000, drip_s=0.02),
+        Reply(b"", head=b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, drip_s=0.02),
+        Reply(b"", head=b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", drip_s=0.02),
+    ],
+    ids=["headers", "informational responses", "body"],
+)
+def test_one_deadline_bounds_all_of_a_response(reply: Reply) -> None:
+    if reply.head and reply.head.endswith(b"99\r\n\r\n"):
+        reply = replace(reply, body=b"a" * 99)
+    with scripted_server(reply) as server:
+        answerer = connected(server.url, timeout_s=0.5, retries=0)
+        with pytest.raises(AnswerError, match="in 1 tries; last error: ReadTimeout"):
+            answerer.answer([question()])
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\n" + b"X-A: " + b"b" * 1_000_000,
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 10_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffffff\r\n",
+        b"\x16\x03\x01\x00",
+        b"",
+    ],
+)
+def test_a_damaged_response_is_an_error_of_the_server(head: bytes) -> None:
+    with scripted_server(Reply(b"", head=head)) as server:
+        answerer = connected(server.url, timeout_s=5.0, retries=0)
+        with pytest.raises(AnswerError, match="in 1 tries; last error: "):
+            answerer.answer([question()])
+
+
 def test_a_server_that_goes_away_half_way_is_reported() -> None:
     with scripted_server(completion("Finish")) as server:
         answerer = connected(server.url, retries=0)
@@ -335,6 +454,31 @@ def test_a_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ConfigError, match=r"'MY_KEY': its value cannot be a key") as caught:
             ServerOptions("http://x/v1", api_key_variable="MY_KEY")
         assert value not in str(caught.value)
+
+
+def test_a_key_in_a_name_or_an_answer_goes_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "secret")
+    for names in (["secret"], ["a", "my secret"]):
+        with (
+            scripted_server(models=names) as server,
+            pytest.raises(ConfigError, match="lists the key of MY_KEY as the name") as caught,
+        ):
+            connected(server.url, api_key_variable="MY_KEY", model="a")
+        assert "secret" not in str(caught.value)
+    echo = completion("the secret", refusal="secret", finish_reason="content_filter")
+    with scripted_server(echo) as server:
+        (answer,) = connected(server.url, api_key_variable="MY_KEY").answer([question()])
+    assert isinstance(answer, AnswerText)
+    assert (str(answer), answer.flaw) == ("the ***", "the model refused: ***")
+
+
+def test_a_key_that_is_a_word_of_answers_leaves_them_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MY_KEY", "0")
+    with scripted_server(completion("Positive point: (0.1, 0.2)")) as server:
+        (answer,) = connected(server.url, api_key_variable="MY_KEY").answer([question()])
+    assert answer == "Positive point: (0.1, 0.2)"
 
 
 def test_a_key_that_another_machine_lacks_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

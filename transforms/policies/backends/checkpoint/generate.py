@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hlmat.transforms.core.errors import AnswerError, is_out_of_memory
-from hlmat.transforms.core.protocols import Question
+from hlmat.transforms.core.protocols import AnswerText, Question
 from hlmat.transforms.core.rng import target_rng
 from hlmat.transforms.policies.backends.checkpoint.files import CheckpointFiles, find_checkpoint
 from hlmat.transforms.policies.backends.checkpoint.loading import LoadedCheckpoint, load_checkpoint
@@ -147,11 +147,17 @@ class CheckpointAnswerer:
         processors = [self._sampler(questions, temperatures)] if any(temperatures) else []
         with torch.inference_mode():
             tokens = model.generate(**inputs, logits_processor=processors)
-        return self._checkpoint.processor.tokenizer.batch_decode(
-            tokens[:, inputs["input_ids"].shape[1] :],
-            skip_special_tokens=True,
-            clean_up_tokenization_spaces=False,
+        written = tokens[:, inputs["input_ids"].shape[1] :]
+        texts = self._checkpoint.processor.tokenizer.batch_decode(
+            written, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
+        stop_ids = torch.tensor(self._checkpoint.stop_ids, device=written.device)
+        ends = torch.isin(written, stop_ids)
+        flaw = f"cut off after --max-new-tokens {self._options.max_new_tokens}"
+        return [
+            AnswerText(text, flaw=None if has_end else flaw)
+            for text, has_end in zip(texts, ends.any(dim=1).tolist(), strict=True)
+        ]
 
     def _encode(self, questions: Sequence[Question]) -> Any:
         """Return the tensors of a batch, texts padded on the left."""

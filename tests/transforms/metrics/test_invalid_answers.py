@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import numpy as np
+
+from builders import target, trajectory
+from hlmat.transforms.core.records import StopReason
+from hlmat.transforms.metrics.invalid_answers import invalid_causes, remark_on_invalid
+
+
+def test_causes_are_counted_by_kind():
+    details = [
+        "x is 1000, expected 0 to 999",
+        "the answer is empty",
+        "x is 1007, expected 0 to 999",
+        "'a b' is not a whole number",
+        "'c' is not a whole number",
+        "x is 2000, expected 0 to 999",
+        None,
+    ]
+    of = target(np.ones((2, 2), bool))
+    ended = [
+        trajectory(of, stop_reason=StopReason.INVALID_ACTION, stop_detail=detail)
+        for detail in details
+    ]
+    others = [trajectory(of, stop_reason=StopReason.NO_GAIN, stop_detail="x")]
+    causes = invalid_causes([*others, *ended])
+    assert causes == {
+        "x is 1000, expected 0 to 999": 3,
+        "'a b' is not a whole number": 2,
+        "the answer is empty": 1,
+        "not recorded": 1,
+    }
+    assert next(iter(causes)) == "x is 1000, expected 0 to 999"
+
+
+def test_few_are_not_worth_a_remark():
+    assert remark_on_invalid({"a": 1}, rollouts=11) is None
+    assert remark_on_invalid({}, rollouts=11) is None
+    assert remark_on_invalid({"a": 1, "b": 1}, rollouts=20) == (
+        "2 of 20 rollouts ended at an invalid answer; most frequent cause (1): a"
+    )

@@ -1,0 +1,48 @@
+"""Why rollouts ended at a model's answer that is no action."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from hlmat.transforms.core.records import StopReason, Trajectory
+
+MANY = 0.1
+"""Share of the rollouts from which on invalid answers are worth a remark."""
+_SHOWN_CHARACTERS = 160
+# What differs between answers of one kind: quoted parts, places and numbers.
+_DETAILS = re.compile(r"'[^']*'|\"[^\"]*\"|\([^()]*\)|-?\d+(?:\.\d+)?")
+
+
+def invalid_causes(trajectories: Iterable[Trajectory]) -> dict[str, int]:
+    """Count the causes of invalid answers, most frequent first.
+
+    Causes that differ in quoted parts and numbers alone are counted together, under the first of
+    them.
+    """
+    counts: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for trajectory in trajectories:
+        if trajectory.stop_reason is StopReason.INVALID_ACTION:
+            cause = " ".join((trajectory.stop_detail or "not recorded").split())
+            kind = _DETAILS.sub("#", cause)
+            counts[kind] += 1
+            first.setdefault(kind, cause[:_SHOWN_CHARACTERS])
+    return {first[kind]: count for kind, count in counts.most_common()}
+
+
+def remark_on_invalid(causes: Mapping[str, int], *, rollouts: int) -> str | None:
+    """Return a sentence on the most frequent cause if many rollouts ended so, else None.
+
+    >>> remark_on_invalid({"the answer is empty": 3}, rollouts=9)
+    '3 of 9 rollouts ended at an invalid answer; most frequent cause (3): the answer is empty'
+    """
+    invalid = sum(causes.values())
+    if not rollouts or invalid < MANY * rollouts:
+        return None
+    cause, count = next(iter(causes.items()))
+    return (
+        f"{invalid} of {rollouts} rollouts ended at an invalid answer; most frequent cause "
+        f"({count}): {cause}"
+    )

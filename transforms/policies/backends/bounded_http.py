@@ -1,0 +1,202 @@
+"""HTTP requests with one deadline and bounded answers, whatever a server sends and how slowly."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpcore
+import httpx
+
+_WRITTEN_AT_ONCE = 1 << 14
+
+
+@dataclass(frozen=True)
+class Response:
+    """A whole response.
+
+    Attributes:
+        headers: with lower-case names.
+        body: decompressed.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class HttpClient:
+    """Sends requests that end by a deadline: connecting, headers and body together.
+
+    Proxies and passwords that the environment or a .netrc name are not used; redirections are not
+    followed. Thread-safe.
+
+    Args:
+        timeout_s: of a request, in seconds.
+        max_bytes: of a body, as sent and decompressed.
+        connections: at once.
+        headers: of every request.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout_s: float,
+        max_bytes: int,
+        connections: int,
+        headers: Mapping[str, str],
+    ) -> None:
+        self._timeout_s = timeout_s
+        self._max_bytes = max_bytes
+        self._headers = {"Accept-Encoding": "identity", **headers}
+        self._deadline = _Deadline()
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=httpx.create_ssl_context(trust_env=False),
+            max_connections=connections,
+            max_keepalive_connections=connections,
+            network_backend=_Network(httpcore.SyncBackend(), self._deadline),
+        )
+
+    def send(self, method: str, url: str, *, body: bytes | None = None) -> Response:
+        """Send a request with a JSON body, if any, and read the whole response.
+
+        Raises:
+            HttpError: no complete response within the bounds.
+        """
+        kind = {} if body is None else {"Content-Type": "application/json"}
+        self._deadline.begin(self._timeout_s)
+        try:
+            with self._pool.stream(
+                method,
+                str(httpx.URL(url)),
+                headers={**self._headers, **kind},
+                content=body,
+                # Of a free connection; everything else heeds the deadline.
+                extensions={"timeout": {"pool": self._timeout_s}},
+            ) as response:
+                headers = {
+                    name.decode("latin1").lower(): value.decode("latin1")
+                    for name, value in response.headers
+                }
+                data = self._read(response.iter_stream(), headers.get("content-encoding", ""))
+                return Response(response.status, headers, data)
+        except HttpError:
+            raise
+        # What a server sends can end the parser of its protocol in many ways.
+        except Exception as error:
+            details = str(error) or "no details"
+            raise HttpError(f"{type(error).__name__}: {details}") from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+    def _read(self, chunks: Iterable[bytes], encoding: str) -> bytes:
+        unpack = _unpacker(encoding)
+        data = bytearray()
+        received = 0
+        for chunk in chunks:
+            received += len(chunk)
+            data += chunk if unpack is None else _unpacked(unpack, chunk, self._max_bytes + 1)
+            if max(received, len(data)) > self._max_bytes:
+                raise HttpError(f"more than {self._max_bytes} bytes")
+            if self._deadline.left_s() <= 0:
+                raise HttpError(f"ReadTimeout: incomplete after {self._timeout_s} s")
+        if unpack is not None and not unpack.eof:
+            raise HttpError("a compressed body that is cut short")
+        return bytes(data)
+
+
+class HttpError(Exception):
+    """There is no complete response."""
+
+
+def _unpacker(encoding: str) -> Any:
+    """Return what decompresses a body; None for one that is not compressed."""
+    name = encoding.strip().lower()
+    if name in ("", "identity"):
+        return None
+    if name in ("gzip", "x-gzip", "deflate"):
+        # 32 added to the window's size recognises both headers.
+        return zlib.decompressobj(32 + zlib.MAX_WBITS)
+    raise HttpError(f"a body in the encoding {encoding[:40]!r}, which was not asked for")
+
+
+def _unpacked(unpack: Any, chunk: bytes, max_bytes: int) -> bytes:
+    try:
+        return unpack.decompress(chunk, max_bytes)
+    except zlib.error as error:
+        raise HttpError(f"a compressed body that is damaged: {error}") from error
+
+
+class _Deadline(threading.local):
+    """The end of the request that a thread works on."""
+
+    at_s = float("inf")
+
+    def begin(self, timeout_s: float) -> None:
+        self.at_s = time.monotonic() + timeout_s
+
+    def left_s(self) -> float:
+        return self.at_s - time.monotonic()
+
+    def bounded(self, error: type[Exception]) -> float:
+        """Return the time that is left in seconds; raise `error` if there is none."""
+        left_s = self.left_s()
+        if left_s <= 0:
+            raise error("the time of the request is over")
+        return left_s
+
+
+class _Network(httpcore.NetworkBackend):
+    """Connections that heed the deadline of the thread that uses them."""
+
+    def __init__(self, inner: httpcore.NetworkBackend, deadline: _Deadline) -> None:
+        self._inner = inner
+        self._deadline = deadline
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        left_s = self._deadline.bounded(httpcore.ConnectTimeout)
+        stream = self._inner.connect_tcp(host, port, left_s, local_address, socket_options)
+        return _Stream(stream, self._deadline)
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, inner: httpcore.NetworkStream, deadline: _Deadline) -> None:
+        self._inner = inner
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, self._deadline.bounded(httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        for start in range(0, len(buffer), _WRITTEN_AT_ONCE):
+            left_s = self._deadline.bounded(httpcore.WriteTimeout)
+            self._inner.write(buffer[start : start + _WRITTEN_AT_ONCE], left_s)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        left_s = self._deadline.bounded(httpcore.ConnectTimeout)
+        return _Stream(self._inner.start_tls(ssl_context, server_hostname, left_s), self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
