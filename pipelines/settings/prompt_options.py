@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from hlmat.pipelines.settings.flags import Flag, Group
 from hlmat.pipelines.settings.validation import Check
 from hlmat.pipelines.settings.values import Values
-from hlmat.transforms.prompting.options import ConversationOptions, StateStyle
+from hlmat.transforms.prompting.options import (
+    TRAINER_PIXELS,
+    ConversationOptions,
+    StateStyle,
+)
 from hlmat.transforms.prompting.templates import (
     PromptTemplate,
     first_box_prompt,
@@ -29,6 +33,7 @@ CONVERSATION = Group(
         Flag("mask-colour", StateStyle, "colour"),
         Flag("opacity", StateStyle),
         Flag("max-side", StateStyle),
+        Flag("max-pixels", StateStyle),
         Flag("prompt", ConversationOptions),
         Flag("box-prompt", ConversationOptions),
         Flag("finish", ConversationOptions),
@@ -45,6 +50,8 @@ def read_conversation(values: Values, check: Check) -> Conversation:
     """
     asked = values.build(ConversationOptions)
     style = values.build(StateStyle)
+    if asked.codec == "pixels" and style.max_side is None and style.max_pixels is None:
+        style = replace(style, max_pixels=TRAINER_PIXELS)
     prompt = read_prompt("--prompt", asked.prompt, check) or next_click_prompt()
     box_prompt = read_prompt("--box-prompt", asked.box_prompt, check) or first_box_prompt()
     check.done()

@@ -26,6 +26,7 @@ from hlmat.pipelines.settings.validation import Check
 from hlmat.pipelines.settings.values import fingerprint_of_flags
 from hlmat.pipelines.settings.yaml_files import read_override
 from hlmat.pipelines.training.folder import TrainingFolder
+from hlmat.pipelines.training.frame import frame_problem
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.policies.backends.checkpoint.files import CheckpointFiles
 
@@ -126,9 +127,12 @@ def read_job(arguments: argparse.Namespace) -> TrainingJob:
     config = check.built(lambda: trajectories_config(trajectories))
     export = parse_flags("export.yaml", [*recipe.export, *given_flags(EXPORT_FLAGS, arguments)])
     _learn_from_rollouts(export, arguments.also or ())
-    llama_factory_options(export, check)
+    options = check.built(lambda: llama_factory_options(export, check))
     check.done()
     assert config is not None
+    assert options is not None
+    if (problem := frame_problem(options, settings, recipe=recipe)) is not None:
+        raise ConfigError([problem])
     return TrainingJob(
         recipe=recipe,
         folder=folder,

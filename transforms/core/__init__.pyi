@@ -46,6 +46,7 @@ from .protocols import Prediction as Prediction
 from .protocols import Question as Question
 from .protocols import Request as Request
 from .protocols import SamplingPolicy as SamplingPolicy
+from .protocols import SeesSize as SeesSize
 from .protocols import Segmenter as Segmenter
 from .protocols import State as State
 from .protocols import StatewisePolicy as StatewisePolicy

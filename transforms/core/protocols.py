@@ -253,6 +253,18 @@ class Answerer(Protocol):
         ...
 
 
+@runtime_checkable
+class SeesSize(Protocol):
+    """An `Answerer` that knows at which size its model sees an image."""
+
+    def seen_size(self, size_hw: tuple[int, int]) -> tuple[int, int] | None:
+        """Return the (height, width) at which an image of (height, width) is seen.
+
+        None where it is not known.
+        """
+        ...
+
+
 class ClickPolicy(Protocol):
     """Chooses the next action.
 

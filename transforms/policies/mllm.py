@@ -51,12 +51,14 @@ class ModelPolicyOptions:
             ConfigError: the model, server or record is missing or does not fit.
             DataError: a damaged record.
         """
-        from hlmat.transforms.policies.model_policy import ModelPolicy
+        from hlmat.transforms.policies.model_policy import ModelPolicy, check_frame
 
+        answerer = load_answerer(self.answerer)
+        check_frame(self.conversation, answerer)
         return ModelPolicy(
             name=self.name,
             conversation=self.conversation,
-            answerer=load_answerer(self.answerer),
+            answerer=answerer,
             draws_boxes=self.draws_boxes,
         )
 

@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from hlmat.transforms.core.errors import AnswerError
-from hlmat.transforms.core.protocols import Answerer, AnswerText, PolicyAction, Question, State
+from hlmat.transforms.core.errors import AnswerError, ConfigError
+from hlmat.transforms.core.protocols import (
+    Answerer,
+    AnswerText,
+    PolicyAction,
+    Question,
+    SeesSize,
+    State,
+)
 from hlmat.transforms.core.records import Answer, Click, InvalidAction
 from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.rendering import StateView
@@ -26,6 +33,36 @@ class Conversation:
     turn_format: TurnFormat
     view: StateView = field(default_factory=StateView)
     box_prompt: PromptTemplate = field(default_factory=first_box_prompt)
+
+
+_PROBED_HW = ((480, 640), (64, 96), (1500, 2000), (333, 500))
+
+
+def check_frame(conversation: Conversation, answerer: Answerer) -> None:
+    """Refuse coordinates in pixels of another size than the one at which a model sees images.
+
+    Args:
+        conversation: whose codec `pixels` counts in the processor's pixels; others are relative.
+        answerer: asked for the size if it knows it (`SeesSize`); a server does not say.
+
+    Raises:
+        ConfigError: the sizes differ for one of a few probed images.
+    """
+    codec, view = conversation.turn_format.codec, conversation.view
+    if codec.name != "pixels" or not isinstance(answerer, SeesSize):
+        return
+    for size_hw in _PROBED_HW:
+        drawn = view.reduced(size_hw)
+        expected, seen = codec.resize(drawn), answerer.seen_size(drawn)
+        if seen is not None and seen != expected:
+            raise ConfigError(
+                [
+                    f"the model's processor sees an image of {size_hw[1]} x {size_hw[0]} at "
+                    f"{seen[1]} x {seen[0]}, but codec pixels counts in {expected[1]} x "
+                    f"{expected[0]}; give --processor of the model's family and --max-pixels "
+                    "within its processor's limits, or a relative codec such as decimal"
+                ]
+            )
 
 
 class ModelPolicy:

@@ -4,6 +4,7 @@ from .coordinates import RESIZES as RESIZES
 from .coordinates import CoordinateCodec as CoordinateCodec
 from .coordinates import build_codec as build_codec
 from .options import COLOURS as COLOURS
+from .options import TRAINER_PIXELS as TRAINER_PIXELS
 from .options import ConversationOptions as ConversationOptions
 from .options import StateStyle as StateStyle
 from .overlay import draw_clicks as draw_clicks

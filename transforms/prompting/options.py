@@ -15,6 +15,8 @@ COLOURS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
 
 DEFAULT_COLOUR = "green"
 DEFAULT_OPACITY = 0.5
+TRAINER_PIXELS = 768 * 768
+"""The area to which LLaMA-Factory 0.9.5 reduces images unless `image_max_pixels` is set."""
 
 
 @options
@@ -23,6 +25,8 @@ class StateStyle:
 
     Attributes:
         max_side: longer images are reduced to this many pixels; None keeps every size.
+        max_pixels: images of a larger area are reduced to at most this many pixels; None keeps
+            every size.
     """
 
     colour: str = setting(
@@ -34,6 +38,15 @@ class StateStyle:
     opacity: float = setting(default=DEFAULT_OPACITY, ge=0, le=1, help="opacity of the mask")
     max_side: int | None = setting(
         default=None, ge=1, metavar="PX", help="reduce larger images to this side"
+    )
+    max_pixels: int | None = setting(
+        default=None,
+        ge=1,
+        metavar="N",
+        help=(
+            "reduce larger images to this area in pixels; codec pixels: "
+            f"{TRAINER_PIXELS} unless a size is given"
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import cv2
@@ -15,19 +16,21 @@ from hlmat.transforms.prompting.overlay import draw_mask
 
 @dataclass(frozen=True)
 class ReducedSize:
-    """The resize of an image whose longer side may not exceed a bound, before another resize.
+    """The resize of an image to bounds on its longer side and its area, before another resize.
 
     Attributes:
         max_side: in pixels; None for no bound.
         then: what the model's processor does to the reduced image.
+        max_pixels: bound on the area; None for no bound.
     """
 
     max_side: int | None
     then: Resize
+    max_pixels: int | None = None
 
     def __call__(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """Return the (height, width) that the model sees."""
-        return self.then(reduced_size(size_hw, max_side=self.max_side))
+        return self.then(reduced_size(size_hw, max_side=self.max_side, max_pixels=self.max_pixels))
 
 
 @options
@@ -42,20 +45,42 @@ class StateView(StateStyle):
         if mask is not None:
             image = draw_mask(image, mask, colour=self.colour, opacity=self.opacity)
         size_hw = (image.shape[0], image.shape[1])
-        height, width = reduced_size(size_hw, max_side=self.max_side)
+        height, width = self.reduced(size_hw)
         if (height, width) != size_hw:
             image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)  # pyright: ignore[reportAssignmentType]
         return image
 
+    def reduced(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """Return the (height, width) at which an image of (height, width) is drawn."""
+        return reduced_size(size_hw, max_side=self.max_side, max_pixels=self.max_pixels)
+
     def seen_through(self, codec: CoordinateCodec) -> CoordinateCodec:
         """Return the codec for points of whole images whose model sees the reduced ones."""
-        return replace(codec, resize=ReducedSize(self.max_side, then=codec.resize))
+        resize = ReducedSize(self.max_side, then=codec.resize, max_pixels=self.max_pixels)
+        return replace(codec, resize=resize)
+
+    @property
+    def largest_area(self) -> int | None:
+        """The largest area of an image that is drawn, in pixels; None without a bound."""
+        areas = [self.max_pixels, None if self.max_side is None else self.max_side**2]
+        return min((area for area in areas if area is not None), default=None)
 
 
-def reduced_size(size_hw: tuple[int, int], *, max_side: int | None) -> tuple[int, int]:
-    """Return the (height, width) of an image after its reduction, rounded to whole pixels."""
+def reduced_size(
+    size_hw: tuple[int, int], *, max_side: int | None, max_pixels: int | None = None
+) -> tuple[int, int]:
+    """Return the (height, width) of an image after its reduction.
+
+    Sides are rounded to whole pixels for `max_side` and down for `max_pixels`, so that the area
+    never exceeds it.
+    """
+    height, width = size_hw
     longer = max(size_hw)
-    if max_side is None or longer <= max_side:
-        return size_hw
-    height, width = (max(1, (2 * s * max_side + longer) // (2 * longer)) for s in size_hw)
+    if max_side is not None and longer > max_side:
+        height, width = (max(1, (2 * s * max_side + longer) // (2 * longer)) for s in size_hw)
+    if max_pixels is not None and height * width > max_pixels:
+        height, width = (
+            min(max_pixels, max(1, math.isqrt(a * max_pixels // b)))
+            for a, b in ((height, width), (width, height))
+        )
     return height, width

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import builders
-from hlmat.transforms.core.errors import AnswerError
+from hlmat.transforms.core.errors import AnswerError, ConfigError
 from hlmat.transforms.core.protocols import Question, SamplingPolicy, State
 from hlmat.transforms.core.records import Answer, Box, Click, Finish, InvalidAction
-from hlmat.transforms.policies.model_policy import Conversation, ModelPolicy
+from hlmat.transforms.policies.model_policy import Conversation, ModelPolicy, check_frame
 from hlmat.transforms.prompting.actions import TurnFormat
-from hlmat.transforms.prompting.coordinates import build_codec
+from hlmat.transforms.prompting.coordinates import SmartResize, build_codec
 from hlmat.transforms.prompting.rendering import StateView
 from hlmat.transforms.prompting.templates import PromptTemplate
 
@@ -122,3 +122,32 @@ def test_a_search_gets_several_draws_of_each_state() -> None:
         ("pot", 1, 1, 0.7),
         ("pot", 1, 2, 0.7),
     ]
+
+
+class ShrinkingAnswerer(ScriptedAnswerer):
+    """Sees images through a processor that keeps them below an area."""
+
+    def seen_size(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        return SmartResize(max_pixels=512 * 28 * 28)(size_hw)
+
+
+def conversation_in(codec: str, *, max_pixels: int | None = None) -> Conversation:
+    return Conversation(
+        TurnFormat(build_codec(codec, resize=SmartResize())), StateView(max_pixels=max_pixels)
+    )
+
+
+def test_pixels_of_another_size_than_the_model_s_are_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_frame(conversation_in("pixels"), ShrinkingAnswerer([]))
+    assert caught.value.problems == (
+        "the model's processor sees an image of 2000 x 1500 at 728 x 532, but codec pixels counts "
+        "in 1148 x 840; give --processor of the model's family and --max-pixels within its "
+        "processor's limits, or a relative codec such as decimal",
+    )
+
+
+def test_images_within_the_model_s_limits_and_relative_codecs_are_accepted() -> None:
+    check_frame(conversation_in("pixels", max_pixels=500 * 28 * 28), ShrinkingAnswerer([]))
+    check_frame(conversation_in("decimal"), ShrinkingAnswerer([]))
+    check_frame(conversation_in("pixels"), ScriptedAnswerer([]))

@@ -29,6 +29,27 @@ def test_reduced_size_never_enlarges_nor_passes_the_bound(
         assert size == (height, width)
 
 
+@given(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 10**6))
+def test_a_bound_on_the_area_is_kept_and_nearly_reached(
+    height: int, width: int, max_pixels: int
+) -> None:
+    rows, columns = ReducedSize(None, then=same_size, max_pixels=max_pixels)((height, width))
+    assert 1 <= rows <= height
+    assert 1 <= columns <= width
+    assert rows * columns <= max_pixels
+    if height * width <= max_pixels:
+        assert (rows, columns) == (height, width)
+    else:
+        # Another row and column would exceed the bound.
+        assert (rows + 1) * (columns + 1) > max_pixels or 1 in (rows, columns)
+
+
+def test_the_largest_area_is_the_tighter_bound() -> None:
+    assert StateView().largest_area is None
+    assert StateView(max_side=10).largest_area == 100
+    assert StateView(max_side=10, max_pixels=90).largest_area == 90
+
+
 def test_the_model_s_own_resize_comes_after_ours() -> None:
     assert ReducedSize(448, then=SmartResize())((1000, 2000)) == (224, 448)
 

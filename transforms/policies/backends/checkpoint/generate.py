@@ -12,7 +12,7 @@ from hlmat.transforms.core.protocols import AnswerText, Question
 from hlmat.transforms.core.rng import target_rng
 from hlmat.transforms.policies.backends.checkpoint.files import CheckpointFiles, find_checkpoint
 from hlmat.transforms.policies.backends.checkpoint.loading import LoadedCheckpoint, load_checkpoint
-from hlmat.transforms.policies.backends.checkpoint.processor import render_question
+from hlmat.transforms.policies.backends.checkpoint.processor import render_question, resized_by
 from hlmat.transforms.policies.backends.options import CheckpointOptions
 
 _IMAGE_MARK = "<image>"
@@ -90,6 +90,10 @@ class CheckpointAnswerer:
         if self._identity is None:
             self._identity = checkpoint_identity(self._options, files=self._files)
         return dict(self._identity)
+
+    def seen_size(self, size_hw: tuple[int, int]) -> tuple[int, int] | None:
+        """Return the (height, width) to which the checkpoint's processor resizes an image."""
+        return resized_by(self._checkpoint.processor, size_hw)
 
     def answer(self, questions: Sequence[Question]) -> list[str]:
         """Return the model's texts without special tokens, otherwise unstripped.

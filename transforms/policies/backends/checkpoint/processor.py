@@ -89,3 +89,24 @@ def render_question(processor: Any, chat_template: str, parts: list[dict[str, st
         add_generation_prompt=True,
         tokenize=False,
     )
+
+
+def resized_by(processor: Any, size_hw: tuple[int, int]) -> tuple[int, int] | None:
+    """Return the (height, width) to which a processor resizes an image.
+
+    None for a processor that does not report a grid of patches as the Qwen-VL families' does.
+
+    Args:
+        processor: of transformers.
+        size_hw: of the image, in pixels.
+    """
+    from PIL import Image
+
+    blank = Image.new("RGB", (size_hw[1], size_hw[0]))
+    inputs = processor.image_processor(images=[blank], return_tensors="pt")
+    grid = inputs.get("image_grid_thw")
+    patch = getattr(processor.image_processor, "patch_size", None)
+    if grid is None or not isinstance(patch, int):
+        return None
+    _, rows, columns = (int(n) for n in grid[0])
+    return rows * patch, columns * patch
