@@ -95,6 +95,13 @@ def export_task(
                     f"none of the {counts.targets_without_samples} trajectories holds a sample "
                     f"({task.why_none}), so there is nothing to train on; {out_dir} was not written"
                 )
+            for kind, cure in task.needed_kinds.items():
+                if not counts.kinds.get(kind):
+                    raise OutputError(
+                        f"--task {task.name} learns from clicks of both kinds, but none of the "
+                        f"{counts.samples} samples is of the kind `{kind}`: {cure}; {out_dir} was "
+                        "not written"
+                    )
             for name, make in (records or {}).items():
                 with open(os.path.join(folder, name), "wb") as f:
                     f.write(make())

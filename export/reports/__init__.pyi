@@ -1,6 +1,7 @@
 from .charts import iou_by_step_chart as iou_by_step_chart
 from .charts import ladder_chart as ladder_chart
 from .charts import learning_curve_chart as learning_curve_chart
+from .charts import missing_for_charts as missing_for_charts
 from .charts import noc_chart as noc_chart
 from .charts import reliability_chart as reliability_chart
 from .evaluation_report import RESULTS_HEADER as RESULTS_HEADER

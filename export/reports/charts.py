@@ -133,11 +133,22 @@ def _with_limits(figures: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
     )
 
 
-def _new_axes() -> tuple[Any, Any]:
+def missing_for_charts() -> str | None:
+    """Return what charts need and is not installed; None if they can be drawn."""
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.figure  # noqa: F401
     except ImportError as error:
-        raise ConfigError([f"charts need matplotlib ({error}); run make install-train"]) from error
+        return (
+            f"charts need matplotlib ({error}); run make install-train, or pip install matplotlib"
+        )
+    return None
+
+
+def _new_axes() -> tuple[Any, Any]:
+    if (problem := missing_for_charts()) is not None:
+        raise ConfigError([problem])
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="tight")
     axes = figure.add_subplot()
     axes.grid(alpha=0.3)

@@ -9,7 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hlmat.export.reports.charts import iou_by_step_chart, learning_curve_chart
+from hlmat.export.reports.charts import (
+    iou_by_step_chart,
+    learning_curve_chart,
+    missing_for_charts,
+)
 from hlmat.export.reports.evaluation_report import (
     RESULTS_HEADER,
     escape_markdown,
@@ -70,6 +74,8 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
             check.note(f"{name!r}: with --learning-curve a name is a number of training targets")
         else:
             folders[name] = folder
+    if arguments.chart or arguments.learning_curve:
+        check.maybe(missing_for_charts())
     check.done()
     evaluations = {name: read_evaluation(folder) for name, folder in folders.items()}
     figures = {

@@ -11,7 +11,12 @@ from typing import Any
 import cv2
 
 from hlmat.export.formats.predictions import predictions_json
-from hlmat.export.reports.charts import iou_by_step_chart, noc_chart, reliability_chart
+from hlmat.export.reports.charts import (
+    iou_by_step_chart,
+    missing_for_charts,
+    noc_chart,
+    reliability_chart,
+)
 from hlmat.export.reports.evaluation_report import (
     render_markdown,
     render_metrics_json,
@@ -44,6 +49,8 @@ from hlmat.transforms.readers.registry import open_reader
 PREDICTIONS = "predictions.json"
 METRICS = "metrics.json"
 REPORT = "report.md"
+IOU_BY_STEP = "charts/iou_by_step.png"
+NOC = "charts/noc.png"
 RELIABILITY = "charts/reliability.png"
 SHOWN_TARGETS = 12
 """Number of worst and of best targets to draw."""
@@ -81,6 +88,8 @@ def evaluate(config: EvaluationConfig, *, quiet: bool = False) -> EvaluationRepo
         trained_on=config.trained_on,
         allow_leak=config.allow_leak,
     )
+    if (problem := missing_for_charts()) is not None:
+        remarks = [*remarks, f"no charts: {problem}"]
     run = make_trajectories(config.run, quiet=quiet)
     return _write_report(config, run, remarks=[*remarks, *run.remarks])
 
@@ -165,15 +174,16 @@ def _write_report(
         "configuration": trajectories[0].provenance.config_fingerprint,
     }
     text = render_markdown(figures, title="Evaluation", settings=settings)
+    charts = {} if missing_for_charts() else _charts(figures, results)
+    strips, unreadable = _strips(results, trajectories, manifest=manifest, config=config)
+    remarks += unreadable
     contents = {
         PREDICTIONS: predictions_json(trajectories),
         METRICS: render_metrics_json(figures),
-        "charts/iou_by_step.png": iou_by_step_chart({str(figures["policy"]): figures["IoU@k"]}),
-        "charts/noc.png": noc_chart([r.iou_after_click for r in results]),
-        **_reliability(figures),
-        **_strips(results, trajectories, manifest=manifest, config=config),
+        **charts,
+        **strips,
         # Written last, to mark the report as complete.
-        REPORT: (text + _image_lines(figures)).encode(),
+        REPORT: (text + _image_lines(charts)).encode(),
     }
     for name, content in contents.items():
         storage.write_bytes(f"{out}/{name}", content)
@@ -181,7 +191,7 @@ def _write_report(
         "report": f"{out}/{REPORT}",
         "figures": f"{out}/{METRICS}",
         "predictions": f"{out}/{PREDICTIONS}, {out}/trajectories/*.parquet",
-        "images": f"{out}/charts, {out}/strips",
+        "images": f"{out}/charts, {out}/strips" if charts else f"{out}/strips",
     }
     return EvaluationReport(figures, text, files, remarks)
 
@@ -192,12 +202,13 @@ def _strips(
     *,
     manifest: Manifest,
     config: EvaluationConfig,
-) -> dict[str, bytes]:
-    """Draw the worst and the best targets as PNG files, by name."""
+) -> tuple[dict[str, bytes], list[str]]:
+    """Draw the worst and the best targets as PNG files, by name; return remarks too."""
     reader = open_source(manifest, data_root=config.run.reader.data_root)
     by_id = {t.target.ref.target_id: t for t in trajectories}
     worst, best = worst_and_best(results, count=SHOWN_TARGETS)
-    strips = {}
+    strips: dict[str, bytes] = {}
+    unreadable: list[str] = []
     for label, target_ids in (("worst", worst), ("best", best)):
         for place, target_id in enumerate(target_ids, start=1):
             trajectory = by_id[target_id]
@@ -206,22 +217,29 @@ def _strips(
                     trajectory.target.ref.image_path, size_hw=trajectory.target.size_hw
                 )
             except TargetError as error:
-                raise DataError(f"an image can no longer be read: {error}") from error
+                unreadable.append(f"no strip of {target_id}: {error}")
+                continue
             strip = cv2.cvtColor(image_strip(image, trajectory), cv2.COLOR_RGB2BGR)
             strips[f"strips/{label}_{place:02d}.png"] = cv2.imencode(".png", strip)[1].tobytes()
-    return strips
+    return strips, unreadable
 
 
-def _reliability(figures: Mapping[str, Any]) -> dict[str, bytes]:
-    if "score_calibration" not in figures:
-        return {}
-    return {RELIABILITY: reliability_chart(figures["score_calibration"]["bins"])}
+def _charts(figures: Mapping[str, Any], results: Sequence[TargetResult]) -> dict[str, bytes]:
+    """Draw the charts of a report as PNG files, by name."""
+    charts = {
+        IOU_BY_STEP: iou_by_step_chart({str(figures["policy"]): figures["IoU@k"]}),
+        NOC: noc_chart([r.iou_after_click for r in results]),
+    }
+    if "score_calibration" in figures:
+        charts[RELIABILITY] = reliability_chart(figures["score_calibration"]["bins"])
+    return charts
 
 
-def _image_lines(figures: Mapping[str, Any]) -> str:
-    scores = f"![Scores]({RELIABILITY})\n" if "score_calibration" in figures else ""
+def _image_lines(charts: Mapping[str, bytes]) -> str:
+    titles = {IOU_BY_STEP: "IoU by step", NOC: "NoC", RELIABILITY: "Scores"}
+    shown = "".join(f"![{titles[name]}]({name})\n" for name in charts)
     return (
-        f"\n![IoU by step](charts/iou_by_step.png)\n![NoC](charts/noc.png)\n{scores}\n"
+        f"\n{shown}\n"
         "`strips/` shows the worst and the best targets: the outline of the ground truth, each "
         "state with its click, the last mask.\n"
     )

@@ -16,7 +16,7 @@ from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.metrics.bootstrap import METHOD, remark_on_images
 from hlmat.transforms.metrics.segagent_scorer import MOST_EXPRESSIONS, segagent_figures
 from hlmat.transforms.metrics.summary import summarize
-from hlmat.transforms.metrics.target_results import StepChoice, measure_rollout
+from hlmat.transforms.metrics.target_results import RolledOut, StepChoice, measure_rollout
 
 _SHOWN = (
     *("gIoU", "cIoU", "N-acc", "T-acc", "boundary_IoU"),
@@ -30,12 +30,17 @@ def score_file(arguments: argparse.Namespace) -> dict[str, Any]:
 
     Raises:
         ConfigError: `--step` is invalid.
-        DataError: the file cannot be read or measured.
+        DataError: the file cannot be read or measured, or has no scores to choose by.
     """
     check = Check()
     step = Values(arguments, SCORE, check).build(StepOptions).choice
     check.done()
     predicted = read_predictions(arguments.predictions)
+    if step == "best-scored" and not any(_is_scored(p.rollout) for p in predicted):
+        raise DataError(
+            f"{arguments.predictions}: no mask has a score, so --step best-scored has nothing to "
+            "choose by; use --step last, or --step K for the mask after click K"
+        )
     figures = summarize(
         measure_rollout(p.rollout, step=step, max_clicks=0, with_boundary=True) for p in predicted
     ).figures()
@@ -83,6 +88,10 @@ def format_scores(figures: Mapping[str, Any]) -> str:
     width = max(len(label) for label, _ in lines) + 2
     text = "\n".join(f"{label:<{width}} {value}" for label, value in lines)
     return f"{text}\n{METHOD}"
+
+
+def _is_scored(rollout: RolledOut) -> bool:
+    return any(s is not None for s in (*rollout.predicted_ious, rollout.last_predicted_iou))
 
 
 def _segagent(

@@ -52,6 +52,8 @@ def _export_trace(
 ) -> dict[str, Any]:
     if os.path.isdir(str(asked.out)):
         raise OutputError(f"{asked.out} is a folder; --format trace writes a file: name one")
+    if os.path.lexists(str(asked.out)):
+        raise OutputError(f"{asked.out} exists already; give another --out or remove it")
     out = str(asked.run_folder)
     trajectories = read_trajectories(storage_for(out), out, manifest=manifest)
     records = write_trace(trajectories, str(asked.out), info=manifest.config)

@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hlmat.export.reports.charts import ladder_chart
+from hlmat.export.reports.charts import ladder_chart, missing_for_charts
 from hlmat.export.reports.evaluation_report import render_metrics_json
 from hlmat.export.reports.ladder_tables import render_ladder
 from hlmat.export.runs.trajectories import read_trajectories
@@ -77,7 +77,10 @@ def make_ladder(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     storage, out = storage_for(str(job.out)), str(job.out)
     rungs = {name: [(r["label"], r["gIoU"]) for r in s["rungs"]] for name, s in sets.items()}
-    storage.write_bytes(f"{out}/{CHART}", ladder_chart(rungs))
+    if (problem := missing_for_charts()) is None:
+        storage.write_bytes(f"{out}/{CHART}", ladder_chart(rungs))
+    else:
+        note(f"ladder: no chart: {problem}")
     storage.write_bytes(f"{out}/{TABLES}", render_ladder(report).encode())
     # Written last, to mark the folder as complete.
     storage.write_bytes(f"{out}/{JSON}", render_metrics_json(report))

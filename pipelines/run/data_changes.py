@@ -105,13 +105,24 @@ class DataChanges:
 def compare_data(
     earlier: EarlierRun, items: Iterable[WorkItem], files: InputChanges
 ) -> DataChanges:
-    """Compare a run's targets and files with those listed now."""
+    """Compare a run's targets and files with those listed now.
+
+    Where each expression is a target of its own, a reject still stands for all of its image's
+    object: it has the id of the targets without ``@k``.
+    """
     new, changed, lost, seen = [], [], [], set()
+    objects = {target_id.rpartition("@")[0] for target_id in earlier.targets}
     for item in items:
         target_id = ref_of(item).target_id
         before, now = earlier.targets.get(target_id), _listed(item)
         seen.add(target_id)
-        if before is None:
+        of_object = target_id.rpartition("@")[0]
+        if before is None and now.is_missing and target_id in objects:
+            continue
+        if before is None and of_object in earlier.rejected:
+            changed.append(of_object)
+            seen.add(of_object)
+        elif before is None:
             new.append(target_id)
         elif now.is_missing and not before.is_missing:
             lost.append(target_id)
@@ -128,7 +139,7 @@ def compare_data(
     edited = [*files.changed, *(file for file in files.gone if file not in of_pixels)]
     return DataChanges(
         tuple(new),
-        tuple(changed),
+        tuple(dict.fromkeys(changed)),
         tuple(lost),
         tuple(edited),
         of_rejects=not new

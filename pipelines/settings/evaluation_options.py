@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -253,6 +254,8 @@ def evaluation_config(
         search=_search_options(values, check, policy=name, scores=scores),
     )
     step = values.build(StepOptions).choice
+    if step == "best-scored" and not scores:
+        check.note("--step best-scored needs a model that scores its masks; add --score")
     if is_model:
         # Last, because the drawing code takes a second to import.
         conversation = read_conversation(values, check)
@@ -266,6 +269,22 @@ def evaluation_config(
         model=values.get("model") if name == "mllm" else None,
         trained_on=evaluation.trained_on,
         allow_leak=evaluation.allow_leak,
+    )
+
+
+def _scoring_recipe(values: Values) -> str:
+    """Return which recipe comes with a model that scores masks, where one is asked for."""
+    return ", for example mini_refine" if values.get("score") else ""
+
+
+def _untrained(values: Values) -> str | None:
+    """Return how to get the model of a recipe that has not been trained here; None if it is."""
+    model, recipe = str(values.get("model")), values.get("recipe")
+    if recipe is None or os.path.exists(model) or model != f"out/{os.path.basename(recipe)}/model":
+        return None
+    return (
+        f"{model}, the model of the recipe {recipe}, is not there: train it first with `hlmat "
+        f"train --recipe {recipe}`, or name a trained model with --model"
     )
 
 
@@ -292,7 +311,13 @@ def _answerer_options(
     match name:
         case "mllm":
             if not values.is_given("model"):
-                check.note("--model is missing: name the folder of a checkpoint")
+                check.note(
+                    "--model is missing: name the folder of a checkpoint, or --recipe R for the "
+                    f"model of `hlmat train --recipe R`{_scoring_recipe(values)}"
+                )
+                return None
+            if (problem := _untrained(values)) is not None:
+                check.note(problem)
                 return None
             return values.build(CheckpointOptions, seed=seed)
         case "openai":

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -23,6 +24,8 @@ from hlmat.transforms.core.options import (
 )
 
 _DECLARED: Any = object()
+_PATHS = frozenset({"OUT", "DIR", "FILE", "PATH"})
+_NAMED_PATH = "NAME=OUT"
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,17 @@ class Flag:
     def is_switch(self) -> bool:
         """Whether it takes no value."""
         return self.declaration.kind == "bool"
+
+    @property
+    def expand(self) -> Callable[[str], str] | None:
+        """What replaces `~` in its texts: a shell leaves it as it is after `--out=`, YAML always.
+
+        None for a flag that takes no path.
+        """
+        metavar = self.metavar or self.declaration.metavar
+        if metavar == _NAMED_PATH:
+            return _expand_named
+        return os.path.expanduser if metavar in _PATHS else None
 
     @property
     def is_mapping(self) -> bool:
@@ -264,7 +278,9 @@ def _add_group(parser: argparse.ArgumentParser, group: Group) -> None:
     positional = [flag for flag in group.flags if flag.is_positional]
     for flag in positional:
         nargs: Any = "+" if flag.declaration.is_many else None
-        parser.add_argument(flag.dest, metavar=flag.name, nargs=nargs, help=_help(flag))
+        parser.add_argument(
+            flag.dest, metavar=flag.name, nargs=nargs, type=flag.expand, help=_help(flag)
+        )
     named = [flag for flag in group.flags if not flag.is_positional]
     if not named:
         return
@@ -277,7 +293,14 @@ def _add_group(parser: argparse.ArgumentParser, group: Group) -> None:
             section.add_argument(*names, action=action, **common)
         else:
             action = "append" if flag.is_repeatable else "store"
-            section.add_argument(*names, action=action, metavar=_metavar(flag), **common)
+            section.add_argument(
+                *names, action=action, metavar=_metavar(flag), type=flag.expand, **common
+            )
+
+
+def _expand_named(text: str) -> str:
+    name, equals, path = text.rpartition("=")
+    return name + equals + os.path.expanduser(path)
 
 
 def _metavar(flag: Flag) -> str:

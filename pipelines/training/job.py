@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,8 +103,18 @@ class TrainingJob:
         return json.loads(json.dumps(identity))
 
 
-def read_job(arguments: argparse.Namespace) -> TrainingJob:
+SettingsCheck = Callable[[Mapping[str, Any], TrainingFolder, bool], list[str]]
+"""From LLaMA-Factory's settings, the folder and `--overwrite` to problems."""
+
+
+def read_job(
+    arguments: argparse.Namespace, *, check_settings: SettingsCheck | None = None
+) -> TrainingJob:
     """Validate recipe and command line together.
+
+    Args:
+        arguments: parsed with the flags of `hlmat train`.
+        check_settings: finds further problems, to be reported with the others.
 
     Raises:
         ConfigError: with every problem.
@@ -128,6 +138,8 @@ def read_job(arguments: argparse.Namespace) -> TrainingJob:
     export = parse_flags("export.yaml", [*recipe.export, *given_flags(EXPORT_FLAGS, arguments)])
     _learn_from_rollouts(export, arguments.also or ())
     options = check.built(lambda: llama_factory_options(export, check))
+    if check_settings is not None:
+        check.note_all(check_settings(settings, folder, bool(arguments.overwrite)))
     check.done()
     assert config is not None
     assert options is not None

@@ -20,11 +20,11 @@ from hlmat.pipelines.run.leak_guard import EXPORT_RECORD, TRAINING_RECORD
 from hlmat.pipelines.run.trajectories import make_trajectories
 from hlmat.pipelines.settings.run_options import fingerprint_of
 from hlmat.pipelines.training import mini_base
-from hlmat.pipelines.training.folder import relative_name
+from hlmat.pipelines.training.folder import TrainingFolder, relative_name
 from hlmat.pipelines.training.job import TrainingJob, read_job
 from hlmat.pipelines.training.process import run_llama_factory
 from hlmat.pipelines.training.requirements import missing_packages, unknown_settings
-from hlmat.transforms.core.errors import ConfigError, IncompleteError, OutputError
+from hlmat.transforms.core.errors import IncompleteError, OutputError
 from hlmat.transforms.core.visible_text import unfiltered, visible
 from hlmat.transforms.policies.backends.checkpoint.files import CheckpointFiles
 
@@ -38,12 +38,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
         OutputError: the output cannot be written, or holds another training.
         IncompleteError: trajectories or training failed; the same call resumes.
     """
-    job = read_job(arguments)
-    problems = missing_packages(job.settings)
-    if not problems and (job.overwrite or not job.folder.run.is_file()):
-        problems = unknown_settings(job.settings)
-    if problems:
-        raise ConfigError(problems)
+    job = read_job(arguments, check_settings=_settings_problems)
     model = (
         None if job.base else find_base_model(job.settings["model_name_or_path"], given=job.model)
     )
@@ -73,6 +68,16 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
         )
         record = _finish(job, identity=identity, data_sha256=data_sha256)
     return _report(job, record, status="resumed" if checkpoint else "trained")
+
+
+def _settings_problems(
+    settings: Mapping[str, Any], folder: TrainingFolder, overwrite: bool
+) -> list[str]:
+    """Return what is wrong with LLaMA-Factory's settings, before anything is built."""
+    problems = missing_packages(settings)
+    if not problems and (overwrite or not folder.run.is_file()):
+        problems = unknown_settings(settings)
+    return problems
 
 
 def _built_base(job: TrainingJob) -> CheckpointFiles:

@@ -27,6 +27,7 @@ class TrainingTask:
         columns: LLaMA-Factory's columns beside `messages` and `images`, with the rows' names.
         options: its flags among those that only some tasks have.
         rows_beside: values of its columns in the rows of other tasks in the same data set.
+        needed_kinds: kinds of samples without which nothing is learnt, and how to get each.
     """
 
     name: str
@@ -36,6 +37,7 @@ class TrainingTask:
     columns: Mapping[str, str] = field(default_factory=dict)
     options: frozenset[str] = frozenset()
     rows_beside: Mapping[str, Any] = field(default_factory=dict)
+    needed_kinds: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -123,11 +125,23 @@ _TASKS = (
         _preference,
         "dpo",
         "no two runs took different clicks in the same state with a margin of at least "
+        "--min-margin; name runs of other policies over the same targets with --also, or lower "
         "--min-margin",
         columns={"chosen": "chosen", "rejected": "rejected"},
         options=frozenset({"--also", "--min-margin"}),
     ),
-    TrainingTask("kto", _kto, "kto", _NO_CLICK, columns={"kto_tag": "raised_iou"}),
+    TrainingTask(
+        "kto",
+        _kto,
+        "kto",
+        _NO_CLICK,
+        columns={"kto_tag": "raised_iou"},
+        needed_kinds={
+            "raised": "make a run with better clicks, for example --policy oracle",
+            "not raised": "make a run that keeps bad clicks: --no-stop-on-no-gain with --policy "
+            "random, or hlmat evaluate with a model",
+        },
+    ),
     TrainingTask("multi-turn", _multi_turn, "sft", _NO_CLICK),
     TrainingTask(
         STAR_PLUS,
@@ -205,4 +219,9 @@ def _together(tasks: Sequence[TrainingTask]) -> TrainingTask:
         columns=tasks[0].columns,
         options=frozenset().union(*(task.options for task in tasks)),
         rows_beside=beside,
+        needed_kinds={
+            f"{task.name} {kind}": cure
+            for task in tasks
+            for kind, cure in task.needed_kinds.items()
+        },
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -193,6 +193,9 @@ def test_segagent_s_figures_are_those_of_its_description(
         texts = [data.draw(written_scores) for _ in masks[-1]]
         image = data.draw(st.sampled_from(["a.jpg", "b.jpg"]))
         entries.append(entry(masks[-1], truth=truth, texts=texts, img_path=image))
+    # Without any score there is nothing to choose by.
+    texts = [step["outputs"] for e in entries for step in e["pred_list"]]
+    assume(any(text.startswith("Current IOU: ") and "much" not in text for text in texts))
     theirs = scored(tmp_path, entries, step="best-scored")["segagent_scorer"]
     truths = [{**e, "truth": _decoded(e["gt_mask"])} for e in entries]
     ciou, giou, used = by_segagent(truths, masks)
@@ -266,3 +269,9 @@ def test_the_text_shows_figures_intervals_and_differences(tmp_path: Path) -> Non
     assert shown["warning"].startswith("2 images: intervals from fewer than 20")
     assert lines[-1].startswith("95 % intervals, resampled by image")
     assert "invalid_rate" not in shown  # the file does not state how rollouts ended
+
+
+def test_choosing_by_scores_needs_one(tmp_path: Path) -> None:
+    entries = [entry([rows(1), rows(2)], truth=rows(2))]
+    with pytest.raises(DataError, match="no mask has a score, so --step best-scored"):
+        scored(tmp_path, entries, step="best-scored")

@@ -241,3 +241,26 @@ def test_retrying_without_rejects_changes_nothing(data: Path, tmp_path: Path):
     assert run(data, out, "--retry-rejects") == EXIT_OK
     assert files_in(out) == before
     assert run(data, out, "--retry-rejects", "--overwrite") == EXIT_CONFIG
+
+
+def test_an_evaluation_retries_the_expressions_of_a_repaired_image(data: Path, tmp_path: Path):
+    def evaluated(out: Path, *flags: str) -> int:
+        disc = ("--segmenter", "hlmat.transforms.segmenters.disc:DiscSegmenter")
+        return main(
+            [
+                *("evaluate", "--policy", "centre", "--dataset", "folder", *disc, "--quiet"),
+                *("--data-root", str(data), "--unit-size", "2", "--out", str(out), *flags),
+            ]
+        )
+
+    out = tmp_path / "out"
+    delete_image(data)
+    assert evaluated(out) == EXIT_OK
+    write_pair(data, "b", side=12)
+    assert evaluated(out) == EXIT_OUTPUT
+    assert evaluated(out, "--retry-rejects") == EXIT_OK
+    assert evaluated(tmp_path / "fresh") == EXIT_OK
+    for name in ("trajectories", "rejects"):
+        assert files_in(out / name) == files_in(tmp_path / "fresh" / name)
+    for name in ("manifest.json", "predictions.json", "inputs.parquet"):
+        assert (out / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()

@@ -172,3 +172,35 @@ def test_where_and_how_fast_are_not_part_of_the_fingerprint() -> None:
     assert fingerprint(*same, "--accelerator=a", "--max-reject-rate=1", "--max-clicks=5") == plain
     for flag in ("--max-clicks=6", "--seed=1", "--segmenter=sam", "--shapes-size=64x64"):
         assert fingerprint(flag) != plain
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "read"),
+    [
+        ("trajectories", ["--data-root=~/data", "--out=~/out"], ("data_root", "/home/me/data")),
+        ("trajectories", ["--checkpoint=~/sam.pth"], ("checkpoint", "/home/me/sam.pth")),
+        ("trajectories", ["--segmenter-path=~/a"], ("segmenter_path", ["/home/me/a"])),
+        ("trajectories", ["--out=gs://bucket/~/out"], ("out", "gs://bucket/~/out")),
+        ("trajectories", ["--segmenter=~x"], ("segmenter", "~x")),
+        ("stats", ["~/out"], ("run_folder", "/home/me/out")),
+        ("score", ["~/predictions.json"], ("predictions", "/home/me/predictions.json")),
+        ("compare", ["a=~/x", "~=~/y"], ("evaluations", ["a=/home/me/x", "~=/home/me/y"])),
+        ("evaluate", ["--trained-on=~/x"], ("trained_on", ["/home/me/x"])),
+        ("export", ["--from=~/x", "--prompt=~/p.txt"], ("prompt", "/home/me/p.txt")),
+        ("train", ["--model=~/models/x"], ("model", "/home/me/models/x")),
+    ],
+)
+def test_a_tilde_is_the_home_folder_in_every_path(
+    command: str,
+    arguments: list[str],
+    read: tuple[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert getattr(parse_command(command, arguments), read[0]) == read[1]
+
+
+def test_a_tilde_is_the_home_folder_in_a_recipe_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    words = arguments_of(flags_in(TRAJECTORIES)["data-root"], "~/data")
+    assert parse_command("trajectories", words).data_root == "/home/me/data"

@@ -390,3 +390,23 @@ def test_an_import_that_fails_is_reported(pretended: Callable[[str], None]) -> N
     pretended("raise ImportError('no such thing')")
     with pytest.raises(IncompleteError, match=r"cannot be imported:(.|\n)*no such thing"):
         training_process.known_settings()
+
+
+def test_settings_are_checked_with_the_rest_of_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "missing_packages", lambda settings: [])
+    monkeypatch.setattr(
+        training,
+        "unknown_settings",
+        lambda settings: [f"setting {name} is unknown" for name in settings if name == "speed"],
+    )
+    recipe, out = write_recipe(tmp_path / "tiny"), tmp_path / "out"
+    flags = ("--recipe", str(recipe), "--out", str(out), "--limit", "0", "--set", "speed=1")
+    with pytest.raises(ConfigError) as caught:
+        training.train(parse(*flags))
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == [
+        "--limit 0",
+        "setting speed is unknown",
+    ]
+    assert not out.exists()

@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+import pytest
 
 from hlmat.export.llama_factory.samples import Case
 from hlmat.export.llama_factory.tasks import kto
+from hlmat.export.llama_factory.tasks.registry import training_task
+from hlmat.export.llama_factory.writer import export_task
+from hlmat.transforms.core.errors import OutputError
 from hlmat.transforms.core.records import Click
 from trajectory_cases import HALF, TRUTH, make_trajectory, thousandths
 
@@ -39,3 +46,26 @@ def test_neither_an_initial_box_nor_the_end_is_judged() -> None:
         (1, False),
         (2, True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("task", "mask", "kind", "cure"),
+    [
+        ("kto", HALF, "not raised", "--no-stop-on-no-gain"),
+        ("kto", EMPTY, "raised", "--policy oracle"),
+    ],
+)
+def test_a_data_set_with_one_kind_of_click_is_refused_with_what_to_do(
+    task: str, mask: Any, kind: str, cure: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    trajectory = make_trajectory(clicks=((Click(100, 50, True), mask),))
+
+    def load_image(image_path: str, *, size_hw: tuple[int, int]) -> Any:
+        return np.zeros((*size_hw, 3), np.uint8)
+
+    with pytest.raises(OutputError, match=f"is of the kind `{kind}`: .*{cure}.* not written"):
+        export_task(
+            training_task(task), [Case(trajectory)], load_image, str(out), options=thousandths()
+        )
+    assert not out.exists()
