@@ -179,14 +179,14 @@ def _write_reject(reject: Reject, options: InspectOptions, *, path: str) -> str:
             image = _load_as_it_is(manifest, reject.ref.image_path, data_root=options.data_root)
     except TargetError as error:
         problems.append(f"image: {error}")
-    if image is None and truth is None:
-        raise ConfigError(
-            [
-                f"--strip {path}: nothing of {reject.ref.target_id} can be drawn: "
-                f"{'; '.join(problems)}"
-            ]
-        )
     if image is None:
+        if truth is None:
+            raise ConfigError(
+                [
+                    f"--strip {path}: nothing of {reject.ref.target_id} can be drawn: "
+                    f"{'; '.join(problems)}"
+                ]
+            )
         image = np.zeros((*truth.shape, 3), np.uint8)
     drawn = image if truth is None else draw_outline(image, truth)
     _write_image(drawn, path=path)

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from typing import Any, TextIO
+from typing import Any
 
 _POLL_S = 0.5
 
@@ -37,7 +37,7 @@ def main(*, job: int) -> None:
 class _WithoutReports:
     """A stream that leaves out the tracebacks of steps, which the harness both prints and sends."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
         self._dropped = False
 

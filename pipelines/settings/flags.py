@@ -137,15 +137,12 @@ class Flag:
         return self.declaration.kind == "bool"
 
     @property
-    def expand(self) -> Callable[[str], str] | None:
-        """What replaces `~` in its texts: a shell leaves it as it is after `--out=`, YAML always.
-
-        None for a flag that takes no path.
-        """
+    def expand(self) -> Callable[[str], str]:
+        """What replaces `~` in a path: a shell leaves it as it is after `--out=`, YAML always."""
         metavar = self.metavar or self.declaration.metavar
         if metavar == _NAMED_PATH:
             return _expand_named
-        return os.path.expanduser if metavar in _PATHS else None
+        return os.path.expanduser if metavar in _PATHS else str
 
     @property
     def is_mapping(self) -> bool:

@@ -159,7 +159,9 @@ def test_inspect_shows_why_a_target_was_rejected_and_what_can_be_drawn(
     assert lines[0] == f"target         folder/all/{name}"
     assert lines[3].startswith(f"rejected as    {reason}: ")
     assert lines[4] == f"image strip    {strip} ({shown})"
-    assert cv2.imread(str(strip)).shape == (30, 40, 3)
+    drawn = cv2.imread(str(strip))
+    assert drawn is not None
+    assert drawn.shape == (30, 40, 3)
 
 
 def test_a_reject_of_which_nothing_can_be_drawn_is_reported(
