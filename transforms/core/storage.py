@@ -7,10 +7,13 @@ have the same interface in `hlmat.transforms.beam.storage`.
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import os
 import posixpath
 import re
 import shutil
+import stat
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -93,7 +96,10 @@ class LocalStorage:
     scratch: str | None = None
 
     def read_bytes(self, path: str) -> bytes:
-        with open(path, "rb") as f:
+        # Opening a pipe waits for its writer, and opening a device may do anything.
+        _check_regular(os.stat(path), path)
+        with open(path, "rb", opener=_without_waiting) as f:
+            _check_regular(os.fstat(f.fileno()), path)
             return f.read()
 
     def write_bytes(self, path: str, data: bytes) -> None:
@@ -120,6 +126,32 @@ class LocalStorage:
     def remove_dir(self, path: str) -> None:
         if os.path.isdir(path):
             shutil.rmtree(path)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _check_regular(state: os.stat_result, path: str) -> None:
+    """Raise OSError for a pipe, device or socket, and for a file larger than half of the memory."""
+    if stat.S_ISDIR(state.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(state.st_mode):
+        kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+        kind = kinds.get(stat.S_IFMT(state.st_mode), "a device")
+        raise OSError(errno.EINVAL, f"it is {kind}, not a file", path)
+    if state.st_size > _max_file_bytes():
+        raise OSError(
+            errno.EFBIG, f"it has {state.st_size:,} bytes, more than half of the memory", path
+        )
+
+
+@functools.cache
+def _max_file_bytes() -> int:
+    # Not every system tells its memory.
+    if not hasattr(os, "sysconf"):
+        return 1 << 40
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Iterator
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +28,13 @@ _PNG_EXIF = (b"eXIf", b"Raw profile type")
 _FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _NAMED_VALUES = 5
 _MAX_GREY = 65535
+_PIXELS_AT_ONCE = 1 << 20
 _WEBP_HEADER = 64
 _TRIMAP_OBJECT = 255
 _TRIMAP_IGNORE = 128
+
+# Blocks of this size go back to the system when a large image is freed, smaller ones may not.
+PilImage.core.set_block_size(1 << 26)
 
 
 class MaskRule(StrEnum):
@@ -229,19 +235,49 @@ def _turned_by_exif(image: PilImage.Image) -> PilImage.Image:
 
 
 def _to_rgb(image: PilImage.Image) -> Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        grey = _scaled_to_8_bit(np.asarray(image))
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return np.array(image.convert("RGB"), dtype=np.uint8)
+    rgb = np.empty((image.height, image.width, 3), dtype=np.uint8)
+    is_grey = image.mode.startswith("I") or image.mode == "F"
+    top = _top_of(image) if is_grey else 0.0
+    for rows, strip in _strips(image):
+        if is_grey:
+            rgb[rows] = _scaled_to_8_bit(np.asarray(strip), top=top)[:, :, None]
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                rgb[rows] = np.asarray(strip.convert("RGB"))
+    return rgb
 
 
-def _scaled_to_8_bit(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+def _strips(image: PilImage.Image) -> Iterator[tuple[slice, PilImage.Image]]:
+    """Yield the image in strips of rows, so that no large image is copied or widened as a whole."""
+    height = max(_PIXELS_AT_ONCE // max(image.width, 1), 1)
+    for first in range(0, image.height, height):
+        rows = slice(first, min(first + height, image.height))
+        yield rows, image.crop((0, rows.start, image.width, rows.stop))
+
+
+def _as_array(image: PilImage.Image, dtype: type[np.generic] = np.uint8) -> NDArray[Any]:
+    """Return one number per pixel. Shape: (H, W)."""
+    values = np.empty((image.height, image.width), dtype=dtype)
+    for rows, strip in _strips(image):
+        values[rows] = np.asarray(strip)
+    return values
+
+
+def _top_of(image: PilImage.Image) -> float:
+    """Return the value that becomes white."""
+    if image.mode != "F":
+        return float(_MAX_GREY)
+    return max(1.0, *(float(_finite(np.asarray(strip)).max()) for _, strip in _strips(image)))
+
+
+def _finite(values: NDArray[np.generic]) -> NDArray[np.float64]:
+    return np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _scaled_to_8_bit(values: NDArray[np.generic], *, top: float) -> NDArray[np.uint8]:
     """Scale greys of 16 bit (or more, or floats in [0, 1]) to 8 bit."""
-    numbers = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    top = 65535.0 if np.issubdtype(values.dtype, np.integer) else max(1.0, float(numbers.max()))
-    return np.clip(np.rint(numbers * (255.0 / top)), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(_finite(values) * (255.0 / top)), 0, 255).astype(np.uint8)
 
 
 def _levels(image: PilImage.Image, *, is_lossy: bool) -> Levels:
@@ -249,17 +285,22 @@ def _levels(image: PilImage.Image, *, is_lossy: bool) -> Levels:
     if mode == "P":
         return _palette_levels(image)
     if mode == "1":
-        return Levels(np.asarray(image).astype(np.uint8) * np.uint8(255), LevelKind.GREY)
+        return Levels(_as_array(image) * np.uint8(255), LevelKind.GREY)
     if mode == "L":
-        return Levels(np.array(image), LevelKind.GREY, is_lossy=is_lossy)
+        return Levels(_as_array(image), LevelKind.GREY, is_lossy=is_lossy)
     if mode == "F":
-        finite = np.nan_to_num(np.asarray(image), posinf=0.0, neginf=0.0)
-        codes = np.clip(np.rint(finite), 0, _MAX_GREY).astype(np.uint16)
+        codes = np.empty((image.height, image.width), np.uint16)
+        for rows, strip in _strips(image):
+            finite = np.nan_to_num(np.asarray(strip), posinf=0.0, neginf=0.0)
+            codes[rows] = np.clip(np.rint(finite), 0, _MAX_GREY)
         return Levels(codes, LevelKind.GREY)
     if mode.startswith("I"):
-        values = np.clip(np.asarray(image).astype(np.int64), 0, np.iinfo(np.int32).max)
-        dtype = np.uint16 if values.max() <= _MAX_GREY else np.int32
-        return Levels(values.astype(dtype), LevelKind.GREY, is_lossy=is_lossy)
+        dtype = np.uint16 if mode.startswith("I;16") else np.int32
+        values = _as_array(image, dtype)
+        if dtype is np.int32:
+            np.maximum(values, 0, out=values)
+            values = values if values.max() > _MAX_GREY else values.astype(np.uint16)
+        return Levels(values, LevelKind.GREY, is_lossy=is_lossy)
     colours = _to_rgb(image)
     # A cut-out whose shape is in its transparency alone has one colour throughout.
     if mode in ("LA", "PA", "RGBA") and (colours == colours[:1, :1]).all():
@@ -274,7 +315,7 @@ def _levels(image: PilImage.Image, *, is_lossy: bool) -> Levels:
 
 
 def _palette_levels(image: PilImage.Image) -> Levels:
-    codes = np.array(image)
+    codes = _as_array(image)
     palette = np.zeros((256, 3), np.uint8)
     colours = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)[:256]
     palette[: len(colours)] = colours

@@ -36,6 +36,7 @@ _COLOUR_DISTANCE = 24
 _FAR = 32
 """From the only flat level of a lossy image: an object too thin to be flat is farther away."""
 _BLOCK = np.ones((3, 3), np.uint8)
+_COUNTED_AT_ONCE = 1 << 22
 
 
 class LevelKind(StrEnum):
@@ -67,10 +68,7 @@ class Levels:
     @cached_property
     def counts(self) -> dict[int, int]:
         """The number of pixels of each level, in ascending order."""
-        if self.codes.dtype.itemsize <= 2:
-            counts = np.bincount(self.codes.ravel())
-            return {int(code): int(counts[code]) for code in np.flatnonzero(counts)}
-        values, counts = np.unique(self.codes, return_counts=True)
+        values, counts = _counted(self.codes)
         return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
     @cached_property
@@ -145,6 +143,21 @@ def find_object(levels: Levels, *, name: str, is_soft: bool) -> Mask:
     if truth is None:
         raise TargetError(RejectReason.AMBIGUOUS_MASK, _problem(levels, name))
     return truth
+
+
+def _counted(
+    values: NDArray[np.integer],
+) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    """Return the values that occur, in ascending order, and how often each does."""
+    if values.dtype.itemsize > 2:
+        return np.unique(values, return_counts=True)
+    flat = values.ravel()
+    counts = np.zeros(np.iinfo(values.dtype).max + 1, np.int64)
+    # Counting makes each a number of 64 bits.
+    for first in range(0, flat.size, _COUNTED_AT_ONCE):
+        counts += np.bincount(flat[first : first + _COUNTED_AT_ONCE], minlength=counts.size)
+    there = np.flatnonzero(counts)
+    return there, counts[there]
 
 
 def lossless(levels: Levels) -> Levels:
@@ -222,10 +235,11 @@ def _neighbours(values: NDArray[np.integer]) -> tuple[NDArray[Any], NDArray[Any]
 def _split_soft(greys: NDArray[np.integer]) -> Mask | None:
     """Split at the middle of two levels that soft borders join; None if that is not all there
     is."""
-    values, indices = np.unique(greys, return_inverse=True)
+    values, counts = _counted(greys)
     darkest, brightest = _neighbours(greys)
-    counts = np.bincount(indices.ravel())
-    solid = np.bincount(indices.reshape(greys.shape)[darkest == brightest], minlength=len(values))
+    solid = np.zeros_like(counts)
+    solid_values, solid_counts = _counted(greys[darkest == brightest])
+    solid[np.searchsorted(values, solid_values)] = solid_counts
     # Where only one level or none fills a block, the object (or the background) is thin.
     by_area = np.lexsort((counts, solid))[::-1]
     first = by_area[0] if solid[by_area[0]] else 0

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import rlemasklib
-from numpy.typing import NDArray
 
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import Box, Rle
@@ -14,6 +13,7 @@ from hlmat.transforms.core.records import Box, Rle
 MAX_PIXELS = 120_000_000
 """Larger images and masks are rejected before they are decoded."""
 
+_PIXELS_AT_ONCE = 1 << 20
 # 7 digits of 5 bits hold every run of a mask that COCO tools can describe (32 bits).
 _MAX_DIGITS = 7
 _MAX_RUN = 2**32 - 1
@@ -192,9 +192,15 @@ def mask_iou(a: Mask, b: Mask, *, ignore: Mask | None = None) -> float:
 
 def overlap(a: Mask, b: Mask, *, ignore: Mask | None = None) -> tuple[int, int]:
     """Return the pixel counts of intersection and union, ignored pixels left out of both."""
-    both: NDArray[np.bool_] = a & b
-    either: NDArray[np.bool_] = a | b
-    if ignore is not None:
-        both &= ~ignore
-        either &= ~ignore
-    return int(np.count_nonzero(both)), int(np.count_nonzero(either))
+    common = union = 0
+    # In strips: what is computed of a large mask is as large as the mask.
+    height = max(_PIXELS_AT_ONCE // max(a.shape[1], 1), 1)
+    for first in range(0, a.shape[0], height):
+        rows = slice(first, first + height)
+        both, either = a[rows] & b[rows], a[rows] | b[rows]
+        if ignore is not None:
+            both &= ~ignore[rows]
+            either &= ~ignore[rows]
+        common += int(np.count_nonzero(both))
+        union += int(np.count_nonzero(either))
+    return common, union

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain, groupby
-from typing import Any, NamedTuple
 
 import cv2
-import numpy as np
 
-from hlmat.transforms.core.errors import SegmenterError, TargetError, is_out_of_memory
-from hlmat.transforms.core.image_digest import image_digest
+from hlmat.transforms.core.errors import SegmenterError, is_out_of_memory
 from hlmat.transforms.core.protocols import (
     ClickPolicy,
     DatasetReader,
-    Image,
     ManyImagesSegmenter,
-    Mask,
     Segmenter,
     TruthMasks,
 )
@@ -33,10 +27,9 @@ from hlmat.transforms.core.records import (
 )
 from hlmat.transforms.core.rng import target_rng
 from hlmat.transforms.core.threads import Threads, available_cores
-from hlmat.transforms.dataset_io.work_units import WorkItem, WorkUnit, ref_of
+from hlmat.transforms.dataset_io.work_units import WorkUnit
 from hlmat.transforms.masks.boxes import jittered_box, truth_box
 from hlmat.transforms.masks.rle import encode_mask
-from hlmat.transforms.rollout.initial_mask import first_mask
 from hlmat.transforms.rollout.loop import Episode, ImageEpisodes, roll_out_all
 from hlmat.transforms.rollout.options import (
     AreaFilter,
@@ -47,28 +40,13 @@ from hlmat.transforms.rollout.options import (
 )
 from hlmat.transforms.rollout.segmenter_batching import encode_all
 from hlmat.transforms.rollout.tree_search import search_all
+from hlmat.transforms.rollout.unit_images import Scene, UnitImages
 from hlmat.transforms.segmenters.options import SegmenterOptions
 from hlmat.transforms.segmenters.registry import load_segmenter
 
 _IMAGES_AT_ONCE = 32
 """For a segmenter that takes many: enough to fill a device, few enough to encode the next batch
 meanwhile."""
-_MAX_PIXELS_AT_ONCE = 400_000_000
-"""Total of the masks in progress: some gigabytes with everything that belongs to them."""
-
-
-class _Loaded(NamedTuple):
-    """A target with its masks.
-
-    Attributes:
-        position: in the unit.
-        first: what the rollout begins with; None for an empty mask.
-    """
-
-    position: int
-    ref: TargetRef
-    masks: TruthMasks
-    first: Mask | None = None
 
 
 @dataclass(frozen=True)
@@ -157,99 +135,31 @@ def simulate_unit(unit: WorkUnit, simulation: Simulation) -> list[Trajectory | R
     Raises:
         AnswerError: the policy's model cannot answer; the unit can be retried.
     """
-    threads = simulation.threads
-    by_image = [
-        list(group) for _, group in groupby(enumerate(unit.items), key=lambda e: _path_of(e[1]))
-    ]
-    read = threads.map_ahead(
-        lambda entries: _read(entries, simulation),
-        by_image,
-        ahead=2 * threads.count if threads.count > 1 else 0,
+    images = UnitImages(
+        simulation.reader,
+        simulation.area_filter,
+        simulation.seed,
+        simulation.first_mask,
+        simulation.threads,
     )
+    rejects: dict[int, Reject] = {}
     outcomes: dict[int, Trajectory | Reject] = {}
-    batches = _batched(chain.from_iterable(read), outcomes, max_scenes=_images_at_once(simulation))
+    batches = images.batches(unit.items, max_scenes=_images_at_once(simulation), rejects=rejects)
     for batch in _encoded_ahead(batches, simulation):
         outcomes.update(_roll_out(batch, simulation))
+        # Large images are in memory one at a time.
+        del batch
+    outcomes.update(rejects)
     return [outcomes[position] for position in range(len(unit.items))]
 
 
-@dataclass(frozen=True, eq=False)
-class _Scene:
-    """An image and those of its targets whose masks have one size.
-
-    Attributes:
-        targets: with the position of each in its unit.
-        digest: of the image's pixels.
-        encoded: what the segmenter encoded in advance, or None.
-    """
-
-    image: Image
-    targets: Sequence[_Loaded]
-    digest: str
-    encoded: Any | SegmenterError | None = None
-
-    @property
-    def num_pixels(self) -> int:
-        """Total size of all targets' masks."""
-        return self.image.shape[0] * self.image.shape[1] * len(self.targets)
-
-
-def _path_of(item: WorkItem) -> str:
-    return ref_of(item).image_path
-
-
-def _read(
-    entries: Sequence[tuple[int, WorkItem]], simulation: Simulation
-) -> list[_Scene | tuple[int, Reject]]:
-    """Load an image and its targets; reject what cannot be loaded."""
-    found: list[_Scene | tuple[int, Reject]] = []
-    loaded: list[_Loaded] = []
-    for position, item in entries:
-        read = item if isinstance(item, Reject) else _load(position, item, simulation)
-        if isinstance(read, Reject):
-            found.append((position, read))
-        else:
-            loaded.append(read)
-    for _, group in groupby(loaded, key=_size_of):
-        targets = list(group)
-        image = _load_image(targets[0], simulation.reader)
-        if isinstance(image, tuple):
-            found += [(target.position, Reject(target.ref, *image)) for target in targets]
-        else:
-            found.append(_Scene(image, targets, image_digest(image)))
-    return found
-
-
-def _batched(
-    found: Iterable[_Scene | tuple[int, Reject]],
-    outcomes: dict[int, Trajectory | Reject],
-    *,
-    max_scenes: int,
-) -> Iterator[list[_Scene]]:
-    """Gather scenes to roll out together, as memory allows; record the rejects."""
-    batch: list[_Scene] = []
-    for item in found:
-        if isinstance(item, tuple):
-            outcomes[item[0]] = item[1]
-            continue
-        pixels = sum(scene.num_pixels for scene in batch) + item.num_pixels
-        if batch and (len(batch) == max_scenes or pixels > _MAX_PIXELS_AT_ONCE):
-            yield batch
-            batch = []
-        batch.append(item)
-    if batch:
-        yield batch
-
-
-def _encoded_ahead(
-    batches: Iterator[list[_Scene]], simulation: Simulation
-) -> Iterator[list[_Scene]]:
+def _encoded_ahead(batches: Iterator[list[Scene]], simulation: Simulation) -> Iterator[list[Scene]]:
     """Encode the next batch meanwhile, if the encoder has its own device."""
     segmenter = simulation.segmenter
     if not isinstance(segmenter, ManyImagesSegmenter) or not segmenter.leaves_cpu_free:
         return batches
 
-    def encode(batch: list[_Scene]) -> list[_Scene]:
+    def encode(batch: list[Scene]) -> list[Scene]:
         encoded = encode_all(segmenter, [scene.image for scene in batch])
         return [replace(s, encoded=e) for s, e in zip(batch, encoded, strict=True)]
 
@@ -262,24 +172,7 @@ def _images_at_once(simulation: Simulation) -> int:
     return simulation.images_at_once
 
 
-def _load(position: int, ref: TargetRef, simulation: Simulation) -> _Loaded | Reject:
-    first: Mask | None = None
-    try:
-        masks = simulation.reader.load_truth(ref)
-        if simulation.first_mask is not None:
-            seed, target_id = simulation.seed, ref.target_id
-            first = first_mask(simulation.first_mask, masks, seed=seed, target_id=target_id)
-    except TargetError as error:
-        return Reject(ref=ref, reason=error.reason, message=error.message)
-    except MemoryError as error:
-        return Reject(ref, RejectReason.OUT_OF_MEMORY, f"reading the mask: {error}")
-    problem = simulation.area_filter.problem(int(np.count_nonzero(masks.truth)))
-    if problem is not None:
-        return Reject(ref=ref, reason=RejectReason.OUTSIDE_AREA_FILTER, message=problem)
-    return _Loaded(position, ref, masks, first)
-
-
-def _roll_out(scenes: Sequence[_Scene], simulation: Simulation) -> dict[int, Trajectory | Reject]:
+def _roll_out(scenes: Sequence[Scene], simulation: Simulation) -> dict[int, Trajectory | Reject]:
     """Roll out the targets of several images; return their outcomes by position."""
     images = [
         ImageEpisodes(scene.image, list(_episodes(scene, simulation)), encoded=scene.encoded)
@@ -310,21 +203,6 @@ def _roll_out(scenes: Sequence[_Scene], simulation: Simulation) -> dict[int, Tra
     return outcomes
 
 
-def _load_image(entry: _Loaded, reader: DatasetReader) -> Image | tuple[RejectReason, str]:
-    """Load an image, or return why its targets are rejected."""
-    try:
-        return reader.load_image(entry.ref.image_path, size_hw=_size_of(entry))
-    except TargetError as error:
-        return error.reason, error.message
-    except MemoryError as error:
-        return RejectReason.OUT_OF_MEMORY, f"reading the image: {error}"
-
-
-def _size_of(entry: _Loaded) -> tuple[int, int]:
-    height, width = entry.masks.truth.shape
-    return height, width
-
-
 def _failure_reason(error: SegmenterError) -> RejectReason:
     cause = error.__cause__
     if cause is not None and is_out_of_memory(cause):
@@ -332,7 +210,7 @@ def _failure_reason(error: SegmenterError) -> RejectReason:
     return RejectReason.SEGMENTER_FAILED
 
 
-def _episodes(scene: _Scene, simulation: Simulation) -> Iterator[Episode]:
+def _episodes(scene: Scene, simulation: Simulation) -> Iterator[Episode]:
     for _, ref, masks, first in scene.targets:
         ignore = masks.ignore if masks.ignore is not None and masks.ignore.any() else None
         yield Episode(

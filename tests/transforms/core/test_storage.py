@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -92,3 +94,28 @@ def test_no_name_gets_out(name: str):
     except TargetError:
         return
     assert (os.path.normpath(joined) + "/").startswith("/base/data/")
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a socket", "a device", "a folder"])
+def test_what_is_no_file_is_not_opened(kind: str, tmp_path: Path):
+    path = tmp_path / "a.png"
+    if kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a socket":
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as server:
+            server.bind(str(path))
+    elif kind == "a device":
+        path.symlink_to(os.devnull)
+    else:
+        path.mkdir()
+    match = "Is a directory" if kind == "a folder" else f"it is {kind}, not a file"
+    with pytest.raises(OSError, match=match):
+        LocalStorage().read_bytes(str(path))
+
+
+def test_a_file_larger_than_memory_is_not_read(tmp_path: Path):
+    path = tmp_path / "a.png"
+    with open(path, "wb") as f:
+        f.truncate(1 << 43)
+    with pytest.raises(OSError, match="8,796,093,022,208 bytes, more than half of the memory"):
+        LocalStorage().read_bytes(str(path))

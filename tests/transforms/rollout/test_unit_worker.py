@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
+import weakref
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -20,12 +21,14 @@ from hlmat.transforms.core.records import (
 from hlmat.transforms.core.threads import Threads
 from hlmat.transforms.dataset_io.work_units import WorkUnit, plan_units, ref_of
 from hlmat.transforms.masks.rle import mask_box
+from hlmat.transforms.rollout import unit_images
 from hlmat.transforms.rollout.loop import Limits
 from hlmat.transforms.rollout.options import AreaFilter, FirstMask, InitialAction
 from hlmat.transforms.rollout.unit_worker import (
     Simulation,
     simulate_unit,
 )
+from hlmat.transforms.segmenters.disc import DiscSegmenter
 from scene_reader import SIZE_HW, SceneReader, disc_settings
 
 SETTINGS = disc_settings(SceneReader())
@@ -207,8 +210,48 @@ def test_a_tool_for_many_images_gives_what_one_for_single_images_gives(
 
 
 def test_large_masks_are_worked_on_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch):
-    pixels = SIZE_HW[0] * SIZE_HW[1]
-    monkeypatch.setattr("hlmat.transforms.rollout.unit_worker._MAX_PIXELS_AT_ONCE", 7 * pixels)
+    of_two_images = 2 * SIZE_HW[0] * SIZE_HW[1] * (3 + 3 * 6)
+    monkeypatch.setattr(unit_images, "MAX_BYTES_AT_ONCE", of_two_images)
     segmenter = ManyDiscs(leaves_cpu_free=False)
     assert run(replace(SETTINGS(), segmenter=segmenter)) == run()
     assert [len(images) for images in segmenter.called("encode")] == [2, 2]
+
+
+@pytest.mark.parametrize("leaves_cpu_free", [False, True])
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_images_too_large_to_be_read_ahead_come_alone_with_the_targets_that_fit(
+    leaves_cpu_free: bool, num_threads: int, monkeypatch: pytest.MonkeyPatch
+):
+    expected = run()
+    pixels = SIZE_HW[0] * SIZE_HW[1]
+    monkeypatch.setattr(unit_images, "MAX_BYTES_AHEAD", pixels)
+    monkeypatch.setattr(unit_images, "MAX_BYTES_AT_ONCE", pixels * (3 + 2 * 6))
+    segmenter = ManyDiscs(leaves_cpu_free=leaves_cpu_free)
+    simulation = replace(SETTINGS(), segmenter=segmenter, threads=Threads(num_threads))
+    assert run(simulation) == expected
+    assert [len(images) for images in segmenter.called("encode")] == [1] * 8
+
+
+@dataclass(frozen=True)
+class CountingReader(SceneReader):
+    """Counts the images that are in memory whenever another one is read."""
+
+    alive: list[weakref.ref[Any]] = field(default_factory=list, compare=False)
+    counts: list[int] = field(default_factory=list, compare=False)
+
+    def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Any:
+        self.counts.append(sum(image() is not None for image in self.alive))
+        image = super().load_image(image_path, size_hw=size_hw).copy()
+        self.alive.append(weakref.ref(image))
+        return image
+
+
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_of_large_images_one_is_in_memory(num_threads: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(unit_images, "MAX_BYTES_AHEAD", 0)
+    reader = CountingReader()
+    simulation = replace(
+        SETTINGS(), reader=reader, segmenter=DiscSegmenter(), threads=Threads(num_threads)
+    )
+    run(simulation)
+    assert reader.counts == [0] * 4

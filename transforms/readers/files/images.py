@@ -75,7 +75,8 @@ def read_below(
         # A name that no file system can hold names no file.
         raise TargetError(missing, f"{full_path} does not exist") from error
     except OSError as error:
-        raise TargetError(unreadable, f"{full_path} cannot be read: {error}") from error
+        problem = error.strerror or error
+        raise TargetError(unreadable, f"{full_path} cannot be read: {problem}") from error
 
 
 def split_suffix(name: str) -> tuple[str, str]:
