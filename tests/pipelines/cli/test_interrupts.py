@@ -61,12 +61,22 @@ def test_a_run_with_workers_ends_with_one_line(tmp_path: Path) -> None:
         *("--out", str(tmp_path / "out"), "--quiet"),
     ]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_heed_interrupts,
     )
     while not started.exists() and process.poll() is None:
         time.sleep(0.1)
     for _ in range(2):
         # As a terminal does: to every process of the group.
         os.killpg(process.pid, signal.SIGINT)
-    assert process.communicate() == ("", LINE)
+    assert process.communicate(timeout=120) == ("", LINE)
     assert process.returncode == EXIT_INTERRUPTED
+
+
+def _heed_interrupts() -> None:
+    """Undo what a shell sets for a background job, whose children would ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
