@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 from hlmat.transforms.core.atomic_files import remove_stale_files, temporary_path
 from hlmat.transforms.core.errors import IncompleteError
+from hlmat.transforms.core.watchdog import stalls_reported_to
 
 # Beam waits without limit for a worker that never connects. Only the standard library is imported
 # before the `try`, so that any failure to start reaches the job as one line. Ctrl-C reaches every
@@ -26,6 +28,7 @@ import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 name = os.path.join(sys.argv[1], str(os.getpid()))
 open(name + ".pid", "w").close()
+os.environ["HLMAT_WORKER_NOTE"] = name + ".note"
 try:
     from hlmat.pipelines.run.local_worker import main
     main(job=int(sys.argv[2]))
@@ -101,11 +104,12 @@ class LocalWorkers:
                 raised.append(error)
 
         thread = threading.Thread(target=call, name="hlmat-pipeline", daemon=True)
-        thread.start()
-        while thread.is_alive():
-            thread.join(_POLL_S)
-            if (cause := self.failure()) is not None:
-                raise IncompleteError(cause)
+        with stalls_reported_to(self._note_stall):
+            thread.start()
+            while thread.is_alive():
+                thread.join(_POLL_S)
+                if (cause := self.failure()) is not None:
+                    raise IncompleteError(cause)
         # Beam reports a lost worker as a broken connection; the exit status says more.
         if (cause := self.failure()) is not None:
             raise IncompleteError(cause)
@@ -116,7 +120,15 @@ class LocalWorkers:
         """Return why a worker has ended, or None if all are running."""
         for path in self._folder.glob("*.failed"):
             return f"a worker process could not start: {path.read_text(errors='replace')}"
+        for path in self._folder.glob("*.note"):
+            # Its process ends now; while somebody listens, what that breaks is not reported.
+            if self._lost is not None or time.time() - path.stat().st_mtime > _JOIN_S:
+                return path.read_text(errors="replace")
         return self._lost
+
+    def _note_stall(self, sentence: str) -> None:
+        """Take the watchdog's report of a call in this process."""
+        self._lost = sentence
 
     def _note_lost_worker(self, args: Any) -> None:
         text = str(args.exc_value)

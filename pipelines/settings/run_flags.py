@@ -136,6 +136,7 @@ SEGMENTER = Group(
         Flag("device", SegmenterOptions),
         Flag("segmenter-arg", SegmenterOptions, "arguments"),
         Flag("segmenter-path", SegmenterOptions, "search_path"),
+        Flag("segmenter-timeout", SegmenterOptions, "timeout_s"),
     ),
 )
 SEED = Flag("seed", SelectionOptions)

@@ -81,3 +81,5 @@ from .visible_text import unfiltered as unfiltered
 from .visible_text import visible as visible
 from .visible_text import visible_json as visible_json
 from .visible_text import visible_output as visible_output
+from .watchdog import Watchdog as Watchdog
+from .watchdog import stalls_reported_to as stalls_reported_to

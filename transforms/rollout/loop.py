@@ -22,6 +22,7 @@ from hlmat.transforms.core.protocols import (
 )
 from hlmat.transforms.core.records import Answer, Box, Click, Provenance, StopReason, Trajectory
 from hlmat.transforms.core.threads import Threads
+from hlmat.transforms.core.watchdog import Watchdog
 from hlmat.transforms.rollout.episode import Episode, EpisodeRun, Limits, live_runs
 from hlmat.transforms.rollout.segmenter_batching import SegmenterSession
 
@@ -77,6 +78,7 @@ def roll_out_all(
     provenance: Provenance,
     policy_draws_boxes: bool = False,
     threads: Threads | None = None,
+    watchdog: Watchdog | None = None,
 ) -> list[list[Trajectory | SegmenterError]]:
     """Roll out the targets of several images in lockstep; return failures as values.
 
@@ -85,6 +87,7 @@ def roll_out_all(
         policy_draws_boxes: ask the policy, a `BoxPolicy`, for the box each trajectory begins with.
         threads: compare and encode masks, and ask a `StatewisePolicy`; None uses only the calling
             thread.
+        watchdog: watches the segmenter's calls.
 
     Returns:
         One list per image, one outcome per episode.
@@ -94,7 +97,7 @@ def roll_out_all(
     """
     by_image = start_runs(groups, limits=limits)
     runs = [run for group in by_image for run in group]
-    loop = RolloutLoop(policy, build_session(segmenter, groups), threads or Threads())
+    loop = RolloutLoop(policy, build_session(segmenter, groups, watchdog), threads or Threads())
     loop.set_up(runs, policy_draws_boxes=policy_draws_boxes)
     while live := live_runs(runs):
         admitted = [
@@ -117,12 +120,16 @@ def start_runs(groups: Sequence[ImageEpisodes], *, limits: Limits) -> list[list[
     ]
 
 
-def build_session(segmenter: Segmenter, groups: Sequence[ImageEpisodes]) -> SegmenterSession:
+def build_session(
+    segmenter: Segmenter, groups: Sequence[ImageEpisodes], watchdog: Watchdog | None = None
+) -> SegmenterSession:
     """Return a session for the images, with their encodings if given."""
     images = [group.image for group in groups]
     encoded = [group.encoded for group in groups]
     known = all(found is not None for found in encoded)
-    return SegmenterSession(segmenter, images, encoded=encoded if known else None)
+    return SegmenterSession(
+        segmenter, images, encoded=encoded if known else None, watchdog=watchdog
+    )
 
 
 @dataclass(frozen=True)
@@ -177,7 +184,8 @@ class RolloutLoop:
     ) -> None:
         """Ask the segmenter about each run's action and record the answers."""
         answers = self.session.ask(
-            [(run.image_index, run.request(action)) for run, action in actions]
+            [(run.image_index, run.request(action)) for run, action in actions],
+            targets=[run.episode.target.ref.target_id for run, _ in actions],
         )
         for run, _ in actions:
             run.calls.decoder += 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 
+from hlmat.transforms.core.error_place import error_place
 from hlmat.transforms.core.errors import SegmenterError
 from hlmat.transforms.core.protocols import (
     BatchSegmenter,
@@ -20,7 +22,11 @@ from hlmat.transforms.core.protocols import (
     Segmenter,
 )
 from hlmat.transforms.core.records import Box
+from hlmat.transforms.core.watchdog import Watchdog
 from hlmat.transforms.masks.rle import mask_box
+
+_NAMED_TARGETS = 3
+_SHOWN_CHARACTERS = 500
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -49,6 +55,7 @@ class SegmenterSession:
         images: uint8 RGB. Shape of each: (H, W, 3).
         encoded: results of an earlier `ManyImagesSegmenter.encode_images`, an error in place of
             a failed one; None to encode on demand.
+        watchdog: watches every call.
     """
 
     def __init__(
@@ -57,27 +64,36 @@ class SegmenterSession:
         images: Sequence[Image],
         *,
         encoded: Sequence[Any | SegmenterError] | None = None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         self._segmenter = segmenter
+        self._watchdog = watchdog
         self._images = images
         self._encoded = encoded
         self._current: int | None = None
 
-    def ask(self, questions: Sequence[tuple[int, Request]]) -> list[Prediction | SegmenterError]:
+    def ask(
+        self, questions: Sequence[tuple[int, Request]], *, targets: Sequence[str] | None = None
+    ) -> list[Prediction | SegmenterError]:
         """Answer requests, each about the image at its index; return failures as values.
 
         A failing batch is halved until the failing request is alone.
+
+        Args:
+            questions: index of the image, and request.
+            targets: the id of each question's target, for the watchdog.
         """
+        names = [""] * len(questions) if targets is None else targets
         if isinstance(self._segmenter, ManyImagesSegmenter):
-            return self._ask_about_many(self._segmenter, questions)
+            return self._ask_about_many(self._segmenter, questions, names)
         batches: dict[tuple[int, int], list[int]] = {}
         for position, (image, request) in enumerate(questions):
             batches.setdefault((image, len(request.clicks)), []).append(position)
         answers: dict[int, Prediction | SegmenterError] = {}
         for (image, _), positions in batches.items():
-            requests = [questions[position][1] for position in positions]
-            failure = self._set_image(image)
-            found = [failure] * len(requests) if failure else self._ask_about_current(requests)
+            asked = [(questions[position][1], names[position]) for position in positions]
+            failure = self._set_image(image, names[positions[0]])
+            found = [failure] * len(asked) if failure else self._ask_about_current(asked)
             answers.update(zip(positions, found, strict=True))
         return [answers[position] for position in range(len(questions))]
 
@@ -91,16 +107,20 @@ class SegmenterSession:
         if not isinstance(segmenter, MaskPromptSegmenter):
             return StartingPoint(box=mask_box(mask))
         try:
-            return StartingPoint(feedback=segmenter.feedback_of(mask))
+            with self._watched("feedback_of", []):
+                return StartingPoint(feedback=segmenter.feedback_of(mask))
         # A segmenter is third-party code: an error must affect this target only.
         except Exception as error:
-            return _failure(f"{type(segmenter).__name__}.feedback_of", error)
+            return _failure(segmenter, "feedback_of", error)
 
     def _ask_about_many(
-        self, segmenter: ManyImagesSegmenter, questions: Sequence[tuple[int, Request]]
+        self,
+        segmenter: ManyImagesSegmenter,
+        questions: Sequence[tuple[int, Request]],
+        names: Sequence[str],
     ) -> list[Prediction | SegmenterError]:
         if self._encoded is None:
-            self._encoded = encode_all(segmenter, self._images)
+            self._encoded = encode_all(segmenter, self._images, watchdog=self._watchdog)
         encoded = self._encoded
         answers: dict[int, Prediction | SegmenterError] = {}
         usable: list[int] = []
@@ -112,49 +132,71 @@ class SegmenterSession:
 
         def ask(positions: Sequence[int]) -> list[Prediction]:
             pairs = [(encoded[questions[p][0]], questions[p][1]) for p in positions]
-            predictions = _counted(segmenter.predict_many(pairs), positions, "predict_many")
+            with self._watched("predict_many", [names[p] for p in positions]):
+                answers = segmenter.predict_many(pairs)
+            predictions = _unshared(_counted(answers, positions, "predict_many"))
             return [
                 self._checked(prediction, image=questions[p][0])
                 for prediction, p in zip(predictions, positions, strict=True)
             ]
 
-        found = _halving(ask, usable, describe=lambda p: self._at_click(questions[p][1]))
+        found = _halving(
+            ask,
+            usable,
+            segmenter=segmenter,
+            describe=lambda p: self._at_click(questions[p][1]),
+        )
         answers.update(zip(usable, found, strict=True))
         return [answers[position] for position in range(len(questions))]
 
-    def _ask_about_current(self, requests: Sequence[Request]) -> list[Prediction | SegmenterError]:
+    def _ask_about_current(
+        self, asked: Sequence[tuple[Request, str]]
+    ) -> list[Prediction | SegmenterError]:
+        """Answer requests about the current image, each with the id of its target."""
         segmenter, image = self._segmenter, self._current
         assert image is not None
 
-        def ask(batch: Sequence[Request]) -> list[Prediction]:
+        def ask(batch: Sequence[tuple[Request, str]]) -> list[Prediction]:
             if isinstance(segmenter, BatchSegmenter):
-                predictions = _counted(segmenter.predict_batch(batch), batch, "predict_batch")
+                requests = [request for request, _ in batch]
+                with self._watched("predict_batch", [name for _, name in batch]):
+                    answers = segmenter.predict_batch(requests)
+                predictions = _unshared(_counted(answers, batch, "predict_batch"))
                 return [self._checked(prediction, image=image) for prediction in predictions]
             # Each answer is copied before the next call, which may overwrite its mask.
-            return [
-                self._checked(
-                    segmenter.predict(clicks=r.clicks, box=r.box, feedback=r.feedback), image=image
+            return [self._checked(predict(request, name), image=image) for request, name in batch]
+
+        def predict(request: Request, name: str) -> Prediction:
+            with self._watched("predict", [name]):
+                return segmenter.predict(
+                    clicks=request.clicks, box=request.box, feedback=request.feedback
                 )
-                for r in batch
-            ]
 
-        return _halving(ask, requests, describe=self._at_click)
+        return _halving(
+            ask, asked, segmenter=segmenter, describe=lambda item: self._at_click(item[0])
+        )
 
-    def _set_image(self, index: int) -> SegmenterError | None:
+    def _watched(
+        self, method: str, targets: Sequence[str]
+    ) -> contextlib.AbstractContextManager[None]:
+        return _watched(self._watchdog, self._segmenter, method, targets)
+
+    def _set_image(self, index: int, target: str) -> SegmenterError | None:
         """Set the segmenter's image unless it is set already; return the failure, if any."""
         if self._current == index:
             return None
         self._current = None
         try:
-            self._segmenter.set_image(self._images[index])
+            with self._watched("set_image", [target]):
+                self._segmenter.set_image(self._images[index])
         # A segmenter is third-party code: an error must affect this image's targets only.
         except Exception as error:
-            return _failure(f"{type(self._segmenter).__name__}.set_image", error)
+            return _failure(self._segmenter, "set_image", error)
         self._current = index
         return None
 
     def _at_click(self, request: Request) -> str:
-        return f"{type(self._segmenter).__name__} failed at click {len(request.clicks)}"
+        return f" failed at click {len(request.clicks)}"
 
     def _checked(self, prediction: Any, *, image: int) -> Prediction:
         """Return a copy of an answer after checking it against the protocol."""
@@ -176,24 +218,41 @@ class SegmenterSession:
 
 
 def encode_all(
-    segmenter: ManyImagesSegmenter, images: Sequence[Image]
+    segmenter: ManyImagesSegmenter, images: Sequence[Image], *, watchdog: Watchdog | None = None
 ) -> list[Any | SegmenterError]:
     """Encode images in one call; halve a failing batch to isolate the failing image.
 
     Returns:
         One result per image, in order; failures as values.
     """
-    return _halving(
-        lambda batch: _counted(segmenter.encode_images(batch), batch, "encode_images"),
-        images,
-        describe=lambda _: f"{type(segmenter).__name__}.encode_images",
-    )
+
+    def encode(batch: Sequence[Image]) -> list[Any]:
+        with _watched(watchdog, segmenter, "encode_images", [""] * len(batch)):
+            return _counted(segmenter.encode_images(batch), batch, "encode_images")
+
+    return _halving(encode, images, segmenter=segmenter, describe=lambda _: ".encode_images")
+
+
+def _watched(
+    watchdog: Watchdog | None, segmenter: Segmenter, method: str, targets: Sequence[str]
+) -> contextlib.AbstractContextManager[None]:
+    if watchdog is None:
+        return contextlib.nullcontext()
+
+    def what() -> str:
+        named = [repr(target) for target in targets if target]
+        more = f" and {len(named) - _NAMED_TARGETS} more" if len(named) > _NAMED_TARGETS else ""
+        about = f" about {', '.join(named[:_NAMED_TARGETS])}{more}" if named else ""
+        return f"segmenter {type(segmenter).__name__}: {method}{about}"
+
+    return watchdog.watch(what, items=len(targets))
 
 
 def _halving(
     work: Callable[[Sequence[Item]], list[Result]],
     items: Sequence[Item],
     *,
+    segmenter: Segmenter,
     describe: Callable[[Item], str],
 ) -> list[Result | SegmenterError]:
     """Process all items in one call; on failure, each half separately."""
@@ -201,15 +260,27 @@ def _halving(
         return []
     try:
         return list(work(items))
-    # A segmenter is third-party code: an error must affect its targets only.
+    # A segmenter is third-party code: its errors must cost its targets alone.
     except Exception as error:
         if len(items) == 1:
-            return [_failure(describe(items[0]), error)]
+            return [_failure(segmenter, describe(items[0]), error)]
     middle = len(items) // 2
     return [
-        *_halving(work, items[:middle], describe=describe),
-        *_halving(work, items[middle:], describe=describe),
+        *_halving(work, items[:middle], segmenter=segmenter, describe=describe),
+        *_halving(work, items[middle:], segmenter=segmenter, describe=describe),
     ]
+
+
+def _unshared(predictions: list[Any]) -> list[Any]:
+    """Refuse masks of one array: a tool that returns its buffer has overwritten all but the last.
+
+    Asked one by one, it is right.
+    """
+    masks = [getattr(prediction, "mask", None) for prediction in predictions]
+    places = [mask.__array_interface__["data"][0] for mask in masks if isinstance(mask, np.ndarray)]
+    if len(set(places)) < len(places):
+        raise SegmenterError("several answers share one mask array; each needs an array of its own")
+    return predictions
 
 
 def _counted(answers: Sequence[Result], items: Sequence[Any], method: str) -> list[Result]:
@@ -218,7 +289,11 @@ def _counted(answers: Sequence[Result], items: Sequence[Any], method: str) -> li
     return list(answers)
 
 
-def _failure(what: str, error: Exception) -> SegmenterError:
-    failure = SegmenterError(f"{what}: {type(error).__name__}: {error}")
+def _failure(segmenter: Segmenter, what: str, error: Exception) -> SegmenterError:
+    """Return the failure of a method or, where `what` begins with a blank, of a step."""
+    name = f"{type(segmenter).__name__}{what if what.startswith((' ', '.')) else f'.{what}'}"
+    text = " ".join(str(error).split())[:_SHOWN_CHARACTERS]
+    place = "" if isinstance(error, SegmenterError) else error_place(error, owner=segmenter)
+    failure = SegmenterError(f"{name}: {type(error).__name__}: {text}{place}")
     failure.__cause__ = error
     return failure

@@ -14,6 +14,7 @@ from hlmat.transforms.core.errors import SegmenterError
 from hlmat.transforms.core.protocols import ClickPolicy, PolicyAction, SamplingPolicy, Segmenter
 from hlmat.transforms.core.records import Answer, Click, Provenance, StopReason, Trajectory
 from hlmat.transforms.core.threads import Threads
+from hlmat.transforms.core.watchdog import Watchdog
 from hlmat.transforms.rollout.episode import EpisodeRun
 from hlmat.transforms.rollout.loop import ImageEpisodes, RolloutLoop, build_session, start_runs
 from hlmat.transforms.rollout.options import Limits, SearchOptions
@@ -43,6 +44,7 @@ def search_all(
     options: SearchOptions,
     policy_draws_boxes: bool = False,
     threads: Threads | None = None,
+    watchdog: Watchdog | None = None,
 ) -> list[list[Trajectory | SegmenterError]]:
     """Search the best trajectory of each target, several images in lockstep.
 
@@ -61,7 +63,8 @@ def search_all(
         raise TypeError(f"policy {policy.name!r} gives one answer to a state; it cannot search")
     by_image = start_runs(images, limits=limits)
     runs = [run for group in by_image for run in group]
-    loop = RolloutLoop(policy, build_session(segmenter, images), threads or Threads())
+    session = build_session(segmenter, images, watchdog)
+    loop = RolloutLoop(policy, session, threads or Threads())
     loop.set_up(runs, policy_draws_boxes=policy_draws_boxes)
     search = _Search(loop, policy, options, limits)
     best = search.run(runs)

@@ -27,6 +27,7 @@ from hlmat.transforms.core.records import (
 )
 from hlmat.transforms.core.rng import target_rng
 from hlmat.transforms.core.threads import Threads, available_cores
+from hlmat.transforms.core.watchdog import Watchdog
 from hlmat.transforms.dataset_io.work_units import WorkUnit
 from hlmat.transforms.masks.boxes import jittered_box, truth_box
 from hlmat.transforms.masks.rle import encode_mask
@@ -48,6 +49,8 @@ _IMAGES_AT_ONCE = 32
 """For a segmenter that takes many: enough to fill a device, few enough to encode the next batch
 meanwhile."""
 
+_STALL_ADVICE = "repair the segmenter, or give --segmenter-timeout more seconds if it is only slow"
+
 
 @dataclass(frozen=True)
 class Simulation:
@@ -60,6 +63,7 @@ class Simulation:
         threads: read images, search clicks and encode masks.
         search: how several candidate clicks are tried in each state; None takes the policy's only.
         first_mask: what rollouts begin with; None for an empty mask.
+        watchdog: watches the segmenter's calls.
     """
 
     reader: DatasetReader
@@ -74,6 +78,7 @@ class Simulation:
     threads: Threads = field(default_factory=Threads)
     search: SearchOptions | None = None
     first_mask: FirstMask | None = None
+    watchdog: Watchdog | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,7 @@ class RolloutSettings:
             threads=threads,
             search=self.search,
             first_mask=self.first_mask,
+            watchdog=Watchdog(self.segmenter.timeout_s, _STALL_ADVICE),
         )
 
 
@@ -160,7 +166,9 @@ def _encoded_ahead(batches: Iterator[list[Scene]], simulation: Simulation) -> It
         return batches
 
     def encode(batch: list[Scene]) -> list[Scene]:
-        encoded = encode_all(segmenter, [scene.image for scene in batch])
+        encoded = encode_all(
+            segmenter, [scene.image for scene in batch], watchdog=simulation.watchdog
+        )
         return [replace(s, encoded=e) for s, e in zip(batch, encoded, strict=True)]
 
     return Threads().map_ahead(encode, batches, ahead=1)
@@ -191,6 +199,7 @@ def _roll_out(scenes: Sequence[Scene], simulation: Simulation) -> dict[int, Traj
         provenance=simulation.provenance,
         policy_draws_boxes=simulation.initial_action is InitialAction.POLICY_BOX,
         threads=simulation.threads,
+        watchdog=simulation.watchdog,
     )
     outcomes: dict[int, Trajectory | Reject] = {}
     for scene, of_scene in zip(scenes, results, strict=True):

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 
+from hlmat.transforms.core.error_place import error_place
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.suggestions import closest
 
@@ -35,7 +36,8 @@ def import_segmenter_class(dotted: str, *, search_path: Sequence[str] = ()) -> t
         raise ConfigError(
             [
                 f"--segmenter {dotted!r}: importing {module_name!r} failed: "
-                f"{type(error).__name__}: {error}; looked in {_places(search_path)}"
+                f"{type(error).__name__}: {error}{error_place(error, caller=__file__)}; "
+                f"looked in {_places(search_path)}"
             ]
         ) from error
     found = getattr(module, attribute, None)

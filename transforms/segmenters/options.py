@@ -19,6 +19,7 @@ class SegmenterOptions:
         name: a key of `SEGMENTERS`, or `package.module:Class`.
         arguments: further keyword arguments of a dotted class, or settings of a tool by name.
         search_path: folders searched first for the module of a dotted class.
+        timeout_s: of a call, for each image or request in it; a call past it ends the run.
         storage: reaches `checkpoint`.
     """
 
@@ -37,6 +38,13 @@ class SegmenterOptions:
         metavar="DIR",
         in_fingerprint=False,
         help="folder of the module of your own class; repeatable (the working folder)",
+    )
+    timeout_s: float = setting(
+        default=600.0,
+        gt=0,
+        metavar="SECONDS",
+        in_fingerprint=False,
+        help="end the run when the segmenter takes longer for an image or request",
     )
     storage: SkipValidation[Storage] = setting(
         default_factory=LocalStorage, in_fingerprint=False, help="reaches `checkpoint`"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hlmat.transforms.core.error_place import error_place
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.suggestions import did_you_mean
 from hlmat.transforms.core.threads import Threads
@@ -148,10 +149,11 @@ def load_segmenter(options: SegmenterOptions, *, threads: Threads | None = None)
         segmenter = segmenter_class(**_accepted_arguments(segmenter_class, options))
     # The constructor is user code: report any exception it raises instead of crashing.
     except Exception as error:
+        place = error_place(error, owner=segmenter_class, caller=__file__)
         raise ConfigError(
             [
                 f"--segmenter {options.name!r}: constructing it failed: "
-                f"{type(error).__name__}: {error}"
+                f"{type(error).__name__}: {error}{place}"
             ]
         ) from error
     if not isinstance(segmenter, Segmenter):

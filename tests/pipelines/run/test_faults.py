@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from hlmat.transforms.core.folder_lock import locked_folder
 _SHAPES = ["--dataset", "shapes", "--shapes-images", "4", "--shapes-size", "64x80", "-q"]
 _DISC = ["--segmenter", "hlmat.transforms.segmenters.disc:DiscSegmenter", "--unit-size", "4"]
 _TOOLS = """\
-import os, sys
+import os, sys, time
 from hlmat.transforms.segmenters.disc import DiscSegmenter
 class Exits(DiscSegmenter):
     def predict(self, **prompts):
@@ -24,6 +25,9 @@ class Exits(DiscSegmenter):
 class Quits(DiscSegmenter):
     def predict(self, **prompts):
         sys.exit(4)
+class Hangs(DiscSegmenter):
+    def predict(self, **prompts):
+        time.sleep(100)
 class QuitsAtOnce(DiscSegmenter):
     def __init__(self):
         sys.exit(4)
@@ -56,6 +60,24 @@ def test_a_tool_that_quits_python_kills_its_unit(tmp_path: Path, capfd: pytest.C
     printed = capfd.readouterr().err
     assert "\n  unit 0: RuntimeError: the segmenter or the policy raised SystemExit: 4\n" in printed
     assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_tool_that_hangs_ends_the_run(
+    workers: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "out"
+    flags = [*own_tool(tmp_path, "Hangs"), "--segmenter-timeout", "0.5", "--workers", workers]
+    assert run(out, *flags) == EXIT_INCOMPLETE
+    (printed,) = capfd.readouterr().err.splitlines()
+    assert re.fullmatch(
+        r"hlmat: error: segmenter Hangs: predict about 'train/[^']+' has not returned for "
+        r"0\.5 s \(it is in tools_that_end\.py, line \d+\); repair the segmenter, or give "
+        r"--segmenter-timeout more seconds if it is only slow; "
+        rf"finished units are kept in {re.escape(str(out))}/units: fix the cause and run the same "
+        "command again",
+        printed,
+    )
 
 
 def test_a_tool_that_quits_while_it_is_loaded_is_named(

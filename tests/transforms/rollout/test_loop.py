@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -191,7 +192,8 @@ class FussySegmenter(ScriptedSegmenter):
         self.batches.append(len(requests))
         if any(r.box is not None and r.box.x0 == 1 for r in requests):
             raise self.error
-        return [self.predict(clicks=r.clicks, box=r.box, feedback=r.feedback) for r in requests]
+        answers = [self.predict(clicks=r.clicks, box=r.box, feedback=r.feedback) for r in requests]
+        return [replace(answer, mask=answer.mask.copy()) for answer in answers]
 
 
 def test_targets_run_in_lockstep_and_a_failing_one_is_alone_in_failing():
@@ -486,7 +488,11 @@ def test_a_tool_that_fails_on_a_mask_costs_that_target_alone():
         limits=Limits(),
         provenance=PROVENANCE,
     )[0]
-    assert str(failed) == "MaskedSegmenter.feedback_of: ValueError: too wide for me"
+    assert re.fullmatch(
+        r"MaskedSegmenter\.feedback_of: ValueError: too wide for me \(test_loop\.py, line \d+: "
+        r'raise ValueError\("too wide for me"\)\)',
+        str(failed),
+    )
     assert isinstance(fine, Trajectory)
     assert fine.final_iou == 1.0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +14,7 @@ from builders import ManyDiscs
 from hlmat.transforms.core.errors import SegmenterError, is_out_of_memory
 from hlmat.transforms.core.protocols import Image, ManyImagesSegmenter, Prediction, Request
 from hlmat.transforms.core.records import Box, Click
+from hlmat.transforms.core.watchdog import Watchdog, stalls_reported_to
 from hlmat.transforms.rollout.segmenter_batching import (
     SegmenterSession,
     encode_all,
@@ -22,7 +25,11 @@ REQUEST = Request(clicks=(Click(1, 1, True),))
 
 
 def shapes(answers: Sequence[Prediction | SegmenterError]) -> list[tuple[int, ...] | str]:
-    return [str(a) if isinstance(a, SegmenterError) else a.mask.shape for a in answers]
+    return [a.mask.shape if isinstance(a, Prediction) else said_by(a) for a in answers]
+
+
+def said_by(failure: SegmenterError) -> str:
+    return str(failure).partition(" (builders.py, line ")[0]
 
 
 def test_targets_of_many_images_are_asked_about_at_once():
@@ -57,6 +64,47 @@ def test_a_tool_that_reuses_its_buffer_does_not_change_earlier_masks():
     later = session.ask([(0, requests[2])])
     masks = [answer.mask for answer in (*together, *later) if isinstance(answer, Prediction)]
     assert [np.argwhere(mask).tolist() for mask in masks] == [[[0, 0]], [[0, 1]], [[0, 2]]]
+
+
+class ReusedBufferInBatches(ReusedBuffer):
+    """Answers several requests with one buffer."""
+
+    def predict_batch(self, requests: Sequence[Request]) -> list[Prediction]:
+        return [self.predict(clicks=request.clicks) for request in requests]
+
+
+def test_a_tool_that_answers_a_batch_with_one_buffer_is_asked_one_by_one():
+    session = SegmenterSession(ReusedBufferInBatches(), IMAGES)
+    requests = [Request(clicks=(Click(x, 0, True),)) for x in range(3)]
+    answers = session.ask([(0, request) for request in requests])
+    masks = [answer.mask for answer in answers if isinstance(answer, Prediction)]
+    assert [np.argwhere(mask).tolist() for mask in masks] == [[[0, 0]], [[0, 1]], [[0, 2]]]
+
+
+def test_a_call_that_does_not_return_is_reported_with_its_targets():
+    heard: list[str] = []
+    is_over = threading.Event()
+
+    def hear(sentence: str) -> None:
+        heard.append(sentence)
+        is_over.set()
+
+    class Hanging(ReusedBuffer):
+        def predict(self, **prompts: Any) -> Prediction:
+            is_over.wait(30)
+            return super().predict(**prompts)
+
+    watchdog = Watchdog(0.05, "repair it")
+    session = SegmenterSession(Hanging(), IMAGES, watchdog=watchdog)
+    with stalls_reported_to(hear):
+        (answer,) = session.ask([(0, REQUEST)], targets=["coco/7"])
+    assert isinstance(answer, Prediction)
+    assert len(heard) == 1
+    assert re.fullmatch(
+        r"segmenter Hanging: predict about 'coco/7' has not returned for 0\.05 s "
+        r"\(it is in threading\.py, line \d+\); repair it",
+        heard[0],
+    )
 
 
 def test_images_encoded_ahead_are_not_encoded_again():

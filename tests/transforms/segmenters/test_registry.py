@@ -89,19 +89,23 @@ def test_unknown_names_suggest_the_nearest():
 
 
 def test_what_is_wrong_with_a_users_class_is_reported(module: str):
+    raising = 1 + next(i for i, line in enumerate(MODULE.splitlines()) if "no license key" in line)
     not_found = (
-        "--segmenter '{0}:X': importing '{0}' failed: ModuleNotFoundError: No module named '{1}'; "
-        f"looked in {Path.cwd()}, the installed packages"
+        "--segmenter '{0}:X': importing '{0}' failed: ModuleNotFoundError: No module named '{1}'"
+        f"{{2}}; looked in {Path.cwd()}, the installed packages"
     )
-    assert problem("nowhere_at_all:X") == not_found.format("nowhere_at_all", "nowhere_at_all")
+    assert problem("nowhere_at_all:X") == not_found.format("nowhere_at_all", "nowhere_at_all", "")
     assert problem("users_broken:X") == not_found.format(
-        "users_broken", "a_package_that_is_not_there"
+        "users_broken",
+        "a_package_that_is_not_there",
+        " (users_broken.py, line 1: import a_package_that_is_not_there)",
     )
     assert problem(f"{module}:Fin") == (
         f"--segmenter '{module}:Fin': module '{module}' has no class 'Fin'; did you mean 'Fine'?"
     )
     assert problem(f"{module}:Broken") == (
-        f"--segmenter '{module}:Broken': constructing it failed: RuntimeError: no license key"
+        f"--segmenter '{module}:Broken': constructing it failed: RuntimeError: no license key "
+        f"({module}.py, line {raising}: {MODULE.splitlines()[raising - 1].strip()})"
     )
     assert problem(f"{module}:Fine", radius=3) == (
         f"--segmenter '{module}:Fine': constructing it failed: TypeError: Fine.__init__() got an "
