@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 KILLS = 12
@@ -61,10 +64,10 @@ class Runs:
             [sys.executable, "-c", _FORKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def start(self, out: Path, *flags: str, kill_at: int = 0) -> int:
+    def start(self, out: Path, *flags: str, kill_at: int = 0, of: Sequence[str] = _FLAGS) -> int:
         """Start a run; return its process id."""
         assert self._server.stdin is not None
-        self._server.stdin.write(json.dumps([kill_at, str(out), [*_FLAGS, *flags]]) + "\n")
+        self._server.stdin.write(json.dumps([kill_at, str(out), [*of, *flags]]) + "\n")
         self._server.stdin.flush()
         return int(self._line())
 
@@ -72,9 +75,9 @@ class Runs:
         """Return the exit code of the run that was started, or minus the signal."""
         return int(self._line())
 
-    def finish(self, out: Path, *flags: str) -> int:
+    def finish(self, out: Path, *flags: str, of: Sequence[str] = _FLAGS) -> int:
         """Run to the end; return how often files of the folder were accessed."""
-        self.start(out, *flags)
+        self.start(out, *flags, of=of)
         assert self.wait() == 0
         return int(Path(f"{out}.accesses").read_text(encoding="ascii"))
 
@@ -155,6 +158,39 @@ def test_worker_processes_end_with_a_killed_job_and_the_next_call_goes_on(
         assert_only_whole_files(out, files_in(tmp_path / "whole"))
     runs.finish(out, "--workers", "2")
     assert files_in(out) == files_in(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_retry_killed_at_any_moment_ends_like_a_new_run(runs: Runs, tmp_path: Path):
+    rng, data = random.Random(7), tmp_path / "data"
+    for number, name in enumerate("abcdef"):
+        mask = np.zeros((40, 50), np.uint8)
+        mask[5:20, 8 : 12 + 4 * number] = 255
+        for folder, pixels in (("images", np.full((40, 50, 3), 90, np.uint8)), ("masks", mask)):
+            (data / folder).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(data / folder / f"{name}.png"), pixels)
+    broken = data / "images" / "c.png"
+    whole = broken.read_bytes()
+    of = (
+        *("--dataset", "folder", "--data-root", str(data), "--unit-size", "2", "-q"),
+        *("--segmenter", "hlmat.transforms.segmenters.disc:DiscSegmenter"),
+    )
+    broken.write_bytes(b"")
+    before = tmp_path / "before"
+    runs.finish(before, of=of)
+    broken.write_bytes(whole)
+    runs.finish(tmp_path / "fresh", of=of)
+    fresh = files_in(tmp_path / "fresh")
+    shutil.copytree(before, tmp_path / "whole")
+    accesses = runs.finish(tmp_path / "whole", "--retry-rejects", of=of)
+    assert files_in(tmp_path / "whole") == fresh
+    for number in range(KILLS):
+        out = tmp_path / f"killed-{number}"
+        shutil.copytree(before, out)
+        runs.start(out, "--retry-rejects", kill_at=rng.randrange(1, accesses), of=of)
+        assert runs.wait() == -signal.SIGKILL
+        runs.finish(out, "--retry-rejects", of=of)
+        assert files_in(out) == fresh
 
 
 def kill(process: int) -> None:
