@@ -72,7 +72,9 @@ def test_an_evaluation_counts_them(
 )
 def test_each_task_makes_what_it_can_of_them(root: Path, tmp_path: Path, task: str) -> None:
     run, out = tmp_path / "run", tmp_path / "export"
-    assert main(["trajectories", *flags(root, run)]) == EXIT_OK
+    # That task needs bad clicks too.
+    bad = ("--policy", "random", "--no-stop-on-no-gain", "--max-clicks", "7")
+    assert main(["trajectories", *flags(root, run, *(bad if task == "kto" else ()))]) == EXIT_OK
     export = [
         "export",
         "--from",
