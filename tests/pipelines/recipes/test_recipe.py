@@ -201,7 +201,8 @@ def test_filter_and_refine_take_the_flags_that_they_have(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("command", ["evaluate", "refine"])
 def test_flags_on_another_data_set_are_left_out(command: str, tmp_path: Path) -> None:
-    path = write(tmp_path / "mine", {"evaluate.yaml": EVALUATED})
+    files = {"evaluate.yaml": EVALUATED, "export.yaml": "task: prm\n"}
+    path = write(tmp_path / "mine", files)
     given = ["--recipe", path, "--dataset", "coco"]
     argv = with_recipe_flags([command, *given])
     assert not {"--dataset=shapes", "--split=test", "--shapes-size=64x64", "--limit=9"} & set(argv)
