@@ -62,6 +62,8 @@ def test_recorded_answers_give_the_rollouts_again_without_the_model(out: Path) -
     )
     for figures in (first, again):
         del figures["SPC"], figures["policy"]
+        # A record holds the texts of answers, not that one of them was cut off.
+        figures["invalid_answers"] = sum(figures.get("invalid_answers", {}).values())
     assert again == first
     assert (out / "replayed" / "predictions.json").read_bytes() == Path(answers).read_bytes()
 
