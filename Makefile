@@ -18,6 +18,7 @@ DATA_FLAGS += $(if $(LIMIT),--limit $(LIMIT)) $(if $(CHECKPOINT),--checkpoint "$
 RECIPE ?= mini
 LADDER_RECIPE = $(if $(filter command line environment,$(origin RECIPE)),$(RECIPE),mini_prm)
 ROUNDS ?= 1
+MINUTES ?= 10
 EVALUATION_OUT = $(if $(filter command line,$(origin OUT)),$(OUT),out/$(RECIPE)/evaluation$(if \
 	$(DATA_FLAGS:%= ),-$(DATASET)$(if $(SPLIT),-$(SPLIT))))
 
@@ -86,6 +87,11 @@ mini-controls: mini ## train mini on shuffled expressions and on parts of the da
 .PHONY: test
 test: $(VENV)/.test ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: fuzz
+fuzz: $(VENV)/.test ## try every parser on generated inputs: MINUTES=10
+	HLMAT_FUZZ_SECONDS=$$((60 * $(MINUTES))) HLMAT_FUZZ_SEED=$$(date +%s) \
+		$(BIN)/python -m pytest tests/fuzz -m fuzz -o log_cli=true -o log_cli_level=INFO $(ARGS)
 
 .PHONY: coverage
 coverage: $(VENV)/.test ## run the tests and list the lines that they do not reach

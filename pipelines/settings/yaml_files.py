@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.pickle_reader import check_expansion
 
 
 class _Loader(yaml.SafeLoader):
@@ -19,7 +20,11 @@ class _Loader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a name must be a text, not a list or mapping", key_node.start_mark
+                )
+            if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"{key} is given twice", key_node.start_mark
                 )
@@ -34,6 +39,20 @@ _Loader.add_implicit_resolver(
 )
 
 
+def _load(text: str) -> Any:
+    """Load YAML that is not deep, holds no part of itself, and does not grow by its aliases.
+
+    Raises:
+        yaml.YAMLError, ValueError: it is none.
+    """
+    try:
+        content = yaml.load(text, Loader=_Loader)
+    except RecursionError:
+        raise ValueError("it nests too deeply") from None
+    check_expansion(content, size=len(text))
+    return content
+
+
 def read_settings(path: Path, *, problems: list[str]) -> dict[str, Any]:
     """Read a file's mapping; an empty file gives an empty one.
 
@@ -42,7 +61,7 @@ def read_settings(path: Path, *, problems: list[str]) -> dict[str, Any]:
         problems: problems are appended here.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        content = _load(path.read_text(encoding="utf-8"))
     except OSError as error:
         problems.append(f"{path} cannot be read: {error}")
         return {}
@@ -70,6 +89,6 @@ def read_override(text: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise ConfigError([f"--set {text!r}: expected KEY=VALUE, as learning_rate=1e-5"])
     try:
-        return key.strip(), yaml.load(value, Loader=_Loader)
+        return key.strip(), _load(value)
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError([f"--set {text!r}: the value is not YAML: {error}"]) from error
