@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from hlmat.transforms.core.storage import Storage, join_under
 from hlmat.transforms.dataset_io.layout import OutputLayout
 
 MANIFEST_VERSION = 1
+_MOST_CLICKS = 100_000
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def read_manifest(storage: Storage, out: str) -> Manifest:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     try:
-        content = json.loads(data)
+        content = json.loads(data, parse_float=_finite, parse_constant=_finite)
         version = content["manifest_version"]
         if version != MANIFEST_VERSION:
             raise DataError(
@@ -99,15 +101,82 @@ def read_manifest(storage: Storage, out: str) -> Manifest:
                 name: FileEntry(str(entry["sha256"]), int(entry["bytes"]), int(entry["rows"]))
                 for name, entry in content["files"].items()
             },
-            config=dict(content["config"]),
+            config=_Config(_checked(content["config"]), path=path),
             counts=dict(content["counts"]),
             source=dict(content["source"]),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except DataError:
+        raise
+    # A file that is something else can end this in any way.
+    except Exception as error:
         raise DataError(
             f"{path} is not a manifest ({type(error).__name__}: {error}); run again with "
             "--overwrite"
         ) from error
+
+
+class _Config(dict[str, Any]):
+    """A configuration that raises DataError for a setting that it lacks."""
+
+    def __init__(self, settings: Mapping[str, Any], *, path: str) -> None:
+        super().__init__(settings)
+        self._path = path
+
+    def __missing__(self, name: str) -> Any:
+        raise DataError(
+            f"{self._path}: its configuration has no {name!r}; read it with the hlmat that wrote "
+            "it, or run again with --overwrite"
+        )
+
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+        return dict, (dict(self),)
+
+
+def _checked(config: Any) -> dict[str, Any]:
+    """Return a configuration whose known settings are of their types. Raises ValueError."""
+    for name, is_right in _SETTINGS.items():
+        if name in config and not is_right(config[name]):
+            raise ValueError(f"{name} is {config[name]!r:.60}")
+    return dict(config)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:20]}")
+    return value
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_fraction(value: object) -> bool:
+    return value is None or (type(value) in (int, float) and 0 <= value <= 1)  # type: ignore[operator]
+
+
+def _is_segmenter(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("name"), str)
+
+
+def _is_first_mask(value: object) -> bool:
+    return value is None or (isinstance(value, dict) and "corrupted_to" in value)
+
+
+_SETTINGS: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("dataset", "split", "policy", "initial_action"), _is_text),
+    **dict.fromkeys(
+        ("expressions", "split_by", "annotations", "mask_values", "columns"),
+        lambda value: value is None or isinstance(value, str),
+    ),
+    **dict.fromkeys(("target_iou", "stop_at_score"), _is_fraction),
+    "max_clicks": lambda value: type(value) is int and 0 <= value <= _MOST_CLICKS,
+    "stop_on_no_gain": lambda value: isinstance(value, bool),
+    "seed": lambda value: type(value) is int and value >= 0,
+    "segmenter": _is_segmenter,
+    "first_mask": _is_first_mask,
+    "shapes": lambda value: value is None or isinstance(value, dict),
+}
 
 
 def read_listed_file(storage: Storage, out: str, name: str, entry: FileEntry) -> bytes:

@@ -33,7 +33,7 @@ def open_source(manifest: Manifest, *, data_root: str | None) -> DatasetReader:
     config = manifest.config
     root = data_root or manifest.source.get("data_root")
     name = config["dataset"]
-    if root is None and DATASETS[name].needs_data_root:
+    if root is None and name in DATASETS and DATASETS[name].needs_data_root:
         raise ConfigError([f"--data-root is missing: the run does not record the root of {name}"])
     shapes = config.get("shapes")
     return open_reader(

@@ -53,6 +53,9 @@ _MANIFEST = {
         "target_iou": 0.9,
         "stop_at_score": None,
         "first_mask": None,
+        "expressions": "each",
+        "seed": 0,
+        "shapes": {"count": 3},
     },
     "counts": {"targets": 1, "trajectories": 1, "rejects": 0, "units": 1},
     "source": {"data_root": None, "licenses": {"shapes": "CC0-1.0"}},
@@ -62,6 +65,8 @@ _MANIFEST = {
 def read_run(data: bytes) -> None:
     manifest = read_manifest(MemoryStorage({"out/manifest.json": data}), "out")
     click_protocol(manifest)
+    for name in ("dataset", "split", "policy", "expressions", "seed", "shapes"):
+        manifest.config[name]
 
 
 def read_safetensors(data: bytes) -> None:

@@ -28,6 +28,7 @@ from .options import setting as setting
 from .options import shown as shown
 from .pickle_reader import PickleReader as PickleReader
 from .pickle_reader import brief as brief
+from .pickle_reader import check_expansion as check_expansion
 from .pickle_reader import keys_among as keys_among
 from .protocols import Answerer as Answerer
 from .protocols import AnswerText as AnswerText

@@ -88,3 +88,30 @@ def test_a_manifest_that_is_a_folder_cannot_be_read(tmp_path: Path) -> None:
 def test_a_malformed_manifest_is_named(content: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_manifest(MemoryStorage({"out/manifest.json": content}), "out")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        ('"seed": 3', '"seed": 1e999', "ValueError: the number 1e999"),
+        ('"seed": 3', '"seed": NaN', "ValueError: the number NaN"),
+        ('"seed": 3', '"seed": -1', "ValueError: seed is -1"),
+        ('"dataset": "shapes"', '"dataset": ["a"]', r"ValueError: dataset is \['a'\]"),
+        ('"bytes": 1', '"bytes": 1e999', "ValueError: the number 1e999"),
+        ('"bytes": 1', '"bytes": ' + "[" * 50_000, "RecursionError"),
+    ],
+)
+def test_a_manifest_with_odd_values_is_none(before: str, after: str, problem: str) -> None:
+    storage = make_run()
+    text = storage.read_bytes("out/manifest.json").decode()
+    assert before in text
+    storage.write_bytes("out/manifest.json", text.replace(before, after).encode())
+    with pytest.raises(DataError, match=f"out/manifest.json is not a manifest .{problem}"):
+        read_manifest(storage, "out")
+
+
+def test_a_setting_that_is_missing_is_named() -> None:
+    manifest = read_manifest(make_run(), "out")
+    with pytest.raises(DataError, match=r"manifest\.json: its configuration has no 'max_clicks'"):
+        manifest.config["max_clicks"]
+    assert manifest.config.get("max_clicks") is None

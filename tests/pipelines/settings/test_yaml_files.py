@@ -16,6 +16,12 @@ def read(text: str, tmp_path: Path) -> tuple[dict[str, Any], list[str]]:
     return read_settings(path, problems=problems), problems
 
 
+# Each line holds the line before twice.
+DOUBLED = "a0: &a0 [x, x]\n" + "".join(
+    f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40)
+)
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -46,6 +52,16 @@ def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
     [
         ("a: 1\na: 2\n", "a is given twice"),
         ("a: [", "is not YAML"),
+        ("? [a]\n: 1\n", "a name must be a text, not a list or mapping"),
+        ("? {a: b}\n: 1\n", "a name must be a text, not a list or mapping"),
+        ("a: " + "[" * 5000, "it nests too deeply"),
+        ("a: " + "[" * 200 + "]" * 200, "it nests deeper than 100 levels"),
+        ("a: &b [*b]\n", "it nests deeper than 100 levels, or holds itself"),
+        (
+            "a0: &a0 [x, x]\n"
+            + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40)),
+            "written out without shared parts it is more than 32 times as large",
+        ),
         ("a: 2024-13-45", "is not YAML"),  # a date that there is not
         ("- a\n", "expected lines of `name: value`"),
         ("1: a\n", "expected lines of `name: value`"),
