@@ -32,7 +32,7 @@ class Reply:
     head: bytes | None = None
 
 
-def completion(text: Any, *, finish_reason: str | None = None, **message: Any) -> Reply:
+def completion(text: Any, *, finish_reason: Any = None, **message: Any) -> Reply:
     """A chat completion with a text."""
     content = {"role": "assistant", "content": text, **message}
     return Reply({"choices": [{"message": content, "finish_reason": finish_reason}]})

@@ -68,7 +68,11 @@ def fuzz(target: Target, *, seconds: float) -> int:
             database=None,
             deadline=None,
             phases=[Phase.generate, Phase.shrink],
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=[
+                HealthCheck.too_slow,
+                HealthCheck.data_too_large,
+                HealthCheck.filter_too_much,
+            ],
         )
         @given(target.inputs)
         def try_some(data: bytes) -> None:

@@ -9,6 +9,7 @@ import tracemalloc
 import warnings
 import zipfile
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -35,7 +36,9 @@ def saved(content: Any, *, zipped: bool = True) -> bytes:
     return buffer.getvalue()
 
 
-def rezipped(data: bytes, *, method: int = zipfile.ZIP_STORED, **replaced: bytes) -> bytes:
+def rezipped(
+    data: bytes, replaced: Mapping[str, bytes] | None = None, *, method: int = zipfile.ZIP_STORED
+) -> bytes:
     """Write an archive again, with other content under some names."""
     buffer = io.BytesIO()
     with (
@@ -43,8 +46,8 @@ def rezipped(data: bytes, *, method: int = zipfile.ZIP_STORED, **replaced: bytes
         zipfile.ZipFile(buffer, "w", compression=method) as new,
     ):
         for entry in old.infolist():
-            name = entry.filename.rpartition("/")[2].replace(".", "_")
-            new.writestr(entry.filename, replaced.get(name, old.read(entry)))
+            name = entry.filename.rpartition("/")[2]
+            new.writestr(entry.filename, (replaced or {}).get(name, old.read(entry)))
     return buffer.getvalue()
 
 
@@ -78,7 +81,7 @@ def test_what_checkpoints_consist_of(zipped: bool):
 def test_pickles_that_are_endless_to_read_are_refused(name: str, zipped: bool):
     pickled = HOSTILE_PICKLES[name]
     if zipped:
-        data = rezipped(saved([torch.ones(1)]), data_pkl=pickled)
+        data = rezipped(saved([torch.ones(1)]), {"data.pkl": pickled})
     else:
         whole = saved([], zipped=False)
         data = whole[: whole.index(b"\x80\x02]q\x00.")] + pickled
@@ -98,7 +101,7 @@ def test_a_storage_of_more_bytes_than_the_file(zipped: bool):
     if zipped:
         pickled = zipfile.ZipFile(io.BytesIO(data)).read("archive/data.pkl")
         assert before in pickled
-        data = rezipped(data, data_pkl=pickled.replace(before, after))
+        data = rezipped(data, {"data.pkl": pickled.replace(before, after)})
     else:
         before, after = before.replace(b"tq", b"Ntq"), after.replace(b"tq", b"Ntq")
         assert before in data
@@ -108,7 +111,7 @@ def test_a_storage_of_more_bytes_than_the_file(zipped: bool):
 
 
 def test_a_record_shorter_than_its_storage():
-    data = rezipped(saved([torch.ones(1000)]), **{"0": b"\0" * 8})
+    data = rezipped(saved([torch.ones(1000)]), {"0": b"\0" * 8})
     with pytest.raises(ValueError, match="announced with 4000 bytes, the file has 8 for it"):
         load_checkpoint(data)
 
