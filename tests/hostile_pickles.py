@@ -38,6 +38,15 @@ def _copied(times: int) -> bytes:
     )
 
 
+def _called_with(content: bytes, *, name: bytes, times: int = 20_000) -> bytes:
+    """One large container that is an argument, or all arguments, of call after call."""
+    return (
+        PROTO + b"c" + name + b"\nq\x010" + content + b"q\x020](" + b"h\x01h\x02R0" * times + b"e."
+    )
+
+
+_MANY_KEYS = b"}(" + b"".join(b"X\x08\0\0\0%08dN" % number for number in range(20_000)) + b"u\x85"
+
 HOSTILE_PICKLES: dict[str, bytes] = {
     "tuples in tuples as a key": _nested_tuple_key(100_000),
     "an index of 2^28": PROTO + b"]r" + struct.pack("<I", 1 << 28) + b"(K\x01K\x02e.",
@@ -57,6 +66,10 @@ HOSTILE_PICKLES: dict[str, bytes] = {
     + b"h\x00" * 100_000
     + b"e.",
     "a long text, copied": _copied(100_000),
+    "a dictionary in call after call": _called_with(_MANY_KEYS, name=b"builtins\nset"),
+    "arguments of call after call": _called_with(
+        b"(" + b"K\x01" * 20_000 + b"t", name=b"torch\nSize"
+    ),
     "a text of 2^62 bytes": b"\x80\x04\x8d" + struct.pack("<Q", 1 << 62) + b"a.",
     "bytes of 2^31": b"\x80\x03B" + struct.pack("<I", (1 << 31) - 1) + b"a.",
     "a number of 2^30 bytes": PROTO + b"\x8b" + struct.pack("<i", 1 << 30) + b"a.",

@@ -25,16 +25,14 @@ from benchmarks.gpu.encoder_runs import (
 from benchmarks.gpu.parts import Part, Setup, run_parts
 from benchmarks.gpu.profiles import measure_profile
 from benchmarks.gpu.report import publish
-from benchmarks.gpu.worker_runs import (
-    Scenes,
+from benchmarks.gpu.worker_parts import (
     measure_grid,
     measure_kept,
     measure_main,
     measure_others,
     measure_settings,
-    scenes_reader,
-    scratch_folder,
 )
+from benchmarks.gpu.worker_runs import Scenes, scenes_reader, scratch_folder
 from benchmarks.random_sam import MODELS
 from hlmat.transforms.masks.rle import encode_mask
 from hlmat.transforms.masks.upsampling import Upsampling

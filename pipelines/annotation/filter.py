@@ -124,7 +124,7 @@ def _write(
     storage.write_bytes(f"{out}/scores.csv", csv_bytes(rows))
     storage.write_bytes(f"{out}/scores.parquet", table_to_parquet_bytes(table))
     names = mask_names([j.annotation.trajectory.target.ref for j in judged], mirrored=run.mirrored)
-    for verdict, title in ((KEPT, "masks that were kept"), (DOUBTFUL, "masks that are in doubt")):
+    for verdict, title in ((KEPT, "kept masks"), (DOUBTFUL, "doubtful masks")):
         chosen = [j for j in judged if j.verdict == verdict]
         content = coco_json(map(_scored, chosen), description=title, source=run.source)
         storage.write_bytes(f"{out}/{verdict}.json", content)

@@ -29,7 +29,7 @@ from hlmat.transforms.readers.coco import CocoReader
 from hlmat.transforms.readers.folder import IMAGES
 from hlmat.transforms.readers.registry import open_reader
 
-# Of formulas in any spreadsheet; some take the wide forms and what follows white space.
+# First characters of formulas; some spreadsheets accept the full-width forms, or leading spaces.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 

@@ -99,7 +99,7 @@ def _run_visibly(arguments: list[str], interrupts: Interrupts) -> int:
 
 
 def _drop_output() -> None:
-    """Keep Python from trying again, at its end, to write what cannot be written."""
+    """Keep Python from retrying a failed write when it exits."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

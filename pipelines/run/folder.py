@@ -114,7 +114,7 @@ class RunFolder:
         self.remove_final_files()
 
     def remove_final_files(self) -> None:
-        """Remove what an unfinished run writes anew from its units."""
+        """Remove the files that an unfinished run rebuilds from its units."""
         self.storage.remove(self.layout.data_card)
         for folder in ("trajectories", "rejects"):
             self.storage.remove_dir(f"{self.layout.out}/{folder}")

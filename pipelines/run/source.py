@@ -1,4 +1,4 @@
-"""The data that a run answers for: listed, recorded, and compared when the run is taken up."""
+"""The input data of a run: listed, recorded, and compared when the run is resumed."""
 
 from __future__ import annotations
 

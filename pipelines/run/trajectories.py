@@ -54,7 +54,7 @@ class RunReport:
         reader_layout: which data set layout was recognised; empty for a run found complete.
         elapsed_s: seconds spent on clicks in this call.
         targets_done: targets worked on in this call.
-        remarks: oddities of the data set, one sentence each.
+        remarks: warnings about the data set, one sentence each.
     """
 
     layout: OutputLayout
@@ -202,7 +202,7 @@ def build_pipeline(pipeline: beam.Pipeline, job: Job) -> None:
 
 
 def run_pipeline(job: Job) -> None:
-    """Run the pipeline to its end on the chosen runner."""
+    """Run the pipeline on the chosen runner and wait for it."""
     choice = job.config.runner
     options = pipeline_options(choice)
     with LocalWorkers() as workers:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.core.pickle_reader import check_expansion
+from hlmat.transforms.core.plain_content import check_expansion
 
 
 class _Loader(yaml.SafeLoader):

@@ -107,7 +107,7 @@ class TrainingFolder:
         with f:
             if not _is_locked(f):
                 raise OutputError(
-                    f"another training is under way in {self.out}; wait for its end or choose "
+                    f"another training is running in {self.out}; wait for it or choose "
                     "another --out"
                 )
             yield f

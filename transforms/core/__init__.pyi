@@ -27,11 +27,10 @@ from .options import parse_value as parse_value
 from .options import setting as setting
 from .options import shown as shown
 from .pickle_reader import PickleReader as PickleReader
-from .pickle_reader import brief as brief
-from .pickle_reader import check_expansion as check_expansion
-from .pickle_reader import keys_among as keys_among
+from .plain_content import brief as brief
+from .plain_content import check_expansion as check_expansion
+from .plain_content import keys_among as keys_among
 from .protocols import Answerer as Answerer
-from .protocols import AnswerText as AnswerText
 from .protocols import BatchSegmenter as BatchSegmenter
 from .protocols import BoxPolicy as BoxPolicy
 from .protocols import ClickPolicy as ClickPolicy
@@ -54,6 +53,7 @@ from .protocols import StatewisePolicy as StatewisePolicy
 from .protocols import TruthMasks as TruthMasks
 from .records import Action as Action
 from .records import Answer as Answer
+from .records import AnswerText as AnswerText
 from .records import Box as Box
 from .records import Click as Click
 from .records import Finish as Finish

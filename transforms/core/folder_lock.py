@@ -53,7 +53,7 @@ def _take(path: str, folder: str) -> int:
                 raise
             raise OutputError(
                 f"{folder}: another run works in this folder"
-                f"{f' ({holder})' if holder.isprintable() and holder else ''}; wait for its end, "
+                f"{f' ({holder})' if holder.isprintable() and holder else ''}; wait for it, "
                 "or choose another --out"
             ) from None
         if _is_still_there(descriptor, path):

@@ -1,4 +1,4 @@
-"""A digest of an image's pixels, the same for copies that are turned, mirrored or stored anew."""
+"""A digest of an image's pixels, unchanged by turning, mirroring or re-saving without loss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ROWS_AT_ONCE = 256
 def image_digest(image: Image) -> str:
     """Return 32 hex digits of the sha256 of an image's pixels in a canonical position.
 
-    Pixels and not bytes: a file that was saved anew without loss, with other metadata or turned by
+    Pixels and not bytes: a file that was re-saved without loss, with other metadata or turned by
     its EXIF tag, is the same image. Copies that lossy compression or scaling changed are not found.
 
     The position is that among the eight of the square whose sides, and then the sums of whose

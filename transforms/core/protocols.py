@@ -214,28 +214,6 @@ class Question:
     temperature: float = 0.0
 
 
-class AnswerText(str):
-    """A model's text, with what kept it from being a whole answer where that is known.
-
-    Attributes:
-        flaw: for instance that it was cut off; None for a text that came to its end. Named as the
-            cause if no action can be read.
-
-    >>> text = AnswerText("Positive po", flaw="cut off after 4 tokens")
-    >>> text, text.flaw
-    ('Positive po', 'cut off after 4 tokens')
-    """
-
-    __slots__ = ("flaw",)
-
-    flaw: str | None
-
-    def __new__(cls, text: str, *, flaw: str | None = None) -> AnswerText:
-        made = super().__new__(cls, text)
-        made.flaw = flaw
-        return made
-
-
 class Answerer(Protocol):
     """Writes answers: a local model, a server, or a replay of recorded answers."""
 

@@ -333,3 +333,25 @@ class Trajectory:
     def iou_before(self, index: int) -> float:
         """Return the IoU of the mask that step `index` saw; 0 for an empty start."""
         return self.steps[index - 1].iou if index > 0 else self.initial_iou
+
+
+class AnswerText(str):
+    """A model's text, and what kept it from being a complete answer if that is known.
+
+    Attributes:
+        flaw: such as a cut-off; None for a complete text. Reported as the cause if no action can be
+            read.
+
+    >>> text = AnswerText("Positive po", flaw="cut off after 4 tokens")
+    >>> text, text.flaw
+    ('Positive po', 'cut off after 4 tokens')
+    """
+
+    __slots__ = ("flaw",)
+
+    flaw: str | None
+
+    def __new__(cls, text: str, *, flaw: str | None = None) -> AnswerText:
+        made = super().__new__(cls, text)
+        made.flaw = flaw
+        return made

@@ -2,7 +2,7 @@
 
 Python cannot end a call from outside, so a thread watches the calls under way, and when one takes
 too long the process gives up: it tells the job that is waiting for it, or ends with a sentence. The
-thread needs the interpreter's lock: foreign code that holds it without end cannot be detected.
+thread needs the interpreter's lock: compiled code that holds it forever cannot be detected.
 """
 
 from __future__ import annotations

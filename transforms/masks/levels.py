@@ -341,6 +341,6 @@ def _problem(levels: Levels, name: str) -> str:
     void = f",void={_VOID}" if _VOID in shown.counts and shown.is_numbered else ""
     return (
         f"{name} has {len(shown.counts)} levels, not one object on a background: {listed}{more}; "
-        f"say what they are, as --mask-values object={shown.label(objects[0])}{void}, or "
+        f"name them, as --mask-values object={shown.label(objects[0])}{void}, or "
         "--mask-values classes or --mask-values instances for a target per level"
     )

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field, replace
 from hlmat.transforms.core.errors import AnswerError, ConfigError
 from hlmat.transforms.core.protocols import (
     Answerer,
-    AnswerText,
     PolicyAction,
     Question,
     SeesSize,
     State,
 )
-from hlmat.transforms.core.records import Answer, Click, InvalidAction
+from hlmat.transforms.core.records import Answer, AnswerText, Click, InvalidAction
 from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.rendering import StateView
 from hlmat.transforms.prompting.templates import PromptTemplate, first_box_prompt

@@ -213,7 +213,7 @@ def open_parquet_tables(name: str, options: ReaderOptions) -> ParquetReader:
 
     Raises:
         LayoutError: no such file.
-        ConfigError: it cannot be told which columns hold images, masks and texts.
+        ConfigError: it is unclear which columns hold images, masks and texts.
         DataError: a file is damaged.
     """
     root, storage, split = options.data_root or "", options.storage, options.split or "train"

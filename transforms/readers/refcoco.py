@@ -272,7 +272,7 @@ class _Listing:
         self._paths: dict[str | None, str | TargetError] = {}
 
     def path_of(self, image_id: object) -> str:
-        """Return an image's path, one that nothing has if it cannot be told."""
+        """Return an image's path; a path of no file if the image is unknown."""
         path = self._found(image_id)
         return path if isinstance(path, str) else posixpath.join(self._places.folder, "unknown")
 
@@ -334,14 +334,14 @@ def _check_entry(entry: Any, target_id: str, *, takes_many: bool) -> None:
 
 
 def _doubt_of_targets(entry: dict[str, Any]) -> str | None:
-    """Return why it is in doubt which annotations a ref names, None if it is not."""
+    """Return why a ref's annotations are ambiguous, None if they are not."""
     listed = entry.get("ann_id")
     ids = listed if isinstance(listed, list | tuple) else [listed]
     is_none = len(ids) == 1 and str(whole_number(ids[0])) == _NO_TARGET
     if not is_none and (not ids or any(id_of(each) is None for each in ids)):
         return f"ann_id is {listed!r:.80}, expected ids, or -1 for no target"
-    if isinstance(told := entry.get("no_target"), bool) and told is not is_none:
-        return f"no_target is {str(told).lower()}, but ann_id is {listed!r:.80}"
+    if isinstance(declared := entry.get("no_target"), bool) and declared is not is_none:
+        return f"no_target is {str(declared).lower()}, but ann_id is {listed!r:.80}"
     return None
 
 

@@ -64,7 +64,7 @@ class TableColumns:
 
 
 def columns_of(schema: pa.Schema, asked: str | None) -> TableColumns | str:
-    """Return the columns of a table, or why they cannot be told.
+    """Return the columns of a table, or why they are ambiguous.
 
     Args:
         schema: of the table.
@@ -198,6 +198,6 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 def _unclear(what: str, there: str) -> str:
     return (
-        f"it cannot be told which column holds the {what}; name them with --columns, as "
+        f"it is unclear which column holds the {what}; name the columns with --columns, as "
         f"image=A,mask=B,text=C, of: {there}"
     )

@@ -1,7 +1,7 @@
-"""Files of `torch.save`, loaded after every size in them is held against the file's own.
+"""Files of `torch.save`, loaded after every size in them is checked against the file's.
 
-`torch.load(weights_only=True)` runs no code, but trusts sizes: it makes room for what a file
-announces, reads past the end of a short storage, and unpacks compressed entries.
+`torch.load(weights_only=True)` runs no code, but trusts sizes: it allocates what a file declares,
+reads past the end of a short storage, and unpacks compressed entries.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hlmat.transforms.core.pickle_reader import PickleReader, brief, keys_among
+from hlmat.transforms.core.pickle_reader import PickleReader
+from hlmat.transforms.core.plain_content import brief, keys_among
 
 _ZIP_START = b"PK\x03\x04"
 _ZIP_END = struct.Struct("<4s4H2LH")
@@ -23,6 +24,8 @@ _ZIP64_LOCATOR = struct.Struct("<4sLQL")
 _ZIP64_END = struct.Struct("<4sQ2H2L4Q")
 _MAX_DIRECTORY = 16 << 20
 _MAX_PICKLE = 64 << 20
+_MAX_DIMENSIONS = 64
+"""Of a tensor in PyTorch."""
 # The first pickle of the older format, after the number of its protocol.
 _LEGACY_MAGIC = b"\x8a\x0a" + (0x1950A86A20F9469CFC6C).to_bytes(10, "little") + b"."
 _BYTES_OF_STORAGE = {
@@ -56,7 +59,7 @@ def load_checkpoint(data: bytes, *, stand_ins: Sequence[tuple[Any, str]] = ()) -
 
     Args:
         data: the file's content.
-        stand_ins: what takes the place of further names, `package.module.name`, of the file.
+        stand_ins: objects that replace further names, `package.module.name`, of the file.
 
     Returns:
         What was saved, on the CPU.
@@ -73,7 +76,7 @@ def load_checkpoint(data: bytes, *, stand_ins: Sequence[tuple[Any, str]] = ()) -
 
 
 def check_checkpoint(data: bytes, *, also_called: Collection[str] = ()) -> None:
-    """Hold everything that loading a file would make room for against the file's size.
+    """Check everything that loading a file would allocate against the file's size.
 
     Args:
         data: the file's content: the zip format of torch 1.6 or the one before.
@@ -156,7 +159,6 @@ class _CheckpointReader(PickleReader):
         if not isinstance(function, _Name) or function.dotted not in self._called:
             what = function.dotted[:80] if isinstance(function, _Name) else type(function).__name__
             raise ValueError(f"its pickle holds a call to {what}")
-        self.charge(sum(len(a) for a in arguments if isinstance(a, str | list | tuple)))
         if function.dotted == "torch._utils._rebuild_tensor_v2":
             _check_tensor(arguments)
         elif function.dotted == _SET:
@@ -176,7 +178,7 @@ class _CheckpointReader(PickleReader):
         room = self._room_for(key)
         if room is None or numel * size > room:
             raise ValueError(
-                f"its storage {brief(key)} is announced with {numel * size} bytes, the file has "
+                f"its storage {brief(key)} declares {numel * size} bytes, the file has "
                 f"{room or 0} for it"
             )
         self.storages[key] = max(numel * size, self.storages.get(key, 0))
@@ -199,6 +201,10 @@ def _check_tensor(arguments: tuple[Any, ...]) -> None:
     """Refuse a tensor larger than its storage: a view with a step of 0 is huge once copied."""
     match arguments:
         case (_Storage(numel), int(), tuple(size), *_) if all(type(n) is int for n in size):
+            if len(size) > _MAX_DIMENSIONS:
+                raise ValueError(
+                    f"its tensor has {len(size)} dimensions; PyTorch has {_MAX_DIMENSIONS} at most"
+                )
             if math.prod(size) > numel:
                 raise ValueError(
                     f"its tensor of shape {size!s:.80} has more elements than its storage, {numel}"
@@ -240,13 +246,13 @@ def _check_entries(entries: Sequence[zipfile.ZipInfo], *, size: int) -> None:
         # Torch finds entries without regard to case.
         name = entry.filename.lower()
         if name in names or not name.isascii():
-            raise ValueError(f"its archive holds {brief(name)} twice, or under a strange name")
+            raise ValueError(f"its archive holds {brief(name)} twice, or a name that is not ASCII")
         names.add(name)
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
             raise ValueError(f"its entry {brief(name)} is compressed, which torch.save never does")
     total = sum(entry.file_size for entry in entries)
     if total > size:
-        raise ValueError(f"its entries announce {total} bytes, the file has {size}")
+        raise ValueError(f"its entries declare {total} bytes, the file has {size}")
 
 
 def _check_directory(data: bytes) -> None:
@@ -283,4 +289,4 @@ def _check_legacy(data: bytes, called: Collection[str]) -> None:
     keys.read()
     total, left = sum(reader.storages.values()), len(data) - keys.position
     if total > left:
-        raise ValueError(f"its storages are announced with {total} bytes, {left} are left for them")
+        raise ValueError(f"its storages declare {total} bytes, {left} are left for them")

@@ -214,7 +214,7 @@ class TestTraining:
         self, trained: Trained, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(training_folder, "_SECONDS_TO_END", 0.0)
-        second = pytest.raises(OutputError, match="another training is under way")
+        second = pytest.raises(OutputError, match="another training is running")
         with TrainingFolder(trained.out).locked(), second:
             training.train(trained.arguments())
 

@@ -110,7 +110,7 @@ def test_many_levels_are_listed_by_size() -> None:
     values = np.repeat(np.arange(30, dtype=np.uint8)[:, None] * 8, 40, axis=1).repeat(5, axis=0)
     message = problem(encode(PilImage.fromarray(values)))
     assert message.startswith("masks/a.png has 30 levels")
-    assert "and 22 more; say" in message
+    assert "and 22 more; name" in message
 
 
 def test_palette_indices_are_listed_with_their_colours() -> None:

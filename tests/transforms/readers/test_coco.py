@@ -111,8 +111,8 @@ def test_an_image_s_id_that_two_images_have() -> None:
     assert [r.target_id for r in refs] == ["coco/val2017/6"]
     assert reasons(rejects) == ["duplicate_id"]
     assert rejects[0].message == (
-        "annotation 5 is of image 1, an id that 2 entries have ('a b#1.jpg', 'b.jpg'), so it "
-        "cannot be said which is meant; give each image an id of its own"
+        "annotation 5 is of image 1, an id that 2 entries have ('a b#1.jpg', 'b.jpg'), so the "
+        "annotation is ambiguous; give each image a unique id"
     )
     sizes = [IMAGE, {**IMAGE, "height": 7}]
     assert reasons(split_items(open_instances([annotation(5)], images=sizes))[1]) == [

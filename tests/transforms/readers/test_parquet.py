@@ -132,7 +132,7 @@ def test_columns_that_are_named(*, as_struct: bool) -> None:
     files = [image(), mask_image()]
     photo, label = map(hf_image, files) if as_struct else files
     rows = [{"photo": photo, "label": label, "note": "a cup"}]
-    with pytest.raises(ConfigError, match=r"cannot be told.*images.*of: photo, label, note"):
+    with pytest.raises(ConfigError, match=r"unclear which column.*images.*of: photo, label, note"):
         open_table(rows)
     reader = open_table(rows, columns="image=photo,mask=label,text=note")
     refs, rejects = split_items(reader)

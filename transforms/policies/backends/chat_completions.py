@@ -12,7 +12,8 @@ from typing import Any
 
 import cv2
 
-from hlmat.transforms.core.protocols import AnswerText, Image
+from hlmat.transforms.core.protocols import Image
+from hlmat.transforms.core.records import AnswerText
 from hlmat.transforms.policies.backends.options import ImageFormat
 from hlmat.transforms.prompting.templates import IMAGE_MARK
 
@@ -70,7 +71,7 @@ def completion_text(data: bytes, *, max_new_tokens: int) -> AnswerText | None:
     """Return the answer in a chat completion; None for anything else.
 
     Reasoning that stands apart is left out. Without an answer, the reasoning of a model that came
-    to its end is the answer: some servers take all of a text for reasoning.
+    to its end is the answer: some servers label a whole text as reasoning.
 
     Args:
         data: the body of the response.

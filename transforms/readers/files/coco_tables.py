@@ -18,7 +18,7 @@ from hlmat.transforms.readers.files.json import need_list
 class CocoTables:
     """An instances file, looked up by ids.
 
-    An id that is listed twice is in doubt: images and categories of such an id are refused unless
+    An id that is listed twice is ambiguous: images and categories of such an id are refused unless
     the entries say the same. Of annotations the first in the file counts.
 
     Args:
@@ -60,7 +60,7 @@ class CocoTables:
             raise TargetError(
                 RejectReason.DUPLICATE_ID,
                 f"{name} is of image {image_id!r:.80}, an id that {len(found)} entries have "
-                f"({names}), so it cannot be said which is meant; give each image an id of its own",
+                f"({names}), so the annotation is ambiguous; give each image a unique id",
             )
         return found[0]
 

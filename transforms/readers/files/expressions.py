@@ -1,4 +1,4 @@
-"""Expressions as data files have them, made fit to be said."""
+"""Expressions of data files, cleaned: no blanks, line breaks or repetitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which way round the shapes of an image were drawn that its EXIF tag turns."""
+"""Whether shapes were drawn on an image before or after its EXIF rotation."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def undecided_turn(image_path: str, orientation: int) -> TargetError:
         RejectReason.SIZE_MISMATCH,
         f"{image_path} is turned by its EXIF tag (orientation {orientation}), the annotation file "
         "records the size of the stored image, and its shapes fit both, so they may lie beside "
-        "their objects; save the image without the tag, the way round that its shapes have",
+        "their objects; save the image without the tag, in the orientation of its shapes",
     )
 
 
