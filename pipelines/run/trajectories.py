@@ -268,7 +268,7 @@ def _finish(job: Job, *, folder: RunFolder, settings: Mapping[str, Any]) -> None
         raise IncompleteError(
             f"{len(failures)} of {job.shards.num_units} units died, so {len(missing)} of "
             f"{len(names)} final files are not written:\n{shown}\nwhat is done is kept in "
-            f"{layout.units}; run the same command again to take up the rest"
+            f"{layout.units}; run the same command again to do the rest"
         )
     files: dict[str, FileEntry] = {}
     licenses: dict[str, str] = {}

@@ -54,7 +54,7 @@ class ClickWorker:
             try:
                 outcomes = simulate_unit(unit, self._simulation)
             # No signal reaches this thread: a tool or a policy of the user's own raised it.
-            except (SystemExit, KeyboardInterrupt) as error:
+            except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
                 raise RuntimeError(
                     f"the segmenter or the policy raised {type(error).__name__}: {error}"
                 ) from error

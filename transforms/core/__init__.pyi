@@ -84,3 +84,4 @@ from .visible_text import visible_json as visible_json
 from .visible_text import visible_output as visible_output
 from .watchdog import Watchdog as Watchdog
 from .watchdog import stalls_reported_to as stalls_reported_to
+from .working_folder import same_working_folder as same_working_folder

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from hlmat.transforms.core.protocols import (
 )
 from hlmat.transforms.core.records import Box
 from hlmat.transforms.core.watchdog import Watchdog
+from hlmat.transforms.core.working_folder import same_working_folder
 from hlmat.transforms.masks.rle import mask_box
 
 _NAMED_TARGETS = 3
@@ -209,10 +211,15 @@ class SegmenterSession:
                 f"a bool array of shape {tuple(size_hw)}, got {seen}"
             )
         score = getattr(prediction, "score", None)
+        if score is not None and not math.isfinite(score := float(score)):
+            raise SegmenterError(
+                f"{type(self._segmenter).__name__}.predict must return an object whose `score` is "
+                f"finite or None, got {score}"
+            )
         return Prediction(
             # A tool may return its own buffer and overwrite it in the next call.
             mask=mask.copy(),
-            score=None if score is None else float(score),
+            score=score,
             feedback=getattr(prediction, "feedback", None),
         )
 
@@ -233,11 +240,11 @@ def encode_all(
     return _halving(encode, images, segmenter=segmenter, describe=lambda _: ".encode_images")
 
 
+@contextlib.contextmanager
 def _watched(
     watchdog: Watchdog | None, segmenter: Segmenter, method: str, targets: Sequence[str]
-) -> contextlib.AbstractContextManager[None]:
-    if watchdog is None:
-        return contextlib.nullcontext()
+) -> Iterator[None]:
+    """Watch a call of a segmenter, and keep the working folder."""
 
     def what() -> str:
         named = [repr(target) for target in targets if target]
@@ -245,7 +252,11 @@ def _watched(
         about = f" about {', '.join(named[:_NAMED_TARGETS])}{more}" if named else ""
         return f"segmenter {type(segmenter).__name__}: {method}{about}"
 
-    return watchdog.watch(what, items=len(targets))
+    watched = (
+        contextlib.nullcontext() if watchdog is None else watchdog.watch(what, items=len(targets))
+    )
+    with same_working_folder(), watched:
+        yield
 
 
 def _halving(

@@ -16,6 +16,7 @@ from hlmat.transforms.core.error_place import error_place
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.suggestions import did_you_mean
 from hlmat.transforms.core.threads import Threads
+from hlmat.transforms.core.working_folder import same_working_folder
 from hlmat.transforms.segmenters.custom import import_segmenter_class
 from hlmat.transforms.segmenters.options import SegmenterOptions
 
@@ -142,11 +143,12 @@ def load_segmenter(options: SegmenterOptions, *, threads: Threads | None = None)
     if options.name in SEGMENTERS:
         return SEGMENTERS[options.name].build(options, threads or Threads())
     # The working folder is not on a worker's import path, so it is named here.
-    segmenter_class = import_segmenter_class(
-        options.name, search_path=options.search_path or (os.getcwd(),)
-    )
+    search_path = options.search_path or (os.getcwd(),)
+    with same_working_folder():
+        segmenter_class = import_segmenter_class(options.name, search_path=search_path)
     try:
-        segmenter = segmenter_class(**_accepted_arguments(segmenter_class, options))
+        with same_working_folder():
+            segmenter = segmenter_class(**_accepted_arguments(segmenter_class, options))
     # The constructor is user code: report any exception it raises instead of crashing.
     except Exception as error:
         place = error_place(error, owner=segmenter_class, caller=__file__)

@@ -25,6 +25,16 @@ class Exits(DiscSegmenter):
 class Quits(DiscSegmenter):
     def predict(self, **prompts):
         sys.exit(4)
+class GivesUp(DiscSegmenter):
+    def predict(self, **prompts):
+        raise GeneratorExit
+class Wanders(DiscSegmenter):
+    def __init__(self):
+        super().__init__()
+        os.chdir("/")
+    def predict(self, **prompts):
+        os.chdir("/")
+        return super().predict(**prompts)
 class Hangs(DiscSegmenter):
     def predict(self, **prompts):
         time.sleep(100)
@@ -54,12 +64,28 @@ def test_a_tool_that_ends_its_process_does_not_end_the_job(
     )
 
 
-def test_a_tool_that_quits_python_kills_its_unit(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
-    code = run(tmp_path / "out", *own_tool(tmp_path, "Quits"), "--unit-size", "100")
+@pytest.mark.parametrize(
+    ("name", "raised"), [("Quits", "SystemExit: 4"), ("GivesUp", "GeneratorExit: ")]
+)
+def test_a_tool_that_quits_python_kills_its_unit(
+    name: str, raised: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    code = run(tmp_path / "out", *own_tool(tmp_path, name), "--unit-size", "100")
     assert code == EXIT_INCOMPLETE
     printed = capfd.readouterr().err
-    assert "\n  unit 0: RuntimeError: the segmenter or the policy raised SystemExit: 4\n" in printed
+    assert "\n  unit 0: RuntimeError: the segmenter or the policy raised " in printed
+    assert f" raised {raised}".rstrip() in printed
     assert "Traceback" not in printed
+
+
+def test_a_tool_that_changes_the_working_folder_does_not_move_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    tool = own_tool(tmp_path, "Wanders")
+    assert run(Path("moved"), *tool, "--workers", "1") == EXIT_OK
+    assert (tmp_path / "moved" / "manifest.json").is_file()
+    assert not Path("/moved").exists()
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -149,6 +150,7 @@ def test_a_bad_request_costs_itself_alone():
         (lambda ps: [Prediction(np.ones((4, 5)))], r"bool array of shape \(4, 5\), got float64"),  # type: ignore[arg-type]
         (lambda ps: [Prediction(np.ones((5, 4), dtype=np.bool_))], r"got bool \(5, 4\)"),
         (lambda ps: [None], r"got <class 'NoneType'>"),
+        (lambda ps: [replace(ps[0], score=float("nan"))], "`score` is finite or None, got nan"),
     ],
 )
 def test_answers_are_held_to_the_protocol(
