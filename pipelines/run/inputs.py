@@ -3,7 +3,7 @@
 Digests, not modification times, say whether a file is the same: a copy of a data set gives the same
 bytes in every output file. Times only save work. A file that was touched last before its digest
 was taken, and has the recorded size, is not read again. So each file is read once more than
-the rollouts need, which on a local disk takes about a hundredth of the time of the clicks.
+the rollouts need.
 """
 
 from __future__ import annotations

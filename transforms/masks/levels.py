@@ -34,7 +34,8 @@ _FLAT_NOISE = 0.001
 _LOSSY_GAP, _COARSE_GAP = 3, 12
 _COLOUR_DISTANCE = 24
 _FAR = 32
-"""From the only flat level of a lossy image: an object too thin to be flat is farther away."""
+"""Farther from a level than the noise of lossy compression: an object too thin to be flat, or
+another colour."""
 _BLOCK = np.ones((3, 3), np.uint8)
 _COUNTED_AT_ONCE = 1 << 22
 
@@ -216,8 +217,10 @@ def _greys(levels: Levels) -> NDArray[np.integer] | None:
     colours = np.array([levels.colour(code) for code in levels.counts], np.int32)
     strength = colours.max(axis=1)
     top = colours[strength.argmax()]
-    # Each colour is the strongest one, darkened.
-    if (np.abs(colours - np.outer(strength, top) / top.max()) > 1.5).any():
+    # Each colour is the strongest one, darkened; masks that were a JPEG once, as those of FSS-1000,
+    # are tinted by its rounding.
+    tint = _FAR if len(colours) > _MANY_LEVELS else 1.5
+    if (np.abs(colours - np.outer(strength, top) / top.max()) > tint).any():
         return None
     return levels.brightest
 

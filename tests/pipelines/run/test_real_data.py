@@ -78,7 +78,7 @@ def test_a_trace_is_a_data_set_again(shared_data: Path, tmp_path: Path):
     for record in content["data"]:
         del record["hlmat"]
     trace.write_text(json.dumps(content))
-    flags = ("--dataset", "trace", "--data-root", data)
+    flags = ("--dataset", "trace", "--data-root", data, "--follow-links")
     assert run("trajectories", *flags, *common, "--out", second) == 0
     assert [row["steps"] for row in rows(second)] == [row["steps"] for row in rows(first)]
     assert [row["expressions"] for row in rows(second)] == [

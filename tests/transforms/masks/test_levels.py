@@ -223,6 +223,15 @@ def test_colours_in_a_jpeg_are_refused() -> None:
     assert "has 3 levels" in problem(encode(PilImage.fromarray(values), "JPEG", quality=95))
 
 
+def test_a_soft_mask_tinted_by_a_jpeg_and_resized_is_read_as_grey() -> None:
+    soft = np.asarray(drawn(2).filter(ImageFilter.GaussianBlur(4)), np.int16)
+    tint = np.random.default_rng(1).integers(-12, 13, (*soft.shape, 3))
+    edge = (soft > 8) & (soft < 247)
+    tinted = np.clip(soft[..., None] + tint * edge[..., None], 0, 255).astype(np.uint8)
+    truth = read(encode(PilImage.fromarray(tinted)), MaskRule.FOREGROUND)
+    assert np.count_nonzero(truth != (soft > 127)) < 0.02 * np.count_nonzero(soft > 127)
+
+
 @pytest.mark.parametrize("level", [255, 100])
 @pytest.mark.parametrize("quality", [90, 75, 50])
 def test_a_jpeg_saved_as_png_again_is_read_too(level: int, quality: int) -> None:

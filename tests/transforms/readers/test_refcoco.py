@@ -212,7 +212,7 @@ def test_sentences_that_say_nothing() -> None:
     refs, rejects = split_items(
         open_refs([a_ref(5, sentences=sentences), a_ref(6, sentences=[{"sent": "  "}])])
     )
-    assert refs[0].expressions == ("Red one", "cup")
+    assert refs[0].expressions == ("Red one", "Red one", "cup")
     assert [r.message for r in rejects] == ["refcoco/unc/train/6 has no sentence"]
 
 

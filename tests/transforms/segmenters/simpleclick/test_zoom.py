@@ -102,7 +102,7 @@ def test_the_crop_holds_object_and_positive_clicks_and_little_more(
     assert 0 <= crop.row_min <= min(y) <= max(y) <= crop.row_max < SIZE_HW[0]
     assert 0 <= crop.col_min <= min(x) <= max(x) <= crop.col_max < SIZE_HW[1]
     for values, side in ((y, crop.size_hw[0]), (x, crop.size_hw[1])):
-        assert side <= max(200, 1.4 * (max(values) - min(values) + 1)) + 2
+        assert 5 * (side - 2) <= max(5 * 200, 7 * (max(values) - min(values) + 1))
 
 
 @given(crops(), crops())
