@@ -259,4 +259,4 @@ def _texts(value: str | list[Any]) -> tuple[str, ...]:
             value = json.loads(value)
         except (ValueError, RecursionError):
             return clean_expressions([value])
-    return clean_expressions(sentences_of(value))
+    return sentences_of(value)

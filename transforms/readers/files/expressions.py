@@ -1,4 +1,4 @@
-"""Expressions of data files, cleaned: no blanks and no line breaks."""
+"""Expressions of data files, cleaned: no blanks, line breaks or repetitions."""
 
 from __future__ import annotations
 
@@ -25,8 +25,6 @@ def clean_expressions(values: Iterable[object]) -> tuple[str, ...]:
 def sentences_of(content: object) -> tuple[str, ...]:
     """Return the expressions of a list of sentences: texts, or objects with `sent` or `raw`.
 
-    Repeated ones stay: RefCOCO has some, and its metrics count each sentence.
-
     >>> sentences_of([{"sent": "left one", "raw": "Left one!"}, {"sent": " ", "raw": "Red"}, "cup"])
     ('left one', 'Red', 'cup')
     """
@@ -37,7 +35,7 @@ def sentences_of(content: object) -> tuple[str, ...]:
         else clean_expressions([s])
         for s in sentences
     )
-    return tuple(text for texts in found for text in texts)
+    return clean_expressions(text for texts in found for text in texts)
 
 
 def expressions_of(entry: Mapping[str, Any]) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def test_what_is_clean_stays(values: list[str]) -> None:
     [
         ([{"sent": "left", "raw": "Left!"}, {"sent": " ", "raw": "Red"}], ("left", "Red")),
         ([{"sent": None, "raw": 3}, {}, None], ()),
-        (["cup", " cup", "mug"], ("cup", "cup", "mug")),
+        (["cup", " cup", "mug"], ("cup", "mug")),
         ("cup", ("cup",)),
         (None, ()),
     ],
