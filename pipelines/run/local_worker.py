@@ -29,7 +29,10 @@ def main(*, job: int) -> None:
     sys.stderr = _WithoutReports(VisibleStream(sys.stderr))
     logging.basicConfig(level=logging.CRITICAL)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    # First, as what the job sends names Beam's module, which would import torch.
     from apache_beam.runners.worker import sdk_worker_main
+
+    import hlmat.transforms.beam.run_inference  # noqa: F401
 
     sdk_worker_main.main(sys.argv)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,8 +18,9 @@ from hlmat.transforms.dataset_io.work_units import unit_from_json
 class ReadWorkUnits(beam.PTransform):
     """PCollection[path of a plan file] -> {"todo": WorkUnit, "done": (index, unit id)}.
 
-    A unit is done when its file exists. Units to do are reshuffled over the workers, since
-    simulating them costs thousands of times more than reading them.
+    A unit is done when its file exists; each worker lists the files once. Units to do are
+    reshuffled over the workers, since simulating them costs thousands of times more than reading
+    them.
     """
 
     def __init__(self, layout: OutputLayout, storage: Storage) -> None:
@@ -40,12 +42,17 @@ class _ReadPlanFile(beam.DoFn):
     def __init__(self, layout: OutputLayout, storage: Storage) -> None:
         self._layout = layout
         self._storage = storage
+        self._done: set[str] = set()
+
+    def setup(self) -> None:
+        with carried_errors():
+            self._done = set(self._storage.list_dir(self._layout.units))
 
     def process(self, element: str) -> Iterator[object]:
         with carried_errors():
             for line in self._storage.read_bytes(element).decode("utf-8").splitlines():
                 unit = unit_from_json(line)
-                if self._storage.is_file(self._layout.unit_file(unit.unit_id)):
+                if posixpath.basename(self._layout.unit_file(unit.unit_id)) in self._done:
                     yield pvalue.TaggedOutput("done", (unit.index, unit.unit_id))
                 else:
                     yield unit

@@ -39,7 +39,10 @@ class ShardPlan:
 
     def units_in(self, shard: int) -> int:
         """Return how many units a shard has."""
-        return sum(self.shard_of(i) == shard for i in range(self.num_units))
+        return self._first_of(shard + 1) - self._first_of(shard)
+
+    def _first_of(self, shard: int) -> int:
+        return -(-shard * self.num_units // self.num_shards)
 
 
 class WriteShards(beam.PTransform):

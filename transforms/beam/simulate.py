@@ -10,9 +10,9 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics.metric import Metrics
-from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from hlmat.transforms.beam.faults import carried_errors
+from hlmat.transforms.beam.run_inference import ModelHandler, RunInference
 from hlmat.transforms.core.records import Reject, Trajectory
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.dataset_io.arrow import (

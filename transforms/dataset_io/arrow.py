@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 import pyarrow as pa
@@ -37,6 +37,9 @@ Row = dict[str, Any]
 
 ROW_GROUP_ROWS = 1024
 
+_REF_COLUMNS = tuple(field.name for field in fields(TargetRef))
+_PROVENANCE_COLUMNS = tuple(field.name for field in fields(Provenance))
+
 
 def target_ref_to_row(ref: TargetRef) -> Row:
     """Return the columns that identify a target.
@@ -44,9 +47,9 @@ def target_ref_to_row(ref: TargetRef) -> Row:
     Text that is not valid Unicode (file names that no encoding explains) is written with
     backslash escapes, since no table can hold it.
     """
-    row = asdict(ref)
-    row["expressions"] = list(ref.expressions)
-    return {name: _storable(value) for name, value in row.items()}
+    row = {name: _storable(getattr(ref, name)) for name in _REF_COLUMNS}
+    row["expressions"] = [_storable(text) for text in ref.expressions]
+    return row
 
 
 def row_to_target_ref(row: Mapping[str, Any]) -> TargetRef:
@@ -93,7 +96,7 @@ def trajectory_to_row(trajectory: Trajectory) -> Row:
         "last_predicted_iou": trajectory.last_predicted_iou,
         "model_calls": trajectory.model_calls,
         "decoder_calls": trajectory.decoder_calls,
-        **asdict(trajectory.provenance),
+        **{name: getattr(trajectory.provenance, name) for name in _PROVENANCE_COLUMNS},
     }
 
 
@@ -290,7 +293,7 @@ def _rle_or_none(counts: str | None, size_hw: tuple[int, int]) -> Rle | None:
 def _step_to_row(step: Step, target: Target) -> Row:
     row: Row = dict.fromkeys(("x", "y", "is_positive", "x0", "y0", "x1", "y1"))
     row["kind"] = "click" if isinstance(step.action, Click) else "box"
-    row.update(asdict(step.action))
+    row.update((field.name, getattr(step.action, field.name)) for field in fields(step.action))
     row["is_initial"] = step.is_initial
     row["mask_rle"] = _counts(step.mask, target)
     row["iou"] = step.iou

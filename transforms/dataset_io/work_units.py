@@ -14,6 +14,8 @@ from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
 
+_REF_FIELDS = tuple(field.name for field in dataclasses.fields(TargetRef))
+
 WorkItem = TargetRef | Reject
 """A target to roll out, or one that the reader already had to reject."""
 
@@ -128,7 +130,8 @@ def _build_unit(items: list[WorkItem], *, index: int, fingerprint: str) -> WorkU
 
 
 def _item_to_dict(item: WorkItem) -> dict[str, Any]:
-    data = dataclasses.asdict(ref_of(item))
+    ref = ref_of(item)
+    data: dict[str, Any] = {name: getattr(ref, name) for name in _REF_FIELDS}
     if isinstance(item, Reject):
         data["reject"] = {"reason": item.reason, "message": item.message}
     return data

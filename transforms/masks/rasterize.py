@@ -89,7 +89,8 @@ def _from_polygons(polygons: list[Any], *, size_hw: tuple[int, int], name: str) 
     height, width = size_hw
     # The stubs know neither lists of polygons nor floats.
     parts: Any = coco_mask.frPyObjects(usable, height, width)  # pyright: ignore
-    return np.ascontiguousarray(coco_mask.decode(coco_mask.merge(parts))).view(np.bool_)
+    merged: Any = coco_mask.merge(parts)
+    return decode_rle(Rle(merged["counts"].decode("ascii"), size_hw))
 
 
 def _way_around(polygon: list[float]) -> float:

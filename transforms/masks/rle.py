@@ -43,8 +43,14 @@ def decode_rle(rle: Rle) -> Mask:
     >>> decode_rle(encode_mask(np.array([[False, True]])))
     array([[False,  True]])
     """
-    decoded: Any = rlemasklib.decode(rle_to_coco(rle))
-    return np.ascontiguousarray(decoded).view(np.bool_)
+    mask = np.zeros(rle.size_hw, dtype=np.bool_)
+    x, y, width, height = box = rle_box_xywh(rle)
+    if width and height:
+        # Run lengths go down the columns: writing the rest of each row would take longest.
+        mask[y : y + height, x : x + width] = rlemasklib.decode(
+            rlemasklib.crop(rle_to_coco(rle), box)
+        )
+    return mask
 
 
 def rle_to_coco(rle: Rle) -> Any:
@@ -177,6 +183,18 @@ def mask_box(mask: Mask) -> Box | None:
         return None
     columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
     return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+
+def joint_part(a: Mask, b: Mask) -> tuple[slice, slice] | None:
+    """Return the rows and columns that hold every True pixel of two masks, None without any.
+
+    What is computed of this part alone is computed of a small part of most masks.
+
+    >>> joint_part(np.array([[True, False, False]]), np.array([[False, True, False]]))
+    (slice(0, 1, None), slice(0, 2, None))
+    """
+    box = mask_box(a | b)
+    return None if box is None else (slice(box.y0, box.y1), slice(box.x0, box.x1))
 
 
 def mask_iou(a: Mask, b: Mask, *, ignore: Mask | None = None) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import Click
+from hlmat.transforms.masks.rle import joint_part
 from hlmat.transforms.oracle.distance import DepthSearch
 
 
@@ -31,14 +32,7 @@ def error_regions(
     Raises:
         ValueError: the masks differ in shape or are not bool.
     """
-    for name, mask in (("prediction", prediction), ("ignore", ignore)):
-        if mask is not None and (mask.shape != truth.shape or mask.dtype != np.bool_):
-            raise ValueError(
-                f"{name} must be bool of the truth's shape {truth.shape}, "
-                f"got {mask.dtype} {mask.shape}"
-            )
-    if truth.dtype != np.bool_ or truth.ndim != 2:
-        raise ValueError(f"truth must be bool of shape (H, W), got {truth.dtype} {truth.shape}")
+    _check_shapes(prediction, truth, ignore=ignore)
     # On bool arrays a > b is a & ~b in one pass.
     false_negative = np.greater(truth, prediction)
     false_positive = np.greater(prediction, truth)
@@ -78,8 +72,16 @@ def oracle_click(
     >>> oracle_click(np.zeros_like(truth), truth)
     Click(x=4, y=2, is_positive=True)
     """
-    false_negative, false_positive = error_regions(prediction, truth, ignore=ignore)
-    excluded = [(click.x, click.y) for click in clicked]
+    _check_shapes(prediction, truth, ignore=ignore)
+    inside = joint_part(prediction, truth)
+    if inside is None:
+        return None
+    # There is no error outside of this part, so its border counts like the image's.
+    y0, x0 = inside[0].start, inside[1].start
+    false_negative, false_positive = error_regions(
+        prediction[inside], truth[inside], ignore=None if ignore is None else ignore[inside]
+    )
+    excluded = [(click.x - x0, click.y - y0) for click in clicked]
     negatives, positives = DepthSearch(false_negative), DepthSearch(false_positive)
     # Search the region with the higher bound first: the bound of the other then often decides.
     # False positives win ties, so they need only match; false negatives must exceed.
@@ -93,4 +95,15 @@ def oracle_click(
             excluded=excluded, at_least=wrong.squared_depth + 1 if wrong else 1
         )
         found, is_positive = (wrong, False) if missed is None else (missed, True)
-    return None if found is None else Click(found.x, found.y, is_positive)
+    return None if found is None else Click(found.x + x0, found.y + y0, is_positive)
+
+
+def _check_shapes(prediction: Mask, truth: Mask, *, ignore: Mask | None) -> None:
+    for name, mask in (("prediction", prediction), ("ignore", ignore)):
+        if mask is not None and (mask.shape != truth.shape or mask.dtype != np.bool_):
+            raise ValueError(
+                f"{name} must be bool of the truth's shape {truth.shape}, "
+                f"got {mask.dtype} {mask.shape}"
+            )
+    if truth.dtype != np.bool_ or truth.ndim != 2:
+        raise ValueError(f"truth must be bool of shape (H, W), got {truth.dtype} {truth.shape}")

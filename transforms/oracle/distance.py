@@ -63,12 +63,10 @@ class DepthSearch:
         """
         if self.bound < max(at_least, 1):
             return None
-        row_bounds = self._bounds.max(axis=1)
         squared_depth, x, y = _search(
             self._pixels,
             self._tiles,
             self._bounds,
-            np.argsort(-row_bounds, kind="stable"),
             np.array(excluded, dtype=np.int64).reshape(-1, 2),
             max(at_least, 1),
         )
@@ -87,11 +85,23 @@ def deepest_pixel(region: Mask) -> DeepPixel | None:
 def _bound_tiles(tiles: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Bound the squared depth in each tile: some pixel of the nearest tile not full is outside."""
     full = (tiles == _FULL).astype(np.uint8)
-    distance = cv2.distanceTransform(full, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    distance = cv2.distanceTransform(full, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return _squared_bounds(tiles, distance)
+
+
+@numba.njit(cache=True, nogil=True)
+def _squared_bounds(tiles: NDArray[np.uint8], distance: NDArray[np.float32]) -> NDArray[np.int64]:
+    rows, columns = tiles.shape
+    bounds = np.zeros((rows - 2, columns - 2), dtype=np.int64)
     # Two pixels are at most a tile's diagonal further apart than the corners of their tiles;
     # the last term covers the rounding of the tile grid's distances.
-    bound = distance.astype(np.float64) * _TILE + (_TILE - 1) * np.sqrt(2) + 0.01
-    return np.where(tiles[1:-1, 1:-1] > 0, np.square(bound), 0).astype(np.int64)
+    more = (_TILE - 1) * np.sqrt(2.0) + 0.01
+    for row in range(rows - 2):
+        for column in range(columns - 2):
+            if tiles[row + 1, column + 1] > 0:
+                bound = np.float64(distance[row + 1, column + 1]) * _TILE + more
+                bounds[row, column] = np.int64(bound * bound)
+    return bounds
 
 
 @numba.njit(cache=True, nogil=True)
@@ -206,7 +216,6 @@ def _search(
     pixels: NDArray[np.uint8],
     tiles: NDArray[np.uint8],
     bounds: NDArray[np.int64],
-    row_order: NDArray[np.int64],
     excluded: NDArray[np.int64],
     at_least: int,
 ) -> tuple[int, int, int]:
@@ -218,7 +227,10 @@ def _search(
     # A find at least as deep as `best` wins if it comes before (best_y, best_x).
     best, best_x, best_y = at_least, -1, height
 
-    for row in row_order:
+    row_bounds = np.zeros(bounds.shape[0], dtype=np.int64)
+    for row in range(bounds.shape[0]):
+        row_bounds[row] = bounds[row].max()
+    for row in np.argsort(-row_bounds, kind="mergesort"):
         widest = np.argmax(bounds[row])
         if bounds[row, widest] < best:
             break

@@ -24,7 +24,7 @@ from hlmat.transforms.core.records import (
     Target,
     Trajectory,
 )
-from hlmat.transforms.masks.rle import encode_mask, mask_iou
+from hlmat.transforms.masks.rle import encode_mask, joint_part, mask_iou
 from hlmat.transforms.rollout.options import Limits
 
 
@@ -103,7 +103,7 @@ class EpisodeRun:
         given = self.episode.initial_mask
         if given is not None and given.any():
             self.mask = self.initial_mask = given
-            iou = mask_iou(given, self.episode.truth, ignore=self.episode.ignore)
+            iou = self._iou_of(given)
             self.initial_iou = self.iou = self.best_iou = iou
         elif not self.episode.truth.any():
             # Nothing is the right mask of no object.
@@ -172,7 +172,7 @@ class EpisodeRun:
         Where there is no object, a click that gains nothing is recorded, too: without it the
         rollout would count as one that found that out.
         """
-        iou = mask_iou(prediction.mask, self.episode.truth, ignore=self.episode.ignore)
+        iou = self._iou_of(prediction.mask)
         gains_nothing = not is_initial and self.limits.stop_on_no_gain and iou <= self.best_iou
         if gains_nothing and self.episode.truth.any():
             self.stop_reason = StopReason.NO_GAIN
@@ -227,6 +227,13 @@ class EpisodeRun:
             initial_mask=None if self.initial_mask is None else encode_mask(self.initial_mask),
             initial_iou=self.initial_iou,
         )
+
+    def _iou_of(self, mask: Mask) -> float:
+        truth, ignore = self.episode.truth, self.episode.ignore
+        part = joint_part(mask, truth)
+        if part is None:
+            return 1.0
+        return mask_iou(mask[part], truth[part], ignore=None if ignore is None else ignore[part])
 
     def _end_as_invalid(self, problem: str) -> None:
         self.stop_reason = StopReason.INVALID_ACTION

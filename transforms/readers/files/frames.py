@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import posixpath
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import lru_cache
@@ -130,9 +132,30 @@ def _extent_of_run_lengths(content: Mapping[Any, Any]) -> Iterable[tuple[float, 
 
 def _frame(storage: Storage, root: str, image_path: str) -> tuple[tuple[int, int], int]:
     """Return the stored size and the orientation; no orientation for what cannot be read."""
-    # Elsewhere each reading costs a request, and nobody edits files between two targets.
-    read = _kept_frame if "://" in root else _read_frame
-    return read(storage, root, image_path)
+    version = _version(root, image_path)
+    if version is None:
+        return _read_frame(storage, root, image_path)
+    return _kept_frame(storage, root, image_path, version)
+
+
+def _version(root: str, image_path: str) -> tuple[int, ...] | None:
+    """Return what changes with a file on this disk; nothing elsewhere, where nobody edits files
+    between two targets and each reading costs a request; None for what is not there."""
+    if "://" in root:
+        return ()
+    try:
+        status = os.stat(posixpath.join(root, image_path))
+    except (OSError, ValueError):
+        return None
+    return (status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+# The targets of an image come one after another.
+@lru_cache(maxsize=64)
+def _kept_frame(
+    storage: Storage, root: str, image_path: str, version: tuple[int, ...]
+) -> tuple[tuple[int, int], int]:
+    return _read_frame(storage, root, image_path)
 
 
 def _read_frame(storage: Storage, root: str, image_path: str) -> tuple[tuple[int, int], int]:
@@ -148,7 +171,3 @@ def _read_frame(storage: Storage, root: str, image_path: str) -> tuple[tuple[int
     # Loading the image says what is wrong with it.
     except TargetError:
         return (0, 0), 1
-
-
-# The targets of an image come one after another.
-_kept_frame = lru_cache(maxsize=64)(_read_frame)
