@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from hlmat.transforms.torch_support.device import computes_bfloat16
 from hlmat.transforms.torch_support.torchvision import ensure_importable
 
 LIST_SETTINGS = "--list-settings"
@@ -42,6 +43,9 @@ def main(argument: str) -> None:
     with open(argument, encoding="utf-8") as f:
         settings = yaml.safe_load(f)
     settings.setdefault("use_cpu", not _has_gpu())
+    if settings["use_cpu"] and settings.get("bf16") and not computes_bfloat16("cpu"):
+        sys.stdout.write("this CPU only emulates bfloat16: training in float32 (bf16: false)\n")
+        settings["bf16"] = False
     processes = _processes(settings)
     if processes and "LOCAL_RANK" not in os.environ:
         torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]

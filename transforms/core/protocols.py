@@ -165,6 +165,8 @@ class State:
         clicks: every click so far, oldest first.
         truth: ground truth, for oracles alone. Shape: (H, W).
         ignore: pixels that belong to no error, or None. Shape: (H, W).
+        part: rows and columns outside of which neither mask nor truth has a pixel; None if they
+            are not known.
 
     >>> from hlmat import load_segmenter, build_target, roll_out
     >>> class FirstPixel:
@@ -191,6 +193,7 @@ class State:
     clicks: tuple[Click, ...]
     truth: Mask
     ignore: Mask | None
+    part: tuple[slice, slice] | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from hlmat.transforms.core.records import Box, Rle
 MAX_PIXELS = 120_000_000
 """Larger images and masks are rejected before they are decoded."""
 
+Part = tuple[slice, slice]
+"""Rows and columns of a mask."""
+
 _PIXELS_AT_ONCE = 1 << 20
 # 7 digits of 5 bits hold every run of a mask that COCO tools can describe (32 bits).
 _MAX_DIGITS = 7
@@ -81,6 +84,22 @@ def rle_box_xywh(rle: Rle) -> tuple[int, int, int, int]:
 def rle_common_area(*rles: Rle) -> int:
     """Count the pixels that all masks share; they must have one size."""
     return int(rlemasklib.area(rlemasklib.intersection([rle_to_coco(rle) for rle in rles])))
+
+
+def rle_overlap(mask: Rle | None, truth: Rle, *, ignore: Rle | None) -> tuple[int, int]:
+    """Return intersection and union in pixels, ignored pixels left out, without decoding.
+
+    Args:
+        mask: None for an empty mask.
+        truth: of the same size.
+        ignore: pixels left out of both, or None.
+    """
+    truth_area = rle_area(truth) - _common_area(truth, ignore)
+    if mask is None:
+        return 0, truth_area
+    mask_area = rle_area(mask) - _common_area(mask, ignore)
+    intersection = _common_area(mask, truth) - _common_area(mask, truth, ignore)
+    return intersection, mask_area + truth_area - intersection
 
 
 def whole_number(value: object) -> int | None:
@@ -185,7 +204,7 @@ def mask_box(mask: Mask) -> Box | None:
     return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
 
 
-def joint_part(a: Mask, b: Mask) -> tuple[slice, slice] | None:
+def joint_part(a: Mask, b: Mask) -> Part | None:
     """Return the rows and columns that hold every True pixel of two masks, None without any.
 
     What is computed of this part alone is computed of a small part of most masks.
@@ -193,7 +212,20 @@ def joint_part(a: Mask, b: Mask) -> tuple[slice, slice] | None:
     >>> joint_part(np.array([[True, False, False]]), np.array([[False, True, False]]))
     (slice(0, 1, None), slice(0, 2, None))
     """
-    box = mask_box(a | b)
+    return _part(mask_box(a | b))
+
+
+def rle_joint_part(a: Rle | None, b: Rle) -> Part | None:
+    """Return what `joint_part` does, without decoding; None for an empty mask."""
+    boxes = [rle_box_xywh(rle) for rle in (a, b) if rle is not None and rle_area(rle)]
+    if not boxes:
+        return None
+    x0, y0 = min(box[0] for box in boxes), min(box[1] for box in boxes)
+    x1, y1 = max(box[0] + box[2] for box in boxes), max(box[1] + box[3] for box in boxes)
+    return _part(Box(x0, y0, x1, y1))
+
+
+def _part(box: Box | None) -> Part | None:
     return None if box is None else (slice(box.y0, box.y1), slice(box.x0, box.x1))
 
 
@@ -222,3 +254,9 @@ def overlap(a: Mask, b: Mask, *, ignore: Mask | None = None) -> tuple[int, int]:
         common += int(np.count_nonzero(both))
         union += int(np.count_nonzero(either))
     return common, union
+
+
+def _common_area(*rles: Rle | None) -> int:
+    """Return the pixels that all masks hold; none where one of them is missing."""
+    present = [rle for rle in rles if rle is not None]
+    return rle_common_area(*present) if len(present) == len(rles) else 0

@@ -11,7 +11,7 @@ import numpy as np
 from hlmat.transforms.core.image_identity import image_key
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import Click, Rle, StopReason, Trajectory
-from hlmat.transforms.masks.rle import decode_rle, mask_iou, rle_area, rle_common_area
+from hlmat.transforms.masks.rle import decode_rle, mask_iou, rle_area, rle_overlap
 from hlmat.transforms.prompting.predicted_iou import last_predicted_iou
 
 StepChoice = Literal["last", "best-scored"] | int
@@ -189,22 +189,6 @@ def measure_rollout(
     )
 
 
-def rle_overlap(mask: Rle | None, truth: Rle, *, ignore: Rle | None) -> tuple[int, int]:
-    """Return intersection and union in pixels, ignored pixels left out, without decoding.
-
-    Args:
-        mask: None for an empty mask.
-        truth: of the same size.
-        ignore: pixels left out of both, or None.
-    """
-    truth_area = rle_area(truth) - _common_area(truth, ignore)
-    if mask is None:
-        return 0, truth_area
-    mask_area = rle_area(mask) - _common_area(mask, ignore)
-    intersection = _common_area(mask, truth) - _common_area(mask, truth, ignore)
-    return intersection, mask_area + truth_area - intersection
-
-
 def boundary_iou(a: Mask, b: Mask, *, dilation_ratio: float = 0.02) -> float:
     """Return the IoU of the inner contour bands of two masks; 1 if both are empty.
 
@@ -255,9 +239,3 @@ def _inner_band(mask: Mask, width_px: int) -> Mask:
 
 def _has_pixels(mask: Rle | None) -> bool:
     return mask is not None and rle_area(mask) > 0
-
-
-def _common_area(*rles: Rle | None) -> int:
-    """Return the pixels that all masks hold; none where one of them is missing."""
-    present = [rle for rle in rles if rle is not None]
-    return rle_common_area(*present) if len(present) == len(rles) else 0

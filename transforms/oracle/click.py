@@ -15,7 +15,7 @@ import numpy as np
 
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import Click
-from hlmat.transforms.masks.rle import joint_part
+from hlmat.transforms.masks.rle import Part, joint_part
 from hlmat.transforms.oracle.distance import DepthSearch
 
 
@@ -48,6 +48,7 @@ def oracle_click(
     *,
     ignore: Mask | None = None,
     clicked: Sequence[Click] = (),
+    part: Part | None = None,
 ) -> Click | None:
     """Click the deepest pixel of the deeper error region.
 
@@ -60,6 +61,8 @@ def oracle_click(
         truth: bool. Shape: (H, W).
         ignore: pixels that are no error, bool or None. Shape: (H, W).
         clicked: clicks already made; their pixels are not clicked again.
+        part: rows and columns that hold every True pixel of prediction and truth; None to find
+            them.
 
     Returns:
         None if no error is left, apart from pixels already clicked.
@@ -73,7 +76,7 @@ def oracle_click(
     Click(x=4, y=2, is_positive=True)
     """
     _check_shapes(prediction, truth, ignore=ignore)
-    inside = joint_part(prediction, truth)
+    inside = joint_part(prediction, truth) if part is None else part
     if inside is None:
         return None
     # There is no error outside of this part, so its border counts like the image's.

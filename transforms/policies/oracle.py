@@ -27,7 +27,13 @@ class OraclePolicy:
 
     def next_action(self, state: State) -> Click | Finish:
         """Return the oracle's click, or a finish if no error is left."""
-        click = oracle_click(state.mask, state.truth, ignore=state.ignore, clicked=state.clicks)
+        click = oracle_click(
+            state.mask,
+            state.truth,
+            ignore=state.ignore,
+            clicked=state.clicks,
+            part=state.part,
+        )
         return Finish(StopReason.NO_ERROR_LEFT) if click is None else click
 
 

@@ -19,12 +19,13 @@ from hlmat.transforms.core.records import (
     Finish,
     InvalidAction,
     Provenance,
+    Rle,
     Step,
     StopReason,
     Target,
     Trajectory,
 )
-from hlmat.transforms.masks.rle import encode_mask, joint_part, mask_iou
+from hlmat.transforms.masks.rle import encode_mask, rle_joint_part, rle_overlap
 from hlmat.transforms.rollout.options import Limits
 
 
@@ -71,7 +72,10 @@ class EpisodeRun:
         box: passed to the segmenter with the clicks.
         initial_mask_box: box of the initial mask, passed to a segmenter that takes no mask while
             there is no `box`.
+        mask: the current mask. Shape: (H, W).
+        rle: the current mask, None before there is one.
         initial_mask: the mask before the first step; None for an empty mask. Shape: (H, W).
+        initial_rle: the same as run lengths.
         initial_iou: of that mask.
         answer: a model's answer that is not yet part of a step.
         calls: cost of the episode so far, shared by all branches.
@@ -84,7 +88,9 @@ class EpisodeRun:
     box: Box | None = None
     initial_mask_box: Box | None = None
     mask: Mask = field(init=False)
+    rle: Rle | None = field(init=False, default=None)
     initial_mask: Mask | None = field(init=False, default=None)
+    initial_rle: Rle | None = field(init=False, default=None)
     initial_iou: float = field(init=False, default=0.0)
     clicks: tuple[Click, ...] = ()
     feedback: Any = None
@@ -103,7 +109,8 @@ class EpisodeRun:
         given = self.episode.initial_mask
         if given is not None and given.any():
             self.mask = self.initial_mask = given
-            iou = self._iou_of(given)
+            self.rle = self.initial_rle = encode_mask(given)
+            iou = self._iou_of(self.rle)
             self.initial_iou = self.iou = self.best_iou = iou
         elif not self.episode.truth.any():
             # Nothing is the right mask of no object.
@@ -127,6 +134,7 @@ class EpisodeRun:
             clicks=self.clicks,
             truth=self.episode.truth,
             ignore=self.episode.ignore,
+            part=rle_joint_part(self.rle, self.episode.target.truth),
         )
 
     def admit_box(self, answer: Answer) -> None:
@@ -172,14 +180,15 @@ class EpisodeRun:
         Where there is no object, a click that gains nothing is recorded, too: without it the
         rollout would count as one that found that out.
         """
-        iou = self._iou_of(prediction.mask)
+        rle = encode_mask(prediction.mask)
+        iou = self._iou_of(rle)
         gains_nothing = not is_initial and self.limits.stop_on_no_gain and iou <= self.best_iou
         if gains_nothing and self.episode.truth.any():
             self.stop_reason = StopReason.NO_GAIN
             return
         step = Step(
             action=action,
-            mask=encode_mask(prediction.mask),
+            mask=rle,
             iou=iou,
             gain=iou - self.iou,
             score=prediction.score,
@@ -191,7 +200,7 @@ class EpisodeRun:
         self.answer = None
         if isinstance(action, Click):
             self.clicks = (*self.clicks, action)
-        self.mask = prediction.mask
+        self.mask, self.rle = prediction.mask, rle
         self.feedback = prediction.feedback
         self.iou = iou
         self.best_iou = max(self.best_iou, iou)
@@ -224,16 +233,14 @@ class EpisodeRun:
             last_predicted_iou=None if self.answer is None else self.answer.predicted_iou,
             model_calls=self.calls.model,
             decoder_calls=self.calls.decoder,
-            initial_mask=None if self.initial_mask is None else encode_mask(self.initial_mask),
+            initial_mask=self.initial_rle,
             initial_iou=self.initial_iou,
         )
 
-    def _iou_of(self, mask: Mask) -> float:
-        truth, ignore = self.episode.truth, self.episode.ignore
-        part = joint_part(mask, truth)
-        if part is None:
-            return 1.0
-        return mask_iou(mask[part], truth[part], ignore=None if ignore is None else ignore[part])
+    def _iou_of(self, mask: Rle) -> float:
+        target = self.episode.target
+        common, union = rle_overlap(mask, target.truth, ignore=target.ignore)
+        return common / union if union else 1.0
 
     def _end_as_invalid(self, problem: str) -> None:
         self.stop_reason = StopReason.INVALID_ACTION

@@ -16,6 +16,7 @@ import numpy as np
 
 from hlmat.transforms.tiny_vlm.localization import ATTRIBUTES, DIGITS, UNKNOWN, LabelledImage
 from hlmat.transforms.tiny_vlm.options import PretrainingOptions
+from hlmat.transforms.torch_support.device import computes_bfloat16
 
 _CLIP_NORM = 1.0
 _REPORT_EVERY = 100
@@ -68,7 +69,7 @@ def pretrain_vision_tower(
 
     def logits_of(batch_pixels: Any) -> list[Any]:
         count = batch_pixels.shape[0]
-        with torch.autocast(device.type, dtype=torch.bfloat16):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=computes_bfloat16(device)):
             out = tower(
                 batch_pixels.flatten(0, 1).to(device), grid_thw=grids.expand(count, 3).to(device)
             )

@@ -1,4 +1,4 @@
-"""Resolve `--device` to a torch device."""
+"""Resolve `--device` to a torch device, and what a device can do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ from hlmat.transforms.core.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
+
+
+def computes_bfloat16(device: torch.device | str) -> bool:
+    """Return whether a device multiplies bfloat16 numbers itself.
+
+    A CPU without AVX-512 emulates them: a training step then takes about a hundred times as long.
+    """
+    import torch
+
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def resolve_device(device: str) -> torch.device:

@@ -17,11 +17,15 @@ from hlmat.transforms.masks.rle import (
     decode_rle,
     decode_uncompressed,
     encode_mask,
+    joint_part,
     mask_box,
     mask_iou,
+    overlap,
     rle_area,
     rle_box_xywh,
     rle_common_area,
+    rle_joint_part,
+    rle_overlap,
     rle_problem,
     rle_to_coco,
     rle_to_json,
@@ -33,6 +37,9 @@ masks = npst.arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40)))
 same_size_masks = st.tuples(st.integers(1, 20), st.integers(1, 20)).flatmap(
     lambda size_hw: st.lists(npst.arrays(bool, size_hw), min_size=1, max_size=3)
 )
+
+
+small_masks = npst.arrays(bool, (4, 5))
 
 
 @given(masks)
@@ -164,3 +171,35 @@ def test_any_text_is_checked_without_an_error(counts: str) -> None:
 )
 def test_malformed_counts_are_named(counts: str, problem: str) -> None:
     assert rle_problem(counts, (3, 4)) == problem
+
+
+@given(st.none() | small_masks, small_masks, st.none() | small_masks)
+def test_overlap_of_run_lengths_is_that_of_pixels(
+    mask: Mask | None, truth: Mask, ignore: Mask | None
+) -> None:
+    pixels = np.zeros_like(truth) if mask is None else mask
+    found = rle_overlap(
+        None if mask is None else encode_mask(mask),
+        encode_mask(truth),
+        ignore=None if ignore is None else encode_mask(ignore),
+    )
+    assert found == overlap(pixels, truth, ignore=ignore)
+
+
+@given(small_masks, small_masks)
+def test_a_joint_part_holds_both_masks_and_no_empty_border(a: Mask, b: Mask) -> None:
+    either = a | b
+    part = joint_part(a, b)
+    assert rle_joint_part(encode_mask(a), encode_mask(b)) == part
+    if part is None:
+        assert not either.any()
+        return
+    inside = either[part]
+    assert np.count_nonzero(inside) == np.count_nonzero(either)
+    assert all(line.any() for line in (inside[0], inside[-1], inside[:, 0], inside[:, -1]))
+
+
+def test_no_mask_has_no_part() -> None:
+    box = np.eye(3, 4, 1, dtype=bool)
+    assert rle_joint_part(None, encode_mask(box)) == joint_part(box, box)
+    assert rle_joint_part(None, encode_mask(np.zeros((2, 2), bool))) is None

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as npst
 import builders
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import Box, Rle, StopReason
-from hlmat.transforms.masks.rle import decode_rle, encode_mask, mask_iou, overlap
+from hlmat.transforms.masks.rle import decode_rle, encode_mask, mask_iou
 from hlmat.transforms.metrics.click_curves import ClickProtocol
 from hlmat.transforms.metrics.summary import summarize
 from hlmat.transforms.metrics.target_results import (
@@ -23,7 +23,6 @@ from hlmat.transforms.metrics.target_results import (
     boundary_iou,
     choose_mask,
     measure_rollout,
-    rle_overlap,
     rolled_out,
 )
 
@@ -176,19 +175,6 @@ def test_recorded_ious_are_those_of_the_masks(
         replace(one, ious=None), step="last", max_clicks=3, with_boundary=True
     )
     assert measure_rollout(one, step="last", max_clicks=3, with_boundary=True) == computed
-
-
-@given(st.none() | small_masks, small_masks, st.none() | small_masks)
-def test_overlap_of_run_lengths_is_that_of_pixels(
-    mask: Mask | None, truth: Mask, ignore: Mask | None
-) -> None:
-    pixels = np.zeros_like(truth) if mask is None else mask
-    found = rle_overlap(
-        None if mask is None else encode_mask(mask),
-        encode_mask(truth),
-        ignore=None if ignore is None else encode_mask(ignore),
-    )
-    assert found == overlap(pixels, truth, ignore=ignore)
 
 
 def test_targets_of_one_image_share_its_label() -> None:

@@ -38,7 +38,7 @@ PROVENANCE = builders.provenance("scripted", "scripted")
 def make_episode(name: str = "t", *, box: Box | None = None, ignore: Any = None) -> Episode:
     """A target whose truth is the left half of the image."""
     truth = columns(5)
-    return Episode(builders.target(truth, name, "left"), truth, ignore, box)
+    return Episode(builders.target(truth, name, "left", ignore=ignore), truth, ignore, box)
 
 
 def columns(count: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.torch_support.device import resolve_device
+from hlmat.transforms.torch_support.device import computes_bfloat16, resolve_device
 
 torch = pytest.importorskip("torch")
 
@@ -39,3 +39,13 @@ def test_what_is_not_there_is_reported(monkeypatch: pytest.MonkeyPatch):
 def test_what_is_no_device_for_a_tool_is_reported(name: str):
     with pytest.raises(ConfigError, match=rf"'{name}' is no device for this tool; use auto, cpu"):
         resolve_device(name)
+
+
+@pytest.mark.parametrize("is_supported", [True, False])
+def test_a_processor_says_whether_it_computes_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, *, is_supported: bool
+):
+    monkeypatch.setattr(
+        torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: is_supported, raising=False
+    )
+    assert computes_bfloat16("cpu") is is_supported
