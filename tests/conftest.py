@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 from hypothesis import HealthCheck, settings
 
-import memory_filesystem
+from hlmat.transforms.core.url_storage import forget_kept
 from repository import REPOSITORY
 
 # Machines are shared: a test that is slow today is not wrong.
@@ -32,7 +33,10 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def bucket() -> Iterator[str]:
-    """The URL of an empty folder on a Beam file system that is not this machine's disk."""
-    memory_filesystem.FILES.clear()
-    yield "memory-test://bucket/folder"
-    memory_filesystem.FILES.clear()
+    """The URL of an empty folder of a file system in memory, which behaves as a store does."""
+    folder = "memory://bucket/folder"
+    forget_kept()
+    fsspec.filesystem("memory").mkdir("/bucket")
+    yield folder
+    fsspec.filesystem("memory").rm("/bucket", recursive=True)
+    forget_kept()

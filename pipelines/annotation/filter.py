@@ -20,7 +20,7 @@ from hlmat.pipelines.annotation.run import (
     roll_out_annotations,
 )
 from hlmat.pipelines.settings.annotation_options import AnnotationConfig
-from hlmat.transforms.beam.storage import storage_for
+from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.dataset_io.arrow import table_to_parquet_bytes
 from hlmat.transforms.metrics.calibration import ScoredMask, calibration_figures
 

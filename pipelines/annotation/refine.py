@@ -19,8 +19,8 @@ from hlmat.pipelines.annotation.run import (
     roll_out_annotations,
 )
 from hlmat.pipelines.settings.annotation_options import AnnotationConfig
-from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.records import Click, Rle
+from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.metrics.bootstrap import mean_intervals
 from hlmat.transforms.metrics.target_results import choose_mask
 

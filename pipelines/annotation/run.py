@@ -18,9 +18,9 @@ from hlmat.pipelines.run.finished import read_run_manifest
 from hlmat.pipelines.run.leak_guard import refuse_leaks
 from hlmat.pipelines.run.trajectories import make_trajectories
 from hlmat.pipelines.settings.annotation_options import AnnotationConfig
-from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import Rle, Trajectory
+from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.core.visible_text import visible
 from hlmat.transforms.metrics.bootstrap import remark_on_images
 from hlmat.transforms.metrics.invalid_answers import invalid_causes, remark_on_invalid

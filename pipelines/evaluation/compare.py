@@ -25,8 +25,8 @@ from hlmat.export.runs.trajectories import read_trajectories
 from hlmat.pipelines.evaluation.evaluate import METRICS
 from hlmat.pipelines.evaluation.results import click_protocol, evaluation_results
 from hlmat.pipelines.settings.validation import Check
-from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import DataError
+from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.dataset_io.layout import OutputLayout
 from hlmat.transforms.metrics.bootstrap import METHOD, remark_on_images
 from hlmat.transforms.metrics.paired_results import compare_results

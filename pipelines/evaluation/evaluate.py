@@ -31,7 +31,6 @@ from hlmat.pipelines.run.leak_guard import refuse_leaks
 from hlmat.pipelines.run.planning import reading_errors
 from hlmat.pipelines.run.trajectories import RunReport, make_trajectories
 from hlmat.pipelines.settings.evaluation_options import EvaluationConfig
-from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import DataError, TargetError
 from hlmat.transforms.core.image_digest import image_digest
 from hlmat.transforms.core.image_identity import KnownImage, image_key
@@ -39,6 +38,7 @@ from hlmat.transforms.core.protocols import DatasetReader
 from hlmat.transforms.core.records import TargetRef, Trajectory
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.core.threads import Threads, available_cores
+from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.dataset_io.work_units import select_items
 from hlmat.transforms.metrics.bootstrap import remark_on_images
 from hlmat.transforms.metrics.invalid_answers import remark_on_invalid

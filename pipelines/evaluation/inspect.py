@@ -15,11 +15,11 @@ from hlmat.export.runs.manifest import Manifest
 from hlmat.export.runs.trajectories import read_rejects, read_trajectories
 from hlmat.pipelines.run.finished import open_source, read_run_manifest
 from hlmat.pipelines.settings.report_options import InspectOptions, inspect_options
-from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import ConfigError, OutputError, TargetError
 from hlmat.transforms.core.protocols import Image
 from hlmat.transforms.core.records import Click, Reject, RejectReason, Trajectory
 from hlmat.transforms.core.suggestions import closest
+from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.masks.images import decode_image
 from hlmat.transforms.prompting.overlay import draw_outline
 from hlmat.transforms.prompting.strips import image_strip

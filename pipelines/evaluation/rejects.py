@@ -9,8 +9,8 @@ from typing import Any
 from hlmat.export.runs.manifest import read_manifest
 from hlmat.export.runs.trajectories import read_rejects
 from hlmat.pipelines.settings.report_options import rejects_options
-from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.records import Reject
+from hlmat.transforms.core.url_storage import storage_for
 
 _LONGEST = 240
 

@@ -8,8 +8,8 @@ from typing import Any
 from hlmat.export.runs.manifest import read_manifest, verify
 from hlmat.export.runs.trajectories import read_rejects, read_trajectories
 from hlmat.pipelines.evaluation.results import click_protocol
-from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.records import RejectReason
+from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.masks.rle import rle_area
 from hlmat.transforms.metrics.summary import Summary
 from hlmat.transforms.metrics.target_results import measure_rollout, rolled_out

@@ -25,9 +25,9 @@ from hlmat.pipelines.settings.export_options import (
     llama_factory_options,
 )
 from hlmat.pipelines.settings.validation import Check
-from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import ConfigError, DataError, OutputError, TargetError
 from hlmat.transforms.core.records import Target, Trajectory
+from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice, shuffled_expressions
 
 

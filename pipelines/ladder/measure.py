@@ -24,7 +24,7 @@ from hlmat.pipelines.recipes.recipe import load_recipe
 from hlmat.pipelines.training import star_plus
 from hlmat.pipelines.training import train as training
 from hlmat.pipelines.training.mini_base import print_note
-from hlmat.transforms.beam.storage import storage_for
+from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.metrics.bootstrap import change_of, paired_difference
 from hlmat.transforms.metrics.target_results import (
     RolledOut,

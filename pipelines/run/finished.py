@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hlmat.export.runs.manifest import Manifest, read_manifest
-from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.protocols import DatasetReader
+from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.registry import DATASETS, open_reader
 from hlmat.transforms.readers.shapes.options import ShapesOptions

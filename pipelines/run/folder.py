@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import OutputError
 from hlmat.transforms.core.folder_lock import locked_folder
 from hlmat.transforms.core.storage import Storage
+from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.dataset_io.layout import OutputLayout
 
 
@@ -120,9 +120,12 @@ class RunFolder:
             self.storage.remove_dir(f"{self.layout.out}/{folder}")
 
     def failures(self) -> list[str]:
-        """Return why units died in the last attempt, one text per unit."""
+        """Return why units died in the last attempt, one text per unit that is not done since."""
         notes = []
+        done = {name.partition(".")[0] for name in self.storage.list_dir(self.layout.units)}
         for name in self.storage.list_dir(self.layout.failures):
+            if name.partition(".")[0] in done:
+                continue
             note = self._read(f"{self.layout.failures}/{name}") or {}
             cause = note.get("cause") or " ".join(note.get("error", []))
             notes.append(f"unit {note.get('index')}: {cause}")

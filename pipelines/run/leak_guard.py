@@ -9,10 +9,10 @@ from typing import Any
 
 from hlmat.export.runs.manifest import Manifest, read_manifest
 from hlmat.export.runs.trajectories import read_trajectories
-from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import ConfigError, DataError
 from hlmat.transforms.core.image_identity import KnownImage, find_leaks, image_key
 from hlmat.transforms.core.records import Target
+from hlmat.transforms.core.url_storage import storage_for
 
 EXPORT_RECORD = "export.json"
 """In an exported data set: its origin and the keys of its images."""

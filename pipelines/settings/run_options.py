@@ -20,9 +20,9 @@ from hlmat.pipelines.settings.runner_choice import (
 )
 from hlmat.pipelines.settings.validation import Check
 from hlmat.pipelines.settings.values import Values
-from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.options import fingerprint_values
 from hlmat.transforms.core.threads import available_cores
+from hlmat.transforms.core.url_storage import storage_for, url_problem
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice
 from hlmat.transforms.dataset_io.work_units import DatasetPartition
 from hlmat.transforms.policies.mllm import ModelPolicyOptions
@@ -186,7 +186,7 @@ def run_config(
         check.note("--retry-rejects and --overwrite exclude each other; give one of them")
     reader = values.build(
         ReaderOptions,
-        storage=storage_for(values.get("data-root")),
+        storage=storage_for(values.get("data-root"), is_data=True),
         shapes=shapes_options(values, check, dataset=selection.dataset),
     )
     _check_data(selection.dataset, reader, check)
@@ -194,7 +194,7 @@ def run_config(
         check.note("--out is missing: name the output folder")
     check.maybe(check_segmenter_name(segmenter.name))
     for path in (reader.data_root, output.out, segmenter.checkpoint):
-        check.maybe(_unreachable(path))
+        check.maybe(url_problem(path))
     return RunConfig(
         dataset=selection.dataset,
         reader=reader,
@@ -236,23 +236,6 @@ def _check_data(dataset: str, reader: ReaderOptions, check: Check) -> None:
         check.maybe(check_split(dataset, reader.split))
         if DATASETS[dataset].needs_data_root and not reader.data_root:
             check.note(missing_root(dataset))
-
-
-def _unreachable(path: str | None) -> str | None:
-    """Return why a URL is unsupported: Beam has no file system for its scheme."""
-    if path is None or "://" not in path:
-        return None
-    from apache_beam.io.filesystems import FileSystems
-
-    try:
-        FileSystems.get_filesystem(path)
-    except ValueError:
-        scheme = path.partition("://")[0]
-        return (
-            f"{path}: Beam has no file system for {scheme}:// in this environment; install its "
-            "extra, for instance pip install 'apache-beam[gcp]' for gs://"
-        )
-    return None
 
 
 def shapes_options(values: Values, check: Check, *, dataset: str) -> ShapesOptions:

@@ -5,4 +5,3 @@ from .shards import WriteShards as WriteShards
 from .simulate import ClickSimulationHandler as ClickSimulationHandler
 from .simulate import KnownOutcomes as KnownOutcomes
 from .simulate import SimulateClicks as SimulateClicks
-from .storage import storage_for as storage_for

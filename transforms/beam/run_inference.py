@@ -1,24 +1,26 @@
 """Beam's RunInference, imported without torch.
 
 Beam's module also imports a manager of models that share a GPU, and with it torch, if that is
-installed: over a second and 200 MB in every process of a job. Nothing here uses the manager, and
-Beam's module is complete without it.
+installed: over a second and 200 MB in every process of a job. Nothing here uses the manager, so an
+empty module stands in its place during the import.
 """
 
 from __future__ import annotations
 
 import sys
+import types
 
 _MANAGER = "apache_beam.ml.inference.model_manager"
-_HIDES_MANAGER = _MANAGER not in sys.modules
 
-if _HIDES_MANAGER:
-    # None in the place of a module makes its import an ImportError, which Beam expects.
-    sys.modules[_MANAGER] = None  # pyright: ignore[reportArgumentType]
+_is_loaded = _MANAGER in sys.modules
+if not _is_loaded:
+    _stand_in = types.ModuleType(_MANAGER)
+    _stand_in.ModelManager = None  # pyright: ignore[reportAttributeAccessIssue]
+    sys.modules[_MANAGER] = _stand_in
 try:
     from apache_beam.ml.inference.base import ModelHandler, RunInference
 finally:
-    if _HIDES_MANAGER:
+    if not _is_loaded:
         del sys.modules[_MANAGER]
 
 __all__ = ["ModelHandler", "RunInference"]

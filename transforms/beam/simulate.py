@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import apache_beam as beam
@@ -68,10 +70,14 @@ class KnownOutcomes:
     layout: OutputLayout
     storage: Storage
 
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(self.storage.list_dir(self.layout.known))
+
     def of(self, unit: WorkUnit) -> Mapping[str, Trajectory]:
         """Return the trajectories of a unit that are kept, by target id."""
         path = self.layout.known_file(unit.unit_id)
-        if not self.storage.is_file(path):
+        if posixpath.basename(path) not in self._names:
             return {}
         table = parquet_bytes_to_table(self.storage.read_bytes(path), schema=UNIT_SCHEMA, name=path)
         rows = table["trajectory"].to_pylist()
@@ -186,7 +192,6 @@ class _WriteUnitFile(beam.DoFn):
             self._storage.write_bytes(
                 self._layout.unit_file(element.unit_id), table_to_parquet_bytes(table)
             )
-            self._storage.remove(self._layout.failure_file(element.unit_id))
         Metrics.counter(METRICS_NAMESPACE, "units_written").inc()
         yield element.index, element.unit_id
 

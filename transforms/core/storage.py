@@ -1,7 +1,7 @@
 """Reading and writing files behind one small interface: the local disk, or memory in tests.
 
-Paths are strings with forward slashes. The Beam file systems (``gs://``, ``s3://``, ``hdfs://``)
-have the same interface in `hlmat.transforms.beam.storage`.
+Paths are strings with forward slashes. URLs (``s3://``, ``gs://``, ``https://``) have the same
+interface in `hlmat.transforms.core.url_storage`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ class OutputLayout:
     `failures`, `known` and `scratch` exist only while the run is incomplete.
 
     Attributes:
-        out: the output folder, a local path or a URL of a Beam file system.
+        out: the output folder, a local path or a URL.
     """
 
     out: str

@@ -1,5 +1,6 @@
 from .checkpoint_file import load_checkpoint as load_checkpoint
 from .checkpoint_file import refusal as refusal
+from .device import computes_bfloat16 as computes_bfloat16
 from .device import resolve_device as resolve_device
 from .torchvision import ensure_importable as ensure_importable
 from .transformers import first_line as first_line

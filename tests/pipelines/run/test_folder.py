@@ -96,5 +96,8 @@ def test_notes_on_dead_units_are_read(folder: RunFolder):
     note = {"unit_id": "u", "index": 4, "error": ["ValueError", "odd"]}
     folder.storage.write_bytes("out/failures/u.json", json.dumps(note).encode())
     assert folder.failures() == ["unit 4: ValueError odd"]
+    folder.storage.write_bytes("out/units/v.parquet", b"")
+    folder.storage.write_bytes("out/failures/v.json", json.dumps(note).encode())
+    assert folder.failures() == ["unit 4: ValueError odd"]
     folder.forget_failures()
     assert folder.failures() == []

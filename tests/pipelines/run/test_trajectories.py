@@ -23,9 +23,9 @@ from hlmat.pipelines.settings.run_options import RunConfig
 from hlmat.pipelines.settings.runner_choice import RunnerChoice
 from hlmat.transforms.beam.shards import ShardPlan
 from hlmat.transforms.beam.simulate import ClickWorker
-from hlmat.transforms.beam.storage import storage_for
 from hlmat.transforms.core.errors import ConfigError, DataError, IncompleteError
 from hlmat.transforms.core.storage import LocalStorage, MemoryStorage
+from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.dataset_io.layout import OutputLayout
 from hlmat.transforms.policies.registry import PolicyOptions
 from hlmat.transforms.readers.options import ReaderOptions

@@ -131,7 +131,10 @@ def test_every_problem_is_reported_at_once():
         ((*BASE, "--project", "p"), "--project is a flag of Beam; it needs a --runner"),
         ((*BASE, "stray"), "unexpected argument 'stray'"),
         ((*BASE, "--runner", "DaskRunner"), "it drops rows silently"),
-        ((*BASE[:2], "--out", "nowhere://x/y"), "Beam has no file system for nowhere://"),
+        (
+            (*BASE[:2], "--out", "nowhere://x/y"),
+            "x/y: nowhere:// is no scheme of a store; choose s3://",
+        ),
         (
             (*BASE, "--runner", "DataflowRunner", "--projct", "p"),
             "unknown flag --projct; did you mean --project?",
