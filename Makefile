@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 HLMAT := $(BIN)/hlmat
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 LLAMAFACTORY := llamafactory==0.9.5
+MINIO := v0.0.0-20260212201848-7aac2a2c5b7c
+FAKE_GCS_SERVER := v1.56.1
 
 DATASET ?= shapes
 OUT ?= out/$(DATASET)$(if $(SPLIT),-$(SPLIT))
@@ -119,6 +121,15 @@ install-train: $(VENV)/.train ## add what training and models need: LLaMA-Factor
 .PHONY: install-sam
 install-sam: $(VENV)/.base ## add the segmenter "sam": torch and segment-anything
 	$(PIP) -e '.[sam]'
+
+.PHONY: object-store-servers
+object-store-servers: $(VENV)/bin/minio $(VENV)/bin/fake-gcs-server ## install the servers that tests of object stores run (needs Go)
+
+$(VENV)/bin/minio: | $(VENV)/bin/python
+	GOBIN="$(CURDIR)/$(BIN)" go install github.com/minio/minio@$(MINIO)
+
+$(VENV)/bin/fake-gcs-server: | $(VENV)/bin/python
+	GOBIN="$(CURDIR)/$(BIN)" go install github.com/fsouza/fake-gcs-server@$(FAKE_GCS_SERVER)
 
 .PHONY: clean
 clean: ## remove the environment and build files; output is kept

@@ -42,6 +42,8 @@ from hlmat.transforms.rollout.unit_worker import RolloutSettings
 from hlmat.transforms.segmenters.registry import load_segmenter, segmenter_identity
 
 TARGETS_PER_OUTPUT_SHARD = 5000
+_READERS_OF_URLS = 16
+"""Threads of a worker that read images elsewhere: they wait for the most part."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,7 @@ def rollout_settings(
         seed=config.seed,
         provenance=provenance,
         num_threads=_threads_per_worker(config.runner),
+        num_readers=_READERS_OF_URLS if "://" in (config.reader.data_root or "") else None,
         images_at_once=config.images_at_once,
         search=config.search,
         first_mask=config.first_mask,

@@ -26,7 +26,9 @@ _EXTRAS = {
 }
 """Extra of the package that reaches a scheme."""
 _WAITS_S = (0.5, 2.0)
-"""Before a request is repeated; a store's own library has repeated it a few times by then."""
+"""Before a failed request is repeated."""
+_REPEATED_BY_LIBRARY = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl")
+"""Schemes whose library repeats requests itself, with backoff."""
 _KEPT_BYTES = 1 << 26
 
 Result = TypeVar("Result")
@@ -170,19 +172,21 @@ def _attempt(path: str, work: Callable[[Any, str], Result]) -> Result:
         OSError: of any other failure, in one line.
         ConfigError: no package reaches the path.
     """
-    for wait_s in (*_WAITS_S, None):
+    scheme = path.partition("://")[0]
+    for wait_s in (None,) if scheme in _REPEATED_BY_LIBRARY else (*_WAITS_S, None):
         try:
             fs = _file_system(path)
             return work(fs, fs._strip_protocol(path))
         except (FileNotFoundError, NotADirectoryError, ConfigError):
             raise
         except PermissionError as error:
-            raise PermissionError(f"{path}: access denied: {_one_line(error)}") from error
+            text = " ".join(str(error).split())
+            raise PermissionError(f"{path}: access denied: {text}") from error
         except NotImplementedError as error:
             raise OSError(f"{path}: files there can only be read") from error
         # The libraries of the stores raise exceptions of their own kinds.
         except Exception as error:
-            if wait_s is None or "credential" in str(error).lower():
+            if wait_s is None:
                 raise OSError(f"{path}: {_one_line(error)}") from error
             time.sleep(wait_s)
     raise AssertionError("the last attempt returns or raises")

@@ -60,7 +60,8 @@ class Simulation:
         initial_action: what the segmenter is given before the first click.
         seed: of all randomness.
         images_at_once: minimum number of images whose targets the policy is asked about together.
-        threads: read images, search clicks and encode masks.
+        threads: search clicks and encode masks.
+        readers: threads that read images; None for the same.
         search: how several candidate clicks are tried in each state; None takes the policy's only.
         first_mask: what rollouts begin with; None for an empty mask.
         watchdog: watches the segmenter's calls.
@@ -76,6 +77,7 @@ class Simulation:
     seed: int = 0
     images_at_once: int = 1
     threads: Threads = field(default_factory=Threads)
+    readers: Threads | None = None
     search: SearchOptions | None = None
     first_mask: FirstMask | None = None
     watchdog: Watchdog | None = None
@@ -90,6 +92,7 @@ class RolloutSettings:
     Attributes:
         build_policy: builds the policy on the worker; picklable, holds no weights.
         num_threads: per worker; None takes all cores of the worker's machine.
+        num_readers: threads that read images; None for as many.
         search: as in `Simulation`.
         first_mask: as in `Simulation`.
     """
@@ -103,6 +106,7 @@ class RolloutSettings:
     seed: int
     provenance: Provenance
     num_threads: int | None = None
+    num_readers: int | None = None
     images_at_once: int = 1
     search: SearchOptions | None = None
     first_mask: FirstMask | None = None
@@ -126,6 +130,7 @@ class RolloutSettings:
             seed=self.seed,
             images_at_once=self.images_at_once,
             threads=threads,
+            readers=None if self.num_readers is None else Threads(self.num_readers),
             search=self.search,
             first_mask=self.first_mask,
             watchdog=Watchdog(self.segmenter.timeout_s, _STALL_ADVICE),
@@ -146,7 +151,7 @@ def simulate_unit(unit: WorkUnit, simulation: Simulation) -> list[Trajectory | R
         simulation.area_filter,
         simulation.seed,
         simulation.first_mask,
-        simulation.threads,
+        simulation.readers or simulation.threads,
     )
     rejects: dict[int, Reject] = {}
     outcomes: dict[int, Trajectory | Reject] = {}

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -17,22 +18,18 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import pytest
-
-from repository import REPOSITORY
+import fsspec
 
 USER, PASSWORD = "annotator", "annotator-password"
 _START_S = 30.0
 
 
-def find_server(name: str) -> str:
-    """Return the program of a server, or skip the test."""
+def find_server(name: str) -> str | None:
+    """Return the program of a server; None where it is not installed."""
+    beside_python = os.path.dirname(sys.executable)
     go_bin = Path(os.environ.get("GOPATH", Path.home() / "go")) / "bin"
-    places = [str(REPOSITORY / ".venv" / "bin"), os.environ.get("PATH", ""), str(go_bin)]
-    found = shutil.which(name, path=os.pathsep.join(places))
-    if found is None:
-        pytest.skip(f"{name} is not installed: make object-store-servers (needs Go)")
-    return found
+    places = [beside_python, os.environ.get("PATH", ""), str(go_bin)]
+    return shutil.which(name, path=os.pathsep.join(places))
 
 
 @contextmanager
@@ -49,6 +46,28 @@ def running(command: list[str], *, port: int, env: dict[str, str]) -> Iterator[s
             yield process
         finally:
             process.kill()
+
+
+def s3_environment(url: str) -> dict[str, str]:
+    """Return the environment variables with which `s3://` reaches a MinIO server."""
+    return {
+        "AWS_ACCESS_KEY_ID": USER,
+        "AWS_SECRET_ACCESS_KEY": PASSWORD,
+        "AWS_ENDPOINT_URL": url,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
+def s3_files(url: str) -> fsspec.AbstractFileSystem:
+    """Return the files of a MinIO server."""
+    return fsspec.filesystem(
+        "s3",
+        key=USER,
+        secret=PASSWORD,
+        endpoint_url=url,
+        use_listings_cache=False,
+        skip_instance_cache=True,
+    )
 
 
 def free_port() -> int:
@@ -88,7 +107,9 @@ class Minio:
     @contextmanager
     def running(self) -> Iterator[subprocess.Popen]:
         """Run the server until the block ends."""
-        command = [find_server("minio"), "server", "--quiet", "--address", f"127.0.0.1:{self.port}"]
+        program = find_server("minio")
+        assert program is not None, "MinIO is not installed: make object-store-servers"
+        command = [program, "server", "--quiet", "--address", f"127.0.0.1:{self.port}"]
         env = {"MINIO_ROOT_USER": USER, "MINIO_ROOT_PASSWORD": PASSWORD, "MINIO_BROWSER": "off"}
         with running([*command, str(self.folder)], port=self.port, env=env) as process:
             ends = time.monotonic() + _START_S
