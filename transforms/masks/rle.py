@@ -217,12 +217,13 @@ def joint_part(a: Mask, b: Mask) -> Part | None:
 
 def rle_joint_part(a: Rle | None, b: Rle) -> Part | None:
     """Return what `joint_part` does, without decoding; None for an empty mask."""
-    boxes = [rle_box_xywh(rle) for rle in (a, b) if rle is not None and rle_area(rle)]
+    boxes = [rle_box_xywh(rle) for rle in (a, b) if rle is not None]
+    boxes = [box for box in boxes if box[2]]
     if not boxes:
         return None
     x0, y0 = min(box[0] for box in boxes), min(box[1] for box in boxes)
     x1, y1 = max(box[0] + box[2] for box in boxes), max(box[1] + box[3] for box in boxes)
-    return _part(Box(x0, y0, x1, y1))
+    return slice(y0, y1), slice(x0, x1)
 
 
 def _part(box: Box | None) -> Part | None:

@@ -25,7 +25,7 @@ from hlmat.transforms.core.records import (
     Target,
     Trajectory,
 )
-from hlmat.transforms.masks.rle import encode_mask, rle_joint_part, rle_overlap
+from hlmat.transforms.masks.rle import Part, encode_mask, rle_joint_part, rle_overlap
 from hlmat.transforms.rollout.options import Limits
 
 
@@ -73,7 +73,7 @@ class EpisodeRun:
         initial_mask_box: box of the initial mask, passed to a segmenter that takes no mask while
             there is no `box`.
         mask: the current mask. Shape: (H, W).
-        rle: the current mask, None before there is one.
+        part: rows and columns that hold every pixel of that mask and of the truth.
         initial_mask: the mask before the first step; None for an empty mask. Shape: (H, W).
         initial_rle: the same as run lengths.
         initial_iou: of that mask.
@@ -88,7 +88,7 @@ class EpisodeRun:
     box: Box | None = None
     initial_mask_box: Box | None = None
     mask: Mask = field(init=False)
-    rle: Rle | None = field(init=False, default=None)
+    part: Part | None = field(init=False)
     initial_mask: Mask | None = field(init=False, default=None)
     initial_rle: Rle | None = field(init=False, default=None)
     initial_iou: float = field(init=False, default=0.0)
@@ -109,12 +109,13 @@ class EpisodeRun:
         given = self.episode.initial_mask
         if given is not None and given.any():
             self.mask = self.initial_mask = given
-            self.rle = self.initial_rle = encode_mask(given)
-            iou = self._iou_of(self.rle)
+            self.initial_rle = encode_mask(given)
+            iou = self._iou_of(self.initial_rle)
             self.initial_iou = self.iou = self.best_iou = iou
         elif not self.episode.truth.any():
             # Nothing is the right mask of no object.
             self.initial_iou = self.iou = self.best_iou = 1.0
+        self.part = rle_joint_part(self.initial_rle, self.episode.target.truth)
 
     @property
     def is_live(self) -> bool:
@@ -134,7 +135,7 @@ class EpisodeRun:
             clicks=self.clicks,
             truth=self.episode.truth,
             ignore=self.episode.ignore,
-            part=rle_joint_part(self.rle, self.episode.target.truth),
+            part=self.part,
         )
 
     def admit_box(self, answer: Answer) -> None:
@@ -200,7 +201,7 @@ class EpisodeRun:
         self.answer = None
         if isinstance(action, Click):
             self.clicks = (*self.clicks, action)
-        self.mask, self.rle = prediction.mask, rle
+        self.mask, self.part = prediction.mask, rle_joint_part(rle, self.episode.target.truth)
         self.feedback = prediction.feedback
         self.iou = iou
         self.best_iou = max(self.best_iou, iou)

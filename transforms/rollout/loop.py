@@ -7,8 +7,9 @@ images, if they support that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from hlmat.transforms.core.errors import SegmenterError
@@ -25,6 +26,8 @@ from hlmat.transforms.core.threads import Threads
 from hlmat.transforms.core.watchdog import Watchdog
 from hlmat.transforms.rollout.episode import Episode, EpisodeRun, Limits, live_runs
 from hlmat.transforms.rollout.segmenter_batching import SegmenterSession
+
+_LARGE_PIXELS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -160,8 +163,8 @@ class RolloutLoop:
     def act(self, runs: Sequence[EpisodeRun]) -> list[PolicyAction]:
         """Ask the policy about each run's state."""
         states = [run.state() for run in runs]
-        if isinstance(self.policy, StatewisePolicy):
-            return self.threads.map(self.policy.next_action, states)
+        if self._is_statewise:
+            return self._map(self.policy.next_action, states, runs)  # pyright: ignore
         return self.counted(self.policy.next_actions(states), runs)
 
     def counted(self, actions: Sequence[Any], runs: Sequence[EpisodeRun]) -> list[Any]:
@@ -198,7 +201,22 @@ class RolloutLoop:
             else:
                 run.record(action, answer, is_initial=is_initial)
 
-        self.threads.map(record, range(len(actions)))
+        self._map(record, range(len(actions)), [run for run, _ in actions])
+
+    @cached_property
+    def _is_statewise(self) -> bool:
+        return isinstance(self.policy, StatewisePolicy)
+
+    def _map(
+        self, function: Callable[[Any], Any], items: Sequence[Any], runs: Sequence[EpisodeRun]
+    ) -> list[Any]:
+        """Map on threads where masks are large.
+
+        On small ones a call takes less time than threads need to pass on the interpreter's lock.
+        """
+        if runs and max(run.mask.size for run in runs) >= _LARGE_PIXELS:
+            return self.threads.map(function, items)
+        return [function(item) for item in items]
 
     def _show_initial_masks(self, runs: Sequence[EpisodeRun]) -> None:
         """Pass the initial mask to the segmenter, as a mask or else as a box."""

@@ -69,6 +69,8 @@ class SegmenterSession:
         watchdog: Watchdog | None = None,
     ) -> None:
         self._segmenter = segmenter
+        # Such a check costs more than a click of a quick tool.
+        self._takes_batches = isinstance(segmenter, BatchSegmenter)
         self._watchdog = watchdog
         self._images = images
         self._encoded = encoded
@@ -159,10 +161,10 @@ class SegmenterSession:
         assert image is not None
 
         def ask(batch: Sequence[tuple[Request, str]]) -> list[Prediction]:
-            if isinstance(segmenter, BatchSegmenter):
+            if self._takes_batches:
                 requests = [request for request, _ in batch]
                 with self._watched("predict_batch", [name for _, name in batch]):
-                    answers = segmenter.predict_batch(requests)
+                    answers = segmenter.predict_batch(requests)  # pyright: ignore
                 predictions = _unshared(_counted(answers, batch, "predict_batch"))
                 return [self._checked(prediction, image=image) for prediction in predictions]
             # Each answer is copied before the next call, which may overwrite its mask.
