@@ -22,8 +22,8 @@ exit codes:
   2  the command line or configuration is wrong; every problem is listed
   3  the input data cannot be read or has no targets
   4  the output cannot be written, or holds another run, or another run works there
-  5  units died, a worker was killed, memory ran out, or too many targets were rejected; run
-     again to resume
+  5  units died, a worker was killed, another runner failed, memory ran out, or too many
+     targets were rejected; run again to resume
   6  hlmat rejects: there are some
   130  interrupted; run the same command again to resume
 """

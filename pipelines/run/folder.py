@@ -144,6 +144,8 @@ class RunFolder:
         """Remove the plan, the unit files and the record of the unfinished run."""
         self.storage.remove(self.layout.run)
         layout = self.layout
+        if "://" not in layout.out:
+            self.storage.remove(layout.engine_log)
         for folder in (
             *(layout.plan, layout.units, layout.known),
             *(layout.failures, layout.scratch),

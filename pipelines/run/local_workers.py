@@ -87,12 +87,16 @@ class LocalWorkers:
         words = [sys.executable, "-P", "-c", _START, str(self._folder), str(os.getpid())]
         return f"exec {shlex.join(words)}"
 
-    def run(self, work: Callable[[], object]) -> None:
+    def run(self, work: Callable[[], object], *, watch: Callable[[], None] = lambda: None) -> None:
         """Run `work` in a thread until it returns or a worker is lost.
+
+        Args:
+            work: the job.
+            watch: called again and again meanwhile; what it raises ends the wait.
 
         Raises:
             IncompleteError: a worker could not start, or died.
-            Exception: any exception that `work` raised.
+            Exception: any exception that `work` or `watch` raised.
         """
         raised: list[BaseException] = []
 
@@ -108,6 +112,7 @@ class LocalWorkers:
             thread.start()
             while thread.is_alive():
                 thread.join(_POLL_S)
+                watch()
                 if (cause := self.failure()) is not None:
                     raise IncompleteError(cause)
         # Beam reports a lost worker as a broken connection; the exit status says more.

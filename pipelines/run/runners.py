@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -14,11 +18,21 @@ from apache_beam.transforms import environments
 
 from hlmat.pipelines.settings.runner_choice import RunnerChoice
 
+JOB_SERVER_TIMEOUT_S = 60
+"""How long a job server may take to answer a request; Beam's default is 300 s."""
+
 
 def pipeline_options(choice: RunnerChoice) -> PipelineOptions:
     """Return the Beam options for a runner."""
     if not choice.is_local:
-        return PipelineOptions([f"--runner={choice.name}", *choice.flags])
+        flags = [f"--runner={choice.name}", *choice.flags]
+        if not _has(choice.flags, "--job_server_timeout", "--job-server-timeout"):
+            flags.append(f"--job_server_timeout={JOB_SERVER_TIMEOUT_S}")
+        if choice.beam_name == "PrismRunner" and not _has(
+            choice.flags, "--prism_location", "--job_endpoint"
+        ):
+            flags += [f"--prism_location={path}" for path in _installed_prism()]
+        return PipelineOptions(flags)
     # Worker processes use the log level of the job's process.
     level = logging.getLevelName(logging.getLogger().getEffectiveLevel())
     return PipelineOptions(
@@ -55,6 +69,17 @@ def build_runner(
         default_environment=_worker_processes(worker_command) if apart else None,
         provision_info=fn_runner.ExtendedProvisionInfo(provision_info=provision),
     )
+
+
+def _has(flags: Sequence[str], *names: str) -> bool:
+    return any(flag.partition("=")[0] in names for flag in flags)
+
+
+def _installed_prism() -> list[str]:
+    """Return where `make prism` put Prism, or another on PATH; otherwise Beam downloads one."""
+    beside = os.path.join(os.path.dirname(sys.executable), "prism")
+    found = beside if os.path.isfile(beside) else shutil.which("prism")
+    return [] if found is None else [found]
 
 
 def _worker_processes(command: str) -> environments.Environment:

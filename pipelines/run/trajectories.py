@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 
 from hlmat.export.runs.data_card import render_data_card
 from hlmat.export.runs.manifest import FileEntry, build_manifest
+from hlmat.pipelines.run.engine_checks import check_engine
+from hlmat.pipelines.run.engines import log_file, run_on_engine
 from hlmat.pipelines.run.folder import RunFolder, RunStatus
 from hlmat.pipelines.run.local_workers import LocalWorkers
 from hlmat.pipelines.run.planning import Plan
@@ -32,6 +34,7 @@ from hlmat.transforms.beam.simulate import (
     KnownOutcomes,
     SimulateClicks,
 )
+from hlmat.transforms.beam.worker_check import CheckWorker, WorkerNote, installed_versions
 from hlmat.transforms.core.errors import ConfigError, HlmatError, IncompleteError, OutputError
 from hlmat.transforms.core.protocols import DatasetReader, HasRemarks
 from hlmat.transforms.core.records import Provenance
@@ -97,6 +100,7 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
         IncompleteError: units died; the same call resumes them.
     """
     _refuse_local_paths(config)
+    check_engine(config.runner)
     folder = RunFolder.of(config.out)
     source = RunSource.open(config)
     reader = source.reader
@@ -183,11 +187,11 @@ def _threads_per_worker(runner: RunnerChoice) -> int | None:
 
 def build_pipeline(pipeline: beam.Pipeline, job: Job) -> None:
     """Add the job's steps to a pipeline."""
-    units = (
-        pipeline
-        | "List plan files" >> beam.Create(list(job.plan.files))
-        | "Read work units" >> ReadWorkUnits(job.layout, job.storage)
-    )
+    plan_files = pipeline | "List plan files" >> beam.Create(list(job.plan.files))
+    if not job.config.runner.is_local:
+        note = WorkerNote(job.layout.worker_note, job.storage, installed_versions())
+        plan_files |= "Check the worker" >> beam.ParDo(CheckWorker(note))
+    units = plan_files | "Read work units" >> ReadWorkUnits(job.layout, job.storage)
     made = units["todo"] | "Simulate" >> SimulateClicks(
         ClickSimulationHandler(
             job.settings, known=KnownOutcomes(layout=job.layout, storage=job.storage)
@@ -206,6 +210,19 @@ def build_pipeline(pipeline: beam.Pipeline, job: Job) -> None:
 
 def run_pipeline(job: Job) -> None:
     """Run the pipeline on the chosen runner and wait for it."""
+    try:
+        if job.config.runner.is_local:
+            _run_here(job)
+        else:
+            _run_elsewhere(job)
+    except IncompleteError as error:
+        raise IncompleteError(
+            f"{error}; finished units are kept in {job.layout.units}: fix the cause and run the "
+            "same command again"
+        ) from error
+
+
+def _run_here(job: Job) -> None:
     choice = job.config.runner
     options = pipeline_options(choice)
     with LocalWorkers() as workers:
@@ -217,13 +234,20 @@ def run_pipeline(job: Job) -> None:
         )
         pipeline = beam.Pipeline(runner=runner, options=options)
         build_pipeline(pipeline, job)
-        try:
-            workers.run(lambda: pipeline.run().wait_until_finish())
-        except IncompleteError as error:
-            raise IncompleteError(
-                f"{error}; finished units are kept in {job.layout.units}: fix the cause and run "
-                "the same command again"
-            ) from error
+        workers.run(lambda: pipeline.run().wait_until_finish())
+
+
+def _run_elsewhere(job: Job) -> None:
+    choice, note = job.config.runner, job.layout.worker_note
+    job.storage.remove(note)
+    pipeline = beam.Pipeline(options=pipeline_options(choice))
+    build_pipeline(pipeline, job)
+    run_on_engine(
+        pipeline,
+        choice,
+        log=log_file(job.config.out),
+        has_begun=lambda: job.storage.is_file(note),
+    )
 
 
 def _segmenter_identity(config: RunConfig) -> dict[str, str | int | float | bool | None]:

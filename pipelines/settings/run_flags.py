@@ -178,6 +178,12 @@ RUNNING = Group(
             default_text="one per core for graphcut, else 1",
         ),
         Flag("runner", RunnerChoice, "name"),
+        Flag(
+            "worker-timeout",
+            RunnerChoice,
+            "worker_timeout_s",
+            default_text="120; no limit on DataflowRunner",
+        ),
         Flag("accelerator", OutputOptions),
     ),
 )

@@ -14,9 +14,9 @@ from hlmat.pipelines.settings.flags import Group, spellings_in
 from hlmat.pipelines.settings.run_flags import DATA, TRAJECTORIES, OutputOptions, SelectionOptions
 from hlmat.pipelines.settings.runner_choice import (
     COMMON_FLAGS,
-    REFUSED_RUNNERS,
     RunnerChoice,
     check_runner_flags,
+    check_runner_name,
 )
 from hlmat.pipelines.settings.validation import Check
 from hlmat.pipelines.settings.values import Values
@@ -177,9 +177,12 @@ def run_config(
         RunnerChoice, workers=values.get("workers") or default_workers, flags=tuple(rest)
     )
     own_flags = [*spellings_in(groups), *COMMON_FLAGS]
-    check.note_all(check_runner_flags(rest, is_local=runner.is_local, own_flags=own_flags))
-    if runner.name in REFUSED_RUNNERS:
-        check.note(f"--runner {runner.name}: {REFUSED_RUNNERS[runner.name]}")
+    check.maybe(check_runner_name(runner))
+    check.note_all(
+        check_runner_flags(
+            rest, is_local=runner.is_local, own_flags=own_flags, runner=runner.beam_name
+        )
+    )
     if output.resume and output.overwrite:
         check.note("--resume and --overwrite exclude each other; give one of them")
     if output.retry_rejects and output.overwrite:

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from hlmat.transforms.core.options import options, setting
-from hlmat.transforms.core.suggestions import closest
+from hlmat.transforms.core.suggestions import closest, did_you_mean
 
 LOCAL_RUNNER = "local"
 REFUSED_RUNNERS = {
@@ -21,6 +21,15 @@ COMMON_FLAGS = ("--help", "--json", "--quiet", "--verbose")
 """Flags that every command has."""
 
 _FLAG = re.compile(r"""['"](--[a-z][a-z0-9_-]*)['"]""")
+_CLASS = re.compile(r"^class (\w+)\(PipelineOptions\):", re.MULTILINE)
+_RUNNER = re.compile(r"apache_beam\.runners\.[\w.]*\.(\w+Runner)")
+_OPTIONS_OF = {
+    "FlinkRunnerOptions": "FlinkRunner",
+    "KafkaStreamsRunnerOptions": "KafkaStreamsRunner",
+    "PrismRunnerOptions": "PrismRunner",
+    "SparkRunnerOptions": "SparkRunner",
+}
+_NOT_ON_DATAFLOW = ("--job_endpoint", "--artifact_endpoint", "--environment_type")
 
 
 @options
@@ -30,6 +39,7 @@ class RunnerChoice:
     Attributes:
         name: `LOCAL_RUNNER`, or a runner's name as Beam knows it.
         flags: further Beam flags, such as ``--project=p``.
+        worker_timeout_s: how long another runner may take until its first worker begins.
     """
 
     name: str = setting(
@@ -42,15 +52,44 @@ class RunnerChoice:
         default=1, ge=1, metavar="N", in_fingerprint=False, help="local processes"
     )
     flags: tuple[str, ...] = setting(default=(), in_fingerprint=False, help="further Beam flags")
+    worker_timeout_s: int | None = setting(
+        default=None,
+        ge=1,
+        metavar="S",
+        in_fingerprint=False,
+        help="seconds in which another runner's first worker must begin",
+    )
 
     @property
     def is_local(self) -> bool:
         """Whether everything runs on this machine in Beam's local engine."""
         return self.name == LOCAL_RUNNER
 
+    @property
+    def beam_name(self) -> str:
+        """The runner's name as Beam spells it; Beam takes it in any case and without `Runner`."""
+        by_folded = {name.lower(): name for name in known_runners()}
+        folded = self.name.lower()
+        return by_folded.get(folded) or by_folded.get(f"{folded}runner") or self.name
+
+
+def check_runner_name(choice: RunnerChoice) -> str | None:
+    """Return what is wrong with a runner's name, or None."""
+    if choice.name in REFUSED_RUNNERS:
+        return f"--runner {choice.name}: {REFUSED_RUNNERS[choice.name]}"
+    names = known_runners()
+    # A class of the user's own is named with its module.
+    if choice.is_local or "." in choice.name or not names or choice.beam_name in names:
+        return None
+    known = [LOCAL_RUNNER, *sorted(names)]
+    return (
+        f"--runner {choice.name}: no runner has this name; {did_you_mean(choice.name, known)}"
+        f"Beam knows {', '.join(known)}"
+    )
+
 
 def check_runner_flags(
-    flags: Sequence[str], *, is_local: bool, own_flags: Sequence[str]
+    flags: Sequence[str], *, is_local: bool, own_flags: Sequence[str], runner: str = ""
 ) -> list[str]:
     """Return what is wrong with flags that the command does not declare.
 
@@ -60,6 +99,7 @@ def check_runner_flags(
         flags: the arguments left over, flags and their values.
         is_local: the local runner takes no further flags.
         own_flags: the command's flags, for suggestions.
+        runner: its name as Beam spells it; empty if it is not known yet.
     """
     if not flags:
         return []
@@ -69,6 +109,9 @@ def check_runner_flags(
         name = flag.partition("=")[0]
         known = name in beam_flags
         if known and not is_local:
+            owner = _other_owner(name, runner)
+            if owner is not None:
+                problems.append(f"{name} is a flag of {owner}, not of {runner}; remove it")
             continue
         if known:
             problems.append(f"{name} is a flag of Beam; it needs a --runner other than local")
@@ -84,8 +127,40 @@ def check_runner_flags(
 @cache
 def known_beam_flags() -> frozenset[str]:
     """Return Beam's flags, read from the source of its options: importing Beam takes seconds."""
+    return frozenset(_FLAG.findall(_beam_options()))
+
+
+@cache
+def known_runners() -> frozenset[str]:
+    """Return the names of Beam's runners, read like its flags."""
+    return frozenset(_RUNNER.findall(_beam_options()))
+
+
+def _other_owner(flag: str, runner: str) -> str | None:
+    """Return whose flag it is if it means nothing to a runner; a job server may take any."""
+    if runner == "DataflowRunner" and flag in _NOT_ON_DATAFLOW:
+        return "portable runners"
+    owner = _flag_owners().get(flag)
+    return (
+        owner if runner in (*_OPTIONS_OF.values(), "DataflowRunner") and owner != runner else None
+    )
+
+
+@cache
+def _flag_owners() -> dict[str, str]:
+    parts = _CLASS.split(_beam_options())
+    return {
+        flag: _OPTIONS_OF[name]
+        for name, body in zip(parts[1::2], parts[2::2], strict=True)
+        if name in _OPTIONS_OF
+        for flag in _FLAG.findall(body)
+    }
+
+
+@cache
+def _beam_options() -> str:
     spec = importlib.util.find_spec("apache_beam")
     if spec is None or spec.origin is None:
-        return frozenset()
+        return ""
     source = Path(spec.origin).parent / "options" / "pipeline_options.py"
-    return frozenset(_FLAG.findall(source.read_text(encoding="utf-8")))
+    return source.read_text(encoding="utf-8")

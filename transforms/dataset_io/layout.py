@@ -69,6 +69,16 @@ class OutputLayout:
         """Folder of files that are being written: hidden, and apart from every final file."""
         return posixpath.join(self.out, ".partial")
 
+    @property
+    def worker_note(self) -> str:
+        """A note that a worker on another runner began."""
+        return posixpath.join(self.scratch, "worker.json")
+
+    @property
+    def engine_log(self) -> str:
+        """What Beam and another runner logged in a run that failed."""
+        return posixpath.join(self.out, "engine.log")
+
     def plan_file(self, number: int) -> str:
         """Return the path of one list of work units."""
         return posixpath.join(self.plan, f"units-{number:05d}.jsonl")
