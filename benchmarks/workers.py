@@ -1,0 +1,105 @@
+"""A whole job with one and with two workers, and the processor time of a target.
+
+    python -m benchmarks.workers
+
+The segmenter paints discs, so that what is measured is everything else: reading, rasterizing,
+comparing, searching clicks, encoding and writing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+_DISC = "hlmat.transforms.segmenters.disc:DiscSegmenter"
+
+
+def main() -> None:
+    """Run the comparison and print it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=1430)
+    parser.add_argument("--targets-per-image", type=int, default=7)
+    parser.add_argument("--max-clicks", type=int, default=5)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        count = write_coco(root, images=arguments.images, targets=arguments.targets_per_image)
+        clicks = ("--max-clicks", str(arguments.max_clicks))
+        alone_s, alone_cpu_s = _run(root, root / "out-start", 1, ("--limit", "1", *clicks))
+        print(f"one target: {alone_s:.1f} s, {alone_cpu_s:.1f} s of processor time")
+        walls = {}
+        for workers in (1, 2):
+            wall_s, cpu_s = _run(root, root / f"out{workers}", workers, clicks)
+            walls[workers] = wall_s
+            each_ms = (cpu_s - alone_cpu_s) / count * 1e3
+            print(
+                f"{count:,} targets, {workers} worker{'s' * (workers > 1)}: {wall_s:.1f} s, "
+                f"{cpu_s:.1f} s of processor time, {each_ms:.2f} ms a target beside the start"
+            )
+        print(
+            f"two workers: {walls[1] / walls[2]:.2f} times as fast, beside the start "
+            f"{(walls[1] - alone_s) / (walls[2] - alone_s):.2f} times"
+        )
+
+
+def write_coco(root: Path, *, images: int, targets: int) -> int:
+    """Write images of 640 x 480 pixels with polygons in COCO's layout; return their number."""
+    rng = np.random.default_rng(0)
+    (root / "val2017").mkdir(parents=True)
+    (root / "annotations").mkdir()
+    entries: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number in range(1, images + 1):
+        blocks = rng.integers(0, 256, (12, 16, 3), np.uint8)
+        pixels = cv2.resize(blocks, (640, 480), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+        noisy = np.clip(pixels + rng.integers(-12, 13, pixels.shape), 0, 255).astype(np.uint8)
+        name = f"{number:012d}.jpg"
+        cv2.imwrite(str(root / "val2017" / name), noisy, [cv2.IMWRITE_JPEG_QUALITY, 90])
+        entries.append({"id": number, "file_name": name, "width": 640, "height": 480})
+        for _ in range(targets):
+            angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+            radii = rng.uniform(15, 90) * rng.uniform(0.7, 1.1, 24)
+            centre = rng.uniform((60, 60), (580, 420))
+            points = centre + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+            polygon = np.round(np.clip(points, 0, (639, 479)), 2).ravel().tolist()
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": 1,
+                    "iscrowd": 0,
+                    "segmentation": [polygon],
+                }
+            )
+    content = {
+        "images": entries,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "thing"}],
+    }
+    (root / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
+    return len(annotations)
+
+
+def _run(root: Path, out: Path, workers: int, flags: tuple[str, ...]) -> tuple[float, float]:
+    """Return the seconds and the processor seconds of a run, those of its workers included."""
+    command = [sys.executable, "-m", "hlmat", "trajectories", "--dataset", "coco", *flags]
+    command += ["--data-root", str(root), "--out", str(out), "--workers", str(workers), "-q"]
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run([*command, "--segmenter", _DISC], check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - started, cpu_s
+
+
+if __name__ == "__main__":
+    main()
