@@ -131,6 +131,12 @@ $(VENV)/bin/minio: | $(VENV)/bin/python
 $(VENV)/bin/fake-gcs-server: | $(VENV)/bin/python
 	GOBIN="$(CURDIR)/$(BIN)" go install github.com/fsouza/fake-gcs-server@$(FAKE_GCS_SERVER)
 
+.PHONY: prism
+prism: $(VENV)/.base ## install Prism, Beam's portable runner, to run and test on (needs Go)
+	@command -v go > /dev/null || { echo "Go is needed to install Prism: https://go.dev/doc/install" >&2; exit 1; }
+	GOBIN="$(abspath $(BIN))" nice go install "github.com/apache/beam/sdks/v2/go/cmd/prism@v$$($(BIN)/python -c \
+		'from importlib.metadata import version; print(version("apache-beam"))')"
+
 .PHONY: clean
 clean: ## remove the environment and build files; output is kept
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
