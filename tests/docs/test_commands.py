@@ -14,6 +14,11 @@ import pytest
 from documented_commands import DocumentedCommand, documented_commands, documents
 from hlmat.pipelines.cli.main import main
 from hlmat.pipelines.recipes.recipe import recipe_names
+from hlmat.pipelines.settings.runner_choice import (
+    RunnerChoice,
+    check_runner_flags,
+    check_runner_name,
+)
 from repository import REPOSITORY
 
 COMMANDS = documented_commands()
@@ -50,6 +55,12 @@ def test_a_documented_command_has_the_flags_that_it_is_given(command: Documented
     name, *rest = command.argv[1:]
     known = flags_in(help_text(name))
     given = {word.partition("=")[0] for word in rest if word.startswith("--")}
+    if "--runner" in rest:
+        runner = RunnerChoice(rest[rest.index("--runner") + 1])
+        assert check_runner_name(runner) is None
+        beams = sorted(given - known)
+        assert not check_runner_flags(beams, is_local=False, own_flags=(), runner=runner.beam_name)
+        given &= known
     assert given <= known, f"hlmat {name} does not have {sorted(given - known)}"
 
 
