@@ -58,6 +58,7 @@ def decode_image(
     name: str,
     size_hw: tuple[int, int] | None = None,
     turns_if_same_size: bool = False,
+    turn_must_show: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> Image:
     """Decode an image as uint8 RGB. Shape: (H, W, 3).
@@ -70,6 +71,8 @@ def decode_image(
         size_hw: the size that the image must have. It is turned by its EXIF tag only if that
             is what gives it this size. None takes the image as it is stored.
         turns_if_same_size: turn it, too, where its EXIF tag leaves it the size that it must have.
+        turn_must_show: reject it where its EXIF tag turns it and leaves it that size: its mask may
+            have been made before or after turning.
         max_pixels: larger images are rejected.
 
     Raises:
@@ -86,8 +89,15 @@ def decode_image(
                 f"{size_hw[1]} x {size_hw[0]}, and its EXIF tag does not explain the difference",
             )
         image = turned
-    elif turns_if_same_size and size_hw is not None:
+    elif (turns_if_same_size or turn_must_show) and size_hw is not None:
         turned = _turned_by_exif(image)
+        if turn_must_show and turned is not image and (turned.height, turned.width) == size_hw:
+            raise TargetError(
+                RejectReason.SIZE_MISMATCH,
+                f"{name} is turned by its EXIF tag and keeps its size, so its mask may be that of "
+                "the stored or of the turned image; save the image without the tag, in the "
+                "orientation of its mask",
+            )
         image = turned if (turned.height, turned.width) == size_hw else image
     return _to_rgb(image)
 
@@ -218,7 +228,7 @@ def _decode(data: bytes, *, name: str, max_pixels: int, reason: RejectReason) ->
 def _unreadable(name: str, reason: RejectReason, error: Exception) -> TargetError:
     cause = " ".join(str(error).split()) or type(error).__name__
     # An address would make every run's message another.
-    cause = re.sub(r"<_io\.BytesIO object at 0x[0-9a-fA-F]+>", "its content", cause)
+    cause = re.sub(r"<_io\.BytesIO object at 0x[0-9a-fA-F]+>", "from its content", cause)
     return TargetError(reason, f"{name} cannot be read as an image: {cause}")
 
 
@@ -226,7 +236,7 @@ def _turned_by_exif(image: PilImage.Image) -> PilImage.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if image.getexif().get(_EXIF_ORIENTATION, 1) == 1:
+            if image.getexif().get(_EXIF_ORIENTATION) not in range(2, 9):
                 return image
             return ImageOps.exif_transpose(image)
     # Without a readable EXIF block the stored orientation is used.

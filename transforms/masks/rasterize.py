@@ -20,6 +20,7 @@ from hlmat.transforms.masks.rle import (
 )
 
 _MIN_NUMBERS = 6
+_MIN_SIDE = 16
 # pycocotools walks along every edge: a few points far away would take gigabytes.
 _FARTHEST = 1e5
 _LONGEST_WAY = 2e6
@@ -81,6 +82,12 @@ def _from_polygons(polygons: list[Any], *, size_hw: tuple[int, int], name: str) 
     usable = [[float(v) for v in polygon] for polygon in polygons if len(polygon) >= _MIN_NUMBERS]
     if not usable:
         raise _malformed(name, "no polygon has three points")
+    if min(size_hw) > _MIN_SIDE and all(0 <= v <= 1 for polygon in usable for v in polygon):
+        raise _malformed(
+            name,
+            "its polygons lie between 0 and 1, as parts of the image's sides; multiply x by the "
+            "width and y by the height",
+        )
     way = sum(_way_around(polygon) for polygon in usable)
     if way > _LONGEST_WAY:
         raise _malformed(

@@ -14,6 +14,7 @@ from typing import Any
 from hlmat.transforms.core.errors import DataError, LayoutError
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.readers.files.expressions import clean_expressions, sentences_of
+from hlmat.transforms.readers.files.images import is_image_name, split_suffix
 from hlmat.transforms.readers.text_files import read_text
 
 MASK_COLUMNS = ("mask_file_name", "mask_file", "mask_path", "mask")
@@ -31,6 +32,7 @@ _SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
 _STEMS = ("captions", "metadata")
 _OTHER_SUFFIXES = (*_SUFFIXES, ".ndjson", ".parquet", ".txt", ".xlsx", ".xls")
 _TELLING = re.compile("caption|metadata|text|expression|sentence|prompt|description|annotation")
+_WHERE_CAPTIONS_ARE = "captions are read from captions or metadata with .csv, .tsv, .json or .jsonl"
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,13 @@ def find_caption_files(
             found[stem] += [posixpath.join(folder, name) for name in of_stem]
             read.update(of_stem)
         unused += _other_files(names, folder, read.union(known))
+        unused += _texts_beside_images(names, folder)
+        if not folder:
+            unused += [
+                (name, _WHERE_CAPTIONS_ARE)
+                for name in names
+                if name.endswith("/") and _TELLING.search(name.casefold())
+            ]
     captions, metadata = found["captions"], found["metadata"]
     for stem in _STEMS if not captions else _STEMS[:1]:
         if stem in doubled:
@@ -116,9 +125,19 @@ def _other_files(
     for name in names:
         stem, suffix = posixpath.splitext(name.casefold())
         if name not in known and suffix in _OTHER_SUFFIXES and _TELLING.search(stem):
-            why = "captions are read from captions or metadata with .csv, .tsv, .json or .jsonl"
-            found.append((posixpath.join(folder, name), why))
+            found.append((posixpath.join(folder, name), _WHERE_CAPTIONS_ARE))
     return found
+
+
+def _texts_beside_images(names: Iterable[str], folder: str) -> list[tuple[str, str]]:
+    """Return the first text file with the stem of an image, and how many there are."""
+    stems = {split_suffix(name)[0] for name in names if is_image_name(name)}
+    texts = sorted(n for n in names if n.endswith(".txt") and split_suffix(n)[0] in stems)
+    if not texts:
+        return []
+    files = "1 text file has" if len(texts) == 1 else f"{len(texts)} text files have"
+    why = f"{_WHERE_CAPTIONS_ARE}, and {files} the name of an image"
+    return [(posixpath.join(folder, texts[0]), why)]
 
 
 def read_captions(storage: Storage, root: str, path: str) -> list[CaptionRow] | None:

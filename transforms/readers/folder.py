@@ -16,6 +16,7 @@ from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.masks.images import MaskRule
 from hlmat.transforms.readers.caption_files import CaptionFiles, find_caption_files
 from hlmat.transforms.readers.class_names import CLASS_FILES
+from hlmat.transforms.readers.files.images import load_image_file
 from hlmat.transforms.readers.given_captions import Captioned, give_captions
 from hlmat.transforms.readers.level_targets import LevelTargets
 from hlmat.transforms.readers.mask_folders import PairedFilesReader, PairedFolders, shown_entries
@@ -90,7 +91,9 @@ class FolderReader:
 
     def load_image(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
         """Read an image as uint8 RGB. Raises TargetError."""
-        return self.pairs.load_image(image_path, size_hw=size_hw)
+        return load_image_file(
+            self.pairs.storage, self.pairs.root, image_path, size_hw=size_hw, turn_must_show=True
+        )
 
     @cached_property
     def _listed(self) -> Captioned:
@@ -158,7 +161,7 @@ def _sub_folders(storage: Storage, root: str) -> set[str]:
             group = waiting.pop()
             beside = posixpath.join(root, IMAGES, group)
             for name in storage.list_dir(posixpath.join(root, top, group)):
-                if not name.endswith("/"):
+                if not name.endswith("/") or name.startswith((".", "__MACOSX")):
                     continue
                 if top == MASKS and is_object_folder(storage, beside, name.rstrip("/")):
                     continue

@@ -15,6 +15,7 @@ from hlmat.transforms.masks.images import MaskRule
 from hlmat.transforms.masks.mask_values import MaskValues
 from hlmat.transforms.readers.files.images import (
     IMAGE_SUFFIXES,
+    is_image_name,
     load_image_file,
     load_mask_file,
     split_suffix,
@@ -164,7 +165,7 @@ class PairedFilesReader:
         is_flat = folders.images == folders.masks
         for name in self.storage.list_dir(self._path(folders.images)):
             stem, suffix = split_suffix(name)
-            if suffix not in IMAGE_SUFFIXES:
+            if not is_image_name(name):
                 continue
             if is_flat and suffix == ".png":
                 masks.setdefault(stem, []).append(name)
@@ -172,9 +173,8 @@ class PairedFilesReader:
                 images.setdefault(stem, []).append(name)
         if not is_flat:
             for name in self.storage.list_dir(self._path(folders.masks)):
-                stem, suffix = split_suffix(name)
-                if suffix in IMAGE_SUFFIXES:
-                    masks.setdefault(stem, []).append(name)
+                if is_image_name(name):
+                    masks.setdefault(split_suffix(name)[0], []).append(name)
         for names in masks.values():
             names.sort(key=mask_preference)
         return images, masks
@@ -244,8 +244,7 @@ def has_pairs(storage: Storage, root: str, *, images: str, masks: str) -> bool:
 
 
 def _suffixes(storage: Storage, folder: str) -> set[str]:
-    found = {split_suffix(name)[1] for name in storage.list_dir(folder)}
-    return found & set(IMAGE_SUFFIXES)
+    return {split_suffix(name)[1] for name in storage.list_dir(folder) if is_image_name(name)}
 
 
 def shown_entries(storage: Storage, folder: str) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
 from hlmat.transforms.core.storage import Storage
-from hlmat.transforms.readers.files.images import IMAGE_SUFFIXES, split_suffix
+from hlmat.transforms.readers.files.images import is_image_name, split_suffix
 
 # Lossless first: where there are two masks, the JPEG is a preview.
-_MASK_PREFERENCE = (".png", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
+_MASK_PREFERENCE = (".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jpg", ".jpeg")
 _WORDS = "mask|masks|seg|segmentation|gt|label|labels|matte|object|obj|instance|inst"
 _ENDING = re.compile(
     rf"[-_. ](?:(?:{_WORDS})(?:[-_. ]?([0-9]+))?|([0-9]+)(?:[-_. ](?:{_WORDS}))?)", re.IGNORECASE
@@ -59,7 +59,7 @@ def mask_preference(name: str) -> tuple[int, str]:
 def files_by_stem(names: Iterable[str]) -> dict[str, str]:
     """Return the image files of a folder by stem, lossless ones first."""
     found: dict[str, str] = {}
-    files = [name for name in names if split_suffix(name)[1] in IMAGE_SUFFIXES]
+    files = [name for name in names if is_image_name(name)]
     for name in sorted(files, key=mask_preference):
         found.setdefault(split_suffix(name)[0], name)
     return found
@@ -120,8 +120,10 @@ def is_object_folder(storage: Storage, images: str, name: str) -> bool:
     entries = storage.list_dir(images)
     if f"{name}/" in entries:
         return False
-    pairs = [split_suffix(entry) for entry in entries]
-    return name in entries or any(s == name and x in IMAGE_SUFFIXES for s, x in pairs)
+    return any(
+        entry == name or (split_suffix(entry)[0] == name and is_image_name(entry))
+        for entry in entries
+    )
 
 
 def _image_of(
@@ -144,9 +146,8 @@ def _image_of(
 def _masks_in(storage: Storage, folder: str, name: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for file in storage.list_dir(posixpath.join(folder, name)):
-        stem, suffix = split_suffix(file)
-        if suffix in IMAGE_SUFFIXES:
-            found.setdefault(stem, []).append(posixpath.join(name, file))
+        if is_image_name(file):
+            found.setdefault(split_suffix(file)[0], []).append(posixpath.join(name, file))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +27,9 @@ from hlmat.transforms.readers.files.labelme import Canvas, draw_shapes
 from hlmat.transforms.readers.mask_folders import shown_entries
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.terms import LICENSES
+
+# Two letters of an East Asian encoding.
+_FOUR_BYTES = re.compile(rb"[\xa1-\xff]{4}")
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ class ReasonSegReader:
             # A few files of the data set are in the old Western European encoding.
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError:
-            text = data.decode("cp1252", "replace")
+            text = _western(data, path)
         try:
             content = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -253,4 +257,17 @@ def _meaning(label: Any, name: str) -> str:
     raise TargetError(
         RejectReason.MALFORMED_ENTRY,
         f"{name}.json: a shape has the label {label!r:.40}, expected target, ignore or flag",
+    )
+
+
+def _western(data: bytes, path: str) -> str:
+    """Return a text in the encoding cp1252. Raises TargetError if it can only be another one."""
+    try:
+        if _FOUR_BYTES.search(data) is None:
+            return data.decode("cp1252")
+    except UnicodeDecodeError:
+        pass
+    raise TargetError(
+        RejectReason.MALFORMED_ENTRY,
+        f"{path} is neither in UTF-8 nor in the Western European encoding cp1252; save it as UTF-8",
     )

@@ -208,3 +208,9 @@ class TestHostileInput:
         assert mask.shape == SIZE_HW
         assert mask.dtype == np.bool_
         assert mask.any()
+
+
+def test_polygons_in_parts_of_the_sides() -> None:
+    square = [0.1, 0.1, 0.5, 0.1, 0.5, 0.5]
+    with pytest.raises(TargetError, match=r"between 0 and 1, as parts .*multiply x by the width"):
+        segmentation_to_mask([square], size_hw=(90, 120), name="t")

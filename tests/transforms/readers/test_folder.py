@@ -1,14 +1,24 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
-from hlmat.transforms.core.errors import DataError, LayoutError
+from hlmat.transforms.core.errors import DataError, LayoutError, TargetError
 from hlmat.transforms.core.protocols import DatasetReader
+from hlmat.transforms.readers.folder import FolderReader
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.registry import open_reader
-from reader_fixtures import as_json, assert_all_load, image, mask_image, memory, split_items
+from reader_fixtures import (
+    as_json,
+    assert_all_load,
+    image,
+    mask_image,
+    memory,
+    split_items,
+    turned_image,
+)
 
 PAIRS = {
     "images/a #1.jpg": image(),
@@ -109,3 +119,41 @@ def test_layout() -> None:
     storage = memory({"images/a.jpg": image(), "labels/a.png": b""})
     with pytest.raises(LayoutError, match=r"masks/ missing.*found: images/, labels/"):
         open_reader("folder", ReaderOptions("data", storage=storage))
+
+
+def test_what_macos_keeps_beside_files() -> None:
+    junk = ("images/._a #1.jpg", "masks/._a #1.png", "masks/.hidden/x.png", "__MACOSX/images/b.jpg")
+    refs, rejects = split_items(open_folder(dict.fromkeys(junk, b"junk")))
+    assert not rejects
+    assert len(refs) == 2
+
+
+def test_masks_as_gif() -> None:
+    reader = open_folder({"images/b.jpg": image(), "masks/b_mask.gif": mask_image(kind="GIF")})
+    refs, rejects = split_items(reader)
+    assert not rejects
+    assert [r.image_path for r in refs] == ["images/a #1.jpg", "images/b.jpg", "images/sub/é.png"]
+    assert_all_load(reader, refs)
+
+
+@pytest.mark.parametrize(
+    ("files", "remark"),
+    [
+        (["images/a #1.txt", "images/notes.txt"], "images/a #1.txt is not read: .*1 text file has"),
+        (["captions/a #1.txt"], "captions/ is not read: captions are read from captions"),
+    ],
+)
+def test_captions_in_places_that_are_not_read(files: list[str], remark: str) -> None:
+    reader = open_folder(dict.fromkeys(files, b"the cat"))
+    assert isinstance(reader, FolderReader)
+    assert [bool(re.search(remark, text)) for text in reader.remarks()] == [True]
+
+
+@pytest.mark.parametrize(("orientation", "is_clear"), [(1, True), (0, True), (9, True), (3, False)])
+def test_an_image_that_keeps_its_size_when_turned(orientation: int, is_clear: bool) -> None:
+    reader = open_folder({"images/a #1.jpg": turned_image((6, 8), orientation)})
+    if is_clear:
+        assert reader.load_image("images/a #1.jpg", size_hw=(6, 8)).shape == (6, 8, 3)
+        return
+    with pytest.raises(TargetError, match=r"keeps its size.*save the image without the tag"):
+        reader.load_image("images/a #1.jpg", size_hw=(6, 8))

@@ -198,3 +198,18 @@ def test_layout_and_split() -> None:
         open_reader("reasonseg", ReaderOptions("data", "val", storage))
     with pytest.raises(ConfigError, match="did you mean 'val'"):
         open_reader("reasonseg", ReaderOptions("data", "vall", storage))
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "euc-kr", "shift-jis"])
+def test_an_encoding_that_nothing_names(encoding: str) -> None:
+    text = {"gbk": "红色的盒子", "euc-kr": "빨간상자", "shift-jis": "カメラ"}[encoding]
+    data = f'{{"shapes": [], "text": "{text}"}}'.encode(encoding)
+    _, rejects = split_items(open_val({"a.jpg": image(), "a.json": data}))
+    assert [r.reason for r in rejects] == [RejectReason.MALFORMED_ENTRY]
+    assert rejects[0].message.endswith("encoding cp1252; save it as UTF-8")
+
+
+def test_adjacent_letters_of_the_old_encoding() -> None:
+    data = '{"shapes": [], "text": "die Größe „so…“"}'.encode("cp1252")
+    refs, _ = split_items(open_val({"a.jpg": image(), "a.json": data}))
+    assert refs[0].expressions == ("die Größe „so…“",)

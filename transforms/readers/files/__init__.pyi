@@ -22,6 +22,7 @@ from .image_places import COCO_BASES as COCO_BASES
 from .image_places import ImagePlaces as ImagePlaces
 from .image_places import coco_name as coco_name
 from .images import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from .images import is_image_name as is_image_name
 from .images import load_image_file as load_image_file
 from .images import load_mask_file as load_mask_file
 from .images import read_below as read_below

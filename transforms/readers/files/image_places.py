@@ -7,6 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from unicodedata import normalize
+from urllib.parse import unquote
 
 from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.core.storage import Storage, join_under
@@ -74,6 +76,7 @@ class ImagePlaces:
         self._barred: TargetError | None = None
         self._coco_bases = coco_bases
         self._bare_names: Counter[str] | None = None
+        self._spellings: Counter[str] | None = None
         self._names = list(names)
         self.folders = tuple(dict.fromkeys(folders))
         self.folder = self._probe()
@@ -98,6 +101,8 @@ class ImagePlaces:
                 return path
         if self._barred is not None:
             raise self._barred
+        if (path := self._by_other_spelling(name)) is not None:
+            return path
         return _below(self.folder, name.replace("\\", "/")) or name
 
     def _candidates(self, name: str) -> Iterator[str]:
@@ -122,6 +127,29 @@ class ImagePlaces:
         for base in self._coco_bases:
             for subset, prefix in _COCO_SETS:
                 yield posixpath.join(base, subset, prefix + bare)
+
+    def _by_other_spelling(self, name: str) -> str | None:
+        """Return the only image whose name differs in case, in the form of its accents or by
+        ``%20`` and its like, if the file names no other like it."""
+        if self._spellings is None:
+            names = {known.replace("\\", "/") for known in self._names}
+            self._spellings = Counter(map(_spelling, names))
+        if self._spellings[_spelling(name)] > 1:
+            return None
+        folder, bare = posixpath.split(name.replace("\\", "/"))
+        for place in self.folders:
+            below = _below(place, folder)
+            if below is None:
+                continue
+            below = "" if below == "." else below
+            found = [
+                other
+                for other in self._names_in(below)
+                if _spelling(other) == _spelling(bare) and not other.endswith("/")
+            ]
+            if found:
+                return posixpath.join(below, found[0]) if len(found) == 1 else None
+        return None
 
     def _is_only(self, short: str) -> bool:
         """Return whether one image alone has a name without its prefix."""
@@ -148,13 +176,16 @@ class ImagePlaces:
 
     def _is_there(self, path: str) -> bool:
         folder, name = posixpath.split(path)
+        return name in self._names_in(folder)
+
+    def _names_in(self, folder: str) -> frozenset[str]:
         if folder not in self._listed:
             try:
                 names = self._storage.list_dir(posixpath.join(self._root, folder))
             except TargetError as error:
                 self._barred, names = error, []
             self._listed[folder] = frozenset(names)
-        return name in self._listed[folder]
+        return self._listed[folder]
 
 
 def _below(folder: str, name: str) -> str | None:
@@ -165,6 +196,10 @@ def _below(folder: str, name: str) -> str | None:
     except TargetError:
         return None
     return path
+
+
+def _spelling(name: str) -> str:
+    return normalize("NFC", unquote(name)).casefold()
 
 
 def _without_upload_prefix(name: str) -> str:

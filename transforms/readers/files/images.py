@@ -9,7 +9,7 @@ from hlmat.transforms.core.storage import Storage, join_under
 from hlmat.transforms.masks.images import MaskRule, decode_image, decode_mask_image
 from hlmat.transforms.masks.mask_values import MaskValues
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 
 
 def load_image_file(
@@ -19,6 +19,7 @@ def load_image_file(
     *,
     size_hw: tuple[int, int],
     turns_if_same_size: bool = False,
+    turn_must_show: bool = False,
 ) -> Image:
     """Read an image below a root as uint8 RGB; see `hlmat.transforms.masks.images.decode_image`.
 
@@ -33,7 +34,11 @@ def load_image_file(
         unreadable=RejectReason.UNREADABLE_IMAGE,
     )
     return decode_image(
-        data, name=image_path, size_hw=size_hw, turns_if_same_size=turns_if_same_size
+        data,
+        name=image_path,
+        size_hw=size_hw,
+        turns_if_same_size=turns_if_same_size,
+        turn_must_show=turn_must_show,
     )
 
 
@@ -77,6 +82,15 @@ def read_below(
     except OSError as error:
         problem = error.strerror or error
         raise TargetError(unreadable, f"{full_path} cannot be read: {problem}") from error
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether a file goes by the name of an image; what macOS keeps beside it does not.
+
+    >>> is_image_name("a.JPG"), is_image_name("._a.jpg")
+    (True, False)
+    """
+    return split_suffix(name)[1] in IMAGE_SUFFIXES and not name.startswith(".")
 
 
 def split_suffix(name: str) -> tuple[str, str]:

@@ -89,3 +89,23 @@ def test_an_upload_s_prefix_is_left_out_only_if_that_leaves_no_doubt() -> None:
 def test_names_of_others_are_no_names_of_coco() -> None:
     found = places("images/a.jpg", "train2017/000000000007.jpg", names=["a.jpg", "7.jpg"])
     assert found.find("7.jpg") == "images/7.jpg"
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("a.jpg", "images/A.JPG"),
+        ("x%201.jpg", "images/x 1.jpg"),
+        ("sub\\é.jpg", "images/sub/e\u0301.jpg"),
+        ("images/B.Jpg", "images/b.jpg"),
+    ],
+)
+def test_another_spelling(name: str, file: str) -> None:
+    assert places(file, names=[name]).find(name) == file
+
+
+def test_another_spelling_is_taken_only_without_doubt() -> None:
+    assert places("images/a.JPG", names=["a.jpg", "A.jpg"]).find("a.jpg") != "images/a.JPG"
+    found = places("images/a.JPG", "images/A.jpg", names=["a.jpg"]).find("a.jpg")
+    assert found not in ("images/a.JPG", "images/A.jpg")
+    assert ".." not in places("x.jpg", names=["%2e%2e%2fx.jpg"]).find("%2e%2e%2fx.jpg").split("/")
