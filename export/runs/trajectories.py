@@ -66,5 +66,7 @@ def _rows(
                 f"{listed[name].rows}; run again with --overwrite"
             )
         names = present_names(file.schema_arrow.names)
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-            yield from batch.rename_columns(names).to_pylist()
+        for group in range(file.num_row_groups):
+            # A batch across row groups could hold more text than Arrow can address.
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group]):
+                yield from batch.rename_columns(names).to_pylist()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hlmat.transforms.core.errors import DataError
@@ -36,6 +37,8 @@ from hlmat.transforms.masks.rle import rle_area
 Row = dict[str, Any]
 
 ROW_GROUP_ROWS = 1024
+ROW_GROUP_TEXT_BYTES = 2**31 - 1
+"""Most bytes of one column's text in a row group: what Arrow's 32-bit offsets can address."""
 
 _REF_COLUMNS = tuple(field.name for field in fields(TargetRef))
 _PROVENANCE_COLUMNS = tuple(field.name for field in fields(Provenance))
@@ -202,14 +205,15 @@ def split_unit_tables(tables: Iterable[pa.Table]) -> tuple[pa.Table, pa.Table]:
 
 
 def table_to_parquet_bytes(table: pa.Table) -> bytes:
-    """Write a table as zstd Parquet; equal rows give equal bytes, however they are chunked."""
+    """Write a table as zstd Parquet; equal rows give equal bytes, however they are chunked.
+
+    A row group has `ROW_GROUP_ROWS` rows, or fewer where a column's text would exceed
+    `ROW_GROUP_TEXT_BYTES`; the table as a whole may hold any amount of text.
+    """
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table.combine_chunks(),
-        sink,
-        compression="zstd",
-        row_group_size=ROW_GROUP_ROWS,
-    )
+    with pq.ParquetWriter(sink, table.schema, compression="zstd") as writer:
+        for group in _row_groups(table):
+            writer.write_table(group.combine_chunks(), row_group_size=ROW_GROUP_ROWS)
     return sink.getvalue().to_pybytes()
 
 
@@ -226,7 +230,7 @@ def parquet_bytes_to_table(data: bytes, *, schema: pa.Schema, name: str) -> pa.T
     """
     file = open_parquet(data, schema=schema, name=name)
     try:
-        table = file.read().rename_columns(present_names(file.schema_arrow.names))
+        table = _read_groups(file).rename_columns(present_names(file.schema_arrow.names))
         for index, field in enumerate(schema):
             if field.name not in table.column_names:
                 empty = pa.nulls(table.num_rows, field.type)
@@ -249,11 +253,48 @@ def open_parquet(data: bytes, *, schema: pa.Schema, name: str) -> pq.ParquetFile
     return file
 
 
+def _read_groups(file: pq.ParquetFile) -> pa.Table:
+    """Return a whole file; read at once, nested text of several row groups may be too much."""
+    groups = [file.read_row_group(group) for group in range(file.num_row_groups)]
+    return pa.concat_tables(groups) if groups else file.read()
+
+
 def _damaged(name: str, error: Exception) -> DataError:
     return DataError(
         f"{name}: cannot be read as Parquet ({error}); it is damaged or another kind of file: "
         "regenerate it"
     )
+
+
+def _row_groups(table: pa.Table) -> Iterator[pa.Table]:
+    """Yield the rows of each row group; an empty table is one group without rows."""
+    waiting = [
+        table.slice(first, ROW_GROUP_ROWS)
+        for first in range(0, max(table.num_rows, 1), ROW_GROUP_ROWS)
+    ]
+    waiting.reverse()
+    while waiting:
+        group = waiting.pop()
+        if group.num_rows > 1 and _longest_text(group.columns) > ROW_GROUP_TEXT_BYTES:
+            half = group.num_rows // 2
+            waiting += [group.slice(half), group.slice(0, half)]
+        else:
+            yield group
+
+
+def _longest_text(columns: Iterable[pa.ChunkedArray]) -> int:
+    """Return the bytes of text in the column, or field of a nested one, that has most."""
+    longest = 0
+    for column in columns:
+        kind = column.type
+        if pa.types.is_string(kind) or pa.types.is_binary(kind):
+            lengths = pc.call_function("binary_length", [column])
+            longest = max(longest, pc.call_function("sum", [lengths]).as_py() or 0)
+        elif pa.types.is_struct(kind):
+            longest = max(longest, _longest_text(column.flatten()))
+        elif pa.types.is_list(kind):
+            longest = max(longest, _longest_text([pc.call_function("list_flatten", [column])]))
+    return longest
 
 
 def _unpack(units: Sequence[pa.Table], *, column: str, schema: pa.Schema) -> pa.Table:

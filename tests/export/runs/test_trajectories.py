@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import builders
@@ -12,6 +13,7 @@ from hlmat.export.runs.trajectories import read_rejects, read_trajectories, read
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import Click, Reject, RejectReason, StopReason, Trajectory
 from hlmat.transforms.core.storage import MemoryStorage
+from hlmat.transforms.dataset_io import arrow
 from hlmat.transforms.dataset_io.arrow import (
     parquet_bytes_to_table,
     split_unit_tables,
@@ -64,6 +66,20 @@ def storage() -> MemoryStorage:
 def test_a_run_is_read_back_in_its_order(storage: MemoryStorage) -> None:
     assert list(read_trajectories(storage, "out")) == TRAJECTORIES
     assert list(read_rejects(storage, "out")) == REJECTS
+
+
+def test_a_file_of_many_row_groups_is_read_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrow, "ROW_GROUP_TEXT_BYTES", 100)
+    kept, _ = split_unit_tables([unit_table(TRAJECTORIES[:50], "f00")])
+    data = table_to_parquet_bytes(kept)
+    assert pq.ParquetFile(pa.BufferReader(data)).num_row_groups > 1
+    name = OutputLayout.trajectory_name(0, 1)
+    storage = MemoryStorage()
+    storage.write_bytes(f"out/{name}", data)
+    files = {name: FileEntry.of(data, rows=50)}
+    storage.write_bytes(OutputLayout("out").manifest, build_manifest(files, {}, {}))
+    assert list(read_trajectories(storage, "out")) == TRAJECTORIES[:50]
+    assert parquet_bytes_to_table(data, schema=TRAJECTORY_SCHEMA, name=name) == kept
 
 
 def test_files_that_the_manifest_does_not_list_are_not_read(storage: MemoryStorage) -> None:

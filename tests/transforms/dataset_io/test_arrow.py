@@ -7,6 +7,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from hlmat.transforms.core.records import (
     TargetRef,
     Trajectory,
 )
+from hlmat.transforms.dataset_io import arrow
 from hlmat.transforms.dataset_io.arrow import (
     parquet_bytes_to_table,
     reject_to_row,
@@ -149,6 +151,58 @@ def test_equal_rows_give_equal_bytes_however_they_are_chunked() -> None:
     chunked = pa.concat_tables(parts)
     whole = trajectory_table([make_trajectory(str(i)) for i in range(5)])
     assert table_to_parquet_bytes(chunked) == table_to_parquet_bytes(whole)
+
+
+def groups_of(data: bytes) -> list[int]:
+    metadata = pq.ParquetFile(pa.BufferReader(data)).metadata
+    return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+
+
+@given(
+    lengths=st.lists(st.integers(0, 40), max_size=30),
+    limit=st.integers(1, 100),
+    chunk=st.integers(1, 7),
+)
+def test_a_row_group_holds_no_more_text_than_can_be_addressed(
+    lengths: list[int], limit: int, chunk: int
+) -> None:
+    column = pa.list_(pa.struct([("mask_rle", pa.string())]))
+    schema = pa.schema([("name", pa.string()), ("steps", column)])
+    rows = [{"name": "a", "steps": [{"mask_rle": "0" * n}, {"mask_rle": None}]} for n in lengths]
+    whole = pa.Table.from_pylist(rows, schema=schema)
+    parts = [whole.slice(first, chunk) for first in range(0, len(rows), chunk)]
+    chunked = pa.concat_tables(parts) if parts else whole
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrow, "ROW_GROUP_TEXT_BYTES", limit)
+        data = table_to_parquet_bytes(chunked)
+        assert data == table_to_parquet_bytes(whole)
+    read = pq.ParquetFile(pa.BufferReader(data))
+    assert read.read().to_pylist() == rows
+    first = 0
+    for count in groups_of(data):
+        text = sum(lengths[first : first + count])
+        assert count <= 1 or max(text, count) <= limit
+        first += count
+    assert first == len(rows)
+
+
+@pytest.mark.parametrize("count", [0, 1, 1024, 1025, 2049])
+def test_row_groups_have_as_many_rows_as_one_call_of_arrow_writes(count: int) -> None:
+    table = trajectory_table([make_trajectory(str(i % 7)) for i in range(count)])
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.combine_chunks(), sink, compression="zstd", row_group_size=1024)
+    assert table_to_parquet_bytes(table) == sink.getvalue().to_pybytes()
+
+
+@pytest.mark.slow
+def test_a_table_may_hold_more_than_two_gib_of_run_lengths() -> None:
+    row = trajectory_to_row(make_trajectory())
+    row["steps"] = [row["steps"][0] | {"mask_rle": "0" * 2**25}]
+    one = pa.Table.from_pylist([row], schema=TRAJECTORY_SCHEMA)
+    data = table_to_parquet_bytes(pa.concat_tables([one] * 70))
+    assert groups_of(data) == [35, 35]
+    table = parquet_bytes_to_table(data, schema=TRAJECTORY_SCHEMA, name="a.parquet")
+    assert table.slice(69).to_pylist() == [row]
 
 
 def test_a_name_that_is_no_unicode_is_written_escaped() -> None:
