@@ -115,6 +115,10 @@ docs: $(VENV)/.docs ## build the documentation site into out/site; a broken link
 schemas: $(VENV)/.base ## write the JSON Schemas of recipe files: train_recipes/schemas/
 	$(BIN)/python -m hlmat.pipelines.cli.schemas train_recipes/schemas
 
+.PHONY: flex-template
+flex-template: $(VENV)/.base ## write the metadata of the Dataflow flex template: deploy/trajectories.json
+	$(BIN)/python -m hlmat.pipelines.cli.flex_template deploy/trajectories.json
+
 .PHONY: install-train
 install-train: $(VENV)/.train ## add what training and models need: LLaMA-Factory, transformers, torch
 

@@ -28,6 +28,9 @@ def pipeline_options(choice: RunnerChoice) -> PipelineOptions:
         flags = [f"--runner={choice.name}", *choice.flags]
         if not _has(choice.flags, "--job_server_timeout", "--job-server-timeout"):
             flags.append(f"--job_server_timeout={JOB_SERVER_TIMEOUT_S}")
+        if choice.beam_name == "DataflowRunner" and not _has(choice.flags, "--save_main_session"):
+            # Steps are imported from the package; the state of this process is nobody's business.
+            flags.append("--no_save_main_session")
         if choice.beam_name == "PrismRunner" and not _has(
             choice.flags, "--prism_location", "--job_endpoint"
         ):

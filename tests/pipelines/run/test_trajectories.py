@@ -8,6 +8,8 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
+from apache_beam.portability.api import beam_runner_api_pb2
+from apache_beam.runners.render import PipelineRenderer, RenderOptions
 
 import builders
 from hlmat.pipelines.run.folder import RunFolder
@@ -109,6 +111,33 @@ def test_on_dataflow_the_click_step_and_its_checkpoint_alone_get_the_accelerator
 @pytest.mark.filterwarnings("ignore")
 def test_without_the_flag_no_step_carries_a_hint():
     assert set(accelerators(dataflow_job(None)).values()) == {None}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_dataflow_job_takes_all_from_its_container_and_nothing_from_this_machine():
+    job = dataflow_job(ACCELERATOR)
+    used = {
+        transform.environment_id
+        for transform in job.components.transforms.values()
+        if transform.environment_id and not transform.subtransforms
+    }
+    environments = [job.components.environments[name] for name in used]
+    assert len(environments) >= 2
+    for environment in environments:
+        assert environment.urn == "beam:env:docker:v1"
+        payload = beam_runner_api_pb2.DockerPayload.FromString(environment.payload)
+        assert payload.container_image == "registry.example/clicks:1"
+        # A list of what is installed here, which Beam logs; no file that a step needs.
+        (listed,) = environment.dependencies
+        assert b"submission_environment_dependencies.txt" in listed.role_payload
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_dataflow_job_can_be_drawn():
+    dot = PipelineRenderer(dataflow_job(ACCELERATOR), RenderOptions()).to_dot()
+    assert dot.startswith("digraph")
+    for step in ("List plan files", "Check the worker", "Read work units", "Simulate"):
+        assert f'label="{step}' in dot
 
 
 def test_dataflow_cannot_see_this_disk():
