@@ -27,6 +27,7 @@ _PNG_EXIF = (b"eXIf", b"Raw profile type")
 # Pillow opens other formats, such as EPS, with external programs.
 _FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _NAMED_VALUES = 5
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _MAX_GREY = 65535
 _PIXELS_AT_ONCE = 1 << 20
 _WEBP_HEADER = 64
@@ -203,6 +204,11 @@ def _open(data: bytes, *, name: str, reason: RejectReason) -> PilImage.Image:
         ) from error
     # Pillow's plugins raise exceptions of any type on broken files.
     except Exception as error:
+        if data.startswith(_LFS_POINTER):
+            raise TargetError(
+                reason,
+                f"{name} cannot be read: it is a pointer of Git LFS; run `git lfs pull` there",
+            ) from error
         raise _unreadable(name, reason, error) from error
 
 

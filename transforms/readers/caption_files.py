@@ -184,7 +184,12 @@ def _lowered(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _csv_rows(text: str, path: str) -> tuple[list[str], list[tuple[str, Mapping[Any, Any]]]]:
     """Return the header and the rows."""
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    first, _, rest = text.partition("\n")
+    # Excel reads and writes this line for separators other than that of the country.
+    named = re.fullmatch(r"sep=([,;\t|])\r?", first)
+    text = rest if named else text
+    delimiter = named[1] if named else max(",;\t", key=first.count)
+    skipped = 1 if named else 0
     rows: list[tuple[str, Mapping[Any, Any]]] = []
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
@@ -192,10 +197,10 @@ def _csv_rows(text: str, path: str) -> tuple[list[str], list[tuple[str, Mapping[
         for row in reader:
             if None in row:
                 raise DataError(
-                    f"{path}, line {reader.line_num} has more columns than the first line; put "
-                    "quotes around a caption with commas"
+                    f"{path}, line {reader.line_num + skipped} has more columns than the "
+                    "first line; put quotes around a caption with commas"
                 )
-            rows.append((f"line {reader.line_num}", row))
+            rows.append((f"line {reader.line_num + skipped}", row))
     except csv.Error as error:
         raise DataError(f"{path} is not a CSV file: {error}") from error
     return header, rows

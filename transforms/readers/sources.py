@@ -237,7 +237,7 @@ SOURCES: Mapping[str, DatasetSource] = {
     ),
     "folder": DatasetSource(
         (
-            "images/<name>.jpg    (or .png, .bmp, .tif, .webp; sub-folders allowed)",
+            "images/<name>.jpg    (or .png, .bmp, .tif, .webp, .gif; sub-folders allowed)",
             "masks/<name>.png     (or <name>_0.png, <name>_1.png, ...; or <name>/*.png)",
             "captions.csv         (optional: columns file and caption; or .json, metadata.csv)",
         ),

@@ -157,3 +157,17 @@ def test_an_image_that_keeps_its_size_when_turned(orientation: int, is_clear: bo
         return
     with pytest.raises(TargetError, match=r"keeps its size.*save the image without the tag"):
         reader.load_image("images/a #1.jpg", size_hw=(6, 8))
+
+
+@pytest.mark.parametrize("separator", [";", "|"])
+def test_csv_that_names_its_separator(separator: str) -> None:
+    text = f"sep={separator}\r\nfile{separator}caption\r\na #1.jpg{separator}a cat, red\r\n"
+    refs, _ = split_items(open_folder({"captions.csv": text.encode()}))
+    assert [r.expressions for r in refs] == [("a cat, red",), ("the object",)]
+
+
+def test_a_pointer_in_place_of_an_image() -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n"
+    reader = open_folder({"images/a #1.jpg": pointer})
+    with pytest.raises(TargetError, match=r"it is a pointer of Git LFS.*run `git lfs pull` there"):
+        reader.load_image("images/a #1.jpg", size_hw=(6, 8))
