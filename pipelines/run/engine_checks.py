@@ -94,9 +94,12 @@ def _is_name_of_another(environment: str) -> bool:
 
 def pool_address(portable: PortableOptions) -> str | None:
     """Return the address of the worker pool of environment EXTERNAL, None if it is not given."""
-    return portable.environment_config or portable.lookup_environment_option(
-        "external_service_address"
-    )
+    return portable.environment_config or _option(portable, "external_service_address")
+
+
+def _option(portable: PortableOptions, name: str) -> str | None:
+    found = portable.lookup_environment_option(name)
+    return found if isinstance(found, str) else None
 
 
 def _missing_job_server(choice: RunnerChoice, options: PipelineOptions) -> Iterator[str]:
@@ -165,7 +168,7 @@ def _check_environment(kind: str, portable: PortableOptions, *, is_here: bool) -
 def _process_command(portable: PortableOptions) -> str | None:
     text = portable.environment_config
     if not text:
-        return portable.lookup_environment_option("process_command")
+        return _option(portable, "process_command")
     try:
         content = json.loads(text)
     except ValueError:

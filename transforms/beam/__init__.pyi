@@ -5,3 +5,6 @@ from .shards import WriteShards as WriteShards
 from .simulate import ClickSimulationHandler as ClickSimulationHandler
 from .simulate import KnownOutcomes as KnownOutcomes
 from .simulate import SimulateClicks as SimulateClicks
+from .worker_check import CheckWorker as CheckWorker
+from .worker_check import WorkerNote as WorkerNote
+from .worker_check import installed_versions as installed_versions
