@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hlmat.pipelines.run.trajectories import RunReport
     from hlmat.pipelines.settings.annotation_options import AnnotationConfig
     from hlmat.pipelines.settings.run_options import RunConfig
+    from hlmat.transforms.dataset_io.work_units import UnitShard
 
 
 def run_trajectories(arguments: argparse.Namespace, rest: list[str]) -> int:
@@ -24,17 +25,31 @@ def run_trajectories(arguments: argparse.Namespace, rest: list[str]) -> int:
 
     config = trajectories_config(arguments, rest=rest)
     from hlmat.pipelines.evaluation import stats as statistics
+    from hlmat.pipelines.run.folder import RunStatus
     from hlmat.pipelines.run.trajectories import make_trajectories
 
     report = make_trajectories(config, quiet=arguments.quiet or arguments.json)
-    figures = statistics.read_figures(config.out)
     _print_remarks(report.remarks)
+    if config.shard is not None and report.status is not RunStatus.COMPLETE:
+        return _print_shard(config.shard, report, arguments)
+    figures = statistics.read_figures(config.out)
     if arguments.json:
         _print_json({**figures, **_speed(report), "out": config.out})
     elif not arguments.quiet:
         print(statistics.format_figures(figures))
         print(_closing_lines(report))
     return _check_targets(figures, config, quiet=arguments.quiet)
+
+
+def _print_shard(shard: UnitShard, report: RunReport, arguments: argparse.Namespace) -> int:
+    out = report.layout.out
+    done = {"shard": f"{shard.index}/{shard.count}", "targets_done": report.targets_done}
+    if arguments.json:
+        _print_json({**done, "out": out})
+    elif not arguments.quiet:
+        print(f"shard {done['shard']}: {report.targets_done} targets in this call")
+        print(f"when every shard is done, the same command without --shard ends the run in {out}")
+    return EXIT_OK
 
 
 def _check_targets(figures: Mapping[str, Any], config: RunConfig, *, quiet: bool) -> int:

@@ -1,5 +1,6 @@
 from .finished import open_source as open_source
 from .finished import read_run_manifest as read_run_manifest
+from .folder import RunStatus as RunStatus
 from .leak_guard import EXPORT_RECORD as EXPORT_RECORD
 from .leak_guard import TRAINING_RECORD as TRAINING_RECORD
 from .leak_guard import export_record as export_record

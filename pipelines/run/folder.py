@@ -38,8 +38,10 @@ class RunFolder:
         return cls(layout, storage_for(out, scratch=layout.scratch))
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, is_shared: bool = False) -> Iterator[None]:
         """Keep other runs out of the folder while the body runs.
+
+        Shards of one run share the folder.
 
         URLs have no locks: two runs of one configuration write the same bytes there, and each
         file appears whole; one of another configuration is refused by the record of the first.
@@ -50,13 +52,14 @@ class RunFolder:
         with ExitStack() as stack:
             if "://" not in self.layout.out:
                 try:
-                    stack.enter_context(locked_folder(self.layout.out))
+                    stack.enter_context(locked_folder(self.layout.out, is_shared=is_shared))
                 except OSError as error:
                     # A finished run is only read.
                     if not self.storage.is_file(self.layout.manifest):
                         raise _not_writable(self.layout.out, error) from error
                 else:
-                    self.storage.remove_dir(self.layout.scratch)
+                    if not is_shared:
+                        self.storage.remove_dir(self.layout.scratch)
             yield
 
     def begin(self, config: Mapping[str, Any], *, overwrite: bool) -> RunStatus:

@@ -24,6 +24,7 @@ from hlmat.pipelines.run.planning import Plan
 from hlmat.pipelines.run.progress import show_progress
 from hlmat.pipelines.run.runners import build_runner, pipeline_options
 from hlmat.pipelines.run.source import RunSource, finish_inputs
+from hlmat.pipelines.run.unit_shards import check_shard, unfinished_units, units_of
 from hlmat.pipelines.settings.run_options import RunConfig, fingerprint_of
 from hlmat.pipelines.settings.runner_choice import RunnerChoice
 from hlmat.transforms.beam.faults import carried_error
@@ -108,7 +109,7 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
     settings = {**config.identity(identity, config.policy.identity()), "split": reader.split}
     fingerprint = fingerprint_of(settings)
 
-    with folder.locked(), _output_errors(config.out):
+    with folder.locked(is_shared=config.shard is not None), _output_errors(config.out):
         status = folder.begin(settings, overwrite=config.overwrite)
         try:
             if status is RunStatus.COMPLETE:
@@ -116,7 +117,8 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
                     folder, settings=settings, fingerprint=fingerprint
                 )
                 if plan is None:
-                    folder.clear_working_files()
+                    if config.shard is None:
+                        folder.clear_working_files()
                     return RunReport(folder.layout, status, remarks=tuple(remarks))
             else:
                 plan, remarks = source.plan_run(
@@ -124,10 +126,12 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
                 )
         except HlmatError:
             # Nothing was written: remove the folder's claim, so that a corrected call can start.
-            if status is RunStatus.NEW:
+            if status is RunStatus.NEW and config.shard is None:
                 folder.clear_working_files()
             raise
-        folder.forget_failures()
+        # Other shards may note failures of theirs now.
+        if config.shard is None:
+            folder.forget_failures()
         provenance = Provenance(
             segmenter=config.segmenter.name,
             weights_sha256=str(identity.get("weights_sha256") or ""),
@@ -141,14 +145,20 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
             ShardPlan(len(plan.targets_by_unit), _num_shards(config, plan)),
             rollout_settings(config, reader=reader, provenance=provenance),
         )
-        targets_to_do = plan.num_targets - _finished_targets(plan, folder)
+        targets_to_do = sum(unfinished_units(plan, folder, shard=config.shard).values())
         started = time.monotonic()
         with show_progress(
-            plan.targets_by_unit, layout=folder.layout, storage=folder.storage, quiet=quiet
+            units_of(config.shard, plan),
+            layout=folder.layout,
+            storage=folder.storage,
+            quiet=quiet,
         ):
             run_pipeline(job)
         elapsed_s = time.monotonic() - started
-        _finish(job, folder=folder, settings=settings)
+        if config.shard is None:
+            _finish(job, folder=folder, settings=settings)
+        else:
+            check_shard(config.shard, plan, folder)
     return RunReport(
         folder.layout,
         status,
@@ -191,7 +201,9 @@ def build_pipeline(pipeline: beam.Pipeline, job: Job) -> None:
     if not job.config.runner.is_local:
         note = WorkerNote(job.layout.worker_note, job.storage, installed_versions())
         plan_files |= "Check the worker" >> beam.ParDo(CheckWorker(note))
-    units = plan_files | "Read work units" >> ReadWorkUnits(job.layout, job.storage)
+    units = plan_files | "Read work units" >> ReadWorkUnits(
+        job.layout, job.storage, shard=job.config.shard
+    )
     made = units["todo"] | "Simulate" >> SimulateClicks(
         ClickSimulationHandler(
             job.settings, known=KnownOutcomes(layout=job.layout, storage=job.storage)
@@ -201,6 +213,8 @@ def build_pipeline(pipeline: beam.Pipeline, job: Job) -> None:
         fingerprint=job.settings.provenance.config_fingerprint,
         accelerator=job.config.accelerator,
     )
+    if job.config.shard is not None:
+        return
     _ = (
         (made, units["done"])
         | "Join new and earlier units" >> beam.Flatten()
@@ -275,11 +289,6 @@ def _is_foreign(segmenter: str) -> bool:
 def _num_shards(config: RunConfig, plan: Plan) -> int:
     wanted = config.output_shards or -(-plan.num_targets // TARGETS_PER_OUTPUT_SHARD)
     return min(wanted, len(plan.targets_by_unit))
-
-
-def _finished_targets(plan: Plan, folder: RunFolder) -> int:
-    done = (n.removesuffix(".parquet") for n in folder.storage.list_dir(folder.layout.units))
-    return sum(plan.targets_by_unit.get(unit_id, 0) for unit_id in done)
 
 
 def _finish(job: Job, *, folder: RunFolder, settings: Mapping[str, Any]) -> None:

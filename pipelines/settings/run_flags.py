@@ -5,7 +5,7 @@ from __future__ import annotations
 from hlmat.pipelines.settings.flags import Flag, Group, Pair
 from hlmat.pipelines.settings.runner_choice import RunnerChoice
 from hlmat.transforms.core.options import options, setting
-from hlmat.transforms.dataset_io.work_units import DatasetPartition
+from hlmat.transforms.dataset_io.work_units import DatasetPartition, UnitShard
 from hlmat.transforms.policies.registry import POLICIES, PolicyOptions
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.registry import DATASETS
@@ -214,7 +214,20 @@ TRAJECTORIES = (
             SEED,
         ),
     ),
-    output_group(),
+    Group(
+        output_group().title,
+        (
+            *output_group().flags,
+            Flag(
+                "shard",
+                UnitShard,
+                "index",
+                second="count",
+                pair=Pair(("I", "N"), "/", "1/8"),
+                default_text="",
+            ),
+        ),
+    ),
     RUNNING,
 )
 

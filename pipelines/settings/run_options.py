@@ -24,7 +24,7 @@ from hlmat.transforms.core.options import fingerprint_values
 from hlmat.transforms.core.threads import available_cores
 from hlmat.transforms.core.url_storage import storage_for, url_problem
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice
-from hlmat.transforms.dataset_io.work_units import DatasetPartition
+from hlmat.transforms.dataset_io.work_units import DatasetPartition, UnitShard
 from hlmat.transforms.policies.mllm import ModelPolicyOptions
 from hlmat.transforms.policies.registry import PolicyOptions
 from hlmat.transforms.readers.options import ReaderOptions
@@ -58,6 +58,7 @@ class RunConfig:
         images_at_once: number of images whose targets the policy is asked about together.
         search: how several candidate clicks are tried in each state; None tries one.
         first_mask: the mask that rollouts begin with; None for an empty one.
+        shard: the units that this call does; None does all, and writes the final files.
     """
 
     dataset: str
@@ -82,6 +83,7 @@ class RunConfig:
     max_reject_rate: float = 0.5
     overwrite: bool = False
     retry_rejects: bool = False
+    shard: UnitShard | None = None
 
     def shapes_settings(self) -> dict[str, Any] | None:
         """Return the settings of the generated data set, or None for other data sets."""
@@ -141,7 +143,15 @@ def trajectories_config(arguments: argparse.Namespace, *, rest: Sequence[str] = 
     policy = values.build(PolicyOptions, seed=values.get("seed"))
     if values.get("initial-action") == InitialAction.POLICY_BOX:
         check.note("--initial-action policy-box goes with a model: hlmat evaluate")
-    config = run_config(values, check, policy=policy, rest=rest, groups=TRAJECTORIES)
+    shard = values.build(UnitShard) if values.has("shard") else None
+    if shard is not None:
+        for other in ("overwrite", "retry-rejects"):
+            if values.get(other):
+                check.note(
+                    f"--shard and --{other} exclude each other: several shards share OUT; give "
+                    f"--{other} to the command without --shard"
+                )
+    config = run_config(values, check, policy=policy, rest=rest, groups=TRAJECTORIES, shard=shard)
     check.done()
     return config
 

@@ -12,7 +12,7 @@ from apache_beam import pvalue
 from hlmat.transforms.beam.faults import carried_errors
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.dataset_io.layout import OutputLayout
-from hlmat.transforms.dataset_io.work_units import unit_from_json
+from hlmat.transforms.dataset_io.work_units import UnitShard, unit_from_json
 
 
 class ReadWorkUnits(beam.PTransform):
@@ -21,16 +21,22 @@ class ReadWorkUnits(beam.PTransform):
     A unit is done when its file exists; each worker lists the files once. Units to do are
     reshuffled over the workers, since simulating them costs thousands of times more than reading
     them.
+
+    Args:
+        shard: the units to read; None for all.
     """
 
-    def __init__(self, layout: OutputLayout, storage: Storage) -> None:
+    def __init__(
+        self, layout: OutputLayout, storage: Storage, *, shard: UnitShard | None = None
+    ) -> None:
         super().__init__()
         self._layout = layout
         self._storage = storage
+        self._shard = shard
 
     def expand(self, input_or_inputs: Any) -> dict[str, Any]:
         outputs = input_or_inputs | "Read the plan" >> beam.ParDo(
-            _ReadPlanFile(self._layout, self._storage)
+            _ReadPlanFile(self._layout, self._storage, self._shard)
         ).with_outputs("done", main="todo")
         return {
             "todo": outputs["todo"] | "Spread units over workers" >> beam.Reshuffle(),
@@ -39,9 +45,10 @@ class ReadWorkUnits(beam.PTransform):
 
 
 class _ReadPlanFile(beam.DoFn):
-    def __init__(self, layout: OutputLayout, storage: Storage) -> None:
+    def __init__(self, layout: OutputLayout, storage: Storage, shard: UnitShard | None) -> None:
         self._layout = layout
         self._storage = storage
+        self._shard = shard
         self._done: set[str] = set()
 
     def setup(self) -> None:
@@ -52,6 +59,8 @@ class _ReadPlanFile(beam.DoFn):
         with carried_errors():
             for line in self._storage.read_bytes(element).decode("utf-8").splitlines():
                 unit = unit_from_json(line)
+                if self._shard is not None and not self._shard.holds(unit.index):
+                    continue
                 if posixpath.basename(self._layout.unit_file(unit.unit_id)) in self._done:
                     yield pvalue.TaggedOutput("done", (unit.index, unit.unit_id))
                 else:

@@ -17,33 +17,40 @@ _UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVA
 
 
 @contextlib.contextmanager
-def locked_folder(folder: str) -> Iterator[None]:
-    """Hold the only lock on a local folder while the body runs; make the folder if needed.
+def locked_folder(folder: str, *, is_shared: bool = False) -> Iterator[None]:
+    """Hold the lock on a local folder while the body runs; make the folder if needed.
+
+    Shared locks exclude only the other kind.
 
     The system releases the lock when the process ends, so a killed one leaves a file without
     meaning. On a file system without locks the body runs without one.
 
     Raises:
-        OutputError: another process, or another thread of this one, holds the lock.
+        OutputError: another process, or another thread of this one, holds a lock that excludes
+            this one.
         OSError: the folder cannot be written.
     """
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, LOCK_NAME)
-    descriptor = _take(path, folder)
+    descriptor = _take(path, folder, is_shared=is_shared)
     try:
         yield
     finally:
         # Removed while it is held: whoever opened it before finds that it is gone, see `_take`.
+        # A shared one is first made an exclusive one, which fails if others hold it.
         with contextlib.suppress(OSError):
+            if is_shared:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.remove(path)
         os.close(descriptor)
 
 
-def _take(path: str, folder: str) -> int:
+def _take(path: str, folder: str, *, is_shared: bool) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in _UNSUPPORTED:
                 return descriptor

@@ -19,6 +19,7 @@ from .schemas import TRAJECTORY_SCHEMA as TRAJECTORY_SCHEMA
 from .schemas import UNIT_SCHEMA as UNIT_SCHEMA
 from .schemas import present_names as present_names
 from .work_units import DatasetPartition as DatasetPartition
+from .work_units import UnitShard as UnitShard
 from .work_units import WorkItem as WorkItem
 from .work_units import WorkUnit as WorkUnit
 from .work_units import plan_units as plan_units

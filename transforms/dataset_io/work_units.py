@@ -54,6 +54,28 @@ class DatasetPartition:
         return zlib.crc32(name) % self.count == self.index - 1
 
 
+@options
+class UnitShard:
+    """One of `count` parts of a run's units, for several machines that share its folder."""
+
+    index: int = setting(
+        ge=1,
+        in_fingerprint=False,
+        help="do every Nth unit alone, from the I-th on, and no final files: one of several "
+        "machines with one OUT; the command without --shard ends the run",
+    )
+    count: int = setting(ge=1, in_fingerprint=False, help="number of parts")
+
+    def conflicts(self) -> Iterator[str]:
+        """Yield what is wrong with both numbers together."""
+        if self.index > self.count:
+            yield "{index} is above {count}; parts are numbered from 1"
+
+    def holds(self, unit_index: int) -> bool:
+        """Return whether the unit at a position in the run, from 0, belongs to this part."""
+        return unit_index % self.count == self.index - 1
+
+
 def select_items(
     items: Iterable[WorkItem],
     *,
