@@ -71,3 +71,18 @@ def test_a_file_system_without_locks_is_used_without(
     with locked_folder(str(tmp_path)):
         (tmp_path / "a").touch()
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_shared_locks_exclude_only_the_other_kind(tmp_path: Path) -> None:
+    out = str(tmp_path)
+    with locked_folder(out, is_shared=True):
+        with locked_folder(out, is_shared=True):
+            with pytest.raises(OutputError, match="another run works in this folder"):
+                with locked_folder(out):
+                    pass
+        assert os.listdir(out) == [LOCK_NAME]
+    assert os.listdir(out) == []
+    with locked_folder(out):
+        with pytest.raises(OutputError, match="another run works in this folder"):
+            with locked_folder(out, is_shared=True):
+                pass
