@@ -291,7 +291,7 @@ def training_rows(
 def _storage_for(path: str | None) -> Any:
     """Return what reaches a path; only a URL needs Beam's file systems."""
     if path is not None and "://" in path:
-        from hlmat.transforms.beam.storage import storage_for
+        from hlmat.transforms.core.url_storage import storage_for
 
         return storage_for(path)
     from hlmat.transforms.core.storage import LocalStorage

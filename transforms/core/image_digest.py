@@ -57,7 +57,7 @@ def _digest(image: np.ndarray) -> str:
     digest = hashlib.sha256(repr(image.shape).encode())
     # Row by row: a large image is not copied whole.
     for first in range(0, image.shape[0], _ROWS_AT_ONCE):
-        digest.update(_copied(image[first : first + _ROWS_AT_ONCE]))
+        digest.update(_copied(image[first : first + _ROWS_AT_ONCE]).data)
     return digest.hexdigest()[:32]
 
 

@@ -47,12 +47,11 @@ def decode_rle(rle: Rle) -> Mask:
     array([[False,  True]])
     """
     mask = np.zeros(rle.size_hw, dtype=np.bool_)
-    x, y, width, height = box = rle_box_xywh(rle)
+    x, y, width, height = rle_box_xywh(rle)
     if width and height:
         # Run lengths go down the columns: writing the rest of each row would take longest.
-        mask[y : y + height, x : x + width] = rlemasklib.decode(
-            rlemasklib.crop(rle_to_coco(rle), box)
-        )
+        part: Any = rlemasklib.crop(rle_to_coco(rle), np.array((x, y, width, height)))
+        mask[y : y + height, x : x + width] = rlemasklib.decode(part)
     return mask
 
 
