@@ -62,7 +62,7 @@ ladder: $(VENV)/.train ## what StaR+, stopping and search each add, and the pape
 		$(if $(LIMIT),--limit $(LIMIT)) $(ARGS)
 
 .PHONY: mini
-mini: $(VENV)/.train ## the loop closed: build, train and evaluate a small model (40 minutes, 2 cores)
+mini: $(VENV)/.train ## the loop closed: build, train and evaluate a small model (40 to 80 minutes, 2 cores)
 	$(HLMAT) train --recipe mini
 	$(HLMAT) evaluate --recipe mini --out out/mini/test/trained
 	$(HLMAT) evaluate --recipe mini --out out/mini/test/shuffled --expressions shuffled
