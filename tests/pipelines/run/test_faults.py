@@ -178,7 +178,7 @@ def test_a_finished_run_on_a_disk_that_cannot_be_written_is_found_complete(
     out = tmp_path / "out"
     assert run(out, *_DISC) == EXIT_OK
 
-    def refuse(*_: object) -> int:
+    def refuse(*_: object, **__: object) -> int:
         raise OSError(errno.EROFS, "Read-only file system", str(out))
 
     monkeypatch.setattr("hlmat.transforms.core.folder_lock._take", refuse)

@@ -148,7 +148,13 @@ def test_a_pool_whose_path_lacks_its_environment_ends_the_wait(
         flags = (*engine[0], *external, "--worker-timeout", "3")
         code, said = run(*_FEW, *flags, "--out", str(tmp_path / "out"))
     assert code == 5
-    assert said.startswith("hlmat: error: no worker of PortableRunner began within 3 s; check that")
+    # Prism sometimes ends by itself when no worker of a pool comes.
+    assert said.startswith(
+        (
+            "hlmat: error: no worker of PortableRunner began within 3 s; check that",
+            "hlmat: error: the connection to PortableRunner at localhost:",
+        )
+    )
     assert said.count("\n") == 1
 
 
