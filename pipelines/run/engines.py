@@ -77,6 +77,9 @@ def run_on_engine(
                 raise
             if (sentence := engine_fault(error, choice)) is None:
                 raise
+            if isinstance(error, grpc.RpcError) and not has_begun():
+                # Prism ends by itself when a pool starts no worker.
+                sentence = f"{sentence} before a worker began; {_advice_on_workers(choice)}"
             raise IncompleteError(f"{sentence} (log: {log})") from error
     with contextlib.suppress(OSError):
         os.remove(log)
@@ -171,6 +174,13 @@ def engine_fault(error: BaseException, choice: RunnerChoice) -> str | None:
 
 def missing_workers(choice: RunnerChoice, *, waited_s: float) -> str:
     """Return what to say when no worker began in time."""
+    return (
+        f"no worker of {choice.beam_name} began within {waited_s:g} s; "
+        f"{_advice_on_workers(choice)}, or give a slow start more time by --worker-timeout"
+    )
+
+
+def _advice_on_workers(choice: RunnerChoice) -> str:
     options = pipeline_options(choice)
     portable = options.view_as(PortableOptions)
     kind = environment_type(choice, options)
@@ -185,11 +195,7 @@ def missing_workers(choice: RunnerChoice, *, waited_s: float) -> str:
         "of Beam",
         "LOOPBACK": "workers run in this process then, so the engine must run on this machine",
     }
-    return (
-        f"no worker of {choice.beam_name} began within {waited_s:g} s; "
-        f"{causes.get(kind, 'check its workers')}, or give a slow start more time by "
-        "--worker-timeout"
-    )
+    return causes.get(kind, "check its workers")
 
 
 @contextlib.contextmanager
@@ -258,21 +264,28 @@ class _LogStream:
 def _deadline(
     choice: RunnerChoice, has_begun: Callable[[], bool], running: list[Any]
 ) -> Callable[[], None]:
-    """Return a function that raises IncompleteError when no worker began in time."""
+    """Return a function that raises IncompleteError when no worker began in time.
+
+    The time counts from the submission of the job, for which Beam lists the installed packages.
+    """
     limit_s = choice.worker_timeout_s
     if limit_s is None and choice.beam_name in _PATIENT:
         return lambda: None
     limit_s = limit_s or WORKER_TIMEOUT_S
-    started = time.monotonic()
-    begun, asked = False, started
+    started = asked = time.monotonic()
+    begun, is_submitted = False, bool(running)
 
     def watch() -> None:
-        nonlocal begun, asked
+        nonlocal begun, asked, started, is_submitted
         now = time.monotonic()
+        if running and not is_submitted:
+            is_submitted, started = True, now
         if begun or now - asked < _POLL_S:
             return
         begun, asked = has_begun(), now
-        if not begun and now - started > limit_s:
+        if not begun and now - started > (
+            limit_s if is_submitted else max(limit_s, WORKER_TIMEOUT_S)
+        ):
             canceller = threading.Thread(target=_cancel, args=(running,), daemon=True)
             canceller.start()
             canceller.join(_CANCEL_S)

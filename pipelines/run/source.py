@@ -30,6 +30,7 @@ from hlmat.pipelines.run.planning import Plan, listed_items, reading_errors, wri
 from hlmat.pipelines.run.retry import keep_finished, keep_unfinished
 from hlmat.pipelines.settings.run_options import RunConfig
 from hlmat.transforms.core.protocols import DatasetReader
+from hlmat.transforms.core.url_storage import forget_kept
 from hlmat.transforms.readers.files.read_log import ReadLog
 from hlmat.transforms.readers.registry import open_reader
 
@@ -57,6 +58,8 @@ class RunSource:
             DataError: the data set cannot be read.
         """
         opened_at = now()
+        # An earlier run of this process may have kept what has changed since.
+        forget_kept()
         log = ReadLog(config.reader.storage)
         with reading_errors(config):
             reader = open_reader(config.dataset, replace(config.reader, storage=log))

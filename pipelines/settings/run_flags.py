@@ -78,6 +78,13 @@ SHAPES_IMAGES = Flag("shapes-images", ShapesOptions, "count", help="shapes: numb
 SHAPES_DIFFICULTY = Flag(
     "shapes-difficulty", ShapesOptions, "difficulty", help="shapes: simple, thin or mixed"
 )
+
+
+def _part_of_many(name: str, owner: type) -> Flag:
+    pair = Pair(("I", "N"), "/", "1/8")
+    return Flag(name, owner, "index", second="count", pair=pair, default_text="")
+
+
 DATA = Group(
     "data set",
     (
@@ -90,14 +97,7 @@ DATA = Group(
         Flag("follow-links", ReaderOptions),
         Flag("mask-values", ReaderOptions),
         Flag("limit", SelectionOptions),
-        Flag(
-            "partition",
-            DatasetPartition,
-            "index",
-            second="count",
-            pair=Pair(("I", "N"), "/", "1/8"),
-            default_text="",
-        ),
+        _part_of_many("partition", DatasetPartition),
         Flag("min-area", AreaFilter),
         Flag("max-area", AreaFilter),
         SHAPES_IMAGES,
@@ -218,14 +218,7 @@ TRAJECTORIES = (
         output_group().title,
         (
             *output_group().flags,
-            Flag(
-                "shard",
-                UnitShard,
-                "index",
-                second="count",
-                pair=Pair(("I", "N"), "/", "1/8"),
-                default_text="",
-            ),
+            _part_of_many("shard", UnitShard),
         ),
     ),
     RUNNING,

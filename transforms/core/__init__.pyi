@@ -77,6 +77,7 @@ from .suggestions import closest as closest
 from .suggestions import did_you_mean as did_you_mean
 from .threads import Threads as Threads
 from .threads import available_cores as available_cores
+from .url_storage import forget_kept as forget_kept
 from .url_storage import storage_for as storage_for
 from .url_storage import url_problem as url_problem
 from .visible_text import VisibleStream as VisibleStream

@@ -27,8 +27,8 @@ _EXTRAS = {
 """Extra of the package that reaches a scheme."""
 _WAITS_S = (0.5, 2.0)
 """Before a failed request is repeated."""
-_REPEATED_BY_LIBRARY = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl")
-"""Schemes whose library repeats requests itself, with backoff."""
+_REPEATING = ("s3", "gcs", "azure")
+"""Extras whose library repeats requests itself, with backoff."""
 _KEPT_BYTES = 1 << 26
 
 Result = TypeVar("Result")
@@ -173,7 +173,7 @@ def _attempt(path: str, work: Callable[[Any, str], Result]) -> Result:
         ConfigError: no package reaches the path.
     """
     scheme = path.partition("://")[0]
-    for wait_s in (None,) if scheme in _REPEATED_BY_LIBRARY else (*_WAITS_S, None):
+    for wait_s in (None,) if _EXTRAS.get(scheme) in _REPEATING else (*_WAITS_S, None):
         try:
             fs = _file_system(path)
             return work(fs, fs._strip_protocol(path))

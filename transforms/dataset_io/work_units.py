@@ -35,17 +35,22 @@ class WorkUnit:
     items: tuple[WorkItem, ...]
 
 
-@options
-class DatasetPartition:
-    """One of `count` parts of a data set, for several machines without a cluster."""
-
-    index: int = setting(ge=1, help="only part I of N, cut by image; I from 1")
-    count: int = setting(ge=1, help="number of parts")
+class _PartOfMany:
+    index: int
+    count: int
 
     def conflicts(self) -> Iterator[str]:
         """Yield what is wrong with both numbers together."""
         if self.index > self.count:
             yield "{index} is above {count}; parts are numbered from 1"
+
+
+@options
+class DatasetPartition(_PartOfMany):
+    """One of `count` parts of a data set, for several machines without a cluster."""
+
+    index: int = setting(ge=1, help="only part I of N, cut by image; I from 1")
+    count: int = setting(ge=1, help="number of parts")
 
     def holds(self, ref: TargetRef) -> bool:
         """Return whether a target belongs to this partition; its image decides."""
@@ -55,7 +60,7 @@ class DatasetPartition:
 
 
 @options
-class UnitShard:
+class UnitShard(_PartOfMany):
     """One of `count` parts of a run's units, for several machines that share its folder."""
 
     index: int = setting(
@@ -65,11 +70,6 @@ class UnitShard:
         "machines with one OUT; the command without --shard ends the run",
     )
     count: int = setting(ge=1, in_fingerprint=False, help="number of parts")
-
-    def conflicts(self) -> Iterator[str]:
-        """Yield what is wrong with both numbers together."""
-        if self.index > self.count:
-            yield "{index} is above {count}; parts are numbered from 1"
 
     def holds(self, unit_index: int) -> bool:
         """Return whether the unit at a position in the run, from 0, belongs to this part."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -147,16 +148,16 @@ def test_a_pool_whose_path_lacks_its_environment_ends_the_wait(
     with pool("/nowhere") as (external, _):
         flags = (*engine[0], *external, "--worker-timeout", "3")
         code, said = run(*_FEW, *flags, "--out", str(tmp_path / "out"))
+    address = external[1].partition("=")[2]
     assert code == 5
-    # Prism sometimes ends by itself when no worker of a pool comes.
-    assert said.startswith(
-        (
-            "hlmat: error: no worker of PortableRunner began within 3 s; check that",
-            "hlmat: error: the connection to PortableRunner at localhost:",
-        )
-    )
-    # pip, which Beam asks for the installed packages in the background, may complain after it.
-    assert "this is a bug" not in said
+    # Sometimes Prism ends by itself before the time is up.
+    assert re.match(
+        r"hlmat: error: (no worker of PortableRunner began within 3 s|the connection to "
+        r"PortableRunner at localhost:\d+ broke: it was stopped or killed before a worker began); "
+        rf"check that the pool at {address} has the bin folder of its environment",
+        said,
+    ), said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.slow
