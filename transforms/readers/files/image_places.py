@@ -77,6 +77,7 @@ class ImagePlaces:
         self._coco_bases = coco_bases
         self._bare_names: Counter[str] | None = None
         self._spellings: Counter[str] | None = None
+        self._spelled: dict[str, dict[str, list[str]]] = {}
         self._names = list(names)
         self.folders = tuple(dict.fromkeys(folders))
         self.folder = self._probe()
@@ -142,12 +143,7 @@ class ImagePlaces:
             if below is None:
                 continue
             below = "" if below == "." else below
-            found = [
-                other
-                for other in self._names_in(below)
-                if _spelling(other) == _spelling(bare) and not other.endswith("/")
-            ]
-            if found:
+            if found := self._spelled_in(below).get(_spelling(bare)):
                 return posixpath.join(below, found[0]) if len(found) == 1 else None
         return None
 
@@ -177,6 +173,15 @@ class ImagePlaces:
     def _is_there(self, path: str) -> bool:
         folder, name = posixpath.split(path)
         return name in self._names_in(folder)
+
+    def _spelled_in(self, folder: str) -> dict[str, list[str]]:
+        """Return the files of a folder by what all spellings of their names share."""
+        if folder not in self._spelled:
+            files = self._spelled[folder] = {}
+            for name in self._names_in(folder):
+                if not name.endswith("/"):
+                    files.setdefault(_spelling(name), []).append(name)
+        return self._spelled[folder]
 
     def _names_in(self, folder: str) -> frozenset[str]:
         if folder not in self._listed:
