@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
@@ -23,7 +22,6 @@ class Interrupts:
     def __init__(self) -> None:
         self.seen = False
         self._reported = False
-        self._is_installed = False
 
     def install(self) -> None:
         """Take Ctrl-C over, unless the command is started with it ignored, as by `nohup`."""
@@ -32,15 +30,12 @@ class Interrupts:
             and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         ):
             signal.signal(signal.SIGINT, self._on_interrupt)
-            self._is_installed = True
 
     def report(self) -> int:
         """Print that the command was interrupted, once; return the exit code."""
         if not self._reported:
             self._reported = True
             fail([INTERRUPTED], EXIT_INTERRUPTED)
-            if self._is_installed:
-                _silence_stderr()
         return EXIT_INTERRUPTED
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
@@ -48,13 +43,6 @@ class Interrupts:
             leave(self.report())
         self.seen = True
         raise KeyboardInterrupt
-
-
-def _silence_stderr() -> None:
-    """Drop what threads still say of the workers that ended; the process ends next."""
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.flush()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def leave(code: int) -> NoReturn:

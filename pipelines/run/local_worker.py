@@ -27,6 +27,7 @@ def main(*, job: int) -> None:
 
     sys.stdout = VisibleStream(sys.stdout)
     sys.stderr = _WithoutReports(VisibleStream(sys.stderr))
+    threading.excepthook = _pass_over_broken_connections
     logging.basicConfig(level=logging.CRITICAL)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     # First, as what the job sends names Beam's module, which would import torch.
@@ -37,8 +38,15 @@ def main(*, job: int) -> None:
     sdk_worker_main.main(sys.argv)
 
 
+def _pass_over_broken_connections(args: Any) -> None:
+    """Print what ended a thread, unless the job is gone, which then says why itself."""
+    if type(args.exc_value).__module__.partition(".")[0] != "grpc":
+        threading.__excepthook__(args)
+
+
 class _WithoutReports:
-    """A stream that leaves out the tracebacks of steps, which the harness both prints and sends."""
+    """A stream that leaves out the tracebacks of steps, which the harness both prints and sends,
+    and that the job's log is gone."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -46,7 +54,9 @@ class _WithoutReports:
 
     def write(self, text: str) -> int:
         end_of_dropped = self._dropped and text == "\n"
-        self._dropped = "apache_beam/runners/worker/sdk_worker.py" in text
+        self._dropped = "apache_beam/runners/worker/sdk_worker.py" in text or text.startswith(
+            "Logging client failed: "
+        )
         if self._dropped or end_of_dropped:
             return len(text)
         return self._stream.write(text)

@@ -39,7 +39,8 @@ except Exception as error:
     sys.exit(1)
 """
 _BEAMS_WORDS = "Worker subprocess exited with return code "
-_BEAMS_THREAD = "run_worker"
+# These wait for a process, and read what it sends.
+_BEAMS_THREADS = ("run_worker", "beam_control_read")
 _POLL_S = 0.1
 _JOIN_S = 2.0
 
@@ -71,9 +72,9 @@ class LocalWorkers:
         for path in self._folder.glob("*.pid"):
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(int(path.stem), signal.SIGKILL)
-        # A thread waits for each process and reports its end; stop listening now.
+        # They report the end of a process, which is no news from here on.
         for thread in threading.enumerate():
-            if thread.name == _BEAMS_THREAD:
+            if thread.name in _BEAMS_THREADS:
                 thread.join(_JOIN_S)
         threading.excepthook = self._previous_hook
         shutil.rmtree(self._folder, ignore_errors=True)
