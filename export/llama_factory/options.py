@@ -11,6 +11,7 @@ from hlmat.export.llama_factory.sample_options import SampleOptions
 from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.coordinates import build_codec
+from hlmat.transforms.prompting.frame import Frame
 from hlmat.transforms.prompting.rendering import StateView
 from hlmat.transforms.prompting.templates import PromptTemplate, score_prompt
 
@@ -57,6 +58,11 @@ class LlamaFactoryOptions(SampleOptions):
                 f"the question names a {self.turn_format.colour} mask, the images show a "
                 f"{self.view.colour} one; give both the same colour"
             )
+
+    @property
+    def frame(self) -> Frame:
+        """At which size a model sees the images."""
+        return Frame.of(self.turn_format.codec, self.view)
 
     @property
     def seen_turn_format(self) -> TurnFormat:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
@@ -37,11 +37,27 @@ def read_trajectories(
 
 
 def read_trajectory_rows(
-    storage: Storage, out: str, *, manifest: Manifest | None = None
+    storage: Storage,
+    out: str,
+    *,
+    manifest: Manifest | None = None,
+    columns: Sequence[str] | None = None,
 ) -> Iterator[Row]:
-    """Read the trajectories as rows of `TRAJECTORY_SCHEMA`; arguments and errors as above."""
+    """Read the trajectories as rows of `TRAJECTORY_SCHEMA`, or some columns of them.
+
+    Arguments and errors as above.
+    """
     folder = OutputLayout.trajectory_name(0, 1).partition("/")[0]
-    return _rows(storage, out, manifest=manifest, folder=folder, schema=TRAJECTORY_SCHEMA)
+    return _rows(
+        storage, out, manifest=manifest, folder=folder, schema=TRAJECTORY_SCHEMA, columns=columns
+    )
+
+
+def image_sizes(storage: Storage, out: str) -> set[tuple[int, int]]:
+    """Return the distinct (height, width) of the images of a finished run, in pixels."""
+    columns = ["height", "width"]
+    rows = read_trajectory_rows(storage, out, columns=columns)
+    return {(row["height"], row["width"]) for row in rows}
 
 
 def read_rejects(
@@ -54,7 +70,13 @@ def read_rejects(
 
 
 def _rows(
-    storage: Storage, out: str, *, manifest: Manifest | None, folder: str, schema: pa.Schema
+    storage: Storage,
+    out: str,
+    *,
+    manifest: Manifest | None,
+    folder: str,
+    schema: pa.Schema,
+    columns: Sequence[str] | None = None,
 ) -> Iterator[Row]:
     listed = (manifest or read_manifest(storage, out)).files
     for name in sorted(n for n in listed if n.startswith(f"{folder}/")):
@@ -65,8 +87,10 @@ def _rows(
                 f"{name} holds {file.metadata.num_rows} rows, the manifest lists "
                 f"{listed[name].rows}; run again with --overwrite"
             )
-        names = present_names(file.schema_arrow.names)
         for group in range(file.num_row_groups):
             # A batch across row groups could hold more text than Arrow can address.
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group]):
+            for batch in file.iter_batches(
+                batch_size=_BATCH_ROWS, row_groups=[group], columns=columns
+            ):
+                names = present_names(batch.schema.names)
                 yield from batch.rename_columns(names).to_pylist()

@@ -16,6 +16,7 @@ from hlmat.export.runs.trajectories import read_rejects, read_trajectories
 from hlmat.pipelines.evaluation.evaluate import evaluated_images
 from hlmat.pipelines.run.finished import read_run_manifest
 from hlmat.pipelines.run.leak_guard import refuse_leaks
+from hlmat.pipelines.run.training_frames import refuse_other_frames
 from hlmat.pipelines.run.trajectories import make_trajectories
 from hlmat.pipelines.settings.annotation_options import AnnotationConfig
 from hlmat.transforms.core.errors import DataError
@@ -117,6 +118,7 @@ def roll_out_annotations(config: AnnotationConfig, *, quiet: bool) -> Annotation
     """
     rollouts, out = config.rollouts, config.rollouts.run.out
     remarks: list[str] = []
+    refuse_other_frames(rollouts.run.policy, model=rollouts.model, trained_on=rollouts.trained_on)
     if config.is_corrupted:
         remarks = refuse_leaks(
             partial(evaluated_images, rollouts),

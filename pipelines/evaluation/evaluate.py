@@ -29,6 +29,7 @@ from hlmat.pipelines.evaluation.stats import format_counts
 from hlmat.pipelines.run.finished import open_source, read_run_manifest
 from hlmat.pipelines.run.leak_guard import refuse_leaks
 from hlmat.pipelines.run.planning import reading_errors
+from hlmat.pipelines.run.training_frames import refuse_other_frames
 from hlmat.pipelines.run.trajectories import RunReport, make_trajectories
 from hlmat.pipelines.settings.evaluation_options import EvaluationConfig
 from hlmat.transforms.core.errors import DataError, TargetError
@@ -82,6 +83,7 @@ def evaluate(config: EvaluationConfig, *, quiet: bool = False) -> EvaluationRepo
         OutputError: the output folder cannot be written or holds another run.
         IncompleteError: units died; the same call resumes them.
     """
+    refuse_other_frames(config.run.policy, model=config.model, trained_on=config.trained_on)
     remarks = refuse_leaks(
         partial(evaluated_images, config),
         model=config.model,

@@ -77,7 +77,9 @@ def _export_llama_factory(
 
     def record() -> bytes:
         images = known_images(targets, shapes=manifest.config["shapes"])
-        return _with_others(export_record(manifest, images=images), others)
+        return _with_others(
+            export_record(manifest, images=images, frame=options.frame.record()), others
+        )
 
     cases = cases_of(map(noted, trajectories))
     if others:

@@ -7,5 +7,7 @@ from .leak_guard import export_record as export_record
 from .leak_guard import known_images as known_images
 from .leak_guard import refuse_leaks as refuse_leaks
 from .planning import reading_errors as reading_errors
+from .training_frames import recorded_frame as recorded_frame
+from .training_frames import refuse_other_frames as refuse_other_frames
 from .trajectories import RunReport as RunReport
 from .trajectories import make_trajectories as make_trajectories

@@ -37,10 +37,19 @@ def known_images(
     )
 
 
-def export_record(manifest: Manifest, *, images: Sequence[KnownImage]) -> bytes:
-    """Return the content of an export's record."""
+def export_record(
+    manifest: Manifest, *, images: Sequence[KnownImage], frame: Mapping[str, Any]
+) -> bytes:
+    """Return the content of an export's record.
+
+    Args:
+        manifest: of the run.
+        images: of the export.
+        frame: `Frame.record`: at which size a model sees them.
+    """
     record = {
         "run": manifest.config,
+        "frame": frame,
         "images": [image.key for image in images],
         "digests": [image.digest for image in images],
     }

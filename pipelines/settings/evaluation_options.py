@@ -144,6 +144,12 @@ def policy_group(names: Sequence[str] = POLICY_NAMES) -> Group:
             Flag("retries", ServerOptions, help="openai: repetitions of a failed request"),
             Flag("sent-as", ServerOptions, "image_format", help="openai: images as png or jpeg"),
             Flag(
+                "served-pixels",
+                ServerOptions,
+                "max_pixels",
+                help="openai, codec pixels: the area that the server leaves unchanged",
+            ),
+            Flag(
                 "api-key-variable",
                 ServerOptions,
                 help="openai: environment variable that holds the key",
@@ -258,7 +264,8 @@ def evaluation_config(
         check.note("--step best-scored needs a model that scores its masks; add --score")
     if is_model:
         # Last, because the drawing code takes a second to import.
-        conversation = read_conversation(values, check)
+        served = values.get("served-pixels") if name == "openai" else None
+        conversation = read_conversation(values, check, served_pixels=served)
         if answerer is not None:
             model = ModelPolicyOptions(name, conversation, answerer, draws_boxes)
             run = replace(run, policy=model)

@@ -12,6 +12,7 @@ from hlmat.transforms.prompting.options import (
     TRAINER_PIXELS,
     ConversationOptions,
     StateStyle,
+    square,
 )
 from hlmat.transforms.prompting.templates import (
     PromptTemplate,
@@ -42,16 +43,32 @@ CONVERSATION = Group(
 )
 
 
-def read_conversation(values: Values, check: Check) -> Conversation:
+def read_conversation(
+    values: Values, check: Check, *, served_pixels: int | None = None
+) -> Conversation:
     """Return the requested conversation.
+
+    Args:
+        values: of the command line.
+        check: collects problems.
+        served_pixels: the area up to which a server passes images on; None without a server.
 
     Raises:
         ConfigError: with all problems so far, before drawing code is imported.
     """
     asked = values.build(ConversationOptions)
     style = values.build(StateStyle)
-    if asked.codec == "pixels" and style.max_side is None and style.max_pixels is None:
-        style = replace(style, max_pixels=TRAINER_PIXELS)
+    if asked.codec == "pixels":
+        if style.max_side is None and style.max_pixels is None:
+            style = replace(style, max_pixels=served_pixels or TRAINER_PIXELS)
+        sent = style.largest_area
+        if served_pixels is not None and (sent is None or sent > served_pixels):
+            check.note(
+                f"codec pixels: images of {square(sent)} would be sent, but the server passes on "
+                f"images of {square(served_pixels)} and may reduce larger ones, so that answers "
+                f"would be displaced; give --max-pixels {served_pixels}, or the server's own limit "
+                "with --served-pixels"
+            )
     prompt = read_prompt("--prompt", asked.prompt, check) or next_click_prompt()
     box_prompt = read_prompt("--box-prompt", asked.box_prompt, check) or first_box_prompt()
     check.done()

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hlmat.transforms.prompting.options import TRAINER_PIXELS
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.prompting.options import TRAINER_PIXELS, square
 
 if TYPE_CHECKING:
     from hlmat.export.llama_factory.options import LlamaFactoryOptions
     from hlmat.pipelines.recipes.recipe import Recipe
+
+TRAINER_MIN_PIXELS = 32 * 32
+"""The area to which LLaMA-Factory 0.9.5 enlarges images unless `image_min_pixels` is set."""
+
+USUAL_SIZES_HW = ((480, 640), (1500, 2000), (333, 500))
+"""Sizes of images to compare by before the real ones are known."""
+
+_QWEN_SIDE = 28
 
 
 def frame_problem(
@@ -27,21 +37,85 @@ def frame_problem(
         settings: LLaMA-Factory's.
         recipe: for the message.
     """
-    if options.turn_format.codec.name != "pixels":
+    frame = options.frame
+    if frame.codec != "pixels":
         return None
     limit = settings.get("image_max_pixels", TRAINER_PIXELS)
-    written = options.view.largest_area
+    written = frame.image_max_pixels
     if not isinstance(limit, int) or (written is not None and written <= limit):
         return None
-    size = "any size" if written is None else f"up to {_square(written)} ({written} pixels)"
+    side = math.isqrt(limit)
     return (
-        f"{recipe.folder}: codec pixels writes coordinates of images of {size}, but with "
-        f"image_max_pixels {limit} LLaMA-Factory reduces them to {_square(limit)}, and the model "
-        f"would learn displaced points; set max-pixels: {limit} in export.yaml, or raise "
+        f"{recipe.folder}: codec pixels writes coordinates of images of {square(written)}, but "
+        f"with image_max_pixels {limit} LLaMA-Factory reduces them to {side} x {side}, and the "
+        f"model would learn displaced points; set max-pixels: {limit} in export.yaml, or raise "
         "image_max_pixels"
     )
 
 
-def _square(area: int) -> str:
-    side = math.isqrt(area)
-    return f"{side} x {side}"
+def check_seen_sizes(
+    options: LlamaFactoryOptions,
+    settings: Mapping[str, Any],
+    *,
+    model: Path,
+    sizes_hw: Collection[tuple[int, int]],
+) -> None:
+    """Compare the sizes that pixels are counted in with those that the trained model sees.
+
+    Args:
+        options: how the data set is written.
+        settings: LLaMA-Factory's.
+        model: the folder of the model that is trained; its processor is asked.
+        sizes_hw: (height, width) of the images of the run.
+
+    Raises:
+        ConfigError: the sizes of an image differ, or the processor does not tell its own.
+    """
+    codec, view = options.turn_format.codec, options.view
+    if codec.name != "pixels":
+        return
+    from hlmat.transforms.policies.backends.checkpoint.processor import load_processor, resized_by
+
+    processor = load_processor(model)
+    for size_hw in sorted(sizes_hw):
+        written = view.reduced(size_hw)
+        expected = codec.resize(written)
+        passed = trainer_size(written, settings)
+        seen = resized_by(processor, passed)
+        if seen == expected:
+            continue
+        shown = "an unknown size" if seen is None else f"{seen[1]} x {seen[0]}"
+        raise ConfigError(
+            [
+                f"an image of {size_hw[1]} x {size_hw[0]} is written as {written[1]} x "
+                f"{written[0]} with coordinates in {expected[1]} x {expected[0]} pixels (codec "
+                f"pixels), but LLaMA-Factory and the processor in {model} show it to the model at "
+                f"{shown}, so that it would learn displaced points; in export.yaml set processor: "
+                "to the model's family and max-pixels: within its processor's limits, or take a "
+                "relative codec such as decimal"
+            ]
+        )
+
+
+def trainer_size(size_hw: tuple[int, int], settings: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the (height, width) at which LLaMA-Factory hands an image to the model's processor.
+
+    As `mm_plugin._preprocess_image` of version 0.9.5: to the bounds of the area, and for the
+    templates of Qwen-VL to sides of at least 28 pixels.
+
+    Args:
+        size_hw: of the image, (height, width), in pixels.
+        settings: LLaMA-Factory's.
+    """
+    height, width = size_hw
+    most = settings.get("image_max_pixels", TRAINER_PIXELS)
+    least = settings.get("image_min_pixels", TRAINER_MIN_PIXELS)
+    if height * width > most:
+        factor = math.sqrt(most / (width * height))
+        height, width = int(height * factor), int(width * factor)
+    if height * width < least:
+        factor = math.sqrt(least / (width * height))
+        height, width = int(height * factor), int(width * factor)
+    if str(settings.get("template", "")).startswith("qwen"):
+        height, width = max(height, _QWEN_SIDE), max(width, _QWEN_SIDE)
+    return height, width

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.export.llama_factory.tasks.registry import DEFAULT_TASK, STAR_PLUS
 from hlmat.pipelines.recipes.flag_files import parse_flags
 from hlmat.pipelines.recipes.recipe import Recipe, load_recipe, recipe_names
@@ -44,6 +45,7 @@ class TrainingJob:
     """A call of `hlmat train`. Built by `read_job`.
 
     Attributes:
+        options: how the data set is written, from `export`.
         rollouts: fingerprints of the rollouts that it also learns from.
         settings: LLaMA-Factory's, with overrides and without paths.
         base: arguments for building the base model first, None if one is given.
@@ -54,6 +56,7 @@ class TrainingJob:
     trajectories: argparse.Namespace
     config: RunConfig
     export: argparse.Namespace
+    options: LlamaFactoryOptions
     rollouts: tuple[str, ...]
     settings: dict[str, Any]
     model: str | None
@@ -151,6 +154,7 @@ def read_job(
         trajectories=trajectories,
         config=config,
         export=export,
+        options=options,
         rollouts=tuple(
             fingerprint_of(read_run_manifest(out).config) for out in arguments.also or ()
         ),

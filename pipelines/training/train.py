@@ -14,17 +14,21 @@ from typing import Any
 
 import yaml
 
+from hlmat.export.runs.trajectories import image_sizes
 from hlmat.pipelines.exporting.export import export_run
 from hlmat.pipelines.recipes.base_model import find_base_model, with_processor
 from hlmat.pipelines.run.leak_guard import EXPORT_RECORD, TRAINING_RECORD
+from hlmat.pipelines.run.training_frames import recorded_frame
 from hlmat.pipelines.run.trajectories import make_trajectories
 from hlmat.pipelines.settings.run_options import fingerprint_of
 from hlmat.pipelines.training import mini_base
 from hlmat.pipelines.training.folder import TrainingFolder, relative_name
+from hlmat.pipelines.training.frame import USUAL_SIZES_HW, check_seen_sizes
 from hlmat.pipelines.training.job import TrainingJob, read_job
 from hlmat.pipelines.training.process import run_llama_factory
 from hlmat.pipelines.training.requirements import missing_packages, unknown_settings
-from hlmat.transforms.core.errors import IncompleteError, OutputError
+from hlmat.transforms.core.errors import ConfigError, IncompleteError, OutputError
+from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.core.visible_text import unfiltered, visible
 from hlmat.transforms.policies.backends.checkpoint.files import CheckpointFiles
 
@@ -48,15 +52,18 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
         identity = job.identity(model)
         if job.overwrite or not job.folder.is_begun(identity):
             job.folder.begin(identity, overwrite=job.overwrite)
+        start = model.model
+        if job.recipe.processor:
+            changed = job.folder.out / "base_with_processor"
+            start = with_processor(start, job.recipe.processor, folder=changed)
+        if job.folder.finished() is None:
+            check_seen_sizes(job.options, job.settings, model=start, sizes_hw=USUAL_SIZES_HW)
         data_sha256 = _make_data(job)
         job.folder.note_data(data_sha256)
         record = job.folder.finished()
         if record is not None:
             return _report(job, record, status="complete already")
-        start = model.model
-        if job.recipe.processor:
-            changed = job.folder.out / "base_with_processor"
-            start = with_processor(start, job.recipe.processor, folder=changed)
+        _check_frame(job, model=start)
         checkpoint = job.folder.prepare_to_go_on()
         _write_config(job, model=start, checkpoint=checkpoint)
         run_llama_factory(
@@ -106,6 +113,28 @@ def _make_data(job: TrainingJob) -> str:
         export_run(arguments)
     with open(rows, "rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def _check_frame(job: TrainingJob, *, model: Path) -> None:
+    """Compare the frame of the data set with what the model will be shown, by every image's size.
+
+    Raises:
+        ConfigError: they differ, or the data set does not tell.
+    """
+    folder = job.folder
+    if job.options.frame.codec != "pixels":
+        return
+    recorded = recorded_frame(str(folder.data))
+    if recorded != job.options.frame:
+        raise ConfigError(
+            [
+                f"{folder.data / EXPORT_RECORD}: the size of the images that coordinates count in "
+                "is unknown or another than the recipe's; --overwrite makes the data set again"
+            ]
+        )
+    out = str(folder.trajectories)
+    sizes_hw = image_sizes(storage_for(out), out)
+    check_seen_sizes(job.options, job.settings, model=model, sizes_hw=sizes_hw)
 
 
 def _write_config(job: TrainingJob, *, model: Path, checkpoint: Path | None) -> None:

@@ -53,7 +53,15 @@ def check_frame(conversation: Conversation, answerer: Answerer) -> None:
     for size_hw in _PROBED_HW:
         drawn = view.reduced(size_hw)
         expected, seen = codec.resize(drawn), answerer.seen_size(drawn)
-        if seen is not None and seen != expected:
+        if seen is None:
+            raise ConfigError(
+                [
+                    "the model's processor does not tell at which size the model sees an image, "
+                    f"but codec pixels counts in {expected[1]} x {expected[0]} for one of "
+                    f"{size_hw[1]} x {size_hw[0]}; give a relative codec such as decimal"
+                ]
+            )
+        if seen != expected:
             raise ConfigError(
                 [
                     f"the model's processor sees an image of {size_hw[1]} x {size_hw[0]} at "

@@ -3,10 +3,13 @@ from .coordinates import CODECS as CODECS
 from .coordinates import RESIZES as RESIZES
 from .coordinates import CoordinateCodec as CoordinateCodec
 from .coordinates import build_codec as build_codec
+from .frame import Frame as Frame
+from .frame import parse_frame as parse_frame
 from .options import COLOURS as COLOURS
 from .options import TRAINER_PIXELS as TRAINER_PIXELS
 from .options import ConversationOptions as ConversationOptions
 from .options import StateStyle as StateStyle
+from .options import square as square
 from .overlay import draw_clicks as draw_clicks
 from .overlay import draw_mask as draw_mask
 from .overlay import draw_outline as draw_outline

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -48,6 +49,20 @@ class StateStyle:
             f"{TRAINER_PIXELS} unless a size is given"
         ),
     )
+
+    @property
+    def largest_area(self) -> int | None:
+        """The largest area of an image that is drawn, in pixels; None without a bound."""
+        areas = [self.max_pixels, None if self.max_side is None else self.max_side**2]
+        return min((area for area in areas if area is not None), default=None)
+
+
+def square(area: int | None) -> str:
+    """Return the largest area of images as the side of a square, for messages."""
+    if area is None:
+        return "any size"
+    side = math.isqrt(area)
+    return f"up to {side} x {side} ({area} pixels)"
 
 
 @options

@@ -59,12 +59,6 @@ class StateView(StateStyle):
         resize = ReducedSize(self.max_side, then=codec.resize, max_pixels=self.max_pixels)
         return replace(codec, resize=resize)
 
-    @property
-    def largest_area(self) -> int | None:
-        """The largest area of an image that is drawn, in pixels; None without a bound."""
-        areas = [self.max_pixels, None if self.max_side is None else self.max_side**2]
-        return min((area for area in areas if area is not None), default=None)
-
 
 def reduced_size(
     size_hw: tuple[int, int], *, max_side: int | None, max_pixels: int | None = None

@@ -147,6 +147,19 @@ def test_pixels_of_another_size_than_the_model_s_are_refused() -> None:
     )
 
 
+class SilentAnswerer(ScriptedAnswerer):
+    """Loads a processor that tells no size."""
+
+    def seen_size(self, size_hw: tuple[int, int]) -> None:
+        return None
+
+
+def test_pixels_of_an_unknown_size_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"does not tell at which size .* 644 x 476 for one of"):
+        check_frame(conversation_in("pixels"), SilentAnswerer([]))
+    check_frame(conversation_in("decimal"), SilentAnswerer([]))
+
+
 def test_images_within_the_model_s_limits_and_relative_codecs_are_accepted() -> None:
     check_frame(conversation_in("pixels", max_pixels=500 * 28 * 28), ShrinkingAnswerer([]))
     check_frame(conversation_in("decimal"), ShrinkingAnswerer([]))

@@ -10,6 +10,7 @@ from pydantic import AfterValidator
 
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.options import HiddenValueError, options, setting
+from hlmat.transforms.prompting.options import TRAINER_PIXELS
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 ImageFormat = Literal["png", "jpeg"]
@@ -120,6 +121,9 @@ class ServerOptions(SamplingOptions):
         timeout_s: of a request; a response that has begun may take as long again.
         api_key_variable: None sends no key. White space around the key is left out.
         image_format: png is lossless; jpeg is smaller.
+        max_pixels: matters to coordinates in pixels: no server tells at which size its model sees
+            an image, so that none is sent which is larger. The default is LLaMA-Factory's limit,
+            the lowest of the usual servers.
 
     Raises:
         OptionsError: values out of range; all of them at once.
@@ -141,6 +145,12 @@ class ServerOptions(SamplingOptions):
     )
     image_format: ImageFormat = setting(
         default="png", metavar="F", help="how images are sent: png keeps every pixel"
+    )
+    max_pixels: int = setting(
+        default=TRAINER_PIXELS,
+        ge=1,
+        metavar="N",
+        help="the area in pixels up to which the server passes images on unchanged",
     )
 
 

@@ -1,3 +1,5 @@
 from .files import CheckpointFiles as CheckpointFiles
 from .files import find_checkpoint as find_checkpoint
 from .generate import load_checkpoint_answerer as load_checkpoint_answerer
+from .processor import load_processor as load_processor
+from .processor import resized_by as resized_by
