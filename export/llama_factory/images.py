@@ -1,10 +1,9 @@
-"""Images of states as files: each written once, the plain image once for all its targets."""
+"""Images of states: drawn, encoded and named; the plain image once for all its targets."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from typing import Protocol
 
 import cv2
@@ -22,56 +21,41 @@ class ImageLoader(Protocol):
     def __call__(self, image_path: str, *, size_hw: tuple[int, int]) -> Image: ...
 
 
-class ImageFiles:
-    """Writes images of states below a folder.
+class StateImages:
+    """Draws and encodes states.
 
     Args:
-        folder: of the data set.
         load_image: loads an image; again if its targets are not adjacent.
         options: how states are drawn and stored.
-
-    Attributes:
-        written: the number of files so far.
     """
 
-    def __init__(self, folder: str, load_image: ImageLoader, options: LlamaFactoryOptions) -> None:
-        self.written = 0
-        self._folder = folder
+    def __init__(self, load_image: ImageLoader, options: LlamaFactoryOptions) -> None:
         self._load_image = load_image
-        self._options = options
+        self._view = options.view
+        self._suffix = f".{options.image_format}"
+        self._parameters = (
+            [cv2.IMWRITE_JPEG_QUALITY, options.jpeg_quality]
+            if options.image_format == "jpg"
+            else []
+        )
         self._image: tuple[tuple[str, str, tuple[int, int]], Image] | None = None
 
-    def write(self, target: Target, shown: Shown) -> str:
-        """Write the image of a state unless it exists; return its name below the folder."""
-        name = image_name(target, shown, suffix=self._options.image_format)
-        path = os.path.join(self._folder, name)
-        if os.path.exists(path):
-            return name
+    def encoded(self, target: Target, shown: Shown) -> bytes:
+        """Return the file of a state's image.
+
+        Raises:
+            TargetError: the image cannot be loaded.
+        """
         image = self._loaded(target.ref, target.size_hw)
         mask = None if shown.mask is None else decode_rle(shown.mask)
-        drawn = self._options.view.draw(image, mask)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as f:
-            f.write(self._encoded(drawn))
-        self.written += 1
-        return name
+        drawn = cv2.cvtColor(self._view.draw(image, mask), cv2.COLOR_RGB2BGR)
+        return cv2.imencode(self._suffix, drawn, self._parameters)[1].tobytes()
 
     def _loaded(self, ref: TargetRef, size_hw: tuple[int, int]) -> Image:
         key = (ref.dataset, ref.image_path, size_hw)
         if self._image is None or self._image[0] != key:
             self._image = (key, self._load_image(ref.image_path, size_hw=size_hw))
         return self._image[1]
-
-    def _encoded(self, image: Image) -> bytes:
-        parameters = (
-            [cv2.IMWRITE_JPEG_QUALITY, self._options.jpeg_quality]
-            if self._options.image_format == "jpg"
-            else []
-        )
-        encoded = cv2.imencode(
-            f".{self._options.image_format}", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters
-        )[1]
-        return encoded.tobytes()
 
 
 def image_name(target: Target, shown: Shown, *, suffix: str) -> str:
