@@ -139,7 +139,7 @@ def missing_for_charts() -> str | None:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
         return (
-            f"charts need matplotlib ({error}); run make install-train, or pip install matplotlib"
+            f"charts need matplotlib ({error}); run `make install-train`, or pip install matplotlib"
         )
     return None
 

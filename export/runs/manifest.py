@@ -228,6 +228,8 @@ def _why_missing(storage: Storage, out: str) -> str:
             f"{layout.manifest} is missing: the run in {out} is not finished; repeat "
             "the command that started it"
         )
+    if not storage.is_dir(out):
+        return f"{out}: no such folder; give the --out of a finished `hlmat trajectories`"
     there = ", ".join(storage.list_dir(out)[:8]) or "nothing"
     return (
         f"{layout.manifest} is missing: {out} is not the output of a finished run (found: "

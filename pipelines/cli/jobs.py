@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -260,7 +261,9 @@ def _closing_lines(report: RunReport) -> str:
 def _program() -> str:
     """Return how this program was called, so that printed commands can be copied."""
     name = sys.argv[0]
-    return os.path.relpath(name) if os.path.basename(name) == "hlmat" else "hlmat"
+    if os.path.basename(name) != "hlmat" or shutil.which("hlmat") == os.path.abspath(name):
+        return "hlmat"
+    return os.path.relpath(name)
 
 
 def _print_result(arguments: argparse.Namespace, values: Any, *, text: str) -> int:
@@ -287,7 +290,7 @@ def _print_remarks(remarks: Sequence[str]) -> None:
 
 
 def _print_lines(values: Mapping[str, Any]) -> None:
-    print("\n".join(f"{key:<14} {value}" for key, value in values.items()))
+    print("\n".join(f"{key:<15} {value}" for key, value in values.items()))
 
 
 def _print_json(value: Any) -> None:

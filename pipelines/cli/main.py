@@ -108,6 +108,11 @@ def _dispatch(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(_overview())
         return EXIT_OK if argv else EXIT_CONFIG
+    if argv[0] == "--version":
+        from importlib.metadata import version
+
+        print(version("hlmat"))
+        return EXIT_OK
     from hlmat.pipelines.settings.validation import ArgumentParser
     from hlmat.transforms.core.errors import ConfigError
     from hlmat.transforms.core.suggestions import did_you_mean
@@ -136,7 +141,8 @@ def _overview() -> str:
         "usage: hlmat COMMAND [flags]\n\n"
         "Data engine for human-like mask annotation: from segmentation data sets to click "
         f"trajectories.\n\n{list_commands()}\n"
-        f"hlmat COMMAND --help lists a command's flags, with examples.\n\n{EXIT_CODES}"
+        "hlmat COMMAND --help lists a command's flags, with examples; hlmat --version prints the "
+        f"version.\n\n{EXIT_CODES}"
     )
 
 

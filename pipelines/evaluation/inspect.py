@@ -67,7 +67,7 @@ def format_view(view: Mapping[str, Any]) -> str:
         f"made by        {view['segmenter']}, clicks by {view['policy']}, seed {view['seed']}"
     )
     if "strip" in view:
-        lines.append(f"image strip  {view['strip']}")
+        lines.append(f"image strip    {view['strip']}")
     return "\n".join(lines)
 
 
@@ -93,8 +93,8 @@ def _find(options: InspectOptions) -> Trajectory | Reject:
         if found is None:
             raise ConfigError(
                 [
-                    f"--index {index}: {out} has {manifest.counts['trajectories']} trajectories; "
-                    f"`hlmat rejects {out}` lists the targets without one"
+                    f"--index {index}: {out} has {manifest.counts['trajectories']} trajectories, "
+                    f"numbered from 0; `hlmat rejects {out}` lists the targets without one"
                 ]
             )
         return found

@@ -12,6 +12,7 @@ from typing import Any
 from hlmat.transforms.core.errors import OutputError
 from hlmat.transforms.core.folder_lock import locked_folder
 from hlmat.transforms.core.storage import Storage
+from hlmat.transforms.core.suggestions import setting_change
 from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.dataset_io.layout import OutputLayout
 
@@ -166,7 +167,7 @@ class RunFolder:
             return
         known: dict[str, Any] = before if isinstance(before, dict) else {}
         differing = [
-            f"  {key}: it was {json.dumps(known.get(key))}, now {json.dumps(config.get(key))}"
+            f"  {setting_change(key, known.get(key), config.get(key))}"
             for key in sorted({*config, *known})
             if known.get(key) != config.get(key)
         ]

@@ -16,6 +16,7 @@ from typing import IO, Any
 from hlmat.transforms.core.atomic_files import atomic_file
 from hlmat.transforms.core.errors import OutputError
 from hlmat.transforms.core.safetensors_file import announced_size
+from hlmat.transforms.core.suggestions import setting_change
 
 try:
     import fcntl
@@ -292,12 +293,12 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         old, new = before.get(part), now.get(part)
         if isinstance(old, dict) and isinstance(new, dict):
             lines += [
-                f"{part} {key}: it was {json.dumps(old.get(key))}, now {json.dumps(new.get(key))}"
+                setting_change(f"{part} {key}", old.get(key), new.get(key))
                 for key in sorted({*old, *new})
                 if old.get(key) != new.get(key)
             ]
         elif old != new:
-            lines.append(f"{part}: it was {json.dumps(old)}, now {json.dumps(new)}")
+            lines.append(setting_change(part, old, new))
     return lines
 
 

@@ -14,6 +14,12 @@ from typing import IO
 
 from hlmat.transforms.core.errors import IncompleteError, OutputError
 
+INSTALL_TRAIN = (
+    "`make install-train`, or without a checkout `pip install 'hlmat[train,sam]'` and "
+    "`pip install --no-deps llamafactory==0.9.5`"
+)
+"""How to install what a training needs; the Makefile pins the same version."""
+
 _MODULE = "hlmat.pipelines.training.llamafactory_main"
 _SHOWN_LINES = 20
 _SECONDS_TO_END = 15.0
@@ -37,7 +43,7 @@ def known_settings() -> list[str]:
         raise IncompleteError(
             "LLaMA-Factory cannot be imported:\n"
             + _last_lines(done.stderr)
-            + "\nmake install-train installs the versions that go together"
+            + f"\nto install versions that go together, run {INSTALL_TRAIN}"
         )
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -1,4 +1,4 @@
-"""What must be there before a training begins: packages, and settings that LLaMA-Factory knows."""
+"""Check that a training's packages are installed and LLaMA-Factory knows its settings."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
-from hlmat.pipelines.training.process import known_settings
+from hlmat.pipelines.training.process import INSTALL_TRAIN, known_settings
 from hlmat.transforms.core.suggestions import did_you_mean
 
 
 def missing_packages(settings: Mapping[str, Any]) -> list[str]:
-    """Return a problem for each package that the training needs and that is not installed.
+    """Return a problem for each package that the training needs and that is missing.
 
     Args:
         settings: LLaMA-Factory's.
     """
     needed = {
-        "llamafactory": (True, "it trains the model", "make install-train"),
+        "llamafactory": (True, "it trains the model", f"run {INSTALL_TRAIN}"),
         "deepspeed": (
             bool(settings.get("deepspeed")),
-            "the setting deepspeed asks for it",
+            "the setting deepspeed needs it",
             "pip install deepspeed, or train without it: --set deepspeed=null",
         ),
         "bitsandbytes": (
             settings.get("quantization_bit") is not None,
-            "the setting quantization_bit asks for it",
+            "the setting quantization_bit needs it",
             "pip install bitsandbytes, or train without it: --set quantization_bit=null",
         ),
     }
     return [
-        f"the package {name} is not installed, and {why}; {cure}"
+        f"the package {name} is not installed; {why}; {cure}"
         for name, (is_needed, why, cure) in needed.items()
         if is_needed and importlib.util.find_spec(name) is None
     ]

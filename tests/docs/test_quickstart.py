@@ -1,4 +1,4 @@
-"""The quickstart's blocks run one after another, as a reader would paste them."""
+"""The quickstart's blocks run one after another, as pasted, and print what their comments say."""
 
 from __future__ import annotations
 
@@ -29,14 +29,12 @@ def test_every_block_runs(
     for language, text in BLOCKS:
         if language == "python":
             exec(compile(text, "quickstart.md", "exec"), names)
+            printed = capsys.readouterr().out
+            assert printed.splitlines() == re.findall(r"^# (.*)$", text, re.MULTILINE)
         else:
             subprocess.run(
                 ["sh", "-euc", text], check=True, env={**os.environ, "PATH": path}, timeout=600
             )
-    printed = capsys.readouterr().out
-    assert "Click(x=" in printed
-    assert "'role': 'assistant', 'content': 'Positive point: (" in printed
-    assert "ring 0" in printed or "ring" in printed.splitlines()[-1]
     assert (tmp_path / "strip.png").is_file()
     assert (tmp_path / "mine.png").is_file()
     assert (tmp_path / "out/sft/dataset_info.json").is_file()

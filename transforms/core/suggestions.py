@@ -1,9 +1,11 @@
-"""What a mistyped name may have meant."""
+"""Parts of messages: what a mistyped name may have meant, how a setting differs."""
 
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable
+from typing import Any
 
 
 def closest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
@@ -32,3 +34,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     found = closest(name, known)
     return "" if found is None else f"did you mean {found!r}? "
+
+
+def setting_change(key: str, before: Any, now: Any) -> str:
+    """Return how a setting of a run differs from that of an earlier one.
+
+    >>> setting_change("limit", None, 5)
+    'limit: it was not set, now 5'
+    """
+    shown = ("not set" if value is None else json.dumps(value) for value in (before, now))
+    return "{}: it was {}, now {}".format(key, *shown)

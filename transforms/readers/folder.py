@@ -65,7 +65,7 @@ class FolderReader:
         files = ", ".join(listed.files) or "none"
         return (
             f"{self.pairs.layout}, captions: {files}; {listed.captioned} of {listed.targets} "
-            "targets have a caption of their own"
+            "targets have one"
         )
 
     def remarks(self) -> list[str]:

@@ -26,7 +26,7 @@ class Captioned:
         items: in the order in which they came.
         files: those that gave captions, relative to the data root.
         targets: how many targets there are, rejects left out.
-        captioned: how many of them have a caption of their own.
+        captioned: how many of them have a caption.
         remarks: what is odd about the captions, a sentence each.
     """
 

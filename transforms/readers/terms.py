@@ -40,7 +40,7 @@ LICENSES: Mapping[str, str] = {
     "coco_mval": "COCO annotations CC BY 4.0; images: their own terms",
     "voc": OWN_TERMS,
     "sbd": OWN_TERMS,
-    "folder": "the user's own",
+    "folder": "yours",
     "trace": "that of the data set the trace was made from",
 }
 """Where a data set's own files name other terms for a target, those are the target's."""

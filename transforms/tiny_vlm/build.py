@@ -58,7 +58,10 @@ def build_tiny_vlm(
         import transformers
     except ImportError as error:
         raise ConfigError(
-            [f"the mini model needs torch and transformers ({error}); run make install-train"]
+            [
+                f"the mini model needs torch and transformers ({error}); run "
+                "`make install-train`, or pip install 'hlmat[train]'"
+            ]
         ) from error
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError([f"--device {device}: torch sees no CUDA device; use --device cpu"])

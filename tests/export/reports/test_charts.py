@@ -78,5 +78,7 @@ def test_points_of_a_learning_curve_may_come_in_any_order() -> None:
 @pytest.mark.parametrize("chart", CHARTS)
 def test_a_missing_matplotlib_is_named(chart: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ConfigError, match=r"matplotlib.*make install-train"):
+    with pytest.raises(
+        ConfigError, match=r"matplotlib.*run `make install-train`, or pip install matplotlib"
+    ):
         CHARTS[chart]()

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,7 @@ SMALL = (
 )
 
 
-NO_RUN = (
-    "nowhere/manifest.json is missing: nowhere is not the output of a finished run (found: "
-    "nothing); give the folder that was the --out of `hlmat trajectories`"
-)
+NO_RUN = "nowhere: no such folder; give the --out of a finished `hlmat trajectories`"
 
 
 def run(*argv: str | Path) -> int:
@@ -295,6 +293,31 @@ def test_what_is_missing_is_explained_in_lines_below(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("on_path", "shown"), [(True, "hlmat"), (False, "bin/hlmat")])
+def test_printed_commands_can_be_pasted(
+    on_path: bool,
+    shown: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    program = tmp_path / "bin" / "hlmat"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    if on_path:
+        monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    assert run("trajectories", *SMALL, "--out", "out", "--limit", "1") == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"look at one    {shown} inspect out --strip strip.png"
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]):
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"{version('hlmat')}\n"
+
+
 def test_a_call_without_a_command_prints_the_help(capsys: pytest.CaptureFixture[str]):
     assert run() == 2
     printed = capsys.readouterr()
@@ -354,8 +377,8 @@ def test_inspecting_prints_a_trajectory_and_writes_its_strip(
         ),
         (
             ("--index", "999"),
-            "--index 999: {out} has {count} trajectories; `hlmat rejects {out}` lists the targets "
-            "without one",
+            "--index 999: {out} has {count} trajectories, numbered from 0; `hlmat rejects {out}` "
+            "lists the targets without one",
         ),
         (("--index", "-1"), "--index -1: must be at least 0"),
         (

@@ -96,7 +96,7 @@ def test_captions_are_counted_and_those_left_over_named(
     flags = ["--dataset", "folder", "--data-root", str(root), "--out", str(tmp_path / "out")]
     assert main(["trajectories", *flags, "--workers", "1", "--max-clicks", "2"]) == 0
     printed = capsys.readouterr()
-    assert "captions: metadata.jsonl; 1 of 2 targets have a caption of their own" in printed.out
+    assert "captions: metadata.jsonl; 1 of 2 targets have one" in printed.out
     assert "captions for files that are not there, 1 row: 'z.png' (line 2)" in printed.err
     assert "1 of 2 targets have no caption of their own" in printed.err
     expressions = [t.target.ref.expressions for t in read_trajectories(str(tmp_path / "out"))]

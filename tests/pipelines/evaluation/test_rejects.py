@@ -183,4 +183,7 @@ def test_an_index_beyond_the_trajectories_points_at_the_rejects(
     out = tmp_path / "out"
     run(data, out, "--quiet")
     assert main(["inspect", str(out), "--index", "2"]) == EXIT_CONFIG
-    assert f"{out} has 2 trajectories; `hlmat rejects {out}` lists" in capsys.readouterr().err
+    assert (
+        f"{out} has 2 trajectories, numbered from 0; `hlmat rejects {out}` lists"
+        in capsys.readouterr().err
+    )

@@ -42,7 +42,7 @@ def test_another_configuration_is_refused_with_the_difference(folder: RunFolder,
         folder.begin({**CONFIG, "seed": 1, "limit": 5}, overwrite=False)
     assert str(caught.value) == (
         "out holds a run with another configuration:\n"
-        "  limit: it was null, now 5\n"
+        "  limit: it was not set, now 5\n"
         "  seed: it was 0, now 1\n"
         "choose another --out, repeat the run's own flags, or pass --overwrite to remove it"
     )

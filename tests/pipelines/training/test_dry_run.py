@@ -12,6 +12,7 @@ from hlmat.pipelines.cli.main import main
 from hlmat.pipelines.settings.commands import parse_command
 from hlmat.pipelines.training import dry_run
 from hlmat.pipelines.training.dry_run import format_plan, plan_training
+from hlmat.pipelines.training.process import INSTALL_TRAIN
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_a_plan_names_every_step_and_makes_nothing(
     ]
     assert plan["settings"]["output_dir"] == str(tmp_path / "out" / "mini_smoke" / "model")
     assert plan["missing"] == [
-        "the package llamafactory is not installed, and it trains the model; make install-train"
+        f"the package llamafactory is not installed; it trains the model; run {INSTALL_TRAIN}"
     ]
     assert list(tmp_path.iterdir()) == []
 

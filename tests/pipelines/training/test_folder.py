@@ -144,7 +144,7 @@ def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
 def test_differences_name_part_setting_and_both_values() -> None:
     now = {**SETTINGS, "train": {"learning_rate": 2e-5, "bf16": True}, "recipe": "b"}
     assert differences({**SETTINGS, "recipe": "a"}, now) == [
-        "train bf16: it was null, now true",
+        "train bf16: it was not set, now true",
         "train learning_rate: it was 1e-05, now 2e-05",
         'recipe: it was "a", now "b"',
     ]

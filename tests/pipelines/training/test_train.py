@@ -5,6 +5,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -192,7 +193,7 @@ class TestTraining:
         with pytest.raises(OutputError) as caught:
             training.train(arguments)
         assert "train learning_rate: it was 0.001, now 0.0001" in str(caught.value)
-        assert "trajectories limit: it was null, now 1" in str(caught.value)
+        assert "trajectories limit: it was not set, now 1" in str(caught.value)
         assert "pass --overwrite" in str(caught.value)
 
     def test_another_base_model_is_refused(self, trained: Trained, tmp_path: Path) -> None:
@@ -269,7 +270,13 @@ def test_missing_packages_are_reported_with_their_cure(
         "the package llamafactory",
         "the package bitsandbytes",
     ]
-    assert "make install-train" in caught.value.problems[0]
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    (pinned,) = re.findall("^LLAMAFACTORY := (.*)$", makefile, re.MULTILINE)
+    assert caught.value.problems[0] == (
+        "the package llamafactory is not installed; it trains the model; run `make install-train`, "
+        "or without a checkout `pip install 'hlmat[train,sam]'` and "
+        f"`pip install --no-deps {pinned}`"
+    )
 
 
 def test_every_problem_of_the_command_line_is_reported(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_files_of_captions(name: str, content: str | bytes) -> None:
     reader = open_folder({name: content})
     assert texts(reader) == ["red box", "cup"]
     assert reader.describe_layout() == (
-        f"images and masks in data, captions: {name}; 2 of 2 targets have a caption of their own"
+        f"images and masks in data, captions: {name}; 2 of 2 targets have one"
     )
     assert reader.remarks() == []
 
@@ -88,7 +88,7 @@ def test_texts_are_made_fit_to_be_said() -> None:
 
 def test_without_captions_the_layout_says_so() -> None:
     reader = open_folder({})
-    assert reader.describe_layout().endswith("none; 0 of 2 targets have a caption of their own")
+    assert reader.describe_layout().endswith("none; 0 of 2 targets have one")
     assert reader.remarks() == []
 
 

@@ -125,12 +125,18 @@ def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not path.is_file():
         raise ConfigError(
-            [f"{path} is missing, so {folder} is no checkpoint of transformers; fetch it again"]
+            [
+                f"{path} is missing, so {folder} is not a checkpoint of transformers; "
+                "download it again"
+            ]
         )
     config = _without_active_keys(_read_json(path))
     if not isinstance(config.get("model_type"), str):
         raise ConfigError(
-            [f"{path} has no model_type, got {config.get('model_type')!r}; is it a model's?"]
+            [
+                f"{path}: model_type is {config.get('model_type')!r}, expected a name; give the "
+                "folder of a model of transformers"
+            ]
         )
     return config
 

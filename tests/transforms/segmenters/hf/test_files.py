@@ -80,8 +80,8 @@ def test_a_file(tmp_path: Path):
     [
         pytest.param(
             {"config__json": None},
-            "{folder}/config.json is missing, so {folder} is no checkpoint of transformers; fetch "
-            "it again",
+            "{folder}/config.json is missing, so {folder} is not a checkpoint of transformers; "
+            "download it again",
             id="no config",
         ),
         pytest.param(
@@ -97,12 +97,14 @@ def test_a_file(tmp_path: Path):
         ),
         pytest.param(
             {"config__json": {}},
-            "{folder}/config.json has no model_type, got None; is it a model's?",
+            "{folder}/config.json: model_type is None, expected a name; give the folder "
+            "of a model of transformers",
             id="no model type",
         ),
         pytest.param(
             {"config__json": {"model_type": 7}},
-            "{folder}/config.json has no model_type, got 7; is it a model's?",
+            "{folder}/config.json: model_type is 7, expected a name; give the folder "
+            "of a model of transformers",
             id="odd model type",
         ),
         pytest.param(
