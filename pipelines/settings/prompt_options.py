@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 from hlmat.pipelines.settings.flags import Flag, Group
 from hlmat.pipelines.settings.validation import Check
 from hlmat.pipelines.settings.values import Values
+from hlmat.transforms.core.records import Finish, NoObject
+from hlmat.transforms.prompting.dialogues.protocol import Dialogue, Offer
+from hlmat.transforms.prompting.dialogues.registry import load_dialogue, prompt_of
+from hlmat.transforms.prompting.dialogues.segagent import SegAgent
 from hlmat.transforms.prompting.options import (
     TRAINER_PIXELS,
     ConversationOptions,
@@ -16,9 +20,7 @@ from hlmat.transforms.prompting.options import (
 )
 from hlmat.transforms.prompting.templates import (
     PromptTemplate,
-    first_box_prompt,
     load_prompt,
-    next_click_prompt,
 )
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 CONVERSATION = Group(
     "conversation",
     (
+        Flag("dialogue", ConversationOptions),
         Flag("codec", ConversationOptions),
         Flag("order", ConversationOptions),
         Flag("digits", ConversationOptions),
@@ -38,6 +41,7 @@ CONVERSATION = Group(
         Flag("prompt", ConversationOptions),
         Flag("box-prompt", ConversationOptions),
         Flag("finish", ConversationOptions),
+        Flag("no-object", ConversationOptions),
         Flag("score", ConversationOptions),
     ),
 )
@@ -58,7 +62,12 @@ def read_conversation(
     """
     asked = values.build(ConversationOptions)
     style = values.build(StateStyle)
-    if asked.codec == "pixels":
+    dialogue = check.built(lambda: load_dialogue(asked.dialogue)) or SegAgent()
+    offer = Offer(finish=asked.finish, no_object=asked.no_object)
+    check.note_all(_not_said(dialogue, asked))
+    codec = asked.codec if values.is_given("codec") else dialogue.codec
+    digits = asked.digits if values.is_given("digits") else dialogue.digits
+    if codec == "pixels":
         if style.max_side is None and style.max_pixels is None:
             style = replace(style, max_pixels=served_pixels or TRAINER_PIXELS)
         sent = style.largest_area
@@ -69,8 +78,8 @@ def read_conversation(
                 f"would be displaced; give --max-pixels {served_pixels}, or the server's own limit "
                 "with --served-pixels"
             )
-    prompt = read_prompt("--prompt", asked.prompt, check) or next_click_prompt()
-    box_prompt = read_prompt("--box-prompt", asked.box_prompt, check) or first_box_prompt()
+    prompt = read_prompt("--prompt", asked.prompt, check)
+    box_prompt = read_prompt("--box-prompt", asked.box_prompt, check)
     check.done()
     from hlmat.transforms.policies.model_policy import Conversation
     from hlmat.transforms.prompting.actions import TurnFormat
@@ -78,18 +87,29 @@ def read_conversation(
     from hlmat.transforms.prompting.rendering import StateView
 
     turn_format = TurnFormat(
-        build_codec(
-            asked.codec,
-            order=asked.order,
-            digits=asked.digits,
-            resize=RESIZES[asked.processor],
-        ),
-        prompt=prompt,
+        build_codec(codec, order=asked.order, digits=digits, resize=RESIZES[asked.processor]),
+        prompt=prompt or prompt_of(dialogue, offer),
         colour=style.colour,
         with_score=asked.score,
         with_finish=asked.finish,
+        with_no_object=asked.no_object,
+        dialogue=dialogue,
     )
+    box_prompt = box_prompt or prompt_of(dialogue, replace(offer, box=True))
     return Conversation(turn_format, StateView(**asdict(style)), box_prompt)
+
+
+def _not_said(dialogue: Dialogue, asked: ConversationOptions) -> list[str]:
+    """Return which flags ask for answers that a dialogue has no form for."""
+    name = f"the dialogue {dialogue.name}"
+    problems = []
+    if asked.finish and Finish not in dialogue.says:
+        problems.append(f"--finish: {name} has no form for the end; leave it out")
+    if asked.no_object and NoObject not in dialogue.says:
+        problems.append(f"--no-object: {name} has no form for a missing object; leave it out")
+    if asked.score and not dialogue.has_score:
+        problems.append(f"--score: {name} has no form for scores; use segagent or think")
+    return problems
 
 
 def read_prompt(flag: str, path: str | None, check: Check) -> PromptTemplate | None:

@@ -19,8 +19,8 @@ from hlmat.transforms.policies.backends.chat_completions import (
     model_names,
     retry_wait_s,
 )
-from hlmat.transforms.prompting.actions import parse_action
 from hlmat.transforms.prompting.coordinates import CoordinateCodec, build_codec
+from hlmat.transforms.prompting.dialogues.segagent import parse_action
 from hlmat.transforms.prompting.predicted_iou import (
     last_predicted_iou,
     parse_predicted_iou,

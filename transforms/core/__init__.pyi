@@ -58,6 +58,7 @@ from .records import Box as Box
 from .records import Click as Click
 from .records import Finish as Finish
 from .records import InvalidAction as InvalidAction
+from .records import NoObject as NoObject
 from .records import Provenance as Provenance
 from .records import Reject as Reject
 from .records import RejectReason as RejectReason

@@ -15,6 +15,7 @@ from hlmat.transforms.core.records import (
     Click,
     Finish,
     InvalidAction,
+    NoObject,
     Reject,
     Target,
     TargetRef,
@@ -150,7 +151,7 @@ class HasIdentity(Protocol):
         ...
 
 
-PolicyAction = Click | Finish | InvalidAction | Answer
+PolicyAction = Click | Finish | NoObject | InvalidAction | Answer
 """A policy's answer: an action, or a model's text with the action parsed from it."""
 
 

@@ -22,6 +22,7 @@ class StopReason(StrEnum):
     MAX_CLICKS = "max_clicks"
     NO_ERROR_LEFT = "no_error_left"
     FINISHED = "finished"
+    NO_OBJECT = "no_object"
     REACHED_SCORE = "reached_score"
     INVALID_ACTION = "invalid_action"
     # In traces that others wrote, whose format has no place for the reason.
@@ -68,6 +69,12 @@ class Rle:
     counts: str
     size_hw: tuple[int, int]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no pixel is in the mask: its only run is background."""
+        # A character without this bit ends a number.
+        return sum(not (ord(character) - 48) & 0x20 for character in self.counts) == 1
+
 
 @dataclass(frozen=True, slots=True)
 class Click:
@@ -112,6 +119,15 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True)
+class NoObject:
+    """The image has no object of the expression: the trajectory ends with an empty mask.
+
+    >>> NoObject()
+    NoObject()
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class InvalidAction:
     """An answer that cannot be read as an action; never the same as a `Finish`.
 
@@ -124,7 +140,7 @@ class InvalidAction:
     problem: str
 
 
-Action = Click | Box | Finish
+Action = Click | Box | Finish | NoObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,12 +329,16 @@ class Trajectory:
 
     @property
     def last_mask(self) -> Rle | None:
-        """The mask that the trajectory ends with; None means an empty mask."""
+        """The mask that the trajectory ends with; None means an empty mask, as of no object."""
+        if self.stop_reason is StopReason.NO_OBJECT:
+            return None
         return self.mask_before(len(self.steps))
 
     @property
     def final_iou(self) -> float:
         """IoU of the last mask; 0 without steps and initial mask."""
+        if self.stop_reason is StopReason.NO_OBJECT:
+            return float(self.target.truth.is_empty)
         return self.iou_before(len(self.steps))
 
     @property

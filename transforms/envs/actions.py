@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hlmat.transforms.core.records import Box, Click, Finish, InvalidAction
+from hlmat.transforms.core.records import Box, Click, Finish, InvalidAction, NoObject
 from hlmat.transforms.envs.observation import rescaled
 from hlmat.transforms.policies.model_policy import Conversation
 
 if TYPE_CHECKING:
     from gymnasium import spaces
 
-Reading = Click | Finish | InvalidAction
+Reading = Click | Finish | NoObject | InvalidAction
 
 KINDS = ("positive", "negative", "finish")
 """Meaning of the first number of a click action, by its value."""
@@ -109,7 +109,8 @@ def read_text(text: str, *, conversation: Conversation, size_hw: tuple[int, int]
         size_hw: (height, width) of the image; clicks are in its pixels.
 
     Returns:
-        A click or finish; an `InvalidAction` for a box or anything that is not exactly one action.
+        A click, a finish or a missing object; an `InvalidAction` for a box or anything that is not
+        exactly one action.
     """
     codec = conversation.view.seen_through(conversation.turn_format.codec)
     action = replace(conversation.turn_format, codec=codec).read(text, size_hw=size_hw).action

@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 
 from hlmat.transforms.core.errors import ConfigError, DataError, TargetError
 from hlmat.transforms.core.protocols import Question, Segmenter
-from hlmat.transforms.core.records import Click, Finish, InvalidAction, Reject, StopReason
+from hlmat.transforms.core.records import (
+    Click,
+    Finish,
+    InvalidAction,
+    NoObject,
+    Reject,
+    StopReason,
+)
 from hlmat.transforms.envs.settings import EnvironmentSettings
 from hlmat.transforms.envs.state import (
     AnnotationState,
@@ -24,6 +31,7 @@ from hlmat.transforms.envs.state import (
     click_all,
     first_state,
     load_target,
+    no_object_reward,
 )
 from hlmat.transforms.segmenters.registry import SegmenterOptions, load_segmenter
 
@@ -158,6 +166,9 @@ class MaskAnnotationEnv(gymnasium.Env[Observation, Any]):
             case Finish(reason):
                 reward = 0.0
                 self._stop_reason = reason
+            case NoObject():
+                reward = no_object_reward(before.target.truth)
+                self._stop_reason = StopReason.NO_OBJECT
             case InvalidAction(problem=problem):
                 reward = self.settings.invalid_reward
                 if self.settings.ends_on_invalid:

@@ -13,7 +13,7 @@ import numpy as np
 
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.protocols import Segmenter, TruthMasks
-from hlmat.transforms.core.records import Click, Finish, InvalidAction
+from hlmat.transforms.core.records import Click, Finish, InvalidAction, NoObject
 from hlmat.transforms.envs.answer_reward import AnswerReward, Sample
 from hlmat.transforms.envs.click_depth import relative_depth
 from hlmat.transforms.envs.state import (
@@ -23,6 +23,7 @@ from hlmat.transforms.envs.state import (
     click_all,
     first_state,
     load_target,
+    no_object_reward,
 )
 from hlmat.transforms.oracle.click import oracle_click
 from hlmat.transforms.policies.model_policy import Conversation
@@ -42,7 +43,7 @@ class IouGainReward(AnswerReward):
 
     Earlier clicks are replayed with the segmenter, each with the feedback of the one before it, so
     the column `mask` is not needed. Recent states are cached: a group of answers about one state
-    replays it once. A `Finish` earns 0.
+    replays it once. A `Finish` earns 0, a `NoObject` 1 where it is right and else -1.
 
     Args:
         targets: all targets that rows refer to.
@@ -83,6 +84,8 @@ class IouGainReward(AnswerReward):
             match self.read(sample, size_hw=state.target.size_hw):
                 case Click() as click:
                     chosen.append((i, state, click))
+                case NoObject():
+                    rewards[i] = no_object_reward(state.target.truth)
                 case InvalidAction():
                     rewards[i] = self.invalid_reward
         after = click_all([(state, click) for _, state, click in chosen], segmenter=segmenter)
@@ -122,8 +125,9 @@ class ClickDepthReward(AnswerReward):
     """Reward the depth of a click in the error, relative to the oracle's click; needs no segmenter.
 
     A click outside its error region earns 0, the oracle's click 1; see `relative_depth`. A
-    `Finish` earns 1 if no error is left, else 0. The mask is read from the column `mask`, which is
-    required for rows with clicks; without it the mask is empty.
+    `Finish` earns 1 if no error is left, else 0; a `NoObject` 1 where it is right, else -1. The
+    mask is read from the column `mask`, which is required for rows with clicks; without it the mask
+    is empty.
 
     Args:
         targets: all targets that rows refer to.
@@ -172,6 +176,8 @@ class ClickDepthReward(AnswerReward):
             case Finish():
                 is_done = oracle_click(mask, truth, ignore=ignore, clicked=clicked) is None
                 return float(is_done)
+            case NoObject():
+                return no_object_reward(truth)
             case InvalidAction():
                 return self.invalid_reward
 

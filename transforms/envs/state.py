@@ -30,6 +30,15 @@ class TargetSource:
     ref: TargetRef
 
 
+def no_object_reward(truth: Mask) -> float:
+    """Return the reward of saying that the image has no such object: 1 if it is right, else -1.
+
+    Args:
+        truth: the true mask. Shape: (H, W).
+    """
+    return -1.0 if truth.any() else 1.0
+
+
 def list_targets(
     reader: DatasetReader, *, limit: int | None = None
 ) -> tuple[list[TargetSource], list[Reject]]:

@@ -169,8 +169,8 @@ class Summary:
             _Figure(None, "cIoU", "intersection", "union"),
             _Figure(None, "clicks_per_target", "clicks"),
         ]
-        if any(row[self._columns["no_object"]] for row in self._rows.values()):
-            listed.append(_Figure(None, "N-acc", "no_object_found", "no_object"))
+        if any(row[self._columns["absent"]] for row in self._rows.values()):
+            listed.append(_Figure(None, "N-acc", "absent_found", "absent"))
             if any(row[self._columns["object"]] for row in self._rows.values()):
                 listed.append(_Figure(None, "T-acc", "object_found", "object"))
         if "boundary_iou" in known:
@@ -241,7 +241,7 @@ def summarize(
 def _column_names(protocol: ClickProtocol | None) -> Iterator[str]:
     yield from ("targets", "iou", "boundary_iou", "intersection", "union", "clicks")
     yield from ("model_calls", "decoder_calls")
-    yield from ("object", "object_found", "no_object", "no_object_found")
+    yield from ("object", "object_found", "absent", "absent_found")
     yield from (reason.value for reason in StopReason)
     if protocol is not None:
         yield from (f"after {k}" for k in range(protocol.max_clicks + 1))

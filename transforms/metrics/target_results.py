@@ -161,17 +161,29 @@ def measure_rollout(
 ) -> TargetResult:
     """Return what a rollout adds to the figures.
 
+    A rollout that ended with "no object" predicts an empty mask, whatever it had before.
+
     Args:
-        step: which mask is the prediction.
+        step: which mask is the prediction; that of an earlier click stays one.
         max_clicks: clicks that the policy could make; `iou_after_click` has one more entry.
         with_boundary: whether to compute the boundary IoU, which decodes the mask.
     """
-    chosen = choose_mask(rollout, step)
-    index = 0 if chosen is None else chosen + 1
-    intersection, union = rollout.overlap_before(index)
+    clicks = len(rollout.masks) - rollout.first_click
     ious = _ious(rollout)
     after = list(ious[rollout.first_click :])
-    after += [after[-1]] * (max_clicks + 1 - len(after))
+    says_nothing = rollout.stop_reason is StopReason.NO_OBJECT
+    if says_nothing:
+        ious = (*ious, float(rollout.truth.is_empty))
+    after += [ious[-1]] * (max_clicks + 1 - len(after))
+    if says_nothing and (isinstance(step, str) or step > clicks):
+        index = len(ious) - 1
+        mask = None
+        intersection, union = rle_overlap(mask, rollout.truth, ignore=rollout.ignore)
+    else:
+        chosen = choose_mask(rollout, step)
+        index = 0 if chosen is None else chosen + 1
+        mask = rollout.mask_before(index)
+        intersection, union = rollout.overlap_before(index)
     return TargetResult(
         target_id=rollout.target_id,
         image=rollout.image,
@@ -179,13 +191,13 @@ def measure_rollout(
         union=union,
         iou=ious[index],
         iou_after_click=tuple(after[: max_clicks + 1]),
-        clicks=len(rollout.masks) - rollout.first_click,
+        clicks=clicks,
         stop_reason=rollout.stop_reason,
-        boundary_iou=_boundary_iou_of(rollout, index) if with_boundary else None,
+        boundary_iou=_boundary_iou_of(rollout, mask) if with_boundary else None,
         model_calls=rollout.model_calls,
         decoder_calls=rollout.decoder_calls,
         has_object=rle_area(rollout.truth) > 0,
-        predicts_object=_has_pixels(rollout.mask_before(index)),
+        predicts_object=_has_pixels(mask),
     )
 
 
@@ -220,9 +232,8 @@ def _ious(rollout: RolledOut) -> tuple[float, ...]:
     return rollout.ious
 
 
-def _boundary_iou_of(rollout: RolledOut, index: int) -> float:
+def _boundary_iou_of(rollout: RolledOut, rle: Rle | None) -> float:
     truth = decode_rle(rollout.truth)
-    rle = rollout.mask_before(index)
     mask = np.zeros_like(truth) if rle is None else decode_rle(rle)
     if rollout.ignore is not None:
         counted = ~decode_rle(rollout.ignore)

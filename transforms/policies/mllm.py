@@ -15,6 +15,7 @@ from hlmat.transforms.policies.backends.options import (
     ReplayOptions,
     ServerOptions,
 )
+from hlmat.transforms.prompting.dialogues.registry import DEFAULT_DIALOGUE
 
 if TYPE_CHECKING:
     from hlmat.transforms.core.protocols import Answerer
@@ -67,6 +68,7 @@ class ModelPolicyOptions:
         conversation = self.conversation
         turn_format = conversation.turn_format
         codec = turn_format.codec
+        dialogue = turn_format.dialogue.identity()
         return {
             "answers": dict(load_answerer(self.answerer).identity()),
             "codec": codec.identity(),
@@ -76,6 +78,9 @@ class ModelPolicyOptions:
             "with_score": turn_format.with_score,
             "with_finish": turn_format.with_finish,
             "view": asdict(conversation.view),
+            # Left out where they are as before, so that finished runs keep their fingerprints.
+            **({} if dialogue == DEFAULT_DIALOGUE else {"dialogue": dialogue}),
+            **({"with_no_object": True} if turn_format.with_no_object else {}),
         }
 
 

@@ -104,7 +104,7 @@ class ModelPolicy:
         Raises:
             AnswerError: the model cannot answer.
         """
-        asking = replace(self._turn_format, prompt=self._box_prompt)
+        asking = replace(self._turn_format, prompt=self._box_prompt, asks_box=True)
         return self._answers(self._questions(states, question=asking.question), states)
 
     def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:

@@ -22,5 +22,4 @@ from .templates import IMAGE_MARK as IMAGE_MARK
 from .templates import PromptTemplate as PromptTemplate
 from .templates import first_box_prompt as first_box_prompt
 from .templates import load_prompt as load_prompt
-from .templates import next_click_prompt as next_click_prompt
 from .templates import score_prompt as score_prompt

@@ -143,14 +143,7 @@ class _DecimalBins(_Bins):
         return f"0.{value:0{self.digits}d}"
 
     def parse(self, text: str) -> int:
-        match = _DECIMAL.fullmatch(text)
-        if match is None:
-            raise ValueError(f"{text!r} is not a decimal number")
-        sign, whole, fraction = match[1], match[2], match[3] or ""
-        digits = (fraction + "0" * self.digits)[: self.digits]
-        value = int(whole + digits)
-        # "-0.0004" must not pass for zero.
-        return -max(value, 1) if sign else value
+        return _decimal_value(text, self.digits)
 
 
 @dataclass(frozen=True)
@@ -173,6 +166,59 @@ class _Inclusive(_Scale):
 
     def end(self, *, resized: int) -> int:
         return self.last + 1
+
+
+@dataclass(frozen=True)
+class _Edges(_Scale):
+    """Numbers an axis from 0 at its near edge to `last` at its far edge.
+
+    A pixel is written as the number nearest to its centre, the smaller one of two; a number on the
+    border of two pixels is the pixel after it, and the far edge the last pixel.
+
+    Attributes:
+        last: the number of the far edge.
+    """
+
+    last: int
+    description: str
+
+    def encode(self, pixel: int, *, length: int, resized: int) -> int:
+        return -((length - (2 * pixel + 1) * self.last) // (2 * length))
+
+    def decode(self, value: int, *, length: int, resized: int) -> int:
+        return min(value * length // self.last, length - 1)
+
+    def end(self, *, resized: int) -> int:
+        return self.last + 1
+
+
+@dataclass(frozen=True)
+class _DecimalEdges(_Edges):
+    """The same with decimal fractions, 1 at the far edge.
+
+    Attributes:
+        digits: decimals written; `last` is 10 ** digits.
+    """
+
+    digits: int
+
+    def render(self, value: int) -> str:
+        whole, fraction = divmod(value, self.last)
+        return f"{whole}.{fraction:0{self.digits}d}"
+
+    def parse(self, text: str) -> int:
+        return _decimal_value(text, self.digits)
+
+
+def _decimal_value(text: str, digits: int) -> int:
+    """Read a decimal number in units of its last digit; further digits are cut off."""
+    match = _DECIMAL.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a decimal number")
+    sign, whole, fraction = match[1], match[2], match[3] or ""
+    value = int(whole + (fraction + "0" * digits)[:digits])
+    # "-0.0004" must not pass for zero.
+    return -max(value, 1) if sign else value
 
 
 @dataclass(frozen=True)
@@ -209,14 +255,23 @@ class CoordinateCodec:
         >>> build_codec("decimal").render(320, 0, size_hw=(480, 640))
         '(0.500, 0.001)'
         """
+        first, second = self.numbers(x, y, size_hw=size_hw)
+        return f"({first}, {second})"
+
+    def numbers(self, x: int, y: int, *, size_hw: tuple[int, int]) -> tuple[str, str]:
+        """Write a pixel as two numbers, in the codec's order.
+
+        Raises:
+            ValueError: the pixel is outside the image.
+        """
         height, width = size_hw
         if not (0 <= x < width and 0 <= y < height):
             raise ValueError(f"({x}, {y}) is outside the image of {width} x {height} pixels")
         resized_hw = self.resize(size_hw)
         column = self._scale.encode(x, length=width, resized=resized_hw[1])
         row = self._scale.encode(y, length=height, resized=resized_hw[0])
-        pair = (column, row) if self.order == "xy" else (row, column)
-        return f"({self._scale.render(pair[0])}, {self._scale.render(pair[1])})"
+        first, second = (column, row) if self.order == "xy" else (row, column)
+        return self._scale.render(first), self._scale.render(second)
 
     def parse(self, text: str, *, size_hw: tuple[int, int]) -> tuple[int, int]:
         """Read a pair and return the pixel (x, y), always inside the image.
@@ -230,8 +285,19 @@ class CoordinateCodec:
         match = _PAIR.fullmatch(text)
         if match is None:
             raise ValueError(f"{text!r} is not a pair of numbers in round brackets")
+        return self.pixel(match[1], match[2], size_hw=size_hw)
+
+    def pixel(self, first: str, second: str, *, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """Read two numbers in the codec's order; return the pixel (x, y), always in the image.
+
+        Raises:
+            ValueError: not numbers of this codec, or out of its range.
+
+        >>> build_codec("thousand_inclusive").pixel("1000", "0", size_hw=(480, 640))
+        (639, 0)
+        """
         names = ("x", "y") if self.order == "xy" else ("column", "row")
-        texts = {"xy": (match[1], match[2]), "row_column": (match[2], match[1])}[self.order]
+        texts = (first, second) if self.order == "xy" else (second, first)
         lengths = (size_hw[1], size_hw[0])
         resized_hw = self.resize(size_hw)
         pixels = []
@@ -274,6 +340,14 @@ def _thousandths_inclusive(digits: int) -> _Scale:
     return _Inclusive(999, "from 0 to 999 across the image's width and height")
 
 
+def _thousand_inclusive(digits: int) -> _Scale:
+    return _Edges(1000, "from 0 to 1000 across the image's width and height")
+
+
+def _decimal_inclusive(digits: int) -> _Scale:
+    return _DecimalEdges(10**digits, "from 0 to 1 across the image's width and height", digits)
+
+
 def _pixels(digits: int) -> _Scale:
     return _Bins(None, "in pixels")
 
@@ -283,6 +357,14 @@ CODECS: Mapping[str, CodecEntry] = {
     "thousandths": CodecEntry("whole numbers in [0, 1000), each a thousandth", _thousandths),
     "thousandths_inclusive": CodecEntry(
         "whole numbers from 0 (first pixel) to 999 (last pixel)", _thousandths_inclusive
+    ),
+    "thousand_inclusive": CodecEntry(
+        "whole numbers from 0 (near edge) to 1000 (far edge), as Qwen3-VL writes them",
+        _thousand_inclusive,
+    ),
+    "decimal_inclusive": CodecEntry(
+        "fractions from 0 (near edge) to 1 (far edge), three decimals by default",
+        _decimal_inclusive,
     ),
     "pixels": CodecEntry("pixels of the image as the model's processor resizes it", _pixels),
 }
@@ -296,7 +378,7 @@ def build_codec(
     Args:
         name: a key of `CODECS`.
         order: "xy" or "row_column".
-        digits: decimals of the codec `decimal`, 1 to 9.
+        digits: decimals of the codecs `decimal` and `decimal_inclusive`, 1 to 9.
         resize: the processor's resize, for the codec `pixels`; see `SmartResize`.
 
     Raises:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.prompting.coordinates import CODECS, RESIZES, Order
+from hlmat.transforms.prompting.dialogues.registry import DEFAULT_DIALOGUE, DIALOGUES
 
 COLOURS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
     {"green": (0, 255, 0), "red": (255, 0, 0), "blue": (0, 0, 255)}
@@ -74,15 +75,23 @@ class ConversationOptions:
         box_prompt: the same for the question for a box.
     """
 
+    dialogue: str = setting(
+        default=DEFAULT_DIALOGUE,
+        metavar="D",
+        help=f"form of the answers: {', '.join(DIALOGUES)}, or FILE.py:Class for your own",
+    )
     codec: str = setting(
         default="decimal",
         metavar="C",
         choices=lambda: tuple(CODECS),
-        help="how coordinates are written",
+        help="how coordinates are written; the dialogue's own by default",
     )
     order: Order = setting(default="xy", metavar="O", help="order of coordinates")
     digits: int = setting(
-        default=3, ge=1, le=9, help="codec decimal: digits after the decimal point"
+        default=3,
+        ge=1,
+        le=9,
+        help="decimal codecs: digits after the decimal point",
     )
     processor: str = setting(
         default="none",
@@ -97,4 +106,7 @@ class ConversationOptions:
         default=None, metavar="FILE", help="the same for the question for a box"
     )
     finish: bool = setting(default=False, help="Finish is among the actions")
+    no_object: bool = setting(
+        default=False, help="that the image has no such object is among the answers"
+    )
     score: bool = setting(default=False, help="answers begin with the IoU of the mask shown")

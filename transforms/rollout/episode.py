@@ -18,6 +18,7 @@ from hlmat.transforms.core.records import (
     Click,
     Finish,
     InvalidAction,
+    NoObject,
     Provenance,
     Rle,
     Step,
@@ -146,6 +147,8 @@ class EpisodeRun:
                 self.box = box
             case InvalidAction(problem=problem):
                 self._end_as_invalid(problem)
+            case NoObject():
+                self.stop_reason = StopReason.NO_OBJECT
             case other:
                 self._end_as_invalid(f"{other} is no box within the image")
 
@@ -158,6 +161,8 @@ class EpisodeRun:
         match action:
             case Finish(reason):
                 self.stop_reason = reason
+            case NoObject():
+                self.stop_reason = StopReason.NO_OBJECT
             case InvalidAction(text, problem):
                 self.answer = self.answer or Answer(text, action)
                 self._end_as_invalid(problem)
@@ -271,7 +276,7 @@ def live_runs(runs: Iterable[EpisodeRun]) -> list[EpisodeRun]:
     return [run for run in runs if run.is_live]
 
 
-def _as_click(action: Action | InvalidAction) -> Click | Finish | InvalidAction:
+def _as_click(action: Action | InvalidAction) -> Click | Finish | NoObject | InvalidAction:
     if isinstance(action, Box):
         return InvalidAction(str(action), "a box where a click was asked for")
     return action

@@ -13,7 +13,7 @@ TAG = "raised_iou"
 
 def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
     """List a target's clicks: true if the IoU rose, false if it fell or stayed equal."""
-    for decision in decisions(case.trajectory, with_finish=False):
+    for decision in decisions(case.trajectory):
         turn = decision_turn(case.trajectory, decision, options.seen_turn_format)
         gain = case.trajectory.steps[decision.step].iou - decision.iou
         columns = {TAG: gain > 0, "step": decision.step, "gain": gain}

@@ -16,7 +16,7 @@ def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
     The first turn asks the question; later ones only show the new state.
     """
     turn_format = options.seen_turn_format
-    made = list(decisions(case.trajectory, with_finish=turn_format.with_finish))
+    made = list(decisions(case.trajectory, turn_format.offer))
     turns = [decision_turn(case.trajectory, decision, turn_format) for decision in made]
     if turns:
         later = (replace(turn, turn_format=None) for turn in turns[1:])

@@ -7,10 +7,18 @@ from dataclasses import dataclass, replace
 
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.export.llama_factory.samples import Case, Sample, Turn, iou_before, shown_before
-from hlmat.transforms.core.records import Box, Click, Finish, StopReason, Trajectory
+from hlmat.transforms.core.records import (
+    Box,
+    Click,
+    Finish,
+    NoObject,
+    StopReason,
+    Trajectory,
+)
 from hlmat.transforms.masks.boxes import truth_box
 from hlmat.transforms.masks.rle import decode_rle, rle_area
 from hlmat.transforms.prompting.actions import TurnFormat
+from hlmat.transforms.prompting.dialogues.protocol import Offer
 
 # Stop reasons of trajectories whose last mask cannot be improved.
 _DONE = frozenset(
@@ -29,28 +37,38 @@ class Decision:
 
     Attributes:
         step: index of the state, the number of steps before it.
-        action: the click taken, the end, or the object's box.
+        action: the click taken, the end, the missing object, or the object's box.
         iou: IoU of the mask shown, in [0, 1].
     """
 
     step: int
-    action: Click | Finish | Box
+    action: Click | Finish | NoObject | Box
     iou: float
 
 
-def decisions(trajectory: Trajectory, *, with_finish: bool) -> Iterator[Decision]:
+def decisions(trajectory: Trajectory, offer: Offer | None = None) -> Iterator[Decision]:
     """List a trajectory's decisions.
 
     An initial action is not a decision. `Finish` is one only in a trajectory that has a step and
     ended because no click improved the mask, not in one that ran out of clicks; and at once where
-    the target is no object.
+    the target is no object. Where `NoObject` is among the actions, it takes the place of `Finish`
+    for such a target.
+
+    Args:
+        trajectory: of a target.
+        offer: what an answer may say; clicks alone without it.
     """
+    offer = offer or Offer()
     for step, taken in enumerate(trajectory.steps):
         if isinstance(taken.action, Click) and not taken.is_initial:
             yield Decision(step, taken.action, iou_before(trajectory, step))
     last = len(trajectory.steps)
-    is_judged = last > 0 or not rle_area(trajectory.target.truth)
-    if with_finish and is_judged and trajectory.stop_reason in _DONE:
+    if trajectory.target.truth.is_empty and offer.no_object:
+        if trajectory.stop_reason in _DONE | {StopReason.NO_OBJECT}:
+            yield Decision(last, NoObject(), iou_before(trajectory, last))
+        return
+    is_judged = last > 0 or trajectory.target.truth.is_empty
+    if offer.finish and is_judged and trajectory.stop_reason in _DONE:
         yield Decision(last, Finish(), iou_before(trajectory, last))
 
 
@@ -68,9 +86,9 @@ def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
     has_object = rle_area(trajectory.target.truth) > 0
     if options.box_prompt is not None and trajectory.steps and has_object:
         box = truth_box(decode_rle(trajectory.target.truth))
-        asking = replace(turn_format, prompt=options.box_prompt, with_score=False)
+        asking = replace(turn_format, prompt=options.box_prompt, with_score=False, asks_box=True)
         turn = decision_turn(trajectory, Decision(step=0, action=box, iou=0.0), asking)
         yield Sample((turn,), {"step": 0})
-    for decision in decisions(trajectory, with_finish=turn_format.with_finish):
+    for decision in decisions(trajectory, turn_format.offer):
         turn = decision_turn(trajectory, decision, turn_format)
         yield Sample((turn,), {"step": decision.step})

@@ -47,7 +47,7 @@ def _clicks_by_state(trajectories: tuple[Trajectory, ...]) -> Iterator[list[_Tak
     states: dict[_State, dict[Action, _Taken]] = {}
     for trajectory in trajectories:
         actions = tuple(step.action for step in trajectory.steps)
-        for decision in decisions(trajectory, with_finish=False):
+        for decision in decisions(trajectory):
             state = (trajectory.mask_before(decision.step), actions[: decision.step])
             states.setdefault(state, {}).setdefault(decision.action, (trajectory, decision))
     return (list(clicks.values()) for clicks in states.values())

@@ -16,9 +16,10 @@ import numpy as np
 
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.export.llama_factory.samples import Case, OtherRun, Sample, Shown, Turn, iou_before
-from hlmat.transforms.core.records import Click, Finish, StopReason, Trajectory
+from hlmat.transforms.core.records import Click, Finish, NoObject, StopReason, Trajectory
 from hlmat.transforms.masks.rle import decode_rle
 from hlmat.transforms.oracle.click import oracle_click
+from hlmat.transforms.prompting.dialogues.protocol import Offer
 from hlmat.transforms.prompting.predicted_iou import render_predicted_iou
 
 
@@ -38,7 +39,14 @@ FIRST_DATA: Mapping[str, int | str | None] = MappingProxyType(
 """Values in rows that do not come from a model's rollout."""
 
 # Ends of a rollout through an answer that did not raise the IoU.
-_ERRED = frozenset({StopReason.INVALID_ACTION, StopReason.NO_GAIN, StopReason.FINISHED})
+_ERRED = frozenset(
+    {
+        StopReason.INVALID_ACTION,
+        StopReason.NO_GAIN,
+        StopReason.FINISHED,
+        StopReason.NO_OBJECT,
+    }
+)
 # Ends of a rollout because nothing is left to correct.
 _DONE = frozenset({StopReason.REACHED_IOU, StopReason.NO_ERROR_LEFT})
 
@@ -53,30 +61,36 @@ class Lesson:
     """
 
     step: int
-    action: Click | Finish | None
+    action: Click | Finish | NoObject | None
     origin: Origin
 
 
-def lessons(trajectory: Trajectory) -> Iterator[Lesson]:
+def lessons(trajectory: Trajectory, offer: Offer | None = None) -> Iterator[Lesson]:
     """List what to learn from a model's rollout, state by state.
 
     A click that raised the IoU is kept. A click that did not, an unreadable answer and a premature
     end are replaced by the oracle's click in that state, or by `Finish` if no error is left. A
     rollout that reached its target IoU ends with `Finish`, one that ran out of clicks with the
-    score of its last mask.
+    score of its last mask. Where `NoObject` is among the actions, it is the right end of a rollout
+    on a target that is no object.
+
+    Args:
+        trajectory: the rollout.
+        offer: what an answer may say.
     """
+    end = _right_end(trajectory, offer or Offer())
     for index, step in enumerate(trajectory.steps):
         if not isinstance(step.action, Click) or step.is_initial:
             continue
         if step.gain > 0:
             yield Lesson(index, step.action, Origin.KEPT)
         else:
-            yield _corrected(trajectory, index)
+            yield _corrected(trajectory, index, end=end)
     last = len(trajectory.steps)
     if trajectory.stop_reason in _ERRED:
-        yield _corrected(trajectory, last)
+        yield _corrected(trajectory, last, end=end)
     elif trajectory.stop_reason in _DONE:
-        yield Lesson(last, Finish(), Origin.END)
+        yield Lesson(last, end, Origin.END)
     elif last > 0:
         yield Lesson(last, None, Origin.END)
 
@@ -88,7 +102,7 @@ def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
     the mask alone; there is no sample if answers carry no score.
     """
     for run in case.also:
-        for lesson in lessons(run.trajectory):
+        for lesson in lessons(run.trajectory, options.turn_format.offer):
             turn = _turn(run, lesson, options)
             if turn is not None:
                 columns = {
@@ -100,7 +114,11 @@ def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
                 yield Sample((turn,), columns, kind=lesson.origin.value)
 
 
-def _corrected(trajectory: Trajectory, step: int) -> Lesson:
+def _right_end(trajectory: Trajectory, offer: Offer) -> Finish | NoObject:
+    return NoObject() if offer.no_object and trajectory.target.truth.is_empty else Finish()
+
+
+def _corrected(trajectory: Trajectory, step: int, *, end: Finish | NoObject) -> Lesson:
     truth = decode_rle(trajectory.target.truth)
     before = trajectory.mask_before(step)
     ignore = trajectory.target.ignore
@@ -112,8 +130,9 @@ def _corrected(trajectory: Trajectory, step: int) -> Lesson:
     )
     if click is not None:
         return Lesson(step, click, Origin.CORRECTED)
-    finished = step == len(trajectory.steps) and trajectory.stop_reason is StopReason.FINISHED
-    return Lesson(step, Finish(), Origin.KEPT if finished else Origin.CORRECTED)
+    said = StopReason.NO_OBJECT if isinstance(end, NoObject) else StopReason.FINISHED
+    is_kept = step == len(trajectory.steps) and trajectory.stop_reason is said
+    return Lesson(step, end, Origin.KEPT if is_kept else Origin.CORRECTED)
 
 
 def _turn(run: OtherRun, lesson: Lesson, options: LlamaFactoryOptions) -> Turn | None:

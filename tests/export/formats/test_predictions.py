@@ -24,8 +24,8 @@ from hlmat.transforms.core.records import (
 )
 from hlmat.transforms.masks.rle import decode_rle, encode_mask
 from hlmat.transforms.metrics.target_results import choose_mask, rolled_out
-from hlmat.transforms.prompting.actions import parse_action
 from hlmat.transforms.prompting.coordinates import build_codec
+from hlmat.transforms.prompting.dialogues.segagent import parse_action
 
 SIZE = {"height": 4, "width": 5}
 

@@ -29,6 +29,7 @@ from hlmat.transforms.core.records import (
 )
 from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.coordinates import build_codec
+from hlmat.transforms.prompting.dialogues.protocol import Offer
 from hlmat.transforms.prompting.rendering import StateView
 from hlmat.transforms.prompting.templates import PromptTemplate
 from repository import REPOSITORY
@@ -164,7 +165,7 @@ def test_the_bare_image_is_rendered_once_for_all_targets_of_an_image(tmp_path: P
 
 
 def test_a_box_sets_up_a_state_but_is_no_sample(tmp_path: Path) -> None:
-    samples = list(decisions(make_trajectory(boxed=True), with_finish=False))
+    samples = list(decisions(make_trajectory(boxed=True)))
     assert [(s.step, s.iou) for s in samples] == [(1, 0.5), (2, 0.5)]
 
 
@@ -184,7 +185,7 @@ def test_a_box_sets_up_a_state_but_is_no_sample(tmp_path: Path) -> None:
 def test_finish_is_learnt_where_nothing_better_was_to_be_had(
     reason: StopReason, finishes: bool
 ) -> None:
-    samples = list(decisions(make_trajectory(stop_reason=reason), with_finish=True))
+    samples = list(decisions(make_trajectory(stop_reason=reason), Offer(finish=True)))
     assert [s.action for s in samples[2:]] == ([Finish()] if finishes else [])
 
 

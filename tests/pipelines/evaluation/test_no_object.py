@@ -93,3 +93,38 @@ def test_each_task_makes_what_it_can_of_them(root: Path, tmp_path: Path, task: s
     answers = [row["messages"][1]["content"] for row in rows if row["target_id"].endswith("/2")]
     has_finish = task in ("next-click", "prm", "multi-turn", "next-click,filter")
     assert [("Finish" in answer) for answer in answers] == ([True] if has_finish else [])
+
+
+def test_an_export_tells_it_from_the_end(root: Path, tmp_path: Path) -> None:
+    run, out = tmp_path / "run", tmp_path / "export"
+    assert main(["trajectories", *flags(root, run)]) == EXIT_OK
+    export = ["export", "--from", str(run), "--format", "llama-factory", "--out", str(out)]
+    told = ["--finish", "--no-object", "--data-root", str(root)]
+    assert main([*export, *told]) == EXIT_OK
+    rows = json.loads((out / "next_click.json").read_text())
+    last = {row["target_id"].rpartition("/")[2]: row["messages"][1]["content"] for row in rows}
+    assert [last[key] == "No object" for key in sorted(last)] == [False, False, True]
+    assert all("such object" in row["messages"][0]["content"] for row in rows)
+
+
+def test_a_model_that_says_so_is_right_about_one_target_alone(root: Path, tmp_path: Path) -> None:
+    recorded = tmp_path / "answers.jsonl"
+    ids = [
+        entry["target_id"]
+        for entry in json.loads(
+            (_oracle(root, tmp_path / "oracle") / "predictions.json").read_text()
+        )
+    ]
+    lines = [json.dumps({"target_id": name, "answers": ["No object"]}) for name in ids]
+    recorded.write_text("\n".join(lines))
+    replay = ["--policy", "replay", "--answers", str(recorded), "--no-object"]
+    out = tmp_path / "replayed"
+    assert main(["evaluate", *replay, *flags(root, out)]) == EXIT_OK
+    found = json.loads((out / "metrics.json").read_text())
+    assert (found["N-acc"]["value"], found["T-acc"]["value"]) == (1.0, 0.0)
+    assert found["stop_reasons"]["no_object"]["value"] == 3
+
+
+def _oracle(root: Path, out: Path) -> Path:
+    assert main(["evaluate", "--policy", "oracle", *flags(root, out)]) == EXIT_OK
+    return out

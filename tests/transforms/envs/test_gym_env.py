@@ -20,6 +20,7 @@ from hlmat.transforms.envs.settings import default_conversation
 from hlmat.transforms.envs.state import TargetSource, list_targets
 from hlmat.transforms.masks.rle import encode_mask, mask_iou
 from hlmat.transforms.oracle.click import oracle_click
+from hlmat.transforms.policies.model_policy import Conversation
 from hlmat.transforms.policies.oracle import OraclePolicy
 from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.coordinates import build_codec
@@ -165,6 +166,15 @@ def test_a_finish_terminates_and_pays_nothing(mode: str):
     assert (reward, terminated, truncated) == (0.0, True, False)
     assert info["stop_reason"] == "finished"
     assert info["clicks"] == 0
+
+
+def test_saying_that_there_is_no_object_terminates_and_costs_where_it_is_wrong():
+    conversation = Conversation(TurnFormat(build_codec("decimal"), with_no_object=True))
+    env = make_env(action_mode="text", conversation=conversation)
+    env.reset(seed=0)
+    _, reward, terminated, truncated, info = env.step("No object")
+    assert (reward, terminated, truncated) == (-1.0, True, False)
+    assert (info["stop_reason"], info["is_invalid"]) == ("no_object", False)
 
 
 def test_every_click_costs():

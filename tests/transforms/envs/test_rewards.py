@@ -28,6 +28,8 @@ from hlmat.transforms.envs.state import (
 from hlmat.transforms.envs.state_columns import write_clicks, write_mask
 from hlmat.transforms.masks.rle import encode_mask
 from hlmat.transforms.oracle.click import oracle_click
+from hlmat.transforms.policies.model_policy import Conversation
+from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.coordinates import build_codec
 from hlmat.transforms.readers.shapes.reader import ShapesOptions, ShapesReader
 from hlmat.transforms.segmenters.disc import DiscSegmenter
@@ -51,6 +53,14 @@ class CountingReader(SceneReader):
     def load_truth(self, ref: TargetRef) -> TruthMasks:
         self.loads[0].append(ref.target_id)
         return super().load_truth(ref)
+
+
+@dataclass(frozen=True)
+class EmptyReader(SceneReader):
+    """Scenes whose targets are no objects."""
+
+    def load_truth(self, ref: TargetRef) -> TruthMasks:
+        return TruthMasks(np.zeros_like(super().load_truth(ref).truth))
 
 
 def both() -> list[AnswerReward]:
@@ -271,3 +281,16 @@ def test_the_text_of_a_completion_is_that_of_its_last_message(completion: Any, t
 def test_other_values_than_completions_are_refused(completion: Any):
     with pytest.raises(DataError, match="expected text or a list of messages"):
         text_of(completion)
+
+
+@pytest.mark.parametrize("kind", ["gain", "depth"])
+def test_saying_that_there_is_no_object_pays_where_it_is_right(kind: str) -> None:
+    conversation = Conversation(TurnFormat(CODEC, with_finish=True, with_no_object=True))
+    sources = [*SOURCES[:1], TargetSource(EmptyReader(1), SOURCES[0].ref)]
+    for source, expected in zip(sources, (-1.0, 1.0), strict=True):
+        made: AnswerReward = (
+            IouGainReward([source], DISC, conversation=conversation)
+            if kind == "gain"
+            else ClickDepthReward([source], conversation=conversation)
+        )
+        assert made.compute_score("", "No object", "000#0", {}) == expected

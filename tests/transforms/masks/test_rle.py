@@ -203,3 +203,14 @@ def test_no_mask_has_no_part() -> None:
     box = np.eye(3, 4, 1, dtype=bool)
     assert rle_joint_part(None, encode_mask(box)) == joint_part(box, box)
     assert rle_joint_part(None, encode_mask(np.zeros((2, 2), bool))) is None
+
+
+@given(npst.arrays(np.bool_, st.tuples(st.integers(1, 40), st.integers(1, 40))))
+def test_a_mask_is_empty_if_it_has_no_pixel(mask: Mask) -> None:
+    assert encode_mask(mask).is_empty == (not mask.any())
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (500, 700)])
+def test_masks_of_one_value(size_hw: tuple[int, int]) -> None:
+    assert encode_mask(np.zeros(size_hw, np.bool_)).is_empty
+    assert not encode_mask(np.ones(size_hw, np.bool_)).is_empty

@@ -233,3 +233,26 @@ def _eroded(mask: Mask, width_px: int) -> Mask:
         for dx in (0, width_px, 2 * width_px)
     ]
     return reduce(np.logical_and, shifts)
+
+
+@pytest.mark.parametrize("step", ["last", "best-scored", 3])
+def test_no_object_predicts_an_empty_mask(step: StepChoice) -> None:
+    said = rollout(1, 2, scores=(None, 0.9), reason=StopReason.NO_OBJECT)
+    result = measure_rollout(said, step=step, max_clicks=4, with_boundary=True)
+    assert (result.iou, result.intersection, result.union) == (0.0, 0, 8)
+    assert (result.has_object, result.predicts_object, result.clicks) == (True, False, 2)
+    assert result.iou_after_click == (0.0, 0.5, 1.0, 0.0, 0.0)
+    assert result.boundary_iou == 0.0
+
+
+def test_no_object_leaves_the_masks_of_earlier_clicks() -> None:
+    said = rollout(1, 2, reason=StopReason.NO_OBJECT)
+    result = measure_rollout(said, step=2, max_clicks=4)
+    assert (result.iou, result.predicts_object) == (1.0, True)
+
+
+def test_no_object_is_right_where_there_is_none() -> None:
+    said = replace(rollout(3, reason=StopReason.NO_OBJECT), truth=columns(0))
+    result = measure_rollout(said, step="last", max_clicks=2)
+    assert (result.iou, result.has_object, result.predicts_object) == (1.0, False, False)
+    assert result.iou_after_click == (1.0, 0.0, 1.0)

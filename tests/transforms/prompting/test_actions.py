@@ -13,10 +13,12 @@ from hlmat.transforms.core.records import (
     Click,
     Finish,
     InvalidAction,
+    NoObject,
     StopReason,
 )
-from hlmat.transforms.prompting.actions import TurnFormat, parse_action, render_action
+from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.coordinates import CODECS, CoordinateCodec, SmartResize, build_codec
+from hlmat.transforms.prompting.dialogues.segagent import parse_action, render_action
 from hlmat.transforms.prompting.templates import PromptTemplate
 
 CODEC = build_codec("thousandths")
@@ -31,16 +33,18 @@ any_codec = st.sampled_from(
 def actions(draw: st.DrawFn, size_hw: tuple[int, int]) -> Action:
     height, width = size_hw
     x, y = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
-    kind = draw(st.sampled_from(["click", "box", "finish"]))
+    kind = draw(st.sampled_from(["click", "box", "finish", "no object"]))
     if kind == "finish":
         return Finish()
+    if kind == "no object":
+        return NoObject()
     if kind == "click":
         return Click(x, y, draw(st.booleans()))
     return Box(x, y, draw(st.integers(x + 1, width)), draw(st.integers(y + 1, height)))
 
 
 @given(
-    st.sampled_from(["decimal", "thousandths", "thousandths_inclusive"]),
+    st.sampled_from([name for name in CODECS if name != "pixels"]),
     actions(SIZE),
     st.none() | st.floats(0, 1),
 )
@@ -95,6 +99,7 @@ def test_no_text_makes_reading_fail(text: str, codec: CoordinateCodec) -> None:
         (Box(0, 0, 640, 480), None, "Box: (0, 1), (999, 998)"),
         (Finish(StopReason.NO_ERROR_LEFT), None, "Finish"),
         (Finish(), 1.0, "Current IOU: 100.0, Finish"),
+        (NoObject(), None, "No object"),
     ],
 )
 def test_actions_have_the_texts_of_the_task(action: Action, iou: float | None, text: str) -> None:
@@ -183,3 +188,15 @@ def test_finish_counts_only_where_it_is_an_action() -> None:
     with_finish = TurnFormat(CODEC, with_finish=True)
     assert with_finish.answer(Finish(), size_hw=SIZE) == "Finish"
     assert with_finish.read("Finish", size_hw=SIZE).action == Finish()
+
+
+def test_no_object_is_another_answer_than_finish() -> None:
+    problem = "no object is not among the answers of this conversation"
+    without = TurnFormat(CODEC, with_finish=True)
+    assert without.read("No object", size_hw=SIZE).action == InvalidAction("No object", problem)
+    with pytest.raises(ValueError, match=problem):
+        without.answer(NoObject(), size_hw=SIZE)
+    offered = TurnFormat(CODEC, with_no_object=True)
+    assert offered.answer(NoObject(), size_hw=SIZE) == "No object"
+    assert offered.read("No object.", size_hw=SIZE).action == NoObject()
+    assert isinstance(offered.read("Finish", size_hw=SIZE).action, InvalidAction)

@@ -22,6 +22,7 @@ from hlmat.transforms.core.records import (
     Click,
     Finish,
     InvalidAction,
+    NoObject,
     StopReason,
     Trajectory,
 )
@@ -55,6 +56,23 @@ def run(masks: Sequence[np.ndarray], *, policy: Any = None, **limits: Any) -> Tr
         limits=Limits(**limits),
         provenance=PROVENANCE,
     )
+
+
+@pytest.mark.parametrize(("width", "iou"), [(5, 0.0), (0, 1.0)])
+def test_no_object_leaves_an_empty_mask_whatever_was_there(width: int, iou: float) -> None:
+    truth = columns(width)
+    said = [Answer("here", Click(0, 0, True)), Answer("none", NoObject())]
+    trajectory = roll_out(
+        Episode(builders.target(truth, "t"), truth),
+        image=IMAGE,
+        segmenter=ScriptedSegmenter([columns(3)]),
+        policy=ScriptedPolicy(dict(enumerate(said))),
+        limits=Limits(max_clicks=5, stop_on_no_gain=False, target_iou=None),
+        provenance=PROVENANCE,
+    )
+    assert trajectory.stop_reason is StopReason.NO_OBJECT
+    assert (len(trajectory.steps), trajectory.last_answer) == (1, "none")
+    assert (trajectory.last_mask, trajectory.final_iou) == (None, iou)
 
 
 def test_reaching_the_iou_ends_and_records_the_click():
@@ -103,6 +121,7 @@ def test_reaching_the_iou_with_the_last_click_is_reaching_it():
     ("action", "reason", "detail"),
     [
         (Finish(), StopReason.FINISHED, None),
+        (NoObject(), StopReason.NO_OBJECT, None),
         (Finish(StopReason.NO_ERROR_LEFT), StopReason.NO_ERROR_LEFT, None),
         (InvalidAction("hello?", "no"), StopReason.INVALID_ACTION, "no"),
         (

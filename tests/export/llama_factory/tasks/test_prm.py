@@ -8,8 +8,8 @@ import pytest
 from hlmat.export.llama_factory.samples import Case
 from hlmat.export.llama_factory.tasks import prm
 from hlmat.transforms.core.records import StopReason, Trajectory
-from hlmat.transforms.prompting.actions import parse_action
 from hlmat.transforms.prompting.coordinates import build_codec
+from hlmat.transforms.prompting.dialogues.segagent import parse_action
 from hlmat.transforms.prompting.predicted_iou import render_predicted_iou
 from hlmat.transforms.prompting.templates import PromptTemplate
 from trajectory_cases import make_trajectory, thousandths

@@ -12,7 +12,7 @@ from hlmat.export.llama_factory.tasks import refine
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.masks.rle import decode_rle, mask_iou
 from hlmat.transforms.oracle.click import oracle_click
-from hlmat.transforms.prompting.actions import parse_action
+from hlmat.transforms.prompting.dialogues.segagent import parse_action
 from trajectory_cases import TRUTH, make_trajectory, thousandths
 
 
