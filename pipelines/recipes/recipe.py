@@ -85,9 +85,13 @@ def load_recipe(name_or_path: str, *, segmenter_path: Sequence[str] = ()) -> Rec
             continue
         # An evaluation uses the conversation of the export, so validate its flags with those.
         talk = _conversation_flags(flags["export.yaml"] or ()) if file == "evaluate.yaml" else ()
+        found: list[str] = []
         flags[file] = read_flags(
-            folder / file, kind, beside=talk, segmenter_path=segmenter_path, problems=problems
+            folder / file, kind, beside=talk, segmenter_path=segmenter_path, problems=found
         )
+        # The flags of an export that are wrong there are wrong in its evaluation, too.
+        known = {problem.removeprefix(f"{folder / 'export.yaml'}: ") for problem in problems}
+        problems += [p for p in found if p.removeprefix(f"{folder / file}: ") not in known]
     train = _read_train(folder, problems=problems)
     if train.get("stage") and flags["export.yaml"] is not None and not problems:
         problems += _stage_problems(folder, flags["export.yaml"], stage=train["stage"])

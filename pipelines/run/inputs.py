@@ -32,7 +32,10 @@ _CLOCKS_DIFFER_S = 2.0
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file's size in bytes and the sha256 of its content, in hex."""
+    """A file's size in bytes and the sha256 of its content, in hex.
+
+    Of a file behind a URL that was not read, the digest or time that its store's listing gives.
+    """
 
     size: int
     sha256: str
@@ -72,8 +75,8 @@ def take_inputs(
     """Return size and digest of the files that are there, sorted by path.
 
     Args:
-        paths: files of pixels. On a local disk they are read; of a URL only the files that were
-            read while the data set was listed are taken.
+        paths: files of pixels. On a local disk they are read; of those behind a URL the listing
+            of their folder tells, without a request.
         root: the data root.
         log: what was read while the data set was listed.
         known: digests that need not be taken again.
@@ -84,7 +87,10 @@ def take_inputs(
         for path, (size, sha256) in log.read.items()
         if _is_text(path)
     }
-    if root is not None and "://" not in root:
+    if root is not None and "://" in root:
+        stamps = {path: _listed(path, root, log) for path in {*paths} if _is_text(path)}
+        found |= {p: s for p, s in stamps.items() if p not in found and s is not None}
+    elif root is not None:
         known = known or {}
         missing = [path for path in sorted({*paths}) if path not in found and _is_text(path)]
         found |= {path: known[path] for path in missing if path in known}
@@ -114,7 +120,14 @@ def changes_of(
             if InputFile(*read[path]) != recorded:
                 changed.append(path)
             continue
-        if root is None or "://" in root:
+        if root is None:
+            continue
+        if "://" in root:
+            now_listed = _listed(path, root, log)
+            if now_listed is None and _is_gone(path, root, log):
+                gone.append(path)
+            elif now_listed is not None and _differs(recorded, now_listed):
+                changed.append(path)
             continue
         place = _place(path, root, follow_links=follow_links)
         state = None if place is None else _state(place)
@@ -179,6 +192,37 @@ def _place(path: str, root: str, *, follow_links: bool) -> str | None:
     except (TargetError, ValueError):
         return None
     return place
+
+
+def _listed(path: str, root: str, log: ReadLog) -> InputFile | None:
+    """Return what the listing of a file's folder says; None if it was not listed or is gone."""
+    try:
+        stamp = log.listed_stamp(join_under(root, path))
+    except (FileNotFoundError, TargetError):
+        return None
+    return None if stamp is None else InputFile(stamp.size, stamp.mark)
+
+
+def _is_gone(path: str, root: str, log: ReadLog) -> bool:
+    """Return whether a file's folder was listed without it."""
+    try:
+        log.listed_stamp(join_under(root, path))
+    except FileNotFoundError:
+        return True
+    except TargetError:
+        return False
+    return False
+
+
+def _differs(before: InputFile, now: InputFile) -> bool:
+    """Return whether two listings tell of different content.
+
+    A store may name a digest where another, to which the data set was copied, names a time: then
+    sizes are compared alone.
+    """
+    kinds = [mark.split(" ", 2)[:-1] for mark in (before.sha256, now.sha256)]
+    is_same = kinds[0] != kinds[1] or before.sha256 == now.sha256
+    return before.size != now.size or not is_same
 
 
 def _state(place: str) -> os.stat_result | None:

@@ -14,7 +14,7 @@ from hlmat.pipelines.settings.commands import groups_of
 from hlmat.pipelines.settings.flags import flags_in
 from hlmat.pipelines.training.folder import relative_name
 from hlmat.pipelines.training.job import TrainingJob, read_job
-from hlmat.pipelines.training.requirements import missing_packages, unknown_settings
+from hlmat.pipelines.training.requirements import missing_packages, settings_problems
 from hlmat.transforms.core.errors import ConfigError
 
 
@@ -33,7 +33,7 @@ def plan_training(arguments: argparse.Namespace) -> dict[str, Any]:
     """
     job = read_job(arguments)
     missing = missing_packages(job.settings)
-    if not missing and (problems := unknown_settings(job.settings)):
+    if not missing and (problems := settings_problems(job.settings)):
         raise ConfigError(problems)
     model = str(job.folder.base) if job.base else job.model or job.settings["model_name_or_path"]
     return {

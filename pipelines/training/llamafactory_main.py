@@ -8,7 +8,6 @@ process per GPU, or NPROC_PER_NODE of them.
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import importlib.machinery
 import json
 import os
@@ -20,25 +19,27 @@ from typing import Any
 
 import yaml
 
+from hlmat.pipelines.training.setting_types import settings_of, type_problems
 from hlmat.transforms.torch_support.device import computes_bfloat16
 from hlmat.transforms.torch_support.torchvision import ensure_importable
 
-LIST_SETTINGS = "--list-settings"
+CHECK_SETTINGS = "--check-settings"
 
 _PR_SET_PDEATHSIG = 1
 
 
 def main(argument: str) -> None:
-    """Train as a configuration says, or list LLaMA-Factory's settings.
+    """Train as a configuration says, or check LLaMA-Factory's settings.
 
     Args:
-        argument: path of a YAML file, or `--list-settings` for a JSON list of names as the last
-            line of the output.
+        argument: path of a YAML file; or `--check-settings`, for settings as JSON in the standard
+            input, and as the last line of the output the names of all settings (`known`) and what
+            is wrong with values (`problems`, by name).
     """
     _end_with_parent()
     make_importable()
-    if argument == LIST_SETTINGS:
-        sys.stdout.write("\n" + json.dumps(known_settings()) + "\n")
+    if argument == CHECK_SETTINGS:
+        sys.stdout.write("\n" + json.dumps(check_settings(json.load(sys.stdin))) + "\n")
         return
     with open(argument, encoding="utf-8") as f:
         settings = yaml.safe_load(f)
@@ -73,11 +74,12 @@ def make_importable() -> None:
         sys.modules["torchaudio"] = stand_in
 
 
-def known_settings() -> list[str]:
-    """Return the names of all settings of a training's YAML file."""
+def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the names of all settings (`known`), and problems of the given ones by name."""
     from llamafactory.hparams.parser import _TRAIN_ARGS
 
-    return sorted({f.name for each in _TRAIN_ARGS for f in dataclasses.fields(each) if f.init})
+    types = settings_of(_TRAIN_ARGS)
+    return {"known": sorted(types), "problems": type_problems(settings, types)}
 
 
 def _has_gpu() -> bool:

@@ -8,9 +8,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from hlmat.transforms.core.errors import IncompleteError, OutputError
 
@@ -25,14 +25,21 @@ _SHOWN_LINES = 20
 _SECONDS_TO_END = 15.0
 
 
-def known_settings() -> list[str]:
-    """Return the names of the installed LLaMA-Factory's settings.
+def check_settings(settings: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
+    """Ask the installed LLaMA-Factory about settings.
+
+    Args:
+        settings: plain JSON.
+
+    Returns:
+        The names of all its settings; what was expected of values that do not fit, by name.
 
     Raises:
         IncompleteError: it cannot be imported.
     """
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", _MODULE, "--list-settings"],
+        [sys.executable, "-W", "ignore", "-m", _MODULE, "--check-settings"],
+        input=json.dumps(settings, default=str),
         env=_environment(cache=None),
         capture_output=True,
         text=True,
@@ -45,7 +52,8 @@ def known_settings() -> list[str]:
             + _last_lines(done.stderr)
             + f"\nto install versions that go together, run {INSTALL_TRAIN}"
         )
-    return json.loads(done.stdout.splitlines()[-1])
+    answer = json.loads(done.stdout.splitlines()[-1])
+    return answer["known"], answer["problems"]
 
 
 def run_llama_factory(

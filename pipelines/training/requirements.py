@@ -1,4 +1,4 @@
-"""Check that a training's packages are installed and LLaMA-Factory knows its settings."""
+"""Check that a training's packages are installed and LLaMA-Factory takes its settings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
-from hlmat.pipelines.training.process import INSTALL_TRAIN, known_settings
+from hlmat.pipelines.training.process import INSTALL_TRAIN, check_settings
 from hlmat.transforms.core.suggestions import did_you_mean
 
 
@@ -36,8 +36,10 @@ def missing_packages(settings: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def unknown_settings(settings: Mapping[str, Any]) -> list[str]:
-    """Return a problem for each setting that the installed LLaMA-Factory does not know.
+def settings_problems(settings: Mapping[str, Any]) -> list[str]:
+    """Return a problem for each setting that the installed LLaMA-Factory would not take.
+
+    They are unknown names, and values of another type than its own declarations say.
 
     Args:
         settings: LLaMA-Factory's.
@@ -45,10 +47,15 @@ def unknown_settings(settings: Mapping[str, Any]) -> list[str]:
     Raises:
         IncompleteError: LLaMA-Factory cannot be imported.
     """
-    known = known_settings()
-    return [
+    known, problems = check_settings(settings)
+    unknown = [
         f"setting {name} is unknown to LLaMA-Factory; {did_you_mean(name, known)}see the recipe's "
         "train.yaml and --set"
         for name in settings
         if name not in known
     ]
+    values = [
+        f"setting {name}: {settings[name]!r:.80}: {problem}; see the recipe's train.yaml and --set"
+        for name, problem in problems.items()
+    ]
+    return [*unknown, *values]

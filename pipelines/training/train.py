@@ -26,7 +26,7 @@ from hlmat.pipelines.training.folder import TrainingFolder, relative_name
 from hlmat.pipelines.training.frame import USUAL_SIZES_HW, check_seen_sizes
 from hlmat.pipelines.training.job import TrainingJob, read_job
 from hlmat.pipelines.training.process import run_llama_factory
-from hlmat.pipelines.training.requirements import missing_packages, unknown_settings
+from hlmat.pipelines.training.requirements import missing_packages, settings_problems
 from hlmat.transforms.core.errors import ConfigError, IncompleteError, OutputError
 from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.core.visible_text import unfiltered, visible
@@ -42,7 +42,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
         OutputError: the output cannot be written, or holds another training.
         IncompleteError: trajectories or training failed; the same call resumes.
     """
-    job = read_job(arguments, check_settings=_settings_problems)
+    job = read_job(arguments, check_settings=_found_in_settings)
     model = (
         None if job.base else find_base_model(job.settings["model_name_or_path"], given=job.model)
     )
@@ -77,13 +77,13 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
     return _report(job, record, status="resumed" if checkpoint else "trained")
 
 
-def _settings_problems(
+def _found_in_settings(
     settings: Mapping[str, Any], folder: TrainingFolder, overwrite: bool
 ) -> list[str]:
     """Return what is wrong with LLaMA-Factory's settings, before anything is built."""
     problems = missing_packages(settings)
     if not problems and (overwrite or not folder.run.is_file()):
-        problems = unknown_settings(settings)
+        problems = settings_problems(settings)
     return problems
 
 

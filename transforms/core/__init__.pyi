@@ -78,6 +78,8 @@ from .suggestions import closest as closest
 from .suggestions import did_you_mean as did_you_mean
 from .threads import Threads as Threads
 from .threads import available_cores as available_cores
+from .url_storage import FileStamp as FileStamp
+from .url_storage import UrlStorage as UrlStorage
 from .url_storage import forget_kept as forget_kept
 from .url_storage import storage_for as storage_for
 from .url_storage import url_problem as url_problem

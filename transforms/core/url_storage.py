@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -30,6 +30,9 @@ _WAITS_S = (0.5, 2.0)
 _REPEATING = ("s3", "gcs", "azure")
 """Extras whose library repeats requests itself, with backoff."""
 _KEPT_BYTES = 1 << 26
+_DIGEST_KEYS = ("md5Hash", "crc32c", "blob_id", "ETag", "etag")
+_TIME_KEYS = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
+"""Of a file, in the listings of fsspec's file systems."""
 
 Result = TypeVar("Result")
 
@@ -69,6 +72,19 @@ def url_problem(path: str | None) -> str | None:
         cure = f"pip install 'hlmat[{extra}]'" if extra else "install it"
         return f"{path}: the package for {scheme}:// is missing ({error}); {cure}"
     return None
+
+
+@dataclass(frozen=True)
+class FileStamp:
+    """What a store's listing says of a file.
+
+    Attributes:
+        size: in bytes.
+        mark: a digest of the content, or when it was written, as the store names it.
+    """
+
+    size: int
+    mark: str
 
 
 @dataclass(frozen=True)
@@ -143,25 +159,52 @@ class UrlStorage:
         except FileNotFoundError:
             return
 
-    def _names(self, folder: str) -> frozenset[str]:
-        def names() -> frozenset[str]:
+    def listed_stamp(self, path: str) -> FileStamp | None:
+        """Return what the listing of a file's folder says of it; None where there is none.
+
+        Raises:
+            FileNotFoundError: the folder was listed, and the file is not in it.
+        """
+        folder, _, name = path.rpartition("/")
+        names = _LISTINGS.peek(folder) if self.keeps else None
+        if not names:
+            return None
+        if name not in names:
+            raise FileNotFoundError(path)
+        return names[name]
+
+    def _names(self, folder: str) -> Mapping[str, FileStamp | None]:
+        def names() -> Mapping[str, FileStamp | None]:
             try:
                 return _attempt(folder, _listed)
             except (FileNotFoundError, NotADirectoryError):
-                return frozenset()
+                return {}
 
         return _LISTINGS.get(folder, names) if self.keeps else names()
 
 
-def _listed(fs: Any, place: str) -> frozenset[str]:
+def _listed(fs: Any, place: str) -> dict[str, FileStamp | None]:
     prefix = place.rstrip("/") + "/"
-    names = set()
+    names: dict[str, FileStamp | None] = {}
     for entry in fs.ls(place, detail=True):
         name = entry["name"].rstrip("/").removeprefix(prefix)
         # A file is listed as itself; some tools mark a folder by an object of its name.
         if name and "/" not in name:
-            names.add(f"{name}/" if entry["type"] == "directory" else name)
-    return frozenset(names)
+            is_folder = entry["type"] == "directory"
+            names[f"{name}/" if is_folder else name] = None if is_folder else _stamp(entry)
+    return names
+
+
+def _stamp(entry: Mapping[str, Any]) -> FileStamp | None:
+    """Return what a store's listing says of a file's content: a digest, else when it changed."""
+    size = entry.get("size")
+    if not isinstance(size, int):
+        return None
+    for keys, kind in ((_DIGEST_KEYS, "digest"), (_TIME_KEYS, "changed")):
+        for key in keys:
+            if value := entry.get(key):
+                return FileStamp(size, f"{kind} {key} {value}".replace('"', ""))
+    return FileStamp(size, "size alone")
 
 
 def _attempt(path: str, work: Callable[[Any, str], Result]) -> Result:
@@ -214,6 +257,11 @@ class _Kept:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._lock = threading.Lock()
+
+    def peek(self, path: str) -> Any:
+        """Return what is kept, None if nothing is."""
+        with self._lock:
+            return self._values.get(path)
 
     def get(self, path: str, read: Callable[[], Result]) -> Result:
         with self._lock:

@@ -199,7 +199,11 @@ INPUT_SCHEMA = _versioned(
     [
         _column("path", _TEXT, "relative to the data root, with forward slashes"),
         _column("bytes", pa.int64(), "size of the file"),
-        _column("sha256", _TEXT, "hex digest of its content"),
+        _column(
+            "sha256",
+            _TEXT,
+            "hex digest of its content; of an unread file behind a URL what its store lists",
+        ),
     ]
 )
 """One row per file that a run was made from."""

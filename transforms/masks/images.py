@@ -17,6 +17,7 @@ from PIL import ImageOps
 from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.core.protocols import Image, Mask, TruthMasks
 from hlmat.transforms.core.records import RejectReason
+from hlmat.transforms.masks.grey_depth import png_depth, usual_top
 from hlmat.transforms.masks.levels import LevelKind, Levels, find_object
 from hlmat.transforms.masks.mask_values import MaskValues
 from hlmat.transforms.masks.rle import MAX_PIXELS
@@ -31,6 +32,8 @@ _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _MAX_GREY = 65535
 _PIXELS_AT_ONCE = 1 << 20
 _WEBP_HEADER = 64
+_DARK = 16
+"""Colours of 16 bit that are all below this after their reduction to 8 bit had 12 bit or fewer."""
 _TRIMAP_OBJECT = 255
 _TRIMAP_IGNORE = 128
 
@@ -64,7 +67,9 @@ def decode_image(
 ) -> Image:
     """Decode an image as uint8 RGB. Shape: (H, W, 3).
 
-    16-bit greys are scaled to 8 bit; transparency is dropped.
+    Greys of 16 bit are scaled to 8 bit from their own range: from the depth that a PNG file names
+    (sBIT), else from the least of 8, 10, 12, 14 and 16 bit that holds every value, as scanners and
+    microscopes store their 12 bit. Transparency is dropped.
 
     Args:
         data: the file's content.
@@ -77,9 +82,11 @@ def decode_image(
         max_pixels: larger images are rejected.
 
     Raises:
-        TargetError: UNREADABLE_IMAGE, TOO_LARGE or SIZE_MISMATCH.
+        TargetError: UNREADABLE_IMAGE, also for colours in so small a part of their 16 bit that the
+            image would be nearly black; TOO_LARGE or SIZE_MISMATCH.
     """
     image = _decode(data, name=name, max_pixels=max_pixels, reason=RejectReason.UNREADABLE_IMAGE)
+    depth = png_depth(data)
     stored_hw = (image.height, image.width)
     if size_hw is not None and stored_hw != size_hw:
         turned = _turned_by_exif(image)
@@ -100,7 +107,15 @@ def decode_image(
                 "orientation of its mask",
             )
         image = turned if (turned.height, turned.width) == size_hw else image
-    return _to_rgb(image)
+    rgb = _to_rgb(image, used_bits=depth.used if depth else None)
+    if depth and depth.stored == 16 and image.mode.startswith("RGB") and 0 < rgb.max() < _DARK:
+        raise TargetError(
+            RejectReason.UNREADABLE_IMAGE,
+            f"{name} stores colours with 16 bit, but none above {256 * int(rgb.max()) + 255:,} of "
+            "65,535, so that the image would be nearly black; scale it to 16 bit, or save it with "
+            "8 bit",
+        )
+    return rgb
 
 
 def exif_orientation(data: bytes) -> int:
@@ -250,10 +265,10 @@ def _turned_by_exif(image: PilImage.Image) -> PilImage.Image:
         return image
 
 
-def _to_rgb(image: PilImage.Image) -> Image:
+def _to_rgb(image: PilImage.Image, *, used_bits: int | None = None) -> Image:
     rgb = np.empty((image.height, image.width, 3), dtype=np.uint8)
     is_grey = image.mode.startswith("I") or image.mode == "F"
-    top = _top_of(image) if is_grey else 0.0
+    top = _top_of(image, used_bits=used_bits) if is_grey else 0.0
     for rows, strip in _strips(image):
         if is_grey:
             rgb[rows] = _scaled_to_8_bit(np.asarray(strip), top=top)[:, :, None]
@@ -280,11 +295,12 @@ def _as_array(image: PilImage.Image, dtype: type[np.generic] = np.uint8) -> NDAr
     return values
 
 
-def _top_of(image: PilImage.Image) -> float:
+def _top_of(image: PilImage.Image, *, used_bits: int | None) -> float:
     """Return the value that becomes white."""
-    if image.mode != "F":
-        return float(_MAX_GREY)
-    return max(1.0, *(float(_finite(np.asarray(strip)).max()) for _, strip in _strips(image)))
+    brightest = max(float(_finite(np.asarray(strip)).max()) for _, strip in _strips(image))
+    if image.mode == "F":
+        return max(1.0, brightest)
+    return usual_top(brightest, used_bits=used_bits)
 
 
 def _finite(values: NDArray[np.generic]) -> NDArray[np.float64]:

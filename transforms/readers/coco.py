@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hlmat.transforms.core.errors import LayoutError, TargetError
@@ -20,9 +20,10 @@ from hlmat.transforms.readers.files.coco_segmentation import (
 )
 from hlmat.transforms.readers.files.coco_tables import CocoTables, image_name
 from hlmat.transforms.readers.files.ids import Entry, id_of, id_order, number_of
-from hlmat.transforms.readers.files.image_places import ImagePlaces
+from hlmat.transforms.readers.files.image_places import ImagePlaces, dated_splits
 from hlmat.transforms.readers.files.images import load_image_file
 from hlmat.transforms.readers.files.json import need_list, read_json
+from hlmat.transforms.readers.files.polygon_units import check_units, percent_remark
 from hlmat.transforms.readers.mask_folders import shown_entries
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.terms import LICENSES
@@ -54,6 +55,7 @@ class CocoReader:
     root: str
     storage: Storage
     annotations: str
+    _remarks: list[str] = field(default_factory=list, repr=False, compare=False)
 
     def describe_layout(self) -> str:
         """Return one line on what is read."""
@@ -74,6 +76,8 @@ class CocoReader:
         need_list(content, "images", path=path)
         need_list(content, "categories", path=path)
         tables = CocoTables(content, path=path)
+        remark = percent_remark(tables.annotation_entries, tables.images)
+        self._remarks[:] = [f"{path}: {remark}"] if remark else []
         listing = _Listing(tables, self._image_places(tables))
         of_image: Counter[str] = Counter()
         for entry in sorted(tables.annotation_entries, key=listing.order):
@@ -84,6 +88,10 @@ class CocoReader:
                 yield _checked(ref, entry, listing)
             except TargetError as error:
                 yield Reject(ref, error.reason, error.message)
+
+    def remarks(self) -> list[str]:
+        """Return what is odd about the polygons of the file that was listed last."""
+        return list(self._remarks)
 
     def load_truth(self, ref: TargetRef) -> TruthMasks:
         """Rasterise a target's segmentation. Raises TargetError."""
@@ -138,6 +146,7 @@ def open_coco(name: str, options: ReaderOptions) -> CocoReader:
     """
     root, storage, split = options.data_root or "", options.storage, options.split or _DEFAULT_SPLIT
     places = [(split, f"annotations/instances_{split}.json"), (split, f"{split}/{_ROBOFLOW}")]
+    places += [(dated, f"annotations/instances_{dated}.json") for dated in dated_splits(split)]
     if split == _DEFAULT_SPLIT:
         places += [*_EXPORTS.items(), ("train", f"train/{_ROBOFLOW}")]
     elif split in _EXPORTS:
@@ -233,6 +242,7 @@ def _checked(ref: TargetRef, entry: Any, listing: _Listing) -> TargetRef:
     if entry.get("iscrowd"):
         raise TargetError(RejectReason.CROWD, f"{name} covers a crowd, not one object")
     size_hw = image_size(image, name=name)
+    check_units(entry, size_hw=size_hw, name=name)
     fit = tables.fit_on(image, size_hw=size_hw)
     truth_ref = segmentation_ref(entry.get("segmentation"), size_hw=size_hw, fit=fit)
     return replace(ref, truth_ref=truth_ref)

@@ -20,6 +20,7 @@ from hlmat.transforms.core.storage import Storage, join_under
 from hlmat.transforms.masks.rle import whole_number
 from hlmat.transforms.readers.files.expressions import clean_expressions
 from hlmat.transforms.readers.files.ids import Table, number_of
+from hlmat.transforms.readers.files.image_places import dated_splits
 from hlmat.transforms.readers.files.images import load_image_file, split_suffix
 from hlmat.transforms.readers.files.json import need_list, read_json
 from hlmat.transforms.readers.mask_folders import load_referenced_mask, shown_entries
@@ -181,7 +182,10 @@ def open_coco_panoptic(name: str, options: ReaderOptions) -> PanopticReader:
         LayoutError: the JSON file, the PNG files or the images are not there.
     """
     root, storage, split = options.data_root or "", options.storage, options.split or "val2017"
-    annotations = options.annotations or f"annotations/panoptic_{split}.json"
+    splits = [split] if options.annotations else [split, *dated_splits(split)]
+    files = {each: f"annotations/panoptic_{each}.json" for each in splits}
+    split = next((s for s in splits if storage.is_file(posixpath.join(root, files[s]))), split)
+    annotations = options.annotations or files[split]
     if not storage.is_file(posixpath.join(root, annotations)):
         raise LayoutError(
             f"{posixpath.join(root, annotations)} does not exist; check --split, or name the file "

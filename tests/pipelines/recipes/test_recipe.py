@@ -229,3 +229,10 @@ def test_flags_on_data_stay_where_the_recipe_names_no_data_set(tmp_path: Path) -
 )
 def test_other_command_lines_stay_as_they_are(argv: list[str]) -> None:
     assert with_recipe_flags(argv) == argv
+
+
+def test_a_wrong_flag_of_the_export_is_reported_once(tmp_path: Path) -> None:
+    files = {"export.yaml": "codec: bogus\n", "evaluate.yaml": "workers: none\n"}
+    codec, workers = problems_of(tmp_path / "mine", files)
+    assert codec.startswith("export.yaml: --codec 'bogus': choose from decimal")
+    assert workers.startswith("evaluate.yaml: --workers 'none'")

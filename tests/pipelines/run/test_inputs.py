@@ -22,6 +22,7 @@ from hlmat.pipelines.run.inputs import (
     take_inputs,
 )
 from hlmat.transforms.core.storage import LocalStorage, MemoryStorage
+from hlmat.transforms.core.url_storage import UrlStorage, forget_kept
 from hlmat.transforms.readers.files.read_log import ReadLog
 
 
@@ -108,3 +109,48 @@ def test_a_log_notes_nothing_in_another_process(tmp_path: Path) -> None:
     for storage in (log, copy):
         assert storage.read_bytes(str(tmp_path / "a")) == b"1"
     assert (list(log.read), copy.read) == ([str(tmp_path / "a")], {})
+
+
+def listed(root: str, **files: bytes) -> ReadLog:
+    """Return a log over files behind a URL, whose folder was listed."""
+    import fsspec
+
+    store = fsspec.filesystem("memory")
+    for name, content in files.items():
+        store.pipe_file(f"{root}/{name}.png".removeprefix("memory:/"), content)
+    log = ReadLog(UrlStorage(keeps=True))
+    log.list_dir(root)
+    return log
+
+
+def test_what_a_store_lists_of_images_is_recorded_and_compared(bucket: str) -> None:
+    root = bucket
+    names = ["a.png", "b.png", "c.png", "other/d.png"]
+    log = listed(root, a=b"one", b=b"two", c=b"three")
+    before = take_inputs(names, root=root, log=log)
+    assert [(path, entry.size) for path, entry in before.items()] == [
+        ("a.png", 3),
+        ("b.png", 3),
+        ("c.png", 5),
+    ]
+    assert inputs_from_bytes(inputs_to_bytes(before), name="x") == before
+    assert log.read == {}
+    same = changes_of(before, root=root, log=listed(root), taken_at=0)
+    assert same == InputChanges()
+
+    import fsspec
+
+    forget_kept()
+    fsspec.filesystem("memory").rm_file(f"{root}/b.png".removeprefix("memory:/"))
+    log = listed(root, a=b"eno")
+    assert changes_of(before, root=root, log=log, taken_at=0) == InputChanges(
+        changed=("a.png",), gone=("b.png",)
+    )
+
+
+def test_a_digest_of_one_store_is_not_compared_with_a_time_of_another(bucket: str) -> None:
+    log = listed(bucket, a=b"one")
+    before = {"a.png": InputFile(3, "digest ETag 0123")}
+    assert changes_of(before, root=bucket, log=log, taken_at=0) == InputChanges()
+    longer = {"a.png": InputFile(4, "digest ETag 0123")}
+    assert changes_of(longer, root=bucket, log=log, taken_at=0).changed == ("a.png",)

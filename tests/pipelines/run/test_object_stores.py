@@ -108,7 +108,13 @@ def test_s3_gives_the_bytes_of_the_disk(minio: Minio, on_disk: Path, tmp_path: P
     fs = s3_files(minio.url)
     assert len(same_data(fs, "out/run", on_disk)) == 2
     left = {name.removeprefix("out/run/").partition("/")[0] for name in fs.find("out/run")}
-    assert left == {"DATA_CARD.md", "manifest.json", "rejects", "trajectories"}
+    assert left == {
+        "DATA_CARD.md",
+        "inputs.parquet",
+        "manifest.json",
+        "rejects",
+        "trajectories",
+    }
     assert cli.fine("stats", out, "--json") == cli.fine("stats", on_disk, "--json").replace(
         str(on_disk), out
     )

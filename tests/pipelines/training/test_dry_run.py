@@ -64,7 +64,7 @@ def test_settings_are_checked_where_llama_factory_is_installed(
     monkeypatch.setattr(dry_run, "missing_packages", lambda settings: [])
     monkeypatch.setattr(
         dry_run,
-        "unknown_settings",
+        "settings_problems",
         lambda settings: [f"unknown {name}" for name in settings if name in ("one", "two")],
     )
     argv = ["train", "--recipe", "mini", "--dry-run", "--set", "one=1", "--set", "two=2"]

@@ -396,7 +396,7 @@ def test_nothing_is_looked_up_on_the_hub(tmp_path: Path, pretended: Callable[[st
 def test_an_import_that_fails_is_reported(pretended: Callable[[str], None]) -> None:
     pretended("raise ImportError('no such thing')")
     with pytest.raises(IncompleteError, match=r"cannot be imported:(.|\n)*no such thing"):
-        training_process.known_settings()
+        training_process.check_settings({})
 
 
 def test_settings_are_checked_with_the_rest_of_the_command_line(
@@ -405,7 +405,7 @@ def test_settings_are_checked_with_the_rest_of_the_command_line(
     monkeypatch.setattr(training, "missing_packages", lambda settings: [])
     monkeypatch.setattr(
         training,
-        "unknown_settings",
+        "settings_problems",
         lambda settings: [f"setting {name} is unknown" for name in settings if name == "speed"],
     )
     recipe, out = write_recipe(tmp_path / "tiny"), tmp_path / "out"

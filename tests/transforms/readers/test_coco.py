@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hlmat.transforms.core.errors import DataError, LayoutError
-from hlmat.transforms.core.protocols import DatasetReader
+from hlmat.transforms.core.protocols import DatasetReader, HasRemarks
 from hlmat.transforms.core.records import RejectReason
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.registry import open_reader
@@ -354,3 +354,30 @@ def test_true_instances(shared_data: Path) -> None:
     refs, rejects = split_items(open_reader("coco", options))
     assert len(refs) == 7
     assert not rejects
+
+
+@pytest.mark.parametrize(("split", "found"), [("val", "val2017"), ("train", "train2014")])
+def test_a_split_without_its_year_is_found(split: str, found: str) -> None:
+    content = {"images": [IMAGE], "annotations": [annotation(5)], "categories": CATEGORIES}
+    files = {
+        f"annotations/instances_{found}.json": as_json(content),
+        f"{found}/a b#1.jpg": image(),
+    }
+    (ref,), _ = split_items(
+        open_reader("coco", ReaderOptions("data", split=split, storage=memory(files)))
+    )
+    assert (ref.split, ref.target_id) == (found, f"coco/{found}/5")
+
+
+def test_polygons_in_percent_are_rejected_or_remarked_on() -> None:
+    large = {**IMAGE, "height": 480, "width": 640}
+    reader = open_instances([annotation(5)], images=[large])
+    assert isinstance(reader, HasRemarks)
+    split_items(reader)
+    (remark,) = reader.remarks()
+    assert "instances_val2017.json: all 1 polygons of the file lie within the first 100" in remark
+    square = [[10, 20, 50, 20, 50, 60, 10, 60]]
+    boxed = annotation(5, segmentation=square, bbox=[64, 96, 256, 192])
+    _, (reject,) = split_items(open_instances([boxed], images=[large]))
+    assert reject.reason is RejectReason.MALFORMED_SEGMENTATION
+    assert "fits them as percent of the image's 640 x 480 pixels" in reject.message

@@ -21,6 +21,7 @@ from .ids import number_of as number_of
 from .image_places import COCO_BASES as COCO_BASES
 from .image_places import ImagePlaces as ImagePlaces
 from .image_places import coco_name as coco_name
+from .image_places import dated_splits as dated_splits
 from .images import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from .images import is_image_name as is_image_name
 from .images import load_image_file as load_image_file
@@ -35,4 +36,6 @@ from .parquet_rows import RowCache as RowCache
 from .parquet_rows import iterate_rows as iterate_rows
 from .parquet_rows import open_table as open_table
 from .pickle import load_plain_pickle as load_plain_pickle
+from .polygon_units import check_units as check_units
+from .polygon_units import percent_remark as percent_remark
 from .read_log import ReadLog as ReadLog

@@ -40,6 +40,15 @@ def coco_name(image_id: int) -> str:
     return f"{image_id:012d}.jpg"
 
 
+def dated_splits(split: str) -> list[str]:
+    """Return COCO's own names of a split that is given without its year, the newest first.
+
+    >>> dated_splits("val"), dated_splits("val2017")
+    (['val2017', 'val2014'], [])
+    """
+    return [f"{split}{year}" for year in (2017, 2014)] if split.isalpha() else []
+
+
 def is_coco_name(name: str) -> bool:
     """Return whether an image's name is one that COCO gives.
 

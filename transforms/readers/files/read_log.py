@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 from hlmat.transforms.core.storage import Storage
+from hlmat.transforms.core.url_storage import FileStamp, UrlStorage
 
 
 class ReadLog:
@@ -31,6 +32,10 @@ class ReadLog:
         if self._is_noting:
             self.read[path] = (len(data), hashlib.sha256(data).hexdigest())
         return data
+
+    def listed_stamp(self, path: str) -> FileStamp | None:
+        """Return what a listing of a store says of a file, as `UrlStorage.listed_stamp`."""
+        return self._inner.listed_stamp(path) if isinstance(self._inner, UrlStorage) else None
 
     def write_bytes(self, path: str, data: bytes) -> None:
         self._inner.write_bytes(path, data)

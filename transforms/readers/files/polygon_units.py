@@ -1,0 +1,98 @@
+"""Polygons in percent of an image's sides, as Label Studio counts them, in a file of pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hlmat.transforms.core.errors import TargetError
+from hlmat.transforms.core.records import RejectReason
+from hlmat.transforms.masks.rle import whole_number
+from hlmat.transforms.readers.files.ids import Table
+
+_PERCENT = 100.0
+_LARGE_SIDE = 200
+_SLACK_PX, _SLACK = 1.0, 0.02
+
+Extent = tuple[float, float, float, float]
+"""Left, top, right and bottom."""
+
+
+def check_units(entry: Mapping[str, Any], *, size_hw: tuple[int, int], name: str) -> None:
+    """Refuse polygons that are in percent according to the box beside them, which is in pixels.
+
+    Args:
+        entry: an annotation.
+        size_hw: (height, width) of its image in pixels.
+        name: of the annotation, for messages.
+
+    Raises:
+        TargetError: MALFORMED_SEGMENTATION.
+    """
+    extent = percent_extent(entry.get("segmentation"))
+    box = entry.get("bbox")
+    if extent is None or not _is_numbers(box) or len(box) != 4 or min(box[2:]) <= 0:
+        return
+    height, width = size_hw
+    sides = (width, height, width, height)
+    recorded = (box[0], box[1], box[0] + box[2], box[1] + box[3])
+    scaled = tuple(v * side / _PERCENT for v, side in zip(extent, sides, strict=True))
+    if _is_near(recorded, scaled, sides) and not _is_near(recorded, extent, sides):
+        raise TargetError(
+            RejectReason.MALFORMED_SEGMENTATION,
+            f"{name}: malformed segmentation: its polygons lie between 0 and 100 and its bbox, "
+            f"{[round(v, 1) for v in box]}, fits them as percent of the image's {width} x {height} "
+            "pixels; multiply x by the width and y by the height, and divide by 100",
+        )
+
+
+def percent_remark(entries: Iterable[object], images: Table) -> str | None:
+    """Return a warning if every polygon of a file may be in percent.
+
+    Args:
+        entries: annotations.
+        images: with `height` and `width`, by id.
+    """
+    polygons = 0
+    for entry in entries:
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("segmentation"), list):
+            continue
+        image = next(iter(images.all_of(entry.get("image_id"))), {})
+        height, width = whole_number(image.get("height")), whole_number(image.get("width"))
+        is_large = height is not None and width is not None and min(height, width) >= _LARGE_SIDE
+        if not is_large or percent_extent(entry["segmentation"]) is None:
+            return None
+        polygons += 1
+    if not polygons:
+        return None
+    return (
+        f"all {polygons} polygons of the file lie within the first 100 pixels of larger images; if "
+        "they are in percent of the sides, as Label Studio counts them, multiply x by the width "
+        "and y by the height, and divide by 100"
+    )
+
+
+def percent_extent(segmentation: object) -> Extent | None:
+    """Return the extent of polygons if all of it is within 0 to 100, and not within 0 to 1."""
+    polygons = segmentation if isinstance(segmentation, list) else []
+    numbers = [p for p in polygons if _is_numbers(p) and len(p) >= 6]
+    if not numbers or len(numbers) != len(polygons):
+        return None
+    xs = [v for p in numbers for v in p[0::2]]
+    ys = [v for p in numbers for v in p[1::2]]
+    extent = (min(xs), min(ys), max(xs), max(ys))
+    if min(extent) < 0 or max(extent) > _PERCENT or max(extent) <= 1:
+        return None
+    return extent
+
+
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(v, int | float) and not isinstance(v, bool) for v in value
+    )
+
+
+def _is_near(a: Iterable[float], b: Iterable[float], sides: Iterable[int]) -> bool:
+    return all(
+        abs(x - y) <= _SLACK_PX + _SLACK * side for x, y, side in zip(a, b, sides, strict=True)
+    )
