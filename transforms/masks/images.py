@@ -24,6 +24,7 @@ from hlmat.transforms.masks.rle import MAX_PIXELS
 from hlmat.transforms.masks.valued_masks import read_valued_mask
 
 _EXIF_ORIENTATION = 0x0112
+_FIRST_SWAPPING = 5
 _PNG_EXIF = (b"eXIf", b"Raw profile type")
 # Pillow opens other formats, such as EPS, with external programs.
 _FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -157,7 +158,8 @@ def decode_mask_image(
         max_pixels: larger images are rejected.
 
     Raises:
-        TargetError: UNREADABLE_MASK, AMBIGUOUS_MASK, TOO_LARGE or EMPTY_MASK.
+        TargetError: UNREADABLE_MASK, AMBIGUOUS_MASK, TOO_LARGE or EMPTY_MASK; SIZE_MISMATCH for
+            one that its EXIF tag turns without changing its size.
     """
     levels = decode_levels(data, name=name, max_pixels=max_pixels)
     if isinstance(rule, MaskValues):
@@ -186,9 +188,18 @@ def decode_levels(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> Le
         max_pixels: larger images are rejected.
 
     Raises:
-        TargetError: UNREADABLE_MASK or TOO_LARGE.
+        TargetError: UNREADABLE_MASK or TOO_LARGE; SIZE_MISMATCH for one that its EXIF tag turns
+            without changing its size.
     """
     image = _decode(data, name=name, max_pixels=max_pixels, reason=RejectReason.UNREADABLE_MASK)
+    orientation = exif_orientation(data)
+    if orientation > 1 and (orientation < _FIRST_SWAPPING or image.width == image.height):
+        raise TargetError(
+            RejectReason.SIZE_MISMATCH,
+            f"{name} is turned by its EXIF tag (orientation {orientation}) and keeps its size, so "
+            "it may belong to the stored or to the turned image; save the mask without the tag, in "
+            "the orientation of its image",
+        )
     return _levels(image, is_lossy=_is_lossy(image, data))
 
 

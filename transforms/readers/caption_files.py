@@ -27,10 +27,15 @@ CAPTION_COLUMNS = (
     *("sentence", "sentences", "sent", "raw"),
 )
 """What the columns of captions may be called; further columns are left alone."""
+LESS_TELLING_COLUMNS = ("description", "descriptions", "prompt", "phrase")
+"""The same for rows without one of `CAPTION_COLUMNS`."""
 
 _SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
 _STEMS = ("captions", "metadata")
-_OTHER_SUFFIXES = (*_SUFFIXES, ".ndjson", ".parquet", ".txt", ".xlsx", ".xls")
+_OTHER_SUFFIXES = (
+    *(*_SUFFIXES, ".ndjson", ".parquet", ".arrow", ".feather", ".txt", ".xlsx", ".xls", ".ods"),
+    *(".yaml", ".yml", ".xml", ".pkl", ".pickle"),
+)
 _TELLING = re.compile("caption|metadata|text|expression|sentence|prompt|description|annotation")
 _WHERE_CAPTIONS_ARE = "captions are read from captions or metadata with .csv, .tsv, .json or .jsonl"
 
@@ -166,7 +171,8 @@ def read_captions(storage: Storage, root: str, path: str) -> list[CaptionRow] | 
             header, rows = [], list(_json_rows(text, full_path))
     entries = [(line, _lowered(row)) for line, row in rows]
     columns = _lowered(dict.fromkeys(header)).keys() | {key for _, row in entries for key in row}
-    for names, kind in ((CAPTION_COLUMNS, "caption"), ((*MASK_COLUMNS, *FILE_COLUMNS), "file")):
+    captions = (*CAPTION_COLUMNS, *LESS_TELLING_COLUMNS)
+    for names, kind in ((captions, "caption"), ((*MASK_COLUMNS, *FILE_COLUMNS), "file")):
         if not columns.intersection(names):
             if is_optional:
                 return None
@@ -254,7 +260,8 @@ def _mapping(row: object, line: str, path: str) -> Mapping[Any, Any]:
 
 def _row(row: Mapping[str, Any], line: str, path: str) -> CaptionRow:
     mask, image = _first_text(row, MASK_COLUMNS), _first_text(row, FILE_COLUMNS)
-    values = [row[column] for column in CAPTION_COLUMNS if row.get(column) is not None]
+    columns = CAPTION_COLUMNS if any(c in row for c in CAPTION_COLUMNS) else LESS_TELLING_COLUMNS
+    values = [row[column] for column in columns if row.get(column) is not None]
     wrong = next((value for value in values if not _is_text(value)), None)
     if wrong is not None or (mask is None and image is None and any(values)):
         raise DataError(

@@ -48,6 +48,7 @@ class CocoReader:
         root: the data root as the user gave it.
         storage: reaches `root`.
         annotations: the JSON file, relative to `root`.
+        unread: other files of instances, which may be meant as well.
     """
 
     name: str
@@ -55,6 +56,7 @@ class CocoReader:
     root: str
     storage: Storage
     annotations: str
+    unread: list[str] = field(default_factory=list, repr=False, compare=False)
     _remarks: list[str] = field(default_factory=list, repr=False, compare=False)
 
     def describe_layout(self) -> str:
@@ -90,8 +92,13 @@ class CocoReader:
                 yield Reject(ref, error.reason, error.message)
 
     def remarks(self) -> list[str]:
-        """Return what is odd about the polygons of the file that was listed last."""
-        return list(self._remarks)
+        """Return which files are not read, and what is odd about the polygons that were listed."""
+        unread = [
+            f"{path} is not read: {self.annotations} is; name it with --annotations for a run of "
+            "its own"
+            for path in self.unread
+        ]
+        return [*unread, *self._remarks]
 
     def load_truth(self, ref: TargetRef) -> TruthMasks:
         """Rasterise a target's segmentation. Raises TargetError."""
@@ -147,6 +154,8 @@ def open_coco(name: str, options: ReaderOptions) -> CocoReader:
     root, storage, split = options.data_root or "", options.storage, options.split or _DEFAULT_SPLIT
     places = [(split, f"annotations/instances_{split}.json"), (split, f"{split}/{_ROBOFLOW}")]
     places += [(dated, f"annotations/instances_{dated}.json") for dated in dated_splits(split)]
+    if split in ("val", "validation"):
+        places.append(("valid", f"valid/{_ROBOFLOW}"))
     if split == _DEFAULT_SPLIT:
         places += [*_EXPORTS.items(), ("train", f"train/{_ROBOFLOW}")]
     elif split in _EXPORTS:
@@ -155,12 +164,23 @@ def open_coco(name: str, options: ReaderOptions) -> CocoReader:
         places = [(split, options.annotations)]
     for found, file in places:
         if storage.is_file(posixpath.join(root, file)):
-            return CocoReader(name, found, root, storage, file)
+            reader = CocoReader(name, found, root, storage, file)
+            if file in _EXPORTS.values():
+                reader.unread.extend(_other_instances(storage, root, file))
+            return reader
     raise LayoutError(
         f"{root} does not hold {places[0][1]}; name the instances file with --annotations, "
         f"relative to --data-root; found: {shown_entries(storage, root)}; in annotations/: "
         f"{shown_entries(storage, posixpath.join(root, 'annotations'))}"
     )
+
+
+def _other_instances(storage: Storage, root: str, file: str) -> list[str]:
+    """Return the files of instances beside an export's, such as those of its other jobs."""
+    folder = posixpath.dirname(file)
+    names = storage.list_dir(posixpath.join(root, folder))
+    found = [n for n in names if n.startswith("instances") and n.endswith(".json")]
+    return [path for name in found if (path := posixpath.join(folder, name)) != file]
 
 
 class _Listing:

@@ -97,7 +97,7 @@ class ParquetReader:
                 row=found["row"],
                 column=str(self.columns.mask),
             )
-            data = _bytes_in(cell, RejectReason.MISSING_MASK, name=ref.target_id)
+            data = self._content(cell, RejectReason.MISSING_MASK, name=ref.target_id)
             return decode_mask_image(data, name=ref.target_id, rule=MaskRule.TWO_LEVELS)
         data = self._image_bytes(ref.image_path)
         stored_hw = image_size_hw(data, name=ref.image_path)
@@ -124,7 +124,7 @@ class ParquetReader:
                 cell = self._rows.value(
                     self.storage, self.root, path, row=row, column=self.columns.image
                 )
-                return _bytes_in(cell, RejectReason.MISSING_IMAGE, name=image_path)
+                return self._content(cell, RejectReason.MISSING_IMAGE, name=image_path)
         return read_below(
             self.storage,
             self.root,
@@ -132,6 +132,26 @@ class ParquetReader:
             missing=RejectReason.MISSING_IMAGE,
             unreadable=RejectReason.UNREADABLE_IMAGE,
         )
+
+    def _content(self, cell: object, missing: RejectReason, *, name: str) -> bytes:
+        """Return the file of a cell: bytes, a struct that has them, or the path of a file.
+
+        Raises:
+            TargetError: there is none.
+        """
+        content = cell.get("bytes") if isinstance(cell, Mapping) else cell
+        if isinstance(content, bytes) and content:
+            return content
+        path = cell.get("path") if isinstance(cell, Mapping) else None
+        if not isinstance(path, str) or not path:
+            raise TargetError(missing, f"{name}: the table holds no file here")
+        unreadable = (
+            RejectReason.UNREADABLE_IMAGE
+            if missing is RejectReason.MISSING_IMAGE
+            else RejectReason.UNREADABLE_MASK
+        )
+        place = ImagePlaces(self.storage, self.root, folders=_IMAGE_FOLDERS).find(path)
+        return read_below(self.storage, self.root, place, missing=missing, unreadable=unreadable)
 
     def _targets_of(
         self, row: Mapping[str, Any], *, path: str, number: int, places: ImagePlaces
@@ -244,11 +264,3 @@ def _files_of(storage: Storage, root: str, split: str, named: str | None) -> lis
         if found:
             return [posixpath.join(folder, f) for f in found]
     return []
-
-
-def _bytes_in(cell: object, missing: RejectReason, *, name: str) -> bytes:
-    """Return the file in a cell: bytes, or a struct that has them."""
-    content = cell.get("bytes") if isinstance(cell, Mapping) else cell
-    if not isinstance(content, bytes) or not content:
-        raise TargetError(missing, f"{name}: the table holds no file here")
-    return content

@@ -330,3 +330,32 @@ class TestRealSamples:
             masks = decode_mask_image(path.read_bytes(), name=path.name, rule=rule)
             assert 0 < masks.truth.mean() < 1
             assert masks.ignore is None
+
+
+def tagged(array: np.ndarray, orientation: int, *, file: str = "PNG") -> bytes:
+    exif = PilImage.Exif()
+    exif[0x0112] = orientation
+    stream = io.BytesIO()
+    PilImage.fromarray(array).save(stream, file, exif=exif)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("file", ["PNG", "JPEG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_mask_that_its_tag_turns_in_place_is_refused(orientation: int, file: str) -> None:
+    wide = np.zeros((16, 32), np.uint8)
+    wide[:, :8] = 255
+    square = wide[:, :16].copy()
+    rule = MaskRule.TWO_LEVELS
+    in_place = "is turned by its EXIF tag"
+    if orientation == 1:
+        assert decode_mask_image(tagged(square, 1, file=file), name="m", rule=rule).truth.sum()
+    else:
+        with pytest.raises(TargetError, match=in_place):
+            decode_mask_image(tagged(square, orientation, file=file), name="m", rule=rule)
+    if orientation in (2, 3, 4):
+        with pytest.raises(TargetError, match=in_place):
+            decode_mask_image(tagged(wide, orientation, file=file), name="m", rule=rule)
+    else:
+        truth = decode_mask_image(tagged(wide, orientation, file=file), name="m", rule=rule).truth
+        assert truth.tolist() == (wide > 0).tolist()

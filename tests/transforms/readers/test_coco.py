@@ -381,3 +381,25 @@ def test_polygons_in_percent_are_rejected_or_remarked_on() -> None:
     _, (reject,) = split_items(open_instances([boxed], images=[large]))
     assert reject.reason is RejectReason.MALFORMED_SEGMENTATION
     assert "fits them as percent of the image's 640 x 480 pixels" in reject.message
+
+
+def test_the_files_of_other_jobs_are_reported() -> None:
+    content = {"images": [IMAGE], "annotations": [annotation(5)], "categories": CATEGORIES}
+    files = {
+        f"annotations/instances_{job}.json": as_json(content) for job in ("default", "job2")
+    } | {"images/a b#1.jpg": image()}
+    reader = open_reader("coco", ReaderOptions("data", storage=memory(files)))
+    assert isinstance(reader, HasRemarks)
+    assert reader.remarks() == [
+        "annotations/instances_job2.json is not read: annotations/instances_default.json is; name "
+        "it with --annotations for a run of its own"
+    ]
+
+
+@pytest.mark.parametrize("split", ["val", "validation"])
+def test_roboflow_s_name_of_the_validation_split(split: str) -> None:
+    content = {"images": [IMAGE], "annotations": [annotation(5)], "categories": CATEGORIES}
+    files = {"valid/_annotations.coco.json": as_json(content), "valid/a b#1.jpg": image()}
+    options = ReaderOptions("data", split=split, storage=memory(files))
+    (ref,), _ = split_items(open_reader("coco", options))
+    assert (ref.split, ref.image_path) == ("valid", "valid/a b#1.jpg")

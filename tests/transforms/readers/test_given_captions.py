@@ -137,7 +137,15 @@ def test_metadata_without_captions_are_reported() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["captions.txt", "my_captions.parquet", "images/metadata.parquet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "captions.txt",
+        "captions.yaml",
+        "my_captions.parquet",
+        "images/metadata.parquet",
+    ],
+)
 def test_files_that_may_hold_captions_are_reported(name: str) -> None:
     (remark,) = open_folder({name: b"?", "classes.txt": b"", "README.txt": b""}).remarks()
     assert remark.startswith(f"{name} is not read: captions are read from captions or metadata")
@@ -199,3 +207,11 @@ def test_json_lines_give_any_text_or_none(captions: list[str]) -> None:
     refs, _ = split_items(open_folder({"captions.jsonl": data}))
     found = refs[0].expressions
     assert found == (NONE,) or all(text == " ".join(text.split()) for text in found)
+
+
+@pytest.mark.parametrize("column", ["description", "Prompt", "phrase"])
+def test_other_names_of_the_caption_count_where_no_better_one_is(column: str) -> None:
+    reader = open_folder({"captions.csv": f"file,{column}\na,x\nb,y"})
+    assert texts(reader) == ["x", "y"]
+    both = open_folder({"captions.csv": f"file,{column},text\na,x,cup\nb,y,"})
+    assert texts(both) == ["cup", NONE]

@@ -175,6 +175,24 @@ def test_cells_without_a_file() -> None:
         reader.load_image(refs[2].image_path.replace("/2/", "/9/"), size_hw=(6, 8))
 
 
+def test_cells_that_name_a_file_beside_the_table() -> None:
+    rows = [
+        lmms_row(image=hf_image(None, "images/a.png"), mask=hf_image(None, "m.png")),
+        lmms_row(image=hf_image(b"", "gone.png"), mask=hf_image(None, "../m.png")),
+    ]
+    files = {"train.parquet": table(rows), "images/a.png": image(), "m.png": mask_image()}
+    columns = "image=image,mask=mask,text=answer"
+    reader = open_reader(
+        "parquet", ReaderOptions("data", "train", columns=columns, storage=memory(files))
+    )
+    refs, rejects = split_items(reader)
+    assert not rejects
+    assert_all_load(reader, refs[:1])
+    assert truth_error(reader, refs[1]).reason is RejectReason.PATH_ESCAPES_ROOT
+    with pytest.raises(TargetError, match=r"gone\.png does not exist"):
+        reader.load_image(refs[1].image_path, size_hw=(6, 8))
+
+
 def test_an_image_that_its_tag_turns() -> None:
     reader = open_table([lmms_row(image=hf_image(turned_image((6, 8), 3)))])
     assert truth_error(reader, split_items(reader)[0][0]).reason is RejectReason.SIZE_MISMATCH

@@ -8,6 +8,7 @@ from typing import Any
 from hlmat.transforms.masks.rle import whole_number
 
 _MAX_NUMBER = (1 << 63) - 1
+_TOO_LARGE = 10**38
 
 Entry = Mapping[str, Any]
 
@@ -15,8 +16,8 @@ Entry = Mapping[str, Any]
 def id_of(value: object) -> str | None:
     """Return an id as text, None for what cannot be one.
 
-    Ids are whole numbers from 0 that fit 64 bits, and printable texts that are not blank. A number
-    is the same id as its digits: tools write both into one file.
+    Ids are whole numbers from 0 of up to 38 digits, and printable texts that are not blank. A
+    number is the same id as its digits: tools write both into one file.
 
     >>> id_of(7), id_of(7.0), id_of("7"), id_of("b-7"), id_of(-1), id_of(None)
     ('7', '7', '7', 'b-7', None, None)
@@ -24,11 +25,11 @@ def id_of(value: object) -> str | None:
     if isinstance(value, str):
         return value if value.isprintable() and value.strip() else None
     number = whole_number(value)
-    return str(number) if number is not None and 0 <= number <= _MAX_NUMBER else None
+    return str(number) if number is not None and 0 <= number < _TOO_LARGE else None
 
 
 def number_of(value: object) -> int | None:
-    """Return an id as a number, None if it is not one.
+    """Return an id as a number from 0 that fits 64 bits, None if it is not one.
 
     >>> number_of("42"), number_of("042"), number_of("b-7")
     (42, None, None)

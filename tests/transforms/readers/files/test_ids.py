@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from hlmat.transforms.readers.files.ids import Table, id_of, id_order, number_of
 
 
-@pytest.mark.parametrize("value", [0, 7.0, "7", "b-7", " é ", 2**63 - 1])
+@pytest.mark.parametrize("value", [0, 7.0, "7", "b-7", " é ", 2**63 - 1, 2**64 + 1])
 def test_numbers_and_texts_are_ids(value: object) -> None:
     assert id_of(value) == (value if isinstance(value, str) else str(int(str(value).split(".")[0])))
 
 
 @pytest.mark.parametrize(
-    "value", [-1, 2**63, 1.5, math.nan, math.inf, True, None, "", "  ", "a\x1b[2J", [1], {}]
+    "value", [-1, 10**38, 1.5, math.nan, math.inf, True, None, "", "  ", "a\x1b[2J", [1], {}]
 )
 def test_nothing_else_is(value: object) -> None:
     assert id_of(value) is None
@@ -27,6 +27,12 @@ def test_nothing_else_is(value: object) -> None:
 def test_texts_that_only_look_like_numbers(text: str) -> None:
     assert id_of(text) == text
     assert number_of(text) is None
+
+
+@pytest.mark.parametrize("value", [2**63, 10**38 - 1])
+def test_ids_that_no_column_of_numbers_holds_are_texts(value: int) -> None:
+    assert number_of(value) is None
+    assert id_order(value) == (2, 0, str(value))
 
 
 @given(st.lists(st.integers(0, 50) | st.integers(0, 50).map(str) | st.text(max_size=3)))
