@@ -51,6 +51,7 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
 
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
+@pytest.mark.slow
 def test_every_part_runs_on_the_cpu(part: Part, setup: Setup, tmp_path: Path) -> None:
     file = tmp_path / "part.json"
     part.work(setup, _Patient(file, budget_s=0.01))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hlmat.transforms.core.errors import HlmatError
 
 CORPUS = Path(__file__).parent / "corpus"
-SECONDS = float(os.environ.get("HLMAT_FUZZ_SECONDS", "60"))
+SECONDS = float(os.environ.get("HLMAT_FUZZ_SECONDS", "20"))
 """For all targets together."""
 FIRST_SEED = int(os.environ.get("HLMAT_FUZZ_SEED", "0"))
 _SECONDS_FOR_ONE_INPUT = 20

@@ -198,6 +198,7 @@ def sizes_written(job: TrainingJob) -> list[tuple[int, int]]:
 
 
 @every_recipe
+@pytest.mark.slow
 def test_llama_factory_understands_every_setting(
     name: str, jobs: dict[str, TrainingJob], findings: dict[str, dict[str, Any]]
 ) -> None:
@@ -210,6 +211,7 @@ def test_llama_factory_understands_every_setting(
 
 
 @every_recipe
+@pytest.mark.slow
 def test_llama_factory_reads_the_rows_and_their_answers(
     name: str, jobs: dict[str, TrainingJob], findings: dict[str, dict[str, Any]]
 ) -> None:
@@ -227,6 +229,7 @@ def test_llama_factory_reads_the_rows_and_their_answers(
 
 
 @every_recipe
+@pytest.mark.slow
 def test_an_image_has_as_many_tokens_as_the_vision_tower_gives(
     name: str, findings: dict[str, dict[str, Any]]
 ) -> None:

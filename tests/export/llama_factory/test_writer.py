@@ -300,6 +300,7 @@ def test_a_full_disk_half_way_leaves_nothing(
 @pytest.mark.skipif(
     importlib.util.find_spec("llamafactory") is None, reason="llamafactory is not installed"
 )
+@pytest.mark.slow
 def test_llama_factory_loads_it(tmp_path: Path) -> None:
     out = tmp_path / "out"
     targets = [make_trajectory("t1"), make_trajectory("t2", image_path="b", boxed=True)]

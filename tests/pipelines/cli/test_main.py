@@ -105,6 +105,7 @@ def test_json_for_machines_is_all_that_is_printed(
     assert len(stats["IoU@k"]) == 5
 
 
+@pytest.mark.slow
 def test_the_same_bytes_with_any_number_of_workers(finished: Path, tmp_path: Path):
     assert make(tmp_path / "out", "--workers", "2") == 0
     assert contents(tmp_path / "out") == contents(finished)
@@ -122,6 +123,7 @@ class Killer(DiscSegmenter):
 """
 
 
+@pytest.mark.slow
 def test_killing_it_and_running_it_again_gives_the_same_bytes(tmp_path: Path):
     (tmp_path / "killer_tool.py").write_text(SEGMENTER_THAT_KILLS)
     flags = [flag if flag != DISC else "killer_tool:Killer" for flag in SMALL]

@@ -128,7 +128,7 @@ def test_a_run_without_rejects_ends_with_0_and_no_run_with_3(
 ):
     out = str(tmp_path / "out")
     flags = ["--dataset", "shapes", "--shapes-images", "1", "--shapes-size", "64x80", "-q"]
-    assert main(["trajectories", *flags, "--out", out]) == EXIT_OK
+    assert main(["trajectories", *flags, "--workers", "1", "--out", out]) == EXIT_OK
     assert main(["rejects", out]) == EXIT_OK
     assert capsys.readouterr().out.startswith("none of the ")
     assert main(["rejects", str(tmp_path / "missing")]) == EXIT_DATA

@@ -10,6 +10,8 @@ import pytest
 
 from hlmat.pipelines.cli.main import EXIT_OK, main
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:

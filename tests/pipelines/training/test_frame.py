@@ -89,6 +89,7 @@ def test_the_command_line_s_limit_counts(tmp_path: Path) -> None:
 @pytest.mark.skipif(
     importlib.util.find_spec("llamafactory") is None, reason="llamafactory is not installed"
 )
+@pytest.mark.slow
 def test_the_bound_is_llama_factory_s_own_default() -> None:
     code = (
         "from hlmat.pipelines.training.llamafactory_main import make_importable\n"

@@ -57,6 +57,7 @@ def as_learnt(row: Row) -> tuple[str, str, str]:
     return row["target_id"], question["content"], answer["content"]
 
 
+@pytest.mark.slow
 def test_a_round_learns_from_the_first_data_and_its_rollouts(improved: Path) -> None:
     first = rows_of(improved / "first")
     learnt = rows_of(improved / "rounds" / "round-1")
@@ -66,6 +67,7 @@ def test_a_round_learns_from_the_first_data_and_its_rollouts(improved: Path) -> 
     assert len(learnt) > len(old)
 
 
+@pytest.mark.slow
 def test_a_model_that_always_errs_yields_the_oracles_data(improved: Path) -> None:
     first = [row for row in rows_of(improved / "first") if row["step"] == 0]
     learnt = rows_of(improved / "rounds" / "round-1")
@@ -74,6 +76,7 @@ def test_a_model_that_always_errs_yields_the_oracles_data(improved: Path) -> Non
     assert [as_learnt(row) for row in new] == [as_learnt(row) for row in first]
 
 
+@pytest.mark.slow
 def test_every_row_names_the_model_that_acted(improved: Path) -> None:
     manifest = improved / "rounds" / "round-1" / "rollouts" / "manifest.json"
     config = json.loads(manifest.read_bytes())["config"]
@@ -83,6 +86,7 @@ def test_every_row_names_the_model_that_acted(improved: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_base_model_is_trained_from_scratch(improved: Path) -> None:
     first, second = (
         json.loads((improved / name / "model" / "training.json").read_bytes())["settings"]
@@ -96,6 +100,7 @@ def test_the_base_model_is_trained_from_scratch(improved: Path) -> None:
     assert weights[0].read_bytes() != weights[1].read_bytes()
 
 
+@pytest.mark.slow
 def test_the_record_holds_the_figures_of_every_round(improved: Path) -> None:
     report = json.loads((improved / "rounds" / "rounds.json").read_bytes())
     assert [each["round"] for each in report["rounds"]] == [0, 1]
@@ -106,6 +111,7 @@ def test_the_record_holds_the_figures_of_every_round(improved: Path) -> None:
     assert counted == len(rows_of(improved / "rounds" / "round-1"))
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again(
     improved: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,6 +126,7 @@ def test_what_is_done_is_not_done_again(
     assert "rows of round 1, corrected: " in printed
 
 
+@pytest.mark.slow
 def test_a_model_is_not_evaluated_on_what_its_rollouts_showed(improved: Path) -> None:
     record = json.loads(
         (improved / "rounds" / "round-1" / "model" / "training_data.json").read_bytes()

@@ -150,6 +150,7 @@ def processes_with(argument: str) -> list[int]:
 
 
 @needs_llama_factory
+@pytest.mark.slow
 class TestTraining:
     def test_a_kill_leaves_no_process(self, trained: Trained) -> None:
         assert trained.orphans == []

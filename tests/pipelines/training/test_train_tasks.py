@@ -134,6 +134,7 @@ def loaded(
 
 @needs_llama_factory
 @pytest.mark.parametrize("task", TASKS)
+@pytest.mark.slow
 def test_llama_factory_loads_every_row_in_the_tasks_stage(
     task: str, exported: Path, loaded: dict[str, list[dict[str, Any]]]
 ) -> None:

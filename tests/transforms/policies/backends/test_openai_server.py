@@ -539,6 +539,7 @@ def test_options_report_every_problem() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_real_server_answers_as_the_model_in_this_process_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

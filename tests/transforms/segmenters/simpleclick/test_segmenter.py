@@ -152,6 +152,7 @@ def test_a_moving_crop_follows_the_authors_click_by_click():
     golden.check(SimpleClick.from_network(toy), atol=1e-5, pixels=2)
 
 
+@pytest.mark.slow
 def test_vit_b_answers_as_the_authors_click_by_click():
     tool = SimpleClick.from_network(golden_network())
     Golden("trace_cat").check(tool, atol=5e-5, pixels=20)
@@ -319,6 +320,7 @@ def test_a_batch_answers_each_target_as_alone_in_one_call(large_image: np.ndarra
     assert tool.predict_batch([]) == []
 
 
+@pytest.mark.slow
 def test_an_official_size_works_from_file_to_mask(large_image: np.ndarray):
     data = saved(entry_of(random_network(ARCHITECTURES["vit_xtiny"])))
     tool = SimpleClick("x.pth", device="cpu", storage=MemoryStorage({"x.pth": data}))
