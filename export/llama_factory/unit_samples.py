@@ -178,16 +178,21 @@ def _target_samples(
                 made.shared[name] = None
             if name not in written and name not in made.files:
                 made.files[name] = images.encoded(target, turn.shown)
-        texts = [json.dumps(row) for row in _rows(sample, target, names, options)]
+        texts = [json.dumps(row) for row in sample_rows(sample, target, names, options)]
         made.rows += texts
         if sample.kind is not None:
             made.kinds[sample.kind] += len(texts)
     return made
 
 
-def _rows(
+def sample_rows(
     sample: Sample, target: Target, images: list[str], options: LlamaFactoryOptions
 ) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a sample: one for each expression that is exported.
+
+    Args:
+        images: the names of its turns' images, in order.
+    """
     expressions = target.ref.expressions
     for expression in expressions[:1] if options.expressions == "first" else expressions:
         yield {

@@ -89,6 +89,12 @@ COMMANDS: Mapping[str, Command] = {
     "rejects": Command(
         "list why targets of a run were rejected", LOOK, examples.REJECTS_EXAMPLES, jobs.run_rejects
     ),
+    "view": Command(
+        "show a run in a browser: every target, step by step",
+        LOOK,
+        examples.VIEW_EXAMPLES,
+        jobs.run_view,
+    ),
     "inspect": Command(
         "print one trajectory and write its image strip",
         LOOK,

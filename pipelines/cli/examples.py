@@ -112,3 +112,10 @@ examples:
   hlmat inspect out/mine --target folder/all/cup             # a reject: why, and what can be drawn
 
 """
+VIEW_EXAMPLES = """\
+examples:
+  hlmat view out/shapes                                     # in the browser, until Ctrl-C
+  hlmat view out/shapes --save out/shapes-page              # a folder: open its index.html
+  hlmat view out/mini/test/trained --against out/mini/test/centre
+
+"""

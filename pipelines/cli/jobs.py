@@ -218,6 +218,21 @@ def run_inspect(arguments: argparse.Namespace, rest: list[str]) -> int:
     return _print_result(arguments, view, text=inspection.format_view(view))
 
 
+def run_view(arguments: argparse.Namespace, rest: list[str]) -> int:
+    _refuse_rest(arguments, rest)
+    from hlmat.pipelines.viewing.view import view_run
+
+    def tell(address: str) -> None:
+        if arguments.json:
+            _print_json({"address": address})
+        else:
+            print(f"open           {address}\nend with       Ctrl-C")
+        sys.stdout.flush()
+
+    report = view_run(arguments, quiet=arguments.quiet or arguments.json, tell=tell)
+    return _print_report(arguments, report) if report else EXIT_OK
+
+
 def _refuse_rest(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     from hlmat.pipelines.settings.commands import groups_of
     from hlmat.pipelines.settings.flags import spellings_in

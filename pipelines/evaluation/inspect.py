@@ -11,20 +11,16 @@ from typing import Any
 import cv2
 import numpy as np
 
-from hlmat.export.runs.manifest import Manifest
 from hlmat.export.runs.trajectories import read_rejects, read_trajectories
-from hlmat.pipelines.run.finished import open_source, read_run_manifest
+from hlmat.pipelines.run.finished import load_unsized_image, open_source, read_run_manifest
 from hlmat.pipelines.settings.report_options import InspectOptions, inspect_options
 from hlmat.transforms.core.errors import ConfigError, OutputError, TargetError
 from hlmat.transforms.core.protocols import Image
-from hlmat.transforms.core.records import Click, Reject, RejectReason, Trajectory
+from hlmat.transforms.core.records import Click, Reject, Trajectory
 from hlmat.transforms.core.suggestions import closest
 from hlmat.transforms.core.url_storage import storage_for
-from hlmat.transforms.masks.images import decode_image
 from hlmat.transforms.prompting.overlay import draw_outline
 from hlmat.transforms.prompting.strips import image_strip
-from hlmat.transforms.readers.files.confined_storage import ConfinedStorage
-from hlmat.transforms.readers.files.images import read_below
 
 
 def inspect_run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -176,7 +172,7 @@ def _write_reject(reject: Reject, options: InspectOptions, *, path: str) -> str:
         if truth is not None:
             image = reader.load_image(reject.ref.image_path, size_hw=truth.shape)
         else:
-            image = _load_as_it_is(manifest, reject.ref.image_path, data_root=options.data_root)
+            image = load_unsized_image(manifest, reject.ref.image_path, data_root=options.data_root)
     except TargetError as error:
         problems.append(f"image: {error}")
     if image is None:
@@ -193,22 +189,6 @@ def _write_reject(reject: Reject, options: InspectOptions, *, path: str) -> str:
     if truth is None:
         return "the image alone"
     return "the mask alone" if problems else "the image and the outline of its mask"
-
-
-def _load_as_it_is(manifest: Manifest, image_path: str, *, data_root: str | None) -> Image:
-    """Read an image whose mask says nothing about its size. Raises TargetError."""
-    root = data_root or manifest.source.get("data_root") or ""
-    storage = storage_for(root)
-    if "://" not in root and not manifest.source.get("follow_links"):
-        storage = ConfinedStorage(storage, root)
-    data = read_below(
-        storage,
-        root,
-        image_path,
-        missing=RejectReason.MISSING_IMAGE,
-        unreadable=RejectReason.UNREADABLE_IMAGE,
-    )
-    return decode_image(data, name=image_path)
 
 
 def _write_image(image: Image, *, path: str) -> None:

@@ -18,6 +18,7 @@ from hlmat.pipelines.settings.prompt_options import CONVERSATION
 from hlmat.pipelines.settings.run_options import trajectories_config
 from hlmat.pipelines.settings.tiny_vlm_options import tiny_vlm_config
 from hlmat.pipelines.settings.validation import Check
+from hlmat.pipelines.settings.view_options import VIEW
 from hlmat.pipelines.settings.yaml_files import read_settings
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.suggestions import did_you_mean
@@ -93,6 +94,7 @@ WITH_RECIPE: Mapping[str, Sequence[Group]] = {
     "evaluate": EVALUATE,
     "filter": FILTER,
     "refine": REFINE,
+    "view": VIEW,
 }
 """The commands that take flags from `--recipe`, with their groups of flags."""
 

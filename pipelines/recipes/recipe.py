@@ -141,7 +141,8 @@ def with_recipe_flags(argv: Sequence[str]) -> list[str]:
     if given.recipe is None:
         return argv
     recipe = load_recipe(given.recipe, segmenter_path=given.segmenter_path)
-    flags = [*_conversation_flags(recipe.export), *recipe.evaluate]
+    tasks = [flag for flag in recipe.export if _name_of(flag) == "task"]
+    flags = [*_conversation_flags(recipe.export), *tasks, *recipe.evaluate]
     recipes_own = own.parse_known_args(recipe.evaluate)[0].dataset
     if None not in (given.dataset, recipes_own) and given.dataset != recipes_own:
         elsewhere = flags_in([DATA])

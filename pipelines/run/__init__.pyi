@@ -1,3 +1,4 @@
+from .finished import load_unsized_image as load_unsized_image
 from .finished import open_source as open_source
 from .finished import read_run_manifest as read_run_manifest
 from .folder import RunStatus as RunStatus

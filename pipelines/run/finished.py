@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from hlmat.export.runs.manifest import Manifest, read_manifest
 from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.core.protocols import DatasetReader
+from hlmat.transforms.core.protocols import DatasetReader, Image
+from hlmat.transforms.core.records import RejectReason
 from hlmat.transforms.core.url_storage import storage_for
+from hlmat.transforms.masks.images import decode_image
+from hlmat.transforms.readers.files.confined_storage import ConfinedStorage
+from hlmat.transforms.readers.files.images import read_below
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.registry import DATASETS, open_reader
 from hlmat.transforms.readers.shapes.options import ShapesOptions
@@ -50,3 +54,19 @@ def open_source(manifest: Manifest, *, data_root: str | None) -> DatasetReader:
             shapes=ShapesOptions(**shapes) if shapes else ShapesOptions(),
         ),
     )
+
+
+def load_unsized_image(manifest: Manifest, image_path: str, *, data_root: str | None) -> Image:
+    """Read an image whose mask says nothing about its size. Raises TargetError."""
+    root = data_root or manifest.source.get("data_root") or ""
+    storage = storage_for(root)
+    if "://" not in root and not manifest.source.get("follow_links"):
+        storage = ConfinedStorage(storage, root)
+    data = read_below(
+        storage,
+        root,
+        image_path,
+        missing=RejectReason.MISSING_IMAGE,
+        unreadable=RejectReason.UNREADABLE_IMAGE,
+    )
+    return decode_image(data, name=image_path)

@@ -48,5 +48,7 @@ from .validation import ArgumentParser as ArgumentParser
 from .validation import Check as Check
 from .values import Values as Values
 from .values import fingerprint_of_flags as fingerprint_of_flags
+from .view_options import VIEW as VIEW
+from .view_options import ViewOptions as ViewOptions
 from .yaml_files import read_override as read_override
 from .yaml_files import read_settings as read_settings

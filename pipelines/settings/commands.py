@@ -28,6 +28,7 @@ _DECLARATIONS: Mapping[str, tuple[str, str]] = {
     "stats": ("report_options", "STATS"),
     "rejects": ("report_options", "REJECTS"),
     "inspect": ("report_options", "INSPECT"),
+    "view": ("view_options", "VIEW"),
 }
 _FIRST: Mapping[str, tuple[str, ...]] = {
     "trajectories": ("dataset", "data-root", "split", "segmenter", "out"),
@@ -39,6 +40,7 @@ _FIRST: Mapping[str, tuple[str, ...]] = {
     "filter": ("recipe", "model", "dataset", "data-root", "out"),
     "refine": ("recipe", "model", "dataset", "data-root", "out"),
     "mini-base": ("out", "seed", "device", "image-size", "steps"),
+    "view": ("save", "against", "data-root", "browser", "recipe"),
 }
 """The flags that most people need; a command's help begins with them."""
 

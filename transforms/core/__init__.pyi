@@ -76,6 +76,7 @@ from .storage import Storage as Storage
 from .storage import join_under as join_under
 from .suggestions import closest as closest
 from .suggestions import did_you_mean as did_you_mean
+from .suggestions import setting_change as setting_change
 from .threads import Threads as Threads
 from .threads import available_cores as available_cores
 from .url_storage import FileStamp as FileStamp

@@ -17,6 +17,7 @@ from .schemas import REJECT_SCHEMA as REJECT_SCHEMA
 from .schemas import SCHEMA_VERSION as SCHEMA_VERSION
 from .schemas import TRAJECTORY_SCHEMA as TRAJECTORY_SCHEMA
 from .schemas import UNIT_SCHEMA as UNIT_SCHEMA
+from .schemas import check_schema as check_schema
 from .schemas import present_names as present_names
 from .work_units import DatasetPartition as DatasetPartition
 from .work_units import UnitShard as UnitShard

@@ -1,0 +1,10 @@
+from .details import TrainingView as TrainingView
+from .images import thumbnail as thumbnail
+from .images import whole_image as whole_image
+from .index import index_columns as index_columns
+from .page_files import CONTENT_SECURITY_POLICY as CONTENT_SECURITY_POLICY
+from .page_files import TYPES as TYPES
+from .page_files import PageFiles as PageFiles
+from .page_files import ViewedRun as ViewedRun
+from .page_files import page_names as page_names
+from .page_files import problem_script as problem_script

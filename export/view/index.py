@@ -1,0 +1,132 @@
+"""What the page knows of every target before it is opened: columns of short values."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hlmat.export.view.run_rows import RunRows
+
+_TARGET = ("target_id", "dataset", "split", "image_path", "height", "width")
+_OUTCOME = ("initial_iou", "num_clicks", "final_iou", "stop_reason", "last_predicted_iou")
+_STEP = ("steps.kind", "steps.is_initial", "steps.iou", "steps.score")
+_DIGITS = 4
+
+Key = tuple[str, str, str]
+"""Data set, split and target id: a target in every run."""
+
+
+def index_columns(rows: RunRows, first: int, count: int) -> dict[str, list[Any]]:
+    """Return the columns of some targets, one value per target.
+
+    `curve` is the IoU before the policy's first click and after each; `image` the number of the
+    first of neighbouring targets that show the same image.
+    """
+    table = rows.columns(first, count, [*_TARGET, *_OUTCOME, *_STEP, "expressions"])
+    curves, scores = _of_steps(table)
+    return {
+        **_names_of(table, first),
+        "iou": _rounded(table["final_iou"]),
+        "start": [curve[0] for curve in curves],
+        "clicks": table["num_clicks"].to_pylist(),
+        "stop": table["stop_reason"].to_pylist(),
+        "segmenterScore": scores,
+        "modelScore": _rounded(table["last_predicted_iou"]),
+        "curve": curves,
+    }
+
+
+def reject_columns(rows: RunRows, first: int, count: int) -> dict[str, list[Any]]:
+    """Return the columns of some rejects."""
+    names = ["target_id", "dataset", "split", "image_path", "expressions", "reason", "message"]
+    table = rows.columns(first, count, names)
+    return {
+        "id": table["target_id"].to_pylist(),
+        "dataset": table["dataset"].to_pylist(),
+        "split": table["split"].to_pylist(),
+        "texts": table["expressions"].to_pylist(),
+        "reason": table["reason"].to_pylist(),
+        "message": table["message"].to_pylist(),
+    }
+
+
+def row_numbers(rows: RunRows) -> dict[Key, int]:
+    """Return the number of each target's row."""
+    table = rows.columns(0, rows.count, ["dataset", "split", "target_id"])
+    keys = zip(*(table[n].to_pylist() for n in ("dataset", "split", "target_id")), strict=True)
+    return {key: number for number, key in enumerate(keys)}
+
+
+def paired_columns(
+    columns: Mapping[str, Sequence[Any]], numbers: Mapping[Key, int], outcomes: pa.Table
+) -> dict[str, list[Any]]:
+    """Return what another run made of the targets of an index; None where it lacks one.
+
+    Args:
+        columns: of `index_columns`.
+        numbers: of the other run, by `row_numbers`.
+        outcomes: of the other run, by `outcomes_of`.
+    """
+    keys = zip(columns["dataset"], columns["split"], columns["id"], strict=True)
+    found = [numbers.get(key) for key in keys]
+    taken = outcomes.take(pa.array(found, pa.int64()))
+    return {
+        "other": found,
+        "otherIou": _rounded(taken["final_iou"]),
+        "otherClicks": taken["num_clicks"].to_pylist(),
+        "otherStop": taken["stop_reason"].to_pylist(),
+    }
+
+
+def outcomes_of(rows: RunRows) -> pa.Table:
+    """Return the outcome of every target of a run, for `paired_columns`."""
+    return rows.columns(0, rows.count, ["final_iou", "num_clicks", "stop_reason"])
+
+
+def _names_of(table: pa.Table, first: int) -> dict[str, list[Any]]:
+    columns = {name: table[name].to_pylist() for name in _TARGET}
+    images: list[int] = []
+    shown = None
+    for place, key in enumerate(
+        zip(*(columns[n] for n in ("dataset", "image_path", "height", "width")), strict=True)
+    ):
+        images.append(images[-1] if key == shown else first + place)
+        shown = key
+    return {
+        "id": columns["target_id"],
+        "dataset": columns["dataset"],
+        "split": columns["split"],
+        "texts": table["expressions"].to_pylist(),
+        "image": images,
+    }
+
+
+def _of_steps(table: pa.Table) -> tuple[list[list[float]], list[float | None]]:
+    """Return the IoU curve of each target, and the segmenter's score of its last mask."""
+    starts = _rounded(table["initial_iou"])
+    curves: list[list[float]] = []
+    scores: list[float | None] = []
+    for chunk in table["steps"].chunks:
+        offsets = chunk.offsets.to_pylist()
+        base = offsets[0] if offsets else 0
+        fields = chunk.flatten()
+        ious = _rounded(fields.field("iou"))
+        given = _rounded(fields.field("score"))
+        initial = fields.field("is_initial").to_pylist()
+        for start, end in itertools.pairwise(offsets):
+            low, high = start - base, end - base
+            first = low
+            while first < high and initial[first]:
+                first += 1
+            before = ious[first - 1] if first > low else starts[len(curves)]
+            curves.append([before, *ious[first:high]])
+            scores.append(given[high - 1] if high > low else None)
+    return curves, scores
+
+
+def _rounded(values: pa.Array | pa.ChunkedArray) -> list[Any]:
+    return pc.call_function("round", [values], pc.RoundOptions(ndigits=_DIGITS)).to_pylist()

@@ -1,0 +1,319 @@
+"""The files of a run's page by name, each made when it is asked for."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import resources
+from typing import Any, Protocol
+
+from hlmat.export.llama_factory.images import StateImages
+from hlmat.export.runs.manifest import Manifest
+from hlmat.export.view.details import TrainingView, target_details
+from hlmat.export.view.images import thumbnail, whole_image
+from hlmat.export.view.index import (
+    index_columns,
+    outcomes_of,
+    paired_columns,
+    reject_columns,
+    row_numbers,
+)
+from hlmat.export.view.run_rows import RunRows
+from hlmat.transforms.core.errors import TargetError
+from hlmat.transforms.core.protocols import Image
+from hlmat.transforms.core.records import Reject, Rle
+from hlmat.transforms.dataset_io.arrow import row_to_reject, row_to_trajectory
+from hlmat.transforms.dataset_io.schemas import REJECT_SCHEMA, TRAJECTORY_SCHEMA
+from hlmat.transforms.metrics.click_curves import THRESHOLDS
+
+INDEX_ROWS = 5000
+"""Targets in one file of the index."""
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; "
+    "form-action 'none'"
+)
+TYPES: Mapping[str, str] = {
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "jpg": "image/jpeg",
+    "png": "image/png",
+}
+"""Media type by the ending of a file's name."""
+_SCRIPTS = re.compile(r'<script src="([^"]+)" defer></script>')
+
+
+class RunImages(Protocol):
+    """The images of a run."""
+
+    def of_target(self, image_path: str, *, size_hw: tuple[int, int]) -> Image:
+        """Load a target's image. Raises TargetError."""
+        ...
+
+    def of_reject(self, reject: Reject) -> tuple[Image, Rle | None]:
+        """Load what is left of a reject: its image, and its mask. Raises TargetError."""
+        ...
+
+
+@dataclass(frozen=True)
+class ViewedRun:
+    """A run whose page is made.
+
+    Attributes:
+        name: shown as its title.
+        out: its folder, a local path or a URL.
+        images: loads its images.
+    """
+
+    name: str
+    out: str
+    manifest: Manifest
+    images: RunImages
+
+    @cached_property
+    def targets(self) -> RunRows:
+        """Its trajectories."""
+        return RunRows(self.out, self.manifest, folder="trajectories", schema=TRAJECTORY_SCHEMA)
+
+    @cached_property
+    def rejects(self) -> RunRows:
+        """Its rejects."""
+        return RunRows(self.out, self.manifest, folder="rejects", schema=REJECT_SCHEMA)
+
+
+@dataclass(frozen=True)
+class PageFiles:
+    """The files of a page by name; the same names on a server and in a folder.
+
+    Attributes:
+        run: what is shown.
+        against: another run over the same targets, shown beside it.
+        training: how training rows are made; None shows none.
+        targets_per_file: whose details travel together.
+        max_side: of whole images in pixels; None keeps every size.
+        with_rendered: whether training images are among the files, so that the page need not draw
+            them.
+    """
+
+    run: ViewedRun
+    against: ViewedRun | None = None
+    training: TrainingView | None = None
+    targets_per_file: int = 1
+    max_side: int | None = None
+    with_rendered: bool = True
+    _made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file of the page; None where there is no such file.
+
+        Raises:
+            DataError: a file of the run cannot be read.
+            TargetError: an image cannot be read.
+        """
+        if name in page_names():
+            return page_file(name)
+        for pattern, make in self._makers.items():
+            if (match := re.fullmatch(pattern, name)) is not None:
+                try:
+                    return make(*(int(number) for number in match.groups()))
+                except IndexError:
+                    return None
+        return None
+
+    def data_names(self) -> Iterator[str]:
+        """Yield the names of every file of data, without images."""
+        run, against = self.run, self.against
+        yield "data/page.js"
+        for prefix, rows, size in (
+            ("index", run.targets, INDEX_ROWS),
+            ("rejects", run.rejects, INDEX_ROWS),
+            ("targets", run.targets, self.targets_per_file),
+            ("reject", run.rejects, 1),
+            *([] if against is None else [("against", against.targets, self.targets_per_file)]),
+        ):
+            for number in range(-(-rows.count // size)):
+                yield f"data/{prefix}-{number}.js"
+
+    @cached_property
+    def _makers(self) -> Mapping[str, Callable[..., bytes | None]]:
+        number = r"(0|[1-9]\d{0,9})"
+        return {
+            "data/page.js": self._page,
+            rf"data/index-{number}.js": self._index,
+            rf"data/rejects-{number}.js": self._rejects,
+            rf"data/targets-{number}.js": lambda k: self._targets("targets", self.run, k),
+            rf"data/against-{number}.js": lambda k: self._targets("against", self.against, k),
+            rf"data/reject-{number}.js": self._reject,
+            rf"data/problem-{number}.js": self._problem,
+            rf"thumbs/{number}.jpg": lambda n: thumbnail(self.image(n)),
+            rf"images/{number}.jpg": lambda n: whole_image(self.image(n), max_side=self.max_side),
+            rf"thumbs/reject-{number}.jpg": lambda n: thumbnail(self.reject_image(n)),
+            rf"images/reject-{number}.jpg": lambda n: whole_image(
+                self.reject_image(n), max_side=self.max_side
+            ),
+            rf"rendered/{number}-{number}-{number}.(?:jpg|png)": self.rendered,
+        }
+
+    def image(self, number: int) -> Image:
+        """Load the image of a target by its number. Raises TargetError or IndexError."""
+        if number >= self.run.targets.count:
+            raise IndexError(number)
+        columns = self.run.targets.columns(number, 1, ["image_path", "height", "width"])
+        row = columns.to_pylist()[0]
+        return self.run.images.of_target(row["image_path"], size_hw=(row["height"], row["width"]))
+
+    def reject_image(self, number: int) -> Image:
+        """Load the image of a reject by its number. Raises TargetError or IndexError."""
+        return self.run.images.of_reject(row_to_reject(self.run.rejects.row(number)))[0]
+
+    def rendered(self, number: int, row: int, place: int) -> bytes | None:
+        """Return an image of a training row as the model sees it.
+
+        Args:
+            number: of the target.
+            row: of its training rows.
+            place: among the images of the row.
+        """
+        if self.training is None or not self.with_rendered:
+            return None
+        trajectory = row_to_trajectory(self.run.targets.row(number))
+        shown = [images for _, images in self.training.rows(trajectory)][row][place]
+        images = StateImages(self.run.images.of_target, self.training.options)
+        return images.encoded(trajectory.target, shown)
+
+    def _page(self) -> bytes:
+        run, against, training = self.run, self.against, self.training
+        protocol = {
+            name: run.manifest.config.get(name)
+            for name in ("max_clicks", "target_iou", "stop_on_no_gain", "initial_action")
+        }
+        return _script(
+            "page",
+            {
+                "title": run.name,
+                "targets": run.targets.count,
+                "rejects": run.rejects.count,
+                "indexRows": INDEX_ROWS,
+                "targetsPerFile": self.targets_per_file,
+                "facts": _facts(run.manifest),
+                "protocol": protocol,
+                "thresholds": THRESHOLDS,
+                "against": None
+                if against is None
+                else {"title": against.name, "facts": _facts(against.manifest)},
+                "training": None
+                if training is None
+                else {
+                    "task": training.task.name,
+                    "rendered": self.with_rendered,
+                    "suffix": training.options.image_format,
+                    "colour": training.options.view.colour,
+                    "opacity": training.options.view.opacity,
+                },
+            },
+        )
+
+    def _index(self, chunk: int) -> bytes | None:
+        first = chunk * INDEX_ROWS
+        if first >= self.run.targets.count:
+            return None
+        columns = index_columns(self.run.targets, first, INDEX_ROWS)
+        if self.against is not None:
+            if "pairs" not in self._made:
+                rows = self.against.targets
+                self._made["pairs"] = (row_numbers(rows), outcomes_of(rows))
+            columns |= paired_columns(columns, *self._made["pairs"])
+        return _script(f"index-{chunk}", columns)
+
+    def _rejects(self, chunk: int) -> bytes | None:
+        first = chunk * INDEX_ROWS
+        if first >= self.run.rejects.count:
+            return None
+        return _script(f"rejects-{chunk}", reject_columns(self.run.rejects, first, INDEX_ROWS))
+
+    def _targets(self, kind: str, run: ViewedRun | None, chunk: int) -> bytes | None:
+        if run is None:
+            return None
+        first = chunk * self.targets_per_file
+        last = min(first + self.targets_per_file, run.targets.count)
+        if first >= last:
+            return None
+        asked = run.manifest.config.get("policy_settings")
+        training = self.training if run is self.run else None
+        return _script(
+            f"{kind}-{chunk}",
+            [
+                target_details(run.targets.row(number), training=training, asked=asked)
+                for number in range(first, last)
+            ],
+        )
+
+    def _reject(self, number: int) -> bytes:
+        row = self.run.rejects.row(number)
+        details = {name: row[name] for name in ("image_path", "truth_ref", "license")}
+        truth = problem = None
+        try:
+            truth = self.run.images.of_reject(row_to_reject(row))[1]
+        except TargetError as error:
+            problem = error.message
+        if truth is not None:
+            details["truth_rle"] = truth.counts
+            details["height"], details["width"] = truth.size_hw
+        return _script(f"reject-{number}", {**details, "problem": problem})
+
+    def _problem(self, number: int) -> bytes:
+        try:
+            self.image(number)
+            problem = None
+        except TargetError as error:
+            problem = error.message
+        return problem_script(number, problem)
+
+
+def problem_script(number: int, problem: str | None) -> bytes:
+    """Return the file that says why a target's image cannot be shown."""
+    return _script(f"problem-{number}", problem)
+
+
+def page_names() -> tuple[str, ...]:
+    """Return the names of the files that are the same for every page."""
+    scripts = _SCRIPTS.findall(_page_text("index.html"))
+    return ("index.html", "page/view.css", *(name for name in scripts if name.startswith("page/")))
+
+
+def page_file(name: str) -> bytes:
+    """Return a file that is the same for every page."""
+    text = _page_text(posixpath.basename(name))
+    if name == "index.html":
+        text = text.replace("CONTENT_SECURITY_POLICY", CONTENT_SECURITY_POLICY)
+    return text.encode()
+
+
+def _page_text(name: str) -> str:
+    return (resources.files("hlmat.export.view") / "page" / name).read_text(encoding="utf-8")
+
+
+def _facts(manifest: Manifest) -> dict[str, Any]:
+    """Return what a run is about, by label."""
+    config = manifest.config
+    facts = {
+        "data set": f"{config['dataset']} ({config['split']})",
+        "segmenter": config["segmenter"]["name"],
+        "policy": config["policy"],
+        "most clicks": config["max_clicks"],
+        "seed": config["seed"],
+    }
+    return {name: str(value) for name, value in facts.items()}
+
+
+def _script(name: str, value: Any) -> bytes:
+    """Return a script that hands a value to the page: pages opened from disk may load no JSON.
+
+    All characters beyond ASCII are escaped, so that no text ends the script.
+    """
+    text = json.dumps(value, separators=(",", ":"))
+    return f'hlmat.receive("{name}",{text});\n'.encode("ascii")

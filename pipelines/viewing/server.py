@@ -1,0 +1,128 @@
+"""A run's page served to the browsers of this machine."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import sys
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from hlmat.export.view.page_files import CONTENT_SECURITY_POLICY, TYPES, PageFiles
+from hlmat.transforms.core.errors import ConfigError, HlmatError, TargetError
+from hlmat.transforms.core.visible_text import visible
+
+ADDRESS = "127.0.0.1"
+_MOST_AT_ONCE = 16
+_IDLE_S = 30
+_HEADERS = {
+    "Content-Security-Policy": f"{CONTENT_SECURITY_POLICY}; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+class PageServer(ThreadingHTTPServer):
+    """Serves the files of a page below an unguessable path, to this machine alone.
+
+    A request needs the path's token and a Host header that names this server: a page from
+    elsewhere knows neither, even if it has its own name resolve to this machine.
+
+    Args:
+        page: what is served.
+        port: on 127.0.0.1; 0 takes a free one.
+
+    Raises:
+        ConfigError: the port is taken.
+    """
+
+    daemon_threads = True
+    # Another program on the port would otherwise get the page's requests.
+    allow_reuse_port = False
+
+    def __init__(self, page: PageFiles, *, port: int = 0) -> None:
+        self.page = page
+        self.token = secrets.token_urlsafe(24)
+        self.slots = threading.BoundedSemaphore(_MOST_AT_ONCE)
+        try:
+            super().__init__((ADDRESS, port), _Request)
+        except OSError as error:
+            raise ConfigError(
+                [f"--port {port} cannot be used ({error.strerror}); leave it out for a free one"]
+            ) from error
+
+    @property
+    def address(self) -> str:
+        """The address of the page, with its token."""
+        return f"http://{ADDRESS}:{self.server_port}/{self.token}/"
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The Host headers under which this server answers."""
+        return frozenset(f"{name}:{self.server_port}" for name in (ADDRESS, "localhost"))
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep quiet about browsers that went away."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
+
+
+class _Request(BaseHTTPRequestHandler):
+    """Answers GET and HEAD for the files of the page."""
+
+    server: PageServer  # type: ignore[assignment]
+    protocol_version = "HTTP/1.1"
+    server_version = "hlmat"
+    sys_version = ""
+    timeout = _IDLE_S
+
+    def do_GET(self) -> None:
+        """Send a file of the page."""
+        self._send(*self._answer(), with_body=True)
+
+    def do_HEAD(self) -> None:
+        """Send what `do_GET` sends before the file."""
+        self._send(*self._answer(), with_body=False)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Print nothing: the terminal belongs to the command."""
+
+    def _answer(self) -> tuple[HTTPStatus, bytes, str]:
+        """Return the status, the content and the ending of the file's name."""
+        if self.headers.get("Host", "") not in self.server.hosts:
+            return HTTPStatus.FORBIDDEN, b"unknown host\n", "txt"
+        _, token, *rest = [*urlsplit(self.path).path.split("/", 2), ""][:3]
+        if not hmac.compare_digest(token.encode(), self.server.token.encode()):
+            return HTTPStatus.FORBIDDEN, b"open the whole address that hlmat view printed\n", "txt"
+        name = unquote(rest[0]) or "index.html"
+        try:
+            with self.server.slots:
+                data = self.server.page.read(name)
+        except TargetError as error:
+            return HTTPStatus.NOT_FOUND, _line(error.message), "txt"
+        except HlmatError as error:
+            return HTTPStatus.INTERNAL_SERVER_ERROR, _line(str(error)), "txt"
+        if data is None:
+            return HTTPStatus.NOT_FOUND, b"no such file\n", "txt"
+        return HTTPStatus.OK, data, name.rpartition(".")[2]
+
+    def _send(self, status: HTTPStatus, data: bytes, suffix: str, *, with_body: bool) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", TYPES.get(suffix, "text/plain; charset=utf-8"))
+        self.send_header("Content-Length", str(len(data)))
+        is_image = suffix in ("jpg", "png")
+        self.send_header("Cache-Control", "private, max-age=3600" if is_image else "no-store")
+        for name, value in _HEADERS.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if with_body:
+            self.wfile.write(data)
+
+
+def _line(text: str) -> bytes:
+    return f"{visible(text)}\n".encode("utf-8", "backslashreplace")

@@ -1,0 +1,126 @@
+"""The command `hlmat view`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from hlmat.pipelines.cli.main import main
+from viewed_runs import clicked, write_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run of generated scenes."""
+    out = tmp_path_factory.mktemp("view") / "run"
+    scenes = ["--dataset", "shapes", "--shapes-images", "3", "--shapes-size", "64x80"]
+    assert main(["trajectories", *scenes, "--out", str(out), "-q"]) == 0
+    return out
+
+
+def test_a_saved_page_has_every_file(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["view", str(run), "--save", str(tmp_path / "page"), "--json", "--rendered"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    written = [path for path in (tmp_path / "page").rglob("*") if path.is_file()]
+    assert report["written"] == str(tmp_path / "page" / "index.html")
+    assert report["files"] == len(written)
+    assert report["images missing"] == 0
+    assert len([p for p in written if p.parent.name == "thumbs"]) == 3
+    first = (tmp_path / "page" / "rendered" / "0-0-0.jpg").read_bytes()
+    assert first[:2] == b"\xff\xd8"
+
+
+def test_the_same_run_gives_the_same_bytes(run: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert main(["view", str(run), "--save", str(tmp_path / name), "-q"]) == 0
+    files = {
+        name: {
+            path.relative_to(tmp_path / name): path.read_bytes()
+            for path in (tmp_path / name).rglob("*")
+            if path.is_file()
+        }
+        for name in ("a", "b")
+    }
+    assert files["a"] == files["b"]
+
+
+def test_a_page_without_its_data_set_says_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = {
+        "dataset": "folder",
+        "split": "all",
+        **dict.fromkeys(("expressions", "split_by", "annotations", "mask_values", "columns")),
+    }
+    out = write_run(tmp_path / "run", [clicked(0, 10)], config=config)
+    assert main(["view", str(out), "--save", str(tmp_path / "page"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images missing"] == 1
+    problem = (tmp_path / "page" / "data" / "problem-0.js").read_text(encoding="ascii")
+    assert "give the image location with --data-root" in problem
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--save", "s3://b/page"], "--save s3://b/page: the page goes to the local disk"),
+        (["--rendered"], "--rendered belongs to --save"),
+        (["--save", "x", "--port", "8000"], "--port belongs to the server"),
+        (["--task", "nxt"], "nxt"),
+        (["--port", "70000"], "--port 70000"),
+        (["--page-max-side", "3"], "--page-max-side 3"),
+    ],
+)
+def test_mistakes_are_named(
+    run: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["view", str(run), *flags]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_same_run_twice_is_a_mistake(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["view", str(run), "--against", str(run)]) == 2
+    assert "this is the same run" in capsys.readouterr().err
+
+
+def test_nothing_is_overwritten(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    assert main(["view", str(run), "--save", str(tmp_path), "-q"]) == 4
+    assert "exists already and is not an empty folder" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_other_folders_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["view", str(tmp_path), "--no-browser"]) == 3
+    assert "is not the output of a finished run" in capsys.readouterr().err
+
+
+def test_a_served_page_ends_with_ctrl_c(run: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hlmat", "view", str(run), "--no-browser", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(3)]
+        address = json.loads("".join(lines))["address"]
+        with urllib.request.urlopen(f"{address}data/page.js", timeout=60) as answer:
+            assert answer.read().startswith(b'hlmat.receive("page",{"title":"run"')
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, out, err) == (0, "", "")
