@@ -3,9 +3,9 @@ from .images import image_name as image_name
 from .options import LlamaFactoryOptions as LlamaFactoryOptions
 from .paired_runs import run_differences as run_differences
 from .paired_runs import with_other_runs as with_other_runs
+from .rows import sample_rows as sample_rows
 from .sample_options import SampleOptions as SampleOptions
 from .samples import Case as Case
 from .samples import Shown as Shown
 from .samples import cases_of as cases_of
-from .unit_samples import sample_rows as sample_rows
 from .writer import export_task as export_task

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
+from hlmat.export.llama_factory.rows import dialogue_columns, dialogue_tags
 from hlmat.export.llama_factory.tasks.registry import TrainingTask
 from hlmat.export.llama_factory.unit_samples import BETWEEN_ROWS, UnitSamples
 from hlmat.transforms.core.errors import OutputError
@@ -99,15 +100,17 @@ def check_samples(task: TrainingTask, counts: ExportCounts, *, out: str) -> None
 
 def dataset_info(task: TrainingTask, options: LlamaFactoryOptions) -> bytes:
     """Return the file that tells LLaMA-Factory how to read the rows."""
+    columns = {"messages": "messages", "images": "images", **task.columns}
     entry: dict[str, Any] = {
         "file_name": rows_name(options),
         "formatting": "sharegpt",
-        "columns": {"messages": "messages", "images": "images", **task.columns},
+        "columns": columns | dialogue_columns(options),
         "tags": {
             "role_tag": "role",
             "content_tag": "content",
             "user_tag": "user",
             "assistant_tag": "assistant",
+            **dialogue_tags(options),
         },
     }
     if task.stage == "dpo":

@@ -62,7 +62,8 @@ class LlamaFactoryOptions(SampleOptions):
     @property
     def frame(self) -> Frame:
         """At which size a model sees the images."""
-        return Frame.of(self.turn_format.codec, self.view)
+        dialogue = self.turn_format.dialogue.identity()
+        return Frame.of(self.turn_format.codec, self.view, dialogue=dialogue)
 
     @property
     def seen_turn_format(self) -> TurnFormat:

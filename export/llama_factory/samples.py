@@ -83,6 +83,12 @@ class Sample:
     kind: str | None = None
 
 
+def answer_message(answer: str, turn_format: TurnFormat) -> dict[str, str]:
+    """Return an answer as a message of a row."""
+    message = turn_format.dialogue.message(answer)
+    return {"role": message.role, "content": message.content}
+
+
 def shown_before(trajectory: Trajectory, step: int) -> Shown:
     """Return what step `step` saw, or the last mask after the last step."""
     return Shown(trajectory.mask_before(step), f"{step:02d}")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from hlmat.export.llama_factory.images import StateImages, image_name
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
-from hlmat.export.llama_factory.samples import Case, Sample
+from hlmat.export.llama_factory.rows import sample_rows
+from hlmat.export.llama_factory.samples import Case
 from hlmat.export.llama_factory.tasks.registry import TrainingTask
 from hlmat.transforms.core.errors import OutputError, TargetError
-from hlmat.transforms.core.records import Reject, Target
-from hlmat.transforms.prompting.templates import IMAGE_MARK
+from hlmat.transforms.core.records import Reject
 
 BETWEEN_ROWS = ",\n"
 
@@ -183,31 +182,3 @@ def _target_samples(
         if sample.kind is not None:
             made.kinds[sample.kind] += len(texts)
     return made
-
-
-def sample_rows(
-    sample: Sample, target: Target, images: list[str], options: LlamaFactoryOptions
-) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a sample: one for each expression that is exported.
-
-    Args:
-        images: the names of its turns' images, in order.
-    """
-    expressions = target.ref.expressions
-    for expression in expressions[:1] if options.expressions == "first" else expressions:
-        yield {
-            "messages": _messages(sample, expression),
-            "images": images,
-            "target_id": target.ref.target_id,
-            **sample.columns,
-        }
-
-
-def _messages(sample: Sample, expression: str) -> list[dict[str, str]]:
-    messages = []
-    for turn in sample.turns:
-        question = turn.turn_format.question(expression) if turn.turn_format else IMAGE_MARK
-        messages.append({"role": "user", "content": question})
-        if turn.answer is not None:
-            messages.append({"role": "assistant", "content": turn.answer})
-    return messages

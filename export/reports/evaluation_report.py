@@ -63,6 +63,10 @@ def render_markdown(
         f"| invalid: {escape_markdown(cause)} | {count} | |"
         for cause, count in figures.get("invalid_answers", {}).items()
     ]
+    lines += [
+        f"| invalid answer of the form: {escape_markdown(form) or 'empty'} | {count} | |"
+        for form, count in figures.get("invalid_forms", {}).items()
+    ]
     lines += [f"| targets | {figures['targets']} | |", f"| images | {figures['images']} | |", ""]
     lines += ["| setting | |", "|---|---|"]
     lines += [

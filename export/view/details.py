@@ -8,9 +8,9 @@ from typing import Any
 
 from hlmat.export.llama_factory.images import image_name
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
+from hlmat.export.llama_factory.rows import sample_rows
 from hlmat.export.llama_factory.samples import Case, Shown
 from hlmat.export.llama_factory.tasks.registry import TrainingTask
-from hlmat.export.llama_factory.unit_samples import sample_rows
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.records import Trajectory
 from hlmat.transforms.dataset_io.arrow import Row, row_to_trajectory

@@ -10,7 +10,7 @@ from hlmat.transforms.core.records import Trajectory
 from hlmat.transforms.metrics.bootstrap import COVERAGE, RESAMPLES, SEED
 from hlmat.transforms.metrics.calibration import calibration_figures, scored_masks
 from hlmat.transforms.metrics.click_curves import ClickProtocol
-from hlmat.transforms.metrics.invalid_answers import invalid_causes
+from hlmat.transforms.metrics.invalid_answers import invalid_causes, invalid_forms
 from hlmat.transforms.metrics.summary import summarize
 from hlmat.transforms.metrics.target_results import (
     StepChoice,
@@ -64,6 +64,8 @@ def evaluation_results(
     figures = {**summarize(results, protocol).figures(), "intervals": INTERVALS}
     if causes := invalid_causes(trajectories):
         figures["invalid_answers"] = causes
+    if forms := invalid_forms(trajectories):
+        figures["invalid_forms"] = forms
     scored = [mask for trajectory in trajectories for mask in scored_masks(trajectory)]
     if scored:
         figures["score_calibration"] = calibration_figures(scored)

@@ -29,7 +29,8 @@ def refuse_other_frames(
     if not isinstance(policy, ModelPolicyOptions):
         return
     conversation = policy.conversation
-    asked = Frame.of(conversation.turn_format.codec, conversation.view)
+    turn_format = conversation.turn_format
+    asked = Frame.of(turn_format.codec, conversation.view, dialogue=turn_format.dialogue.identity())
     sources = [*trained_on, *([model] if model is not None else [])]
     problems = []
     for source in sources:

@@ -18,6 +18,7 @@ from hlmat.pipelines.settings.run_options import RunConfig, run_config
 from hlmat.pipelines.settings.validation import Check
 from hlmat.pipelines.settings.values import Values
 from hlmat.transforms.core.options import options, setting
+from hlmat.transforms.core.records import Box
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice
 from hlmat.transforms.policies.backends.options import (
     AnswererOptions,
@@ -142,6 +143,11 @@ def policy_group(names: Sequence[str] = POLICY_NAMES) -> Group:
             Flag("served-model", ServerOptions, "model", help="openai: the model's name there"),
             Flag("timeout", ServerOptions, "timeout_s", help="openai: seconds for a request"),
             Flag("retries", ServerOptions, help="openai: repetitions of a failed request"),
+            Flag(
+                "tool-interface",
+                ServerOptions,
+                help="openai, dialogues of functions: calls as text, or through the server",
+            ),
             Flag("sent-as", ServerOptions, "image_format", help="openai: images as png or jpeg"),
             Flag(
                 "served-pixels",
@@ -266,6 +272,11 @@ def evaluation_config(
         # Last, because the drawing code takes a second to import.
         served = values.get("served-pixels") if name == "openai" else None
         conversation = read_conversation(values, check, served_pixels=served)
+        dialogue = conversation.turn_format.dialogue
+        if draws_boxes and Box not in dialogue.says:
+            check.note(
+                f"--initial-action policy-box: the dialogue {dialogue.name} has no form for a box"
+            )
         if answerer is not None:
             model = ModelPolicyOptions(name, conversation, answerer, draws_boxes)
             run = replace(run, policy=model)

@@ -19,6 +19,7 @@ from hlmat.pipelines.settings.prompt_options import CONVERSATION, read_conversat
 from hlmat.pipelines.settings.validation import Check
 from hlmat.pipelines.settings.values import Values, fingerprint_of_flags
 from hlmat.transforms.core.options import declared, options, setting
+from hlmat.transforms.core.records import Box
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice
 from hlmat.transforms.prompting.templates import load_prompt, score_prompt
 
@@ -130,6 +131,15 @@ def llama_factory_options(arguments: argparse.Namespace, check: Check) -> LlamaF
         expressions="first" if asked.expressions is ExpressionChoice.FIRST else "each",
     )
     conversation = read_conversation(values, check)
+    dialogue = conversation.turn_format.dialogue
+    if asked.first_box and Box not in dialogue.says:
+        check.note(f"--first-box: the dialogue {dialogue.name} has no form for a box; leave it out")
+    if "prm" in asked.task.split(",") and not dialogue.has_score:
+        check.note(
+            f"--task prm: the dialogue {dialogue.name} has no form for scores; use segagent or "
+            "think"
+        )
+    check.done()
     from hlmat.export.llama_factory.options import LlamaFactoryOptions
 
     return LlamaFactoryOptions(

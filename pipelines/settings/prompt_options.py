@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hlmat.pipelines.settings.flags import Flag, Group
 from hlmat.pipelines.settings.validation import Check
 from hlmat.pipelines.settings.values import Values
-from hlmat.transforms.core.records import Finish, NoObject
+from hlmat.transforms.core.records import Box, Finish, NoObject
 from hlmat.transforms.prompting.dialogues.protocol import Dialogue, Offer
 from hlmat.transforms.prompting.dialogues.registry import load_dialogue, prompt_of
 from hlmat.transforms.prompting.dialogues.segagent import SegAgent
@@ -20,6 +20,7 @@ from hlmat.transforms.prompting.options import (
 )
 from hlmat.transforms.prompting.templates import (
     PromptTemplate,
+    first_box_prompt,
     load_prompt,
 )
 
@@ -95,8 +96,9 @@ def read_conversation(
         with_no_object=asked.no_object,
         dialogue=dialogue,
     )
-    box_prompt = box_prompt or prompt_of(dialogue, replace(offer, box=True))
-    return Conversation(turn_format, StateView(**asdict(style)), box_prompt)
+    if box_prompt is None and Box in dialogue.says:
+        box_prompt = prompt_of(dialogue, replace(offer, box=True))
+    return Conversation(turn_format, StateView(**asdict(style)), box_prompt or first_box_prompt())
 
 
 def _not_said(dialogue: Dialogue, asked: ConversationOptions) -> list[str]:

@@ -278,9 +278,9 @@ def training_rows(
     'Positive point: (0.539, 0.510)'
     """
     from hlmat.export.llama_factory.options import LlamaFactoryOptions as Options
+    from hlmat.export.llama_factory.rows import rows_of
     from hlmat.export.llama_factory.samples import cases_of
     from hlmat.export.llama_factory.tasks.registry import training_task
-    from hlmat.export.llama_factory.writer import rows_of
 
     options = options or Options()
     chosen = training_task(task)

@@ -12,7 +12,7 @@ from fuzz.mutation import near_bytes, near_json
 from fuzz.running import Target
 from hlmat.pipelines.settings.yaml_files import read_override
 from hlmat.transforms.core.errors import ConfigError, TargetError
-from hlmat.transforms.core.records import Box, Click, Finish, InvalidAction
+from hlmat.transforms.core.records import Box, Click, Finish, InvalidAction, NoObject
 from hlmat.transforms.core.storage import join_under
 from hlmat.transforms.policies.backends.chat_completions import (
     completion_text,
@@ -20,7 +20,7 @@ from hlmat.transforms.policies.backends.chat_completions import (
     retry_wait_s,
 )
 from hlmat.transforms.prompting.coordinates import CoordinateCodec, build_codec
-from hlmat.transforms.prompting.dialogues.segagent import parse_action
+from hlmat.transforms.prompting.dialogues.registry import DIALOGUES, load_dialogue
 from hlmat.transforms.prompting.predicted_iou import (
     last_predicted_iou,
     parse_predicted_iou,
@@ -33,6 +33,9 @@ _ANSWERS = (
     b"Negative point: (332, 444)",
     b"Box: (0.1, 0.2), (0.3, 0.4)",
     b"Current IOU: 85.2, Positive point: (12, 7)",
+    b'[{"point_2d": [500, 250], "label": "positive"}]',
+    b'<tool_call>{"name": "add_point", "arguments": {"point_2d": [1, 2]}}</tool_call>',
+    b"<think>a</think><action>Positive Point (0.5, 0.25)</action>",
     b"<think>The box</think>\n```\n**Finish**.\n```",
 )
 
@@ -46,14 +49,16 @@ def _text(data: bytes) -> str:
 
 
 def parse_answer(data: bytes) -> None:
-    for codec in _codecs():
-        answer = parse_action(_text(data), size_hw=_SIZE_HW, codec=codec)
+    readings = [(load_dialogue(name), build_codec("thousand_inclusive")) for name in DIALOGUES]
+    readings += [(load_dialogue("segagent"), codec) for codec in _codecs()]
+    for dialogue, codec in readings:
+        answer = dialogue.read(_text(data), size_hw=_SIZE_HW, codec=codec)
         assert answer.text == _text(data)
         match answer.action:
             case Click(x, y):
                 assert 0 <= x < _SIZE_HW[1]
                 assert 0 <= y < _SIZE_HW[0]
-            case Box() | Finish() | InvalidAction():
+            case Box() | Finish() | NoObject() | InvalidAction():
                 pass
 
 

@@ -208,6 +208,10 @@ class Question:
         text: the question, with one ``<image>`` where the image belongs.
         draw: 0 for the answer that the answerer's own settings give; 1, 2, ... for further draws.
         temperature: of a further draw.
+        system: the system message; "" for none.
+        functions: what the model may call, a JSON list as in `tools` of a chat completion; "" for
+            nothing.
+        keeps_reasoning: whether what a server sets apart as reasoning belongs to the answer.
     """
 
     target_id: str
@@ -216,6 +220,9 @@ class Question:
     text: str
     draw: int = 0
     temperature: float = 0.0
+    system: str = ""
+    functions: str = ""
+    keeps_reasoning: bool = False
 
 
 class Answerer(Protocol):

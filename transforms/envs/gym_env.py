@@ -205,6 +205,9 @@ class MaskAnnotationEnv(gymnasium.Env[Observation, Any]):
             turn=self._turns,
             image=conversation.view.draw(state.target.image, state.mask),
             text=conversation.turn_format.question(state.target.ref.expressions[0]),
+            system=conversation.turn_format.system,
+            functions=conversation.turn_format.functions,
+            keeps_reasoning=conversation.turn_format.dialogue.keeps_reasoning,
         )
 
     @property

@@ -12,6 +12,7 @@ from .calibration import scored_masks as scored_masks
 from .click_curves import THRESHOLDS as THRESHOLDS
 from .click_curves import ClickProtocol as ClickProtocol
 from .invalid_answers import invalid_causes as invalid_causes
+from .invalid_answers import invalid_forms as invalid_forms
 from .invalid_answers import remark_on_invalid as remark_on_invalid
 from .paired_results import compare_results as compare_results
 from .segagent_scorer import MOST_EXPRESSIONS as MOST_EXPRESSIONS

@@ -11,6 +11,9 @@ from hlmat.transforms.core.records import StopReason, Trajectory
 MANY = 0.1
 """Share of the rollouts from which on invalid answers are worth a remark."""
 _SHOWN_CHARACTERS = 160
+SHOWN_FORMS = 10
+"""Forms of invalid answers in a report."""
+_REASONING = re.compile(r"(<think>).*?(</think>)", re.DOTALL)
 # What differs between answers of one kind: quoted parts, places and numbers.
 _DETAILS = re.compile(r"'[^']*'|\"[^\"]*\"|\([^()]*\)|-?\d+(?:\.\d+)?")
 
@@ -30,6 +33,33 @@ def invalid_causes(trajectories: Iterable[Trajectory]) -> dict[str, int]:
             counts[kind] += 1
             first.setdefault(kind, cause[:_SHOWN_CHARACTERS])
     return {first[kind]: count for kind, count in counts.most_common()}
+
+
+def invalid_forms(trajectories: Iterable[Trajectory]) -> dict[str, int]:
+    """Count the `SHOWN_FORMS` most frequent forms of invalid answers, most frequent first.
+
+    A form is an answer in one line, with # for each run of digits and without its reasoning, cut
+    off after 160 characters. Equally frequent ones are ordered by their text.
+    """
+    counts = Counter(
+        answer_form(trajectory.last_answer)
+        for trajectory in trajectories
+        if trajectory.stop_reason is StopReason.INVALID_ACTION
+        and trajectory.last_answer is not None
+    )
+    ordered = sorted(counts.items(), key=lambda found: (-found[1], found[0]))
+    return dict(ordered[:SHOWN_FORMS])
+
+
+def answer_form(text: str) -> str:
+    """Return what answers that differ in numbers and reasoning alone have in common.
+
+    >>> answer_form("<think>It is left.</think>\\nClick at (12, 345)!")
+    '<think>...</think> Click at (#, #)!'
+    """
+    text = _REASONING.sub(r"\1...\2", text)
+    form = re.sub(r"[0-9]+", "#", " ".join(text.split()))
+    return form if len(form) <= _SHOWN_CHARACTERS else form[:_SHOWN_CHARACTERS] + "..."
 
 
 def remark_on_invalid(causes: Mapping[str, int], *, rollouts: int) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from hlmat.transforms.core.errors import AnswerError, ConfigError
@@ -105,7 +105,7 @@ class ModelPolicy:
             AnswerError: the model cannot answer.
         """
         asking = replace(self._turn_format, prompt=self._box_prompt, asks_box=True)
-        return self._answers(self._questions(states, question=asking.question), states)
+        return self._answers(self._questions(states, asking), states)
 
     def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
         """Ask for the next click of each state; returns one action per state, in order.
@@ -113,9 +113,7 @@ class ModelPolicy:
         Raises:
             AnswerError: the model cannot answer.
         """
-        questions = self._questions(
-            states, question=self._turn_format.question, turns_before=int(self._draws_boxes)
-        )
+        questions = self._questions(states, self._turn_format, turns_before=int(self._draws_boxes))
         return [*self._answers(questions, states)]
 
     def sample_actions(
@@ -129,7 +127,7 @@ class ModelPolicy:
         questions = [
             replace(question, draw=draw, temperature=temperature)
             for question in self._questions(
-                states, question=self._turn_format.question, turns_before=int(self._draws_boxes)
+                states, self._turn_format, turns_before=int(self._draws_boxes)
             )
             for draw in range(1, count + 1)
         ]
@@ -138,14 +136,17 @@ class ModelPolicy:
         return [[*answers[i : i + count]] for i in range(0, len(answers), count)]
 
     def _questions(
-        self, states: Sequence[State], *, question: Callable[[str], str], turns_before: int = 0
+        self, states: Sequence[State], asking: TurnFormat, *, turns_before: int = 0
     ) -> list[Question]:
         return [
             Question(
                 target_id=state.target.ref.target_id,
                 turn=turns_before + len(state.clicks),
                 image=self._view.draw(state.image, state.mask),
-                text=question(state.target.ref.expressions[0]),
+                text=asking.question(state.target.ref.expressions[0]),
+                system=asking.system,
+                functions=asking.functions,
+                keeps_reasoning=asking.dialogue.keeps_reasoning,
             )
             for state in states
         ]

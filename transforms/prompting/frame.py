@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hlmat.transforms.prompting.coordinates import CoordinateCodec, SmartResize
+from hlmat.transforms.prompting.dialogues.registry import DEFAULT_DIALOGUE
 from hlmat.transforms.prompting.options import square
 from hlmat.transforms.prompting.rendering import StateView
 
@@ -24,15 +25,19 @@ class Frame:
             bound.
         processor: the limits of the model's processor (`factor`, `min_pixels`, `max_pixels`);
             `UNKNOWN` if images are taken as the model sees them.
+        dialogue: identity of the form of answers.
     """
 
     codec: str
     order: str
     image_max_pixels: int | None
     processor: Mapping[str, int] | str
+    dialogue: str = DEFAULT_DIALOGUE
 
     @classmethod
-    def of(cls, codec: CoordinateCodec, view: StateView) -> Frame:
+    def of(
+        cls, codec: CoordinateCodec, view: StateView, *, dialogue: str = DEFAULT_DIALOGUE
+    ) -> Frame:
         """Return the frame of images drawn by a view, in a codec's coordinates."""
         resize = codec.resize
         limits = UNKNOWN
@@ -42,7 +47,7 @@ class Frame:
                 "min_pixels": resize.min_pixels,
                 "max_pixels": resize.max_pixels,
             }
-        return cls(codec.name, codec.order, view.largest_area, limits)
+        return cls(codec.name, codec.order, view.largest_area, limits, dialogue)
 
     def record(self) -> dict[str, Any]:
         """Return the frame as plain JSON."""
@@ -52,6 +57,8 @@ class Frame:
             "order": self.order,
             "image_max_pixels": self.image_max_pixels,
             "processor": processor,
+            # Left out where it is as before, so that earlier exports keep their bytes.
+            **({} if self.dialogue == DEFAULT_DIALOGUE else {"dialogue": self.dialogue}),
         }
 
     def mismatch(self, asked: Frame) -> str | None:
@@ -59,6 +66,11 @@ class Frame:
 
         None if each answer means the same pixel in both. Sizes matter to the codec `pixels` alone.
         """
+        if self.dialogue != asked.dialogue:
+            return (
+                f"the dialogue {self.dialogue}, but is asked in the dialogue {asked.dialogue}; "
+                f"give --dialogue {self.dialogue}, or --recipe with the recipe of the training"
+            )
         if (self.codec, self.order) != (asked.codec, asked.order):
             return (
                 f"codec {self.codec} in the order {self.order}, but is asked in codec "
@@ -101,7 +113,10 @@ def parse_frame(content: Any) -> Frame:
         isinstance(processor, Mapping) and all(_is_count(value) for value in processor.values())
     ):
         raise ValueError(f"`processor` must hold whole numbers or be {UNKNOWN!r}")
-    return Frame(codec, order, area, processor)
+    dialogue = content.get("dialogue", DEFAULT_DIALOGUE)
+    if not isinstance(dialogue, str):
+        raise ValueError("`dialogue` must be a name")
+    return Frame(codec, order, area, processor, dialogue)
 
 
 def _limits(processor: Mapping[str, int] | str) -> str:

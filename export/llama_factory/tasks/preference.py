@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
-from hlmat.export.llama_factory.samples import Case, Sample, Shown, Turn
+from hlmat.export.llama_factory.samples import Case, Sample, Shown, Turn, answer_message
 from hlmat.export.llama_factory.tasks.next_click import Decision, decision_turn, decisions
 from hlmat.transforms.core.records import Action, Rle, Trajectory
 from hlmat.transforms.prompting.actions import TurnFormat
@@ -34,8 +34,8 @@ def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
             if margin > 0 and margin >= options.min_margin and chosen != rejected:
                 trajectory, decision = better
                 columns = {
-                    CHOSEN: {"role": "assistant", "content": chosen},
-                    REJECTED: {"role": "assistant", "content": rejected},
+                    CHOSEN: answer_message(chosen, turn_format),
+                    REJECTED: answer_message(rejected, turn_format),
                     "step": decision.step,
                     "margin": margin,
                 }
@@ -58,8 +58,8 @@ def _iou_after(taken: _Taken) -> float:
     return trajectory.steps[decision.step].iou
 
 
-def _answer(taken: _Taken, turn_format: TurnFormat) -> str | None:
-    return decision_turn(*taken, turn_format).answer
+def _answer(taken: _Taken, turn_format: TurnFormat) -> str:
+    return decision_turn(*taken, turn_format).answer or ""
 
 
 def _shown(trajectory: Trajectory, decision: Decision) -> Shown:

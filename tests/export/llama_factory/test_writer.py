@@ -14,26 +14,35 @@ import cv2
 import numpy as np
 import pytest
 
+from hlmat.export.llama_factory.samples import cases_of
 from hlmat.export.llama_factory.tasks.next_click import decisions
+from hlmat.export.llama_factory.tasks.registry import TASKS
 from hlmat.export.llama_factory.writer import (
     ExportCounts,
     LlamaFactoryOptions,
     export_next_click,
+    export_task,
 )
 from hlmat.transforms.core.errors import ConfigError, OutputError, TargetError
 from hlmat.transforms.core.protocols import Image
 from hlmat.transforms.core.records import (
     Finish,
+    InvalidAction,
     RejectReason,
     StopReason,
 )
 from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.coordinates import build_codec
 from hlmat.transforms.prompting.dialogues.protocol import Offer
+from hlmat.transforms.prompting.dialogues.registry import load_dialogue, prompt_of
 from hlmat.transforms.prompting.rendering import StateView
 from hlmat.transforms.prompting.templates import PromptTemplate
 from repository import REPOSITORY
 from trajectory_cases import HALF, load_image, make_trajectory, thousandths
+
+NEEDS_LLAMA_FACTORY = pytest.mark.skipif(
+    importlib.util.find_spec("llamafactory") is None, reason="llamafactory is not installed"
+)
 
 
 def read_rows(out: Path, name: str = "next_click") -> list[dict[str, Any]]:
@@ -297,38 +306,14 @@ def test_a_full_disk_half_way_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("llamafactory") is None, reason="llamafactory is not installed"
-)
+@NEEDS_LLAMA_FACTORY
 @pytest.mark.slow
 def test_llama_factory_loads_it(tmp_path: Path) -> None:
     out = tmp_path / "out"
     targets = [make_trajectory("t1"), make_trajectory("t2", image_path="b", boxed=True)]
     options = thousandths(turn_format={"with_finish": True}, view=StateView(max_side=150))
     counts = export_next_click(targets, load_image, str(out), options)
-    finished = subprocess.run(
-        [
-            sys.executable,
-            "-W",
-            "ignore",
-            str(Path(__file__).parent / "load_with_llama_factory.py"),
-            str(out),
-            options.name,
-            str(tmp_path / "cache"),
-        ],
-        env={
-            **os.environ,
-            "PYTHONPATH": str(REPOSITORY),
-            "HF_HUB_OFFLINE": "1",
-            "HF_HOME": str(tmp_path / "hf"),
-            "DISABLE_VERSION_CHECK": "1",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr[-2000:]
-    rows = json.loads(finished.stdout.splitlines()[-1])
+    rows = loaded(out, options.name, cache=tmp_path)
     assert len(rows) == counts.samples == 12
     for row, written in zip(rows, read_rows(out), strict=True):
         question, answer = written["messages"]
@@ -336,3 +321,62 @@ def test_llama_factory_loads_it(tmp_path: Path) -> None:
         assert row["_response"] == [answer]
         assert row["_images"] == [str(out / written["images"][0])]
         assert row["sizes"] == [["RGB", 150, 75]]
+
+
+@NEEDS_LLAMA_FACTORY
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["next-click", "multi-turn"])
+def test_llama_factory_loads_calls_of_functions(tmp_path: Path, task: str) -> None:
+    out = tmp_path / "out"
+    tools = load_dialogue("tools")
+    options = thousandths(
+        turn_format={
+            "with_finish": True,
+            "dialogue": tools,
+            "prompt": prompt_of(tools, Offer(finish=True)),
+        }
+    )
+    cases = cases_of([make_trajectory("t1")])
+    counts = export_task(TASKS[task], cases, load_image, str(out), options=options)
+    rows = loaded(out, options.name, cache=tmp_path)
+    assert len(rows) == counts.samples
+    for row, written in zip(rows, read_rows(out), strict=True):
+        names = [f["function"]["name"] for f in json.loads(row["_tools"])]
+        assert names == ["add_point", "stop"]
+        assert row["_response"][0]["role"] == "function"
+        roles = [message["role"] for message in row["_prompt"]]
+        turns = len(written["images"])
+        assert roles == (["user"] + ["function", "observation"] * (turns - 1))
+        calls = [m for m in [*row["_prompt"], *row["_response"]] if m["role"] == "function"]
+        said = {json.loads(call["content"])["name"] for call in calls}
+        assert said <= {"add_point", "stop"}
+        texts = [f"<tool_call>{call['content']}</tool_call>" for call in calls]
+        read = [options.turn_format.read(text, size_hw=(100, 200)).action for text in texts]
+        assert not any(isinstance(action, InvalidAction) for action in read)
+
+
+def loaded(out: Path, name: str, *, cache: Path) -> list[dict[str, Any]]:
+    """Return the rows as LLaMA-Factory loads them."""
+    finished = subprocess.run(
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            str(Path(__file__).parent / "load_with_llama_factory.py"),
+            str(out),
+            name,
+            str(cache / "cache"),
+        ],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "HF_HUB_OFFLINE": "1",
+            "HF_HOME": str(cache / "hf"),
+            "DISABLE_VERSION_CHECK": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    return json.loads(finished.stdout.splitlines()[-1])

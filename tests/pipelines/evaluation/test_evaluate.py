@@ -208,8 +208,62 @@ def test_nonsense_is_counted_and_is_no_finish(tmp_path: Path) -> None:
     (count,) = {figures["stop_reasons"]["invalid_action"][k] for k in ("value", "low", "high")}
     assert count == figures["targets"]
     assert figures["gIoU"]["value"] == 0.0
+    assert figures["invalid_forms"] == {"I would click on the left.": figures["targets"]}
     entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert {e["last_output"] for e in entries} == {"I would click on the left."}
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "| invalid answer of the form: I would click on the left. |" in report
+
+
+def test_a_served_model_is_asked_in_its_dialogue(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    point = {"name": "add_point", "arguments": '{"point_2d": [1000, 0], "label": "negative"}'}
+    stop = {"name": "stop", "arguments": "{}"}
+    with scripted_server() as server:
+        server.next_reply = lambda request, key: completion(
+            None,
+            tool_calls=[{"function": stop if len(server.requests) % 2 else point}],
+            finish_reason="tool_calls",
+        )
+        recording = server.next_reply
+        server.next_reply = lambda request, key: (
+            recording(request, key),
+            server.requests.append(request),
+        )[0]
+        flags = ("--dialogue", "tools", "--tool-interface", "server", "--finish")
+        one = ("--batch-size", "1", "--max-clicks", "1", "--limit", "1", "--expressions", "first")
+        assert evaluate(out, *by_server(server.url, *flags, *one)) == EXIT_OK
+    first = server.requests[0]
+    names = [tool["function"]["name"] for tool in first["tools"]]
+    assert names == ["add_point", "stop"]
+    settings = json.loads((out / "manifest.json").read_text())["config"]["policy_settings"]
+    assert settings["dialogue"] == "tools"
+    assert settings["codec"].startswith("thousand_inclusive xy")
+    (entry,) = json.loads((out / "predictions.json").read_text())
+    step = entry["pred_list"][0]
+    assert step["clicks"] == [{"coor": [0, 63], "is_positive": False}]
+    assert step["outputs"].startswith('<tool_call>\n{"name": "add_point"')
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--dialogue", "tool"), "--dialogue 'tool' is unknown; did you mean 'tools'?"),
+        (("--dialogue", "gone.py:Mine"), "the file cannot be read (No such file or directory)"),
+        (("--dialogue", "ibis", "--no-object"), "--no-object: the dialogue ibis has no form for"),
+        (("--dialogue", "tools", "--score"), "--score: the dialogue tools has no form for scores"),
+        (
+            ("--dialogue", "ibis", "--initial-action", "policy-box"),
+            "--initial-action policy-box: the dialogue ibis has no form for a box",
+        ),
+    ],
+)
+def test_what_a_dialogue_has_no_form_for_is_refused(
+    flags: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(tmp_path / "out", *by_server("http://localhost:1", *flags)) == EXIT_CONFIG
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_server_that_goes_away_half_way_loses_nothing(

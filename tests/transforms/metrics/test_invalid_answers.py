@@ -4,7 +4,12 @@ import numpy as np
 
 from builders import target, trajectory
 from hlmat.transforms.core.records import StopReason
-from hlmat.transforms.metrics.invalid_answers import invalid_causes, remark_on_invalid
+from hlmat.transforms.metrics.invalid_answers import (
+    answer_form,
+    invalid_causes,
+    invalid_forms,
+    remark_on_invalid,
+)
 
 
 def test_causes_are_counted_by_kind():
@@ -39,3 +44,30 @@ def test_few_are_not_worth_a_remark():
     assert remark_on_invalid({"a": 1, "b": 1}, rollouts=20) == (
         "2 of 20 rollouts ended at an invalid answer; most frequent cause (1): a"
     )
+
+
+def test_the_most_frequent_forms_are_listed_without_numbers_and_reasoning():
+    said = [
+        *[f"Click at ({k}, {10 * k})!" for k in range(5)],
+        "<think>left</think> Stop",
+        "<think>right\n</think>\nStop",
+        *[f"form {letter}" for letter in "abcdefghijkl"],
+    ]
+    of = target(np.ones((2, 2), bool))
+    ended = [trajectory(of, stop_reason=StopReason.INVALID_ACTION, last_answer=s) for s in said]
+    others = [
+        trajectory(of, stop_reason=StopReason.FINISHED, last_answer="Finish"),
+        trajectory(of, stop_reason=StopReason.INVALID_ACTION),
+    ]
+    forms = invalid_forms([*others, *reversed(ended)])
+    assert list(forms.items())[:3] == [
+        ("Click at (#, #)!", 5),
+        ("<think>...</think> Stop", 2),
+        ("form a", 1),
+    ]
+    assert len(forms) == 10
+
+
+def test_a_long_form_is_cut_off():
+    assert answer_form("9" * 500) == "#"
+    assert answer_form("a" * 500) == "a" * 160 + "..."

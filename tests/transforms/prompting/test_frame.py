@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -84,3 +85,16 @@ def test_smaller_images_and_relative_codecs_of_any_size_fit() -> None:
 def test_a_damaged_record_is_refused(content: object) -> None:
     with pytest.raises(ValueError, match="must"):
         parse_frame(content)
+
+
+def test_a_model_is_asked_in_the_dialogue_of_its_training() -> None:
+    codec = build_codec("thousand_inclusive")
+    trained = Frame.of(codec, StateView(), dialogue="tools")
+    assert trained.record()["dialogue"] == "tools"
+    assert parse_frame(json.loads(json.dumps(trained.record()))) == trained
+    assert trained.mismatch(trained) is None
+    assert trained.mismatch(Frame.of(codec, StateView())) == (
+        "the dialogue tools, but is asked in the dialogue segagent; give --dialogue tools, or "
+        "--recipe with the recipe of the training"
+    )
+    assert "dialogue" not in Frame.of(codec, StateView()).record()

@@ -12,9 +12,10 @@ from typing import Any
 
 import cv2
 
-from hlmat.transforms.core.protocols import Image
+from hlmat.transforms.core.protocols import Image, Question
 from hlmat.transforms.core.records import AnswerText
-from hlmat.transforms.policies.backends.options import ImageFormat
+from hlmat.transforms.policies.backends.options import ImageFormat, ToolInterface
+from hlmat.transforms.prompting.dialogues.tool_calls import system_with_functions, tool_call_text
 from hlmat.transforms.prompting.templates import IMAGE_MARK
 
 _JPEG_QUALITY = 95
@@ -22,28 +23,36 @@ _SHOWN_CHARACTERS = 100
 
 
 def chat_request(
-    text: str,
-    image: Image,
+    question: Question,
     *,
     image_format: ImageFormat,
+    tool_interface: ToolInterface = "text",
     settings: Mapping[str, str | int | float],
 ) -> bytes:
     """Return the JSON body of a chat completion with one user message.
 
     Args:
-        text: the question, with one ``<image>`` at the image's place.
-        image: uint8 RGB. Shape: (H, W, 3).
+        question: its text has one ``<image>`` at the image's place.
         image_format: how the image is encoded.
+        tool_interface: whether functions are declared as text or as `tools`.
         settings: other fields of the request, such as model and temperature.
     """
-    before, _, after = text.partition(IMAGE_MARK)
-    url = {"url": data_url(image, image_format=image_format)}
+    before, _, after = question.text.partition(IMAGE_MARK)
+    url = {"url": data_url(question.image, image_format=image_format)}
     content = [
         *([{"type": "text", "text": before}] if before else []),
         {"type": "image_url", "image_url": url},
         *([{"type": "text", "text": after}] if after else []),
     ]
-    request = {**settings, "messages": [{"role": "user", "content": content}], "stream": False}
+    messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+    system = question.system
+    if question.functions and tool_interface == "text":
+        system = system_with_functions(system, question.functions)
+    if system:
+        messages.insert(0, {"role": "system", "content": system})
+    request = {**settings, "messages": messages, "stream": False}
+    if question.functions and tool_interface == "server":
+        request["tools"] = json.loads(question.functions)
     return json.dumps(request).encode("ascii")
 
 
@@ -67,15 +76,25 @@ def model_names(data: bytes) -> list[str] | None:
         return None
 
 
-def completion_text(data: bytes, *, max_new_tokens: int) -> AnswerText | None:
+def completion_text(
+    data: bytes,
+    *,
+    max_new_tokens: int,
+    keeps_reasoning: bool = False,
+    has_functions: bool = False,
+) -> AnswerText | None:
     """Return the answer in a chat completion; None for anything else.
 
-    Reasoning that stands apart is left out. Without an answer, the reasoning of a model that came
-    to its end is the answer: some servers label a whole text as reasoning.
+    Reasoning that stands apart is left out unless it is to be kept, in `<think>` tags. Calls of
+    functions that were declared become text, in `<tool_call>` tags. Without an answer, the
+    reasoning of a model that came to its end is the answer: some servers label a whole text as
+    reasoning.
 
     Args:
         data: the body of the response.
         max_new_tokens: that were asked for, to say where an answer was cut off.
+        keeps_reasoning: whether reasoning is a part of the answer.
+        has_functions: whether functions were declared to the server.
     """
     try:
         choice = json.loads(data)["choices"][0]
@@ -86,7 +105,13 @@ def completion_text(data: bytes, *, max_new_tokens: int) -> AnswerText | None:
         return None
     if text is None:
         return None
-    flaw = _flaw(message, choice.get("finish_reason"), max_new_tokens=max_new_tokens)
+    calls = _calls_of(message) if has_functions else ""
+    flaw = _flaw(
+        message, choice.get("finish_reason"), max_new_tokens=max_new_tokens, takes_calls=bool(calls)
+    )
+    text = "\n".join(part for part in (text.strip() if calls else text, calls) if part)
+    if keeps_reasoning and reasoning and text.strip():
+        return AnswerText(f"<think>{reasoning}</think>{text}", flaw=flaw)
     if text.strip() or not reasoning:
         return AnswerText(text, flaw=flaw or (None if text.strip() else "the answer is empty"))
     if flaw is not None:
@@ -108,13 +133,34 @@ def _reasoning_of(message: Mapping[str, Any]) -> Any:
     return message.get("reasoning_content") or message.get("reasoning")
 
 
-def _flaw(message: Mapping[str, Any], finish_reason: Any, *, max_new_tokens: int) -> str | None:
+def _calls_of(message: Mapping[str, Any]) -> str:
+    """Return the calls of functions in a message as text; "" for none that can be read."""
+    calls = message.get("tool_calls")
+    if not isinstance(calls, list):
+        return ""
+    texts = []
+    for call in calls:
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            return ""
+        arguments = function.get("arguments", "{}")
+        # Most servers give the model's own text, some its value.
+        arguments = arguments if isinstance(arguments, str) else json.dumps(arguments)
+        texts.append(tool_call_text(function["name"], arguments.strip() or "{}"))
+    return "\n".join(texts)
+
+
+def _flaw(
+    message: Mapping[str, Any], finish_reason: Any, *, max_new_tokens: int, takes_calls: bool
+) -> str | None:
     """Return why a completion may hold no answer."""
     if finish_reason == "length":
         return f"cut off (finish_reason length) after --max-new-tokens {max_new_tokens} or fewer"
     if isinstance(refusal := message.get("refusal"), str) and refusal:
         return f"the model refused: {refusal[:_SHOWN_CHARACTERS]}"
-    if message.get("tool_calls"):
+    if takes_calls and finish_reason in ("tool_calls", "function_call"):
+        return None
+    if message.get("tool_calls") and not takes_calls:
         return "a tool call instead of an answer (finish_reason tool_calls)"
     if finish_reason in (None, "stop", "eos_token", "stop_sequence"):
         return None

@@ -98,12 +98,15 @@ class ServerAnswerer:
 
     def identity(self) -> Mapping[str, str | int | float | bool | None]:
         """Return the model's name and its generation settings, without the address."""
+        interface = self._options.tool_interface
         return {
             "served_model": self.model,
             "temperature": self._options.temperature,
             "max_new_tokens": self._options.max_new_tokens,
             "seed": self._options.seed if self._options.temperature else None,
             "image_format": self._options.image_format,
+            # Left out where it is as before, so that finished runs keep their fingerprints.
+            **({} if interface == "text" else {"tool_interface": interface}),
         }
 
     def list_models(self) -> list[str]:
@@ -170,9 +173,9 @@ class ServerAnswerer:
     def _answer_one(self, question: Question, batch: _Batch) -> AnswerText:
         url = f"{self._base_url}/chat/completions"
         body = chat_request(
-            question.text,
-            question.image,
+            question,
             image_format=self._options.image_format,
+            tool_interface=self._options.tool_interface,
             settings={
                 "model": self.model,
                 "temperature": question.temperature if question.draw else self._options.temperature,
@@ -194,7 +197,7 @@ class ServerAnswerer:
                 problem = self._shown(error)
             else:
                 status = response.status
-                text = self._text(response.body) if status == 200 else None
+                text = self._text(response.body, question) if status == 200 else None
                 if text is not None:
                     return text
                 kind = "not a chat completion" if status == 200 else f"status {status}"
@@ -207,9 +210,14 @@ class ServerAnswerer:
                 batch.is_over.wait(wait_s)
         raise self._failure(question, problem, batch, tries=tries, is_last=True)
 
-    def _text(self, body: bytes) -> AnswerText | None:
+    def _text(self, body: bytes, question: Question) -> AnswerText | None:
         """Return the answer in a chat completion, without the key; None for anything else."""
-        text = completion_text(body, max_new_tokens=self._options.max_new_tokens)
+        text = completion_text(
+            body,
+            max_new_tokens=self._options.max_new_tokens,
+            keeps_reasoning=question.keeps_reasoning,
+            has_functions=bool(question.functions) and self._options.tool_interface == "server",
+        )
         if text is None or len(self._key) < _SHORTEST_SECRET:
             return text
         flaw = None if text.flaw is None else self._without_key(text.flaw)

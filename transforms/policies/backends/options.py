@@ -14,6 +14,7 @@ from hlmat.transforms.prompting.options import TRAINER_PIXELS
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 ImageFormat = Literal["png", "jpeg"]
+ToolInterface = Literal["text", "server"]
 
 
 def read_key(variable: str | None) -> str:
@@ -121,6 +122,8 @@ class ServerOptions(SamplingOptions):
         timeout_s: of a request; a response that has begun may take as long again.
         api_key_variable: None sends no key. White space around the key is left out.
         image_format: png is lossless; jpeg is smaller.
+        tool_interface: how functions that a model may call are declared: as text in the system
+            message, which any server takes, or in the server's own fields `tools` and `tool_calls`.
         max_pixels: matters to coordinates in pixels: no server tells at which size its model sees
             an image, so that none is sent which is larger. The default is LLaMA-Factory's limit,
             the lowest of the usual servers.
@@ -145,6 +148,9 @@ class ServerOptions(SamplingOptions):
     )
     image_format: ImageFormat = setting(
         default="png", metavar="F", help="how images are sent: png keeps every pixel"
+    )
+    tool_interface: ToolInterface = setting(
+        default="text", metavar="I", help="where functions are declared and called"
     )
     max_pixels: int = setting(
         default=TRAINER_PIXELS,

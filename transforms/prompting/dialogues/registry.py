@@ -29,6 +29,15 @@ class DialogueEntry:
 
 DIALOGUES: Mapping[str, DialogueEntry] = {
     "segagent": DialogueEntry("a line such as Positive point: (0.5, 0.25)", "segagent:SegAgent"),
+    "json-point": DialogueEntry(
+        "a JSON list with a labelled point, as Qwen-VL writes them", "json_point:JsonPoint"
+    ),
+    "tools": DialogueEntry("calls of functions", "tools:Tools"),
+    "think": DialogueEntry("reasoning, then a line as of segagent", "think:Think"),
+    "ibis": DialogueEntry("reasoning and an action in tags, after IBISAgent", "ibis:Ibis"),
+    "medsam-agent": DialogueEntry(
+        "calls of functions, after MedSAM-Agent", "medsam_agent:MedSamAgent"
+    ),
 }
 """The built-in dialogues, by name."""
 

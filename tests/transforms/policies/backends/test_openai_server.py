@@ -563,3 +563,69 @@ def test_a_real_server_answers_as_the_model_in_this_process_does(
         answerer.close()
     assert len(set(there)) > 1
     assert there == here
+
+
+FUNCTIONS = '[{"type": "function", "function": {"name": "stop", "parameters": {}}}]'
+STOP = {"id": "1", "type": "function", "function": {"name": "stop", "arguments": "{}"}}
+
+
+def calling(**more: Any) -> Question:
+    return replace(question("cup"), functions=FUNCTIONS, **more)
+
+
+def test_functions_are_declared_in_text_by_default() -> None:
+    written = "<tool_call>{}</tool_call>"
+    with scripted_server(completion(written)) as server:
+        assert connected(server.url).answer([calling(system="Be brief.")]) == [written]
+    (request,) = server.requests
+    assert "tools" not in request
+    system, user = request["messages"]
+    assert (system["role"], user["role"]) == ("system", "user")
+    assert system["content"].startswith("Be brief.\n\n# Tools")
+    assert json.dumps(json.loads(FUNCTIONS)[0]) in system["content"]
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "flaw"),
+    [
+        (
+            {"tool_calls": [STOP]},
+            '<tool_call>\n{"name": "stop", "arguments": {}}\n</tool_call>',
+            None,
+        ),
+        (
+            {"tool_calls": [STOP, STOP]},
+            '<tool_call>\n{"name": "stop", "arguments": {}}\n</tool_call>\n'
+            '<tool_call>\n{"name": "stop", "arguments": {}}\n</tool_call>',
+            None,
+        ),
+        (
+            {"tool_calls": [{"function": {"name": "stop", "arguments": {"a": 1}}}]},
+            '<tool_call>\n{"name": "stop", "arguments": {"a": 1}}\n</tool_call>',
+            None,
+        ),
+        ({"tool_calls": [{"function": {"name": 1}}]}, "", "a tool call instead of an answer"),
+        ({"tool_calls": "stop"}, "", "a tool call instead of an answer"),
+    ],
+)
+def test_calls_through_the_server_become_text(
+    message: dict[str, Any], text: str, flaw: str | None
+) -> None:
+    with scripted_server(completion(None, finish_reason="tool_calls", **message)) as server:
+        answerer = connected(server.url, tool_interface="server")
+        (answer,) = answerer.answer([calling()])
+    assert server.requests[0]["tools"] == json.loads(FUNCTIONS)
+    assert [m["role"] for m in server.requests[0]["messages"]] == ["user"]
+    assert answer == text
+    found = answer.flaw if isinstance(answer, AnswerText) else "no flaw known"
+    assert found is None if flaw is None else (found or "").startswith(flaw)
+    assert answerer.identity()["tool_interface"] == "server"
+
+
+def test_reasoning_is_kept_where_it_belongs_to_the_answer() -> None:
+    reply = completion("Finish", reasoning_content="It fits.")
+    with scripted_server(reply) as server:
+        kept, left_out = connected(server.url).answer(
+            [replace(question(), keeps_reasoning=True), question()]
+        )
+    assert (kept, left_out) == ("<think>It fits.</think>Finish", "Finish")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.prompting.dialogues.tool_calls import system_with_functions
 from hlmat.transforms.torch_support.transformers import first_line
 
 _PROBE = "Where is it?"
+_TOOLS = re.compile(r"\btools\b")
 
 
 def load_processor(folder: Path) -> Any:
@@ -75,19 +79,41 @@ def find_chat_template(processor: Any, *, folder: Path) -> str:
     return template
 
 
-def render_question(processor: Any, chat_template: str, parts: list[dict[str, str]]) -> str:
+def render_question(
+    processor: Any,
+    chat_template: str,
+    parts: list[dict[str, str]],
+    *,
+    system: str = "",
+    functions: str = "",
+) -> str:
     """Return the prompt of one user message, up to the start of the answer.
+
+    Functions are declared by the template where it knows `tools`, as Qwen's do, else as text in
+    the system message.
 
     Args:
         processor: of transformers.
         chat_template: a Jinja template.
         parts: the message's content: texts and images, in order.
+        system: the system message; "" for none.
+        functions: a JSON list; "" for none.
     """
+    messages: list[dict[str, Any]] = [{"role": "user", "content": parts}]
+    declared: dict[str, Any] = {}
+    if functions and _TOOLS.search(chat_template):
+        declared = {"tools": json.loads(functions)}
+    elif functions:
+        system = system_with_functions(system, functions)
+    if system:
+        content = [{"type": "text", "text": system}]
+        messages.insert(0, {"role": "system", "content": content})
     return processor.apply_chat_template(
-        [{"role": "user", "content": parts}],
+        messages,
         chat_template=chat_template,
         add_generation_prompt=True,
         tokenize=False,
+        **declared,
     )
 
 
