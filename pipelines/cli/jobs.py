@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hlmat.pipelines.run.trajectories import RunReport
     from hlmat.pipelines.settings.annotation_options import AnnotationConfig
     from hlmat.pipelines.settings.run_options import RunConfig
+    from hlmat.pipelines.settings.runner_choice import RunnerChoice
     from hlmat.transforms.dataset_io.work_units import UnitShard
 
 
@@ -25,6 +26,7 @@ def run_trajectories(arguments: argparse.Namespace, rest: list[str]) -> int:
     from hlmat.pipelines.settings.run_options import trajectories_config
 
     config = trajectories_config(arguments, rest=rest)
+    _import_beam(config.runner)
     from hlmat.pipelines.evaluation import stats as statistics
     from hlmat.pipelines.run.folder import RunStatus
     from hlmat.pipelines.run.trajectories import make_trajectories
@@ -121,6 +123,7 @@ def run_evaluate(arguments: argparse.Namespace, rest: list[str]) -> int:
     from hlmat.pipelines.settings.evaluation_options import evaluation_config
 
     config = evaluation_config(arguments, rest=rest)
+    _import_beam(config.run.runner)
     from hlmat.pipelines.evaluation import evaluate as evaluation
 
     report = evaluation.evaluate(config, quiet=arguments.quiet or arguments.json)
@@ -137,6 +140,7 @@ def run_filter(arguments: argparse.Namespace, rest: list[str]) -> int:
     from hlmat.pipelines.settings.annotation_options import filter_config
 
     config = filter_config(arguments, rest=rest)
+    _import_beam(config.rollouts.run.runner)
     from hlmat.pipelines.annotation import filter as annotation_filter
 
     is_quiet = arguments.quiet or arguments.json
@@ -148,6 +152,7 @@ def run_refine(arguments: argparse.Namespace, rest: list[str]) -> int:
     from hlmat.pipelines.settings.annotation_options import refinement_config
 
     config = refinement_config(arguments, rest=rest)
+    _import_beam(config.rollouts.run.runner)
     from hlmat.pipelines.annotation import refine as mask_refinement
 
     is_quiet = arguments.quiet or arguments.json
@@ -231,6 +236,14 @@ def run_view(arguments: argparse.Namespace, rest: list[str]) -> int:
 
     report = view_run(arguments, quiet=arguments.quiet or arguments.json, tell=tell)
     return _print_report(arguments, report) if report else EXIT_OK
+
+
+def _import_beam(runner: RunnerChoice) -> None:
+    """Import Beam before a job does, with what its runner needs."""
+    if runner.is_local:
+        from hlmat.transforms.beam.imports import import_beam_without_connectors
+
+        import_beam_without_connectors()
 
 
 def _refuse_rest(arguments: argparse.Namespace, rest: Sequence[str]) -> None:

@@ -30,9 +30,12 @@ def main(*, job: int) -> None:
     threading.excepthook = _pass_over_broken_connections
     logging.basicConfig(level=logging.CRITICAL)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-    # First, as what the job sends names Beam's module, which would import torch.
+    from hlmat.transforms.beam.imports import import_beam_without_connectors
+
+    import_beam_without_connectors()
     from apache_beam.runners.worker import sdk_worker_main
 
+    # First, as what the job sends names Beam's module, which would import torch.
     import hlmat.transforms.beam.run_inference  # noqa: F401
 
     sdk_worker_main.main(sys.argv)

@@ -6,38 +6,48 @@ import os
 import shlex
 import shutil
 import signal
+import socket
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from hlmat.pipelines.run.worker_template import REQUEST
 from hlmat.transforms.core.atomic_files import remove_stale_files, temporary_path
 from hlmat.transforms.core.errors import IncompleteError
 from hlmat.transforms.core.watchdog import stalls_reported_to
 
 # Beam waits without limit for a worker that never connects. Only the standard library is imported
-# before the `try`, so that any failure to start reaches the job as one line. Ctrl-C reaches every
-# process of the terminal: the job's own one ends the workers.
+# before the `try`, so that any failure to start reaches the job as one line.
 _START = """\
-import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-name = os.path.join(sys.argv[1], str(os.getpid()))
-open(name + ".pid", "w").close()
-os.environ["HLMAT_WORKER_NOTE"] = name + ".note"
+import os, sys
+def sign_in():
+    name = os.path.join(sys.argv[1], str(os.getpid()))
+    open(name + ".pid", "w").close()
+    os.environ["HLMAT_WORKER_NOTE"] = name + ".note"
+    return name
+name = sign_in()
 try:
+    job = int(sys.argv[2])
+    if len(sys.argv) > 3:
+        from hlmat.pipelines.run.worker_template import fork_on_request
+        job = fork_on_request(int(sys.argv[3]), job=job)
+        name = sign_in()
     from hlmat.pipelines.run.local_worker import main
-    main(job=int(sys.argv[2]))
+    main(job=job)
 except Exception as error:
     with open(name + ".tmp", "w") as f:
         f.write(" ".join(f"{type(error).__name__}: {error}".split()))
     os.replace(name + ".tmp", name + ".failed")
     sys.exit(1)
 """
+_SOCKET = "template"
 _BEAMS_WORDS = "Worker subprocess exited with return code "
 # These wait for a process, and read what it sends.
 _BEAMS_THREADS = ("run_worker", "beam_control_read")
@@ -53,6 +63,7 @@ class LocalWorkers:
 
     def __init__(self) -> None:
         self._folder = Path()
+        self._template: subprocess.Popen[bytes] | None = None
         self._lost: str | None = None
         self._previous_hook = threading.excepthook
 
@@ -69,6 +80,9 @@ class LocalWorkers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._template is not None:
+            self._template.kill()
+            self._template.wait()
         for path in self._folder.glob("*.pid"):
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(int(path.stem), signal.SIGKILL)
@@ -79,14 +93,39 @@ class LocalWorkers:
         threading.excepthook = self._previous_hook
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def start(self) -> None:
+        """Start to import what workers need, where processes can be forked from that.
+
+        Elsewhere, and if this is not called, each worker imports for itself.
+        """
+        if sys.platform != "linux" or self._template is not None:
+            return
+        with socket.socket(socket.AF_UNIX) as listener:
+            folder = os.open(self._folder, os.O_RDONLY)
+            try:
+                # A path by way of the folder's descriptor is never too long for a socket.
+                listener.bind(f"/proc/self/fd/{folder}/{_SOCKET}")
+            finally:
+                os.close(folder)
+            listener.listen()
+            self._template = subprocess.Popen(
+                _command([*self._words(), str(listener.fileno())]),
+                shell=True,
+                pass_fds=[listener.fileno()],
+            )
+
     def command(self) -> str:
-        """Return the shell command that starts one worker.
+        """Return the shell command that starts one worker."""
+        if self._template is None:
+            return _command(self._words())
+        return _command([sys.executable, "-I", "-S", "-c", REQUEST, str(self._folder), _SOCKET])
+
+    def _words(self) -> list[str]:
+        """Return the program of a worker, or of the process from which workers are forked.
 
         `-P` keeps the working folder, which may contain a `transforms.py`, off the import path.
-        With `exec`, Beam kills the worker and not its shell.
         """
-        words = [sys.executable, "-P", "-c", _START, str(self._folder), str(os.getpid())]
-        return f"exec {shlex.join(words)}"
+        return [sys.executable, "-P", "-c", _START, str(self._folder), str(os.getpid())]
 
     def run(self, work: Callable[[], object], *, watch: Callable[[], None] = lambda: None) -> None:
         """Run `work` in a thread until it returns or a worker is lost.
@@ -130,6 +169,9 @@ class LocalWorkers:
             # Its process ends now; while somebody listens, what that breaks is not reported.
             if self._lost is not None or time.time() - path.stat().st_mtime > _JOIN_S:
                 return path.read_text(errors="replace")
+        if self._lost is None and self._template is not None:
+            code = self._template.poll()
+            return None if code is None else _end_of_worker(code)
         return self._lost
 
     def _note_stall(self, sentence: str) -> None:
@@ -145,10 +187,22 @@ class LocalWorkers:
             self._previous_hook(args)
             return
         code = int(text.removeprefix(_BEAMS_WORDS))
-        if code < 0:
-            self._lost = (
-                f"a worker process was killed by {signal.Signals(-code).name}; if memory ran out, "
-                "use fewer --workers"
-            )
-        else:
-            self._lost = f"a worker process ended with exit code {code}"
+        self._lost = _end_of_worker(code)
+
+
+def _command(words: Sequence[str]) -> str:
+    """Return a shell command that ignores Ctrl-C, which reaches every process of the terminal.
+
+    The job's own process ends the workers. With `exec`, Beam kills a worker and not its shell.
+    """
+    return f"trap '' INT; exec {shlex.join(words)}"
+
+
+def _end_of_worker(code: int) -> str:
+    """Say how a worker ended, from its exit code as `subprocess` gives it."""
+    if code < 0:
+        return (
+            f"a worker process was killed by {signal.Signals(-code).name}; if memory ran out, "
+            "use fewer --workers"
+        )
+    return f"a worker process ended with exit code {code}"

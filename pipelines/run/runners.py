@@ -51,25 +51,22 @@ def build_runner(
     choice: RunnerChoice,
     options: PipelineOptions,
     *,
-    worker_command: str,
-    own_process: bool = False,
+    worker_command: str | None,
 ) -> PipelineRunner | None:
     """Return the local engine, or None to let Beam look up the named runner.
 
     Args:
-        worker_command: the shell command that starts a worker process.
-        own_process: a single worker gets a process of its own too.
+        worker_command: the shell command that starts a worker process; None to work in this one.
 
     The local engine is Beam's FnApiRunner, constructed directly: `DirectRunner` first tries to
     download another engine, and a FnApiRunner selected by name passes no options to its workers.
     """
     if not choice.is_local:
         return None
-    apart = own_process or choice.workers > 1
     encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
     provision = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
     return fn_runner.FnApiRunner(
-        default_environment=_worker_processes(worker_command) if apart else None,
+        default_environment=(None if worker_command is None else _worker_processes(worker_command)),
         provision_info=fn_runner.ExtendedProvisionInfo(provision_info=provision),
     )
 

@@ -109,8 +109,14 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
     settings = {**config.identity(identity, config.policy.identity()), "split": reader.split}
     fingerprint = fingerprint_of(settings)
 
-    with folder.locked(is_shared=config.shard is not None), _output_errors(config.out):
+    with (
+        folder.locked(is_shared=config.shard is not None),
+        _output_errors(config.out),
+        LocalWorkers() as workers,
+    ):
         status = folder.begin(settings, overwrite=config.overwrite)
+        if status is not RunStatus.COMPLETE and _has_worker_processes(config):
+            workers.start()
         try:
             if status is RunStatus.COMPLETE:
                 plan, remarks = source.check_finished(
@@ -153,7 +159,7 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
             storage=folder.storage,
             quiet=quiet,
         ):
-            run_pipeline(job)
+            run_pipeline(job, workers)
         elapsed_s = time.monotonic() - started
         if config.shard is None:
             _finish(job, folder=folder, settings=settings)
@@ -222,11 +228,11 @@ def build_pipeline(pipeline: beam.Pipeline, job: Job) -> None:
     )
 
 
-def run_pipeline(job: Job) -> None:
+def run_pipeline(job: Job, workers: LocalWorkers) -> None:
     """Run the pipeline on the chosen runner and wait for it."""
     try:
         if job.config.runner.is_local:
-            _run_here(job)
+            _run_here(job, workers)
         else:
             _run_elsewhere(job)
     except IncompleteError as error:
@@ -236,19 +242,17 @@ def run_pipeline(job: Job) -> None:
         ) from error
 
 
-def _run_here(job: Job) -> None:
+def _run_here(job: Job, workers: LocalWorkers) -> None:
     choice = job.config.runner
     options = pipeline_options(choice)
-    with LocalWorkers() as workers:
-        runner = build_runner(
-            choice,
-            options,
-            worker_command=workers.command(),
-            own_process=_is_foreign(job.config.segmenter.name),
-        )
-        pipeline = beam.Pipeline(runner=runner, options=options)
-        build_pipeline(pipeline, job)
-        workers.run(lambda: pipeline.run().wait_until_finish())
+    runner = build_runner(
+        choice,
+        options,
+        worker_command=workers.command() if _has_worker_processes(job.config) else None,
+    )
+    pipeline = beam.Pipeline(runner=runner, options=options)
+    build_pipeline(pipeline, job)
+    workers.run(lambda: pipeline.run().wait_until_finish())
 
 
 def _run_elsewhere(job: Job) -> None:
@@ -281,9 +285,11 @@ def _segmenter_identity(config: RunConfig) -> dict[str, str | int | float | bool
         ) from error
 
 
-def _is_foreign(segmenter: str) -> bool:
-    """Return whether a segmenter is code of the user's own, whose end must not be the job's."""
-    return ":" in segmenter and not segmenter.startswith("hlmat.")
+def _has_worker_processes(config: RunConfig) -> bool:
+    """Return whether work is done outside this process: by several workers of this machine, or by
+    a segmenter that is the user's own code, whose end must not be the job's."""
+    is_foreign = ":" in config.segmenter.name and not config.segmenter.name.startswith("hlmat.")
+    return config.runner.is_local and (config.runner.workers > 1 or is_foreign)
 
 
 def _num_shards(config: RunConfig, plan: Plan) -> int:

@@ -1,0 +1,96 @@
+"""Workers forked from a process that has imported what they need."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from hlmat.pipelines.run import local_workers
+from hlmat.pipelines.run.local_workers import LocalWorkers
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
+
+_WORK = """\
+import time
+    def main(job):
+        print(os.getpid(), os.getppid() == job, os.environ.get("OF_THE_REQUEST"), flush=True)
+        exec(os.environ["WORK"])"""
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalWorkers]:
+    """Workers that execute `WORK` of their environment instead of Beam's harness."""
+    start = local_workers._START.replace("from hlmat.pipelines.run.local_worker import main", _WORK)
+    monkeypatch.setattr(local_workers, "_START", start)
+    monkeypatch.setattr(local_workers, "_POLL_S", 0.01)
+    with LocalWorkers() as started:
+        yield started
+
+
+def request(workers: LocalWorkers, work: str, **environment: str) -> subprocess.Popen[bytes]:
+    # Here and not in the fixture: output is captured anew when a test begins.
+    workers.start()
+    return subprocess.Popen(
+        workers.command(),
+        shell=True,
+        env={**os.environ, "WORK": work, **environment},
+    )
+
+
+def _patiently() -> Iterator[None]:
+    """Yield every 10 ms for a minute, in which a machine does what does not take a second."""
+    for _ in range(6000):
+        yield
+        time.sleep(0.01)
+
+
+def test_a_request_ends_as_its_worker_does(workers: LocalWorkers) -> None:
+    ends = {"pass": 0, "sys.exit(3)": 3, "os._exit(4)": 4, "os.kill(os.getpid(), 9)": -9}
+    asked = {work: request(workers, work) for work in ends}
+    assert {work: one.wait() for work, one in asked.items()} == ends
+
+
+def test_each_worker_is_a_process_with_the_environment_of_its_request(
+    workers: LocalWorkers, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = [request(workers, "pass", OF_THE_REQUEST=text) for text in ("one", "two\nlines", "ü")]
+    assert [one.wait() for one in asked] == [0, 0, 0]
+    printed = capfd.readouterr().out
+    assert "True one\n" in printed
+    assert "True two\nlines\n" in printed
+    assert "True ü\n" in printed
+    assert len({line.split()[0] for line in printed.splitlines() if " True " in line}) == 3
+
+
+def test_a_worker_that_nobody_waits_for_ends(
+    workers: LocalWorkers, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = request(workers, "time.sleep(600)")
+    printed = ""
+    for _ in _patiently():
+        if printed := capfd.readouterr().out:
+            break
+    asked.kill()
+    asked.wait()
+    process = f"/proc/{printed.split()[0]}"
+    assert any(not os.path.exists(process) for _ in _patiently())
+
+
+def test_the_end_of_the_template_is_the_end_of_the_workers(workers: LocalWorkers) -> None:
+    assert workers.failure() is None
+    asked = request(workers, "time.sleep(600)")
+    assert workers._template is not None
+    workers._template.kill()
+    assert asked.wait() == 1
+    failure = next(found for _ in _patiently() if (found := workers.failure()) is not None)
+    assert failure.startswith("a worker process was killed by SIGKILL; if memory ran out")
+
+
+def test_an_error_of_the_worker_itself_is_reported(workers: LocalWorkers) -> None:
+    assert request(workers, "raise ValueError('of the worker')").wait() == 1
+    assert workers.failure() == "a worker process could not start: ValueError: of the worker"
