@@ -70,7 +70,7 @@ def _check_targets(figures: Mapping[str, Any], config: RunConfig, *, quiet: bool
         limit = (
             f"more than --max-reject-rate {config.max_reject_rate:g} allows"
             if is_above
-            else "so the run holds no trajectory"
+            else "so the run has no trajectory"
         )
         return fail(
             [

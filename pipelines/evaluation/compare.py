@@ -60,7 +60,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
 
     Raises:
         ConfigError: with every problem of the command line.
-        DataError: a folder holds no finished evaluation.
+        DataError: a folder has no finished evaluation.
     """
     check = Check()
     folders: dict[str, str] = {}
@@ -115,7 +115,7 @@ def read_evaluation(folder: str) -> Evaluation:
     """Read an evaluation; recompute the figures of one whose intervals are not by image.
 
     Raises:
-        DataError: the folder holds no finished evaluation, or its files are damaged.
+        DataError: the folder has no finished evaluation, or its files are damaged.
     """
     storage, figures = storage_for(folder), _read_figures(folder)
     out = folder.rstrip("/")
@@ -180,14 +180,15 @@ def _read_figures(folder: str) -> dict[str, Any]:
     path = f"{folder.rstrip('/')}/{METRICS}"
     if not storage.is_file(path):
         raise DataError(
-            f"{folder} holds no {METRICS}; name the output folder of a finished hlmat evaluate"
+            f"{folder} has no {METRICS}; name the output folder of a finished hlmat evaluate"
         )
     try:
         figures = json.loads(storage.read_bytes(path))
         results_row("", figures)
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path} does not hold the figures of an evaluation ({type(error).__name__}: {error}); "
+            f"{path} does not contain the figures of an evaluation ({type(error).__name__}: "
+            f"{error}); "
             "run hlmat evaluate again"
         ) from error
     return figures

@@ -26,7 +26,7 @@ def read_figures(out: str, *, verify_all: bool = False) -> dict[str, Any]:
         verify_all: report every file that differs from the manifest, not only the first.
 
     Raises:
-        DataError: the folder holds no finished run, or its files are damaged.
+        DataError: the folder has no finished run, or its files are damaged.
     """
     storage = storage_for(out)
     manifest = read_manifest(storage, out)

@@ -214,8 +214,8 @@ def _read_sets(value: Any, check: Check) -> dict[str, tuple[str, ...]]:
     for name, flags in value.items():
         if not isinstance(name, str) or not SET_NAME.fullmatch(name):
             check.note(
-                f"sets: {name!r} is no name of a folder; use small letters, digits, - and _, and "
-                "no codec- or colour- at its beginning"
+                f"sets: {name!r} cannot be a folder's name; use small letters, digits, - and _, "
+                "and do not begin with codec- or colour-"
             )
         elif not isinstance(flags, dict | None):
             check.note(f"sets: {name}: expected `flag: value`, got {flags!r}")
@@ -230,7 +230,7 @@ def _set_flags(name: str, values: Mapping[Any, Any], check: Check) -> list[str]:
     for flag, value in values.items():
         if flag not in known:
             check.note(
-                f"sets: {name}: {flag} is no flag of hlmat evaluate on the data set; "
+                f"sets: {name}: {flag} is not a flag of hlmat evaluate on the data set; "
                 f"{did_you_mean(str(flag), known)}choose from {', '.join(known)}"
             )
         elif value is None or isinstance(value, bool | dict | list):

@@ -52,7 +52,7 @@ def find_base_model(name: str, *, given: str | None) -> CheckpointFiles:
         raise ConfigError(
             [
                 f"the base model {wanted}, which {said} names, is not here: looked for it "
-                f"{looked}; nothing is downloaded by itself: {how}"
+                f"{looked}; hlmat downloads nothing: {how}"
             ]
         ) from error
     if files.adapter is not None:

@@ -135,7 +135,7 @@ def read_flags(
             found.append(f"{path}: {name} is {kind.reserved[name]}; leave it out")
         elif name not in flags:
             found.append(
-                f"{path}: {name} is no flag of hlmat {kind.command}; "
+                f"{path}: {name} is not a flag of hlmat {kind.command}; "
                 f"{did_you_mean(name, flags)}see hlmat {kind.command} --help"
             )
         else:

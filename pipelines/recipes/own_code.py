@@ -52,7 +52,7 @@ def own_segmenter_path(
     if not any(_holds(Path(folder), module, within=None) for folder in allowed):
         file = f"{module.replace('.', '/')}.py"
         problems.append(
-            f"{path}: segmenter {segmenter!r}: the recipe's folder holds no {file}; a recipe loads "
+            f"{path}: segmenter {segmenter!r}: the recipe's folder has no {file}; a recipe loads "
             "code from its own folder only; put the file there, or name its folder on the command "
             "line with --segmenter-path"
         )

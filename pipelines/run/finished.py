@@ -19,7 +19,7 @@ def read_run_manifest(out: str) -> Manifest:
     """Read the manifest of a finished run.
 
     Raises:
-        DataError: `out` holds no finished run.
+        DataError: `out` has no finished run.
     """
     return read_manifest(storage_for(out), out)
 

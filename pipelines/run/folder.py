@@ -187,7 +187,7 @@ class RunFolder:
                 f"{path} is not JSON ({error}); pass --overwrite to start over"
             ) from error
         if not isinstance(content, dict):
-            raise OutputError(f"{path} does not hold a JSON object; pass --overwrite to start over")
+            raise OutputError(f"{path} is not a JSON object; pass --overwrite to start over")
         return content
 
     def _write_run(self, content: Mapping[str, Any]) -> None:

@@ -86,7 +86,7 @@ def refuse_leaks(
         if model is None:
             return []
         return [
-            f"leak guard: {model} holds no {TRAINING_RECORD} and --trained-on is not given, so "
+            f"leak guard: {model} has no {TRAINING_RECORD} and --trained-on is not given, so "
             "shared images cannot be found"
         ]
     trained = {source: _trained_images(source) for source in sources}

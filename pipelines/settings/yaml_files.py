@@ -40,7 +40,7 @@ _Loader.add_implicit_resolver(
 
 
 def _load(text: str) -> Any:
-    """Load YAML that is not deep, holds no part of itself, and does not grow by its aliases.
+    """Load YAML that is not deep, has no part of itself, and does not grow by its aliases.
 
     Raises:
         yaml.YAMLError, ValueError: it is none.

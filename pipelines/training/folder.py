@@ -251,7 +251,7 @@ class TrainingFolder:
             ) from error
         if not isinstance(content, dict):
             raise OutputError(
-                f"{path} does not hold a JSON object; remove it and pass --overwrite to start over"
+                f"{path} is not a JSON object; remove it and pass --overwrite to start over"
             )
         return content
 

@@ -110,7 +110,7 @@ def read_star_plus(arguments: argparse.Namespace) -> StarPlusJob:
         ("--overwrite", arguments.overwrite),
     ):
         if given:
-            check.note(f"{flag} goes with hlmat train; hlmat star-plus sets it by itself")
+            check.note(f"{flag} goes with hlmat train; hlmat star-plus sets it")
     if arguments.dataset and not arguments.evaluation_split:
         check.note(
             "--evaluation-split is missing: say on which split of --dataset "

@@ -367,7 +367,7 @@ def _issues(
                 known = declared(owner)
                 yield Issue(
                     name,
-                    f"is no setting; {did_you_mean(name, known)}choose from {', '.join(known)}",
+                    f"is not a setting; {did_you_mean(name, known)}choose from {', '.join(known)}",
                     None,
                     shows_value=False,
                 )

@@ -135,7 +135,7 @@ class PickleMachine:
 
     def _call(self, function: Any, arguments: Any) -> None:
         if type(arguments) is not tuple:
-            raise ValueError("arguments that are no tuple")
+            raise ValueError("arguments that are not a tuple")
         self._charge(len(arguments))
         self._charge(sum(map(size_of, arguments)))
         self._stack.append(self.called(function, arguments))
@@ -192,7 +192,7 @@ class PickleMachine:
     def _stack_global(self) -> None:
         name, module = self._stack.pop(), self._stack.pop()
         if type(name) is not str or type(module) is not str:
-            raise ValueError("a name that is no text")
+            raise ValueError("a name that is not text")
         self._stack.append(self.named(module, name))
 
     def _extension(self, size: int) -> None:

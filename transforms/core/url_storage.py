@@ -64,7 +64,7 @@ def url_problem(path: str | None) -> str | None:
         fsspec.get_filesystem_class(scheme)
     except ValueError:
         return (
-            f"{path}: {scheme}:// is no scheme of a store; {did_you_mean(scheme, _EXTRAS)}choose "
+            f"{path}: {scheme}:// is not a supported scheme; {did_you_mean(scheme, _EXTRAS)}choose "
             "s3://, gs://, az:// or, to read from, hf:// or https://"
         )
     except ImportError as error:

@@ -10,7 +10,7 @@ from hlmat.transforms.masks.rle import mask_box
 
 
 def truth_box(truth: Mask) -> Box:
-    """Return the tight box around the true mask.
+    """Return the tight box around the ground-truth mask.
 
     Raises:
         ValueError: the mask is empty.

@@ -1,4 +1,4 @@
-"""Corrupt a true mask in a known way, as a careless annotator would.
+"""Corrupt a ground-truth mask as a careless annotator would.
 
 A corrupted mask is not empty and differs from the truth; where the truth allows no such mask (an
 object of one pixel cannot shrink), the functions return None. The same generator state gives the
@@ -39,7 +39,7 @@ class Corruption(NamedTuple):
 
 
 class _Ladder(NamedTuple):
-    """Nested corruptions: `mask_at(k)` for k from 1 to `length`, of growing strength."""
+    """Nested corruptions: `mask_at(k)` grows in strength with k, from 1 to `length`."""
 
     length: int
     mask_at: Callable[[int], Mask]
@@ -120,8 +120,8 @@ def corrupted_to_iou(
         low: at least 0.
         high: at most 1.
         rng: source of every random choice.
-        ignore: pixels that count neither as object nor as background. Shape: (H, W).
-        kinds: keys of `GRADED`; all of them if there are none.
+        ignore: pixels left out of the IoU. Shape: (H, W).
+        kinds: keys of `GRADED`; empty for all of them.
 
     Returns:
         None if no kind reaches the range, as happens with the smallest objects.
@@ -211,14 +211,14 @@ GRADED: Mapping[str, Callable[[Mask, np.random.Generator], _Ladder]] = MappingPr
 
 
 def _whole_distance(region: Mask) -> NDArray[np.int64]:
-    """Return the distance of each pixel to the nearest outside the region, rounded up."""
+    """Return each pixel's distance to the nearest pixel outside the region, rounded up."""
     distance: Any = cv2.distanceTransform(region.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    # OpenCV rounds equal distances apart in the last bit; their squares are whole numbers.
+    # OpenCV's equal distances can differ in the last bit; their squares are whole numbers.
     return np.ceil(np.sqrt(np.rint(distance.astype(np.float64) ** 2))).astype(np.int64)
 
 
 def _direction(rng: np.random.Generator) -> tuple[int, int]:
-    """Draw a direction as whole numbers, so that positions along it are whole as well."""
+    """Draw an integer direction, so that positions along it are integers too."""
     angle = rng.uniform(0, 2 * np.pi)
     return round(16 * np.cos(angle)), round(16 * np.sin(angle))
 

@@ -38,7 +38,7 @@ _DARK = 16
 _TRIMAP_OBJECT = 255
 _TRIMAP_IGNORE = 128
 
-# Blocks of this size go back to the system when a large image is freed, smaller ones may not.
+# Freed blocks of this size return to the system; smaller ones may not.
 PilImage.core.set_block_size(1 << 26)
 
 
@@ -46,13 +46,14 @@ class MaskRule(StrEnum):
     """How a mask image encodes the object."""
 
     TWO_LEVELS = "two_levels"
-    """The brighter of two levels, which soft borders may join; see `levels.find_object`."""
+    """The object is the brighter of two levels, with or without soft borders; see
+    `levels.find_object`."""
     FOREGROUND = "foreground"
-    """The same for data sets known to hold one object per mask: it may have soft areas as well."""
+    """As above, for data sets with one object per mask, which may also have soft areas."""
     PALETTE_INDEX = "palette_index"
     """Any palette index above 0."""
     TRIMAP = "trimap"
-    """255 is the object, 128 is ignored, 0 is background."""
+    """Trimap: 255 is the object, 128 is ignored, 0 is background."""
     OBJECT_ID = "object_id"
     """Any value above 0; object ids are not distinguished."""
 
@@ -75,11 +76,11 @@ def decode_image(
     Args:
         data: the file's content.
         name: of the file, for messages.
-        size_hw: the size that the image must have. It is turned by its EXIF tag only if that
-            is what gives it this size. None takes the image as it is stored.
-        turns_if_same_size: turn it, too, where its EXIF tag leaves it the size that it must have.
-        turn_must_show: reject it where its EXIF tag turns it and leaves it that size: its mask may
-            have been made before or after turning.
+        size_hw: the required size. The EXIF rotation is applied only if it yields this size. None
+            keeps the image as stored.
+        turns_if_same_size: also apply an EXIF rotation that keeps the required size.
+        turn_must_show: reject an image whose EXIF rotation keeps its size: its mask may have been
+            drawn before or after rotating.
         max_pixels: larger images are rejected.
 
     Raises:
@@ -120,14 +121,14 @@ def decode_image(
 
 
 def exif_orientation(data: bytes) -> int:
-    """Return the orientation that an image's EXIF tag states, 1 to 8; 1 without a readable tag.
+    """Return an image's EXIF orientation, 1 to 8; 1 without a readable tag.
 
-    2 to 4 mirror or turn the stored image and keep its size; 5 to 8 swap its sides.
+    2 to 4 mirror or rotate the stored image and keep its size; 5 to 8 swap its sides.
     """
     try:
         image = _open(data, name="", reason=RejectReason.UNREADABLE_IMAGE)
         if image.format == "PNG" and not any(mark in data for mark in _PNG_EXIF):
-            # Pillow would decode all of it to be sure that no tag follows.
+            # Pillow would decode the whole image to make sure that no tag follows.
             return 1
         value = image.getexif().get(_EXIF_ORIENTATION, 1)
     # Without a readable EXIF block the stored orientation is used.
@@ -175,12 +176,12 @@ def decode_mask_image(
         case MaskRule.TRIMAP:
             truth, ignore = _trimap(levels.brightest, name=name)
     if not truth.any():
-        raise TargetError(RejectReason.EMPTY_MASK, f"{name} has no object pixel")
+        raise TargetError(RejectReason.EMPTY_MASK, f"{name} has no object pixels")
     return TruthMasks(truth=truth, ignore=ignore)
 
 
 def decode_levels(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> Levels:
-    """Decode a mask image as its levels: palette indices, greys, or colours where it has any.
+    """Decode a mask image into its levels: palette indices, greys or colours.
 
     Args:
         data: the file's content.
@@ -259,7 +260,7 @@ def _decode(data: bytes, *, name: str, max_pixels: int, reason: RejectReason) ->
 
 def _unreadable(name: str, reason: RejectReason, error: Exception) -> TargetError:
     cause = " ".join(str(error).split()) or type(error).__name__
-    # An address would make every run's message another.
+    # A memory address would make the message differ from run to run.
     cause = re.sub(r"<_io\.BytesIO object at 0x[0-9a-fA-F]+>", "from its content", cause)
     return TargetError(reason, f"{name} cannot be read as an image: {cause}")
 
@@ -291,7 +292,7 @@ def _to_rgb(image: PilImage.Image, *, used_bits: int | None = None) -> Image:
 
 
 def _strips(image: PilImage.Image) -> Iterator[tuple[slice, PilImage.Image]]:
-    """Yield the image in strips of rows, so that no large image is copied or widened as a whole."""
+    """Yield the image in strips of rows, to avoid copying or widening a large image as a whole."""
     height = max(_PIXELS_AT_ONCE // max(image.width, 1), 1)
     for first in range(0, image.height, height):
         rows = slice(first, min(first + height, image.height))
@@ -345,7 +346,7 @@ def _levels(image: PilImage.Image, *, is_lossy: bool) -> Levels:
             values = values if values.max() > _MAX_GREY else values.astype(np.uint16)
         return Levels(values, LevelKind.GREY, is_lossy=is_lossy)
     colours = _to_rgb(image)
-    # A cut-out whose shape is in its transparency alone has one colour throughout.
+    # A cut-out whose shape is only in its alpha channel has a single colour.
     if mode in ("LA", "PA", "RGBA") and (colours == colours[:1, :1]).all():
         alpha = np.asarray(image.getchannel("A"))
         if alpha.min() < alpha.max():
@@ -366,12 +367,12 @@ def _palette_levels(image: PilImage.Image) -> Levels:
 
 
 def _is_lossy(image: PilImage.Image, data: bytes) -> bool:
-    """Return whether a file's compression changes values."""
+    """Return whether a file's compression is lossy."""
     match image.format:
         case "JPEG" | "MPO":
             return True
         case "JPEG2000":
-            # The reversible wavelet is 1, in the header of the coding style.
+            # In the header of the coding style, 1 is the reversible wavelet.
             start = data.find(b"\xff\x52")
             return start < 0 or data[start + 13 : start + 14] != b"\1"
         case "WEBP":

@@ -1,4 +1,4 @@
-"""The levels of a mask image: grey values, palette indices or colours, and which is the object."""
+"""The levels of a mask image (grey values, palette indices or colours), and which is the object."""
 
 from __future__ import annotations
 
@@ -18,23 +18,25 @@ from hlmat.transforms.core.records import RejectReason
 
 _SHOWN_LEVELS = 8
 _VOID = 255
-"""The level that is most often void."""
+"""The level that most data sets use for void."""
 _MANY_LEVELS = 32
-"""More levels than this are no map of classes: one object with soft borders."""
+"""An image with more levels is not a class map but one object with soft borders."""
 _SOLID_SHARE = 2e-5
-"""Of all pixels: a level that fills more 3 x 3 blocks than this is an area, not a border."""
+"""A level that fills 3 x 3 blocks around more than this share of all pixels is an area, not a
+border."""
 _RAMP_SHARE = 0.5
-"""Of the pixels between two levels: so many have a darker and a brighter neighbour in a ramp."""
+"""The least share of the pixels between two levels that has a darker and a brighter neighbour in a
+ramp."""
 _JPEG_LEVELS = 10
-"""A JPEG of an object has at least so many."""
+"""The fewest that a JPEG of an object has."""
 _FLAT_RANGE = 2
 _FLAT_SHARE = 0.005
-"""Of all pixels: a level of a lossy image has at least so many flat ones."""
+"""The least share of all pixels that is flat at a level of a lossy image."""
 _FLAT_NOISE = 0.001
 _LOSSY_GAP, _COARSE_GAP = 3, 12
 _COLOUR_DISTANCE = 24
 _FAR = 32
-"""Farther from a level than the noise of lossy compression: an object too thin to be flat, or
+"""A pixel further from every level is not compression noise but an object too thin to be flat, or
 another colour."""
 _BLOCK = np.ones((3, 3), np.uint8)
 _COUNTED_AT_ONCE = 1 << 22
@@ -105,7 +107,7 @@ class Levels:
         return f"#{code:06X}" if self.kind is LevelKind.COLOUR else str(code)
 
     def describe(self, code: int) -> str:
-        """Return a level for people, an index with its colour."""
+        """Return a level as shown in messages, an index with its colour."""
         if self.palette is None:
             return self.label(code)
         red, green, blue = self.palette[code].tolist()
@@ -113,19 +115,19 @@ class Levels:
 
 
 def find_object(levels: Levels, *, name: str, is_soft: bool) -> Mask:
-    """Return the object of a mask image that distinguishes object and background alone.
+    """Return the object of a mask image that only separates object and background.
 
-    Of two levels, the brighter is the object. More than two are read where they are one object
-    with soft borders: greys (or one colour in several strengths) that join two levels, each pixel
-    of them between a darker and a brighter one and no area of its own; the threshold is halfway
-    between the two. A lossy image (JPEG) is read by the values of its flat areas in the same way,
-    and so is one that was saved again without loss.
+    Of two levels, the brighter is the object. More levels are accepted if they form the soft
+    borders of one object: greys (or shades of one colour) between two levels, each such pixel
+    between a darker and a brighter one and none of them filling an area; the threshold is halfway
+    between the two levels. A lossy image (JPEG) is read by the values of its flat areas in the same
+    way, and so is one that was saved again without loss.
 
     Args:
         levels: of the image.
         name: of the file, for messages.
-        is_soft: whether the image is known to be one object, so that semi-transparent areas are
-            part of it if they are above half of the range.
+        is_soft: the image is known to show one object; its semi-transparent areas belong to it if
+            they are above half of the range.
 
     Raises:
         TargetError: AMBIGUOUS_MASK; the image has other levels than an object and a background.
@@ -149,12 +151,12 @@ def find_object(levels: Levels, *, name: str, is_soft: bool) -> Mask:
 def _counted(
     values: NDArray[np.integer],
 ) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-    """Return the values that occur, in ascending order, and how often each does."""
+    """Return the values that occur, in ascending order, with their counts."""
     if values.dtype.itemsize > 2:
         return np.unique(values, return_counts=True)
     flat = values.ravel()
     counts = np.zeros(np.iinfo(values.dtype).max + 1, np.int64)
-    # Counting makes each a number of 64 bits.
+    # Counting widens each value to 64 bits.
     for first in range(0, flat.size, _COUNTED_AT_ONCE):
         counts += np.bincount(flat[first : first + _COUNTED_AT_ONCE], minlength=counts.size)
     there = np.flatnonzero(counts)
@@ -162,8 +164,8 @@ def _counted(
 
 
 def lossless(levels: Levels) -> Levels:
-    """Return a lossy image with each pixel at the nearest level that has flat areas, still marked
-    as lossy; a lossless image as it is."""
+    """Snap each pixel of a lossy image to the nearest level that has flat areas; the result is
+    still marked as lossy. A lossless image is returned unchanged."""
     if not levels.is_lossy:
         return levels
     if levels.kind is LevelKind.COLOUR:
@@ -186,7 +188,7 @@ def _nearest_colours(levels: Levels) -> NDArray[np.int32]:
 
 
 def _brighter(levels: Levels, codes: Sequence[int]) -> Mask | None:
-    """Return the brighter of at most two levels; None where neither is a background."""
+    """Return the brighter of at most two levels; None if neither is a background."""
     codes = sorted(codes, key=levels.brightness)
     dark, bright = levels.brightness(codes[0]), levels.brightness(codes[-1])
     if len(codes) == 1:
@@ -199,7 +201,7 @@ def _brighter(levels: Levels, codes: Sequence[int]) -> Mask | None:
 
 
 def _half(top: int) -> int:
-    """Return half of the range that a brightest value belongs to, 8 bit or 16 bit."""
+    """Return half of the range, 8 or 16 bit, that the brightest value implies."""
     return 127 if top <= 255 else 32767
 
 
@@ -217,8 +219,8 @@ def _greys(levels: Levels) -> NDArray[np.integer] | None:
     colours = np.array([levels.colour(code) for code in levels.counts], np.int32)
     strength = colours.max(axis=1)
     top = colours[strength.argmax()]
-    # Each colour is the strongest one, darkened; masks that were a JPEG once, as those of FSS-1000,
-    # are tinted by its rounding.
+    # Each colour is the strongest one, darkened; the rounding of an earlier JPEG, as in FSS-1000,
+    # tints masks.
     tint = _FAR if len(colours) > _MANY_LEVELS else 1.5
     if (np.abs(colours - np.outer(strength, top) / top.max()) > tint).any():
         return None
@@ -236,14 +238,13 @@ def _neighbours(values: NDArray[np.integer]) -> tuple[NDArray[Any], NDArray[Any]
 
 
 def _split_soft(greys: NDArray[np.integer]) -> Mask | None:
-    """Split at the middle of two levels that soft borders join; None if that is not all there
-    is."""
+    """Split halfway between two levels joined by soft borders; None if there are other levels."""
     values, counts = _counted(greys)
     darkest, brightest = _neighbours(greys)
     solid = np.zeros_like(counts)
     solid_values, solid_counts = _counted(greys[darkest == brightest])
     solid[np.searchsorted(values, solid_values)] = solid_counts
-    # Where only one level or none fills a block, the object (or the background) is thin.
+    # If at most one level fills a block, the object (or the background) is thin.
     by_area = np.lexsort((counts, solid))[::-1]
     first = by_area[0] if solid[by_area[0]] else 0
     second = by_area[1] if solid[by_area[1]] else (0 if first > len(values) // 2 else -1)
@@ -279,7 +280,7 @@ def _is_ringing(greys: NDArray[np.integer], between: Mask, *, dark: int, bright:
 
 
 def _split_lossy(levels: Levels, greys: NDArray[np.integer] | None) -> Mask | None:
-    """Split at the middle of the two levels that have flat areas; None if there are others."""
+    """Split halfway between the two levels that have flat areas; None if there are others."""
     if greys is None:
         return None
     found = [value for value, _ in _flat_greys(greys)]
@@ -288,7 +289,7 @@ def _split_lossy(levels: Levels, greys: NDArray[np.integer] | None) -> Mask | No
         (only,) = found
         other = low if only - low > high - only else high
         if abs(other - only) < _FAR:
-            # Levels as near as 0 and 1 are one flat level.
+            # Levels as close as 0 and 1 count as one flat level.
             return greys > (only + high) / 2 if 0 < high <= _FLAT_RANGE + 1 else greys > 0
         found = sorted((only, other))
     if len(found) != 2 or (found[0] > _FAR and not found[0] <= _half(high) < found[1]):
@@ -312,7 +313,7 @@ def _flat_greys(greys: NDArray[np.integer]) -> list[tuple[int, int]]:
         ]
         if len(found) <= 2:
             break
-    # Nothing is flat in an image of a few pixels.
+    # An image of a few pixels has no flat areas.
     return found or [(int(np.median(greys)), greys.size)]
 
 

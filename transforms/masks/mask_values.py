@@ -1,4 +1,4 @@
-"""What the levels of mask images mean, as `--mask-values` says it."""
+"""What the levels of mask images mean: the values of `--mask-values`."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class MaskValues:
 
     Attributes:
         targets: one object of the levels `objects`, or a target per level.
-        objects: empty if it is the one level that is neither background nor `void`.
-        void: levels that belong to no error.
-        background: levels that are no target of their own; None for black, grey 0 or index 0.
+        objects: empty for the only level that is neither background nor `void`.
+        void: ignored levels, never part of an error.
+        background: levels that are not targets; None for black, grey 0 or index 0.
     """
 
     targets: TargetsOf = TargetsOf.OBJECT
@@ -65,10 +65,10 @@ class MaskValues:
 
     @classmethod
     def parse(cls, text: str) -> MaskValues:
-        """Return what a text says; the inverse of `str`.
+        """Parse a `--mask-values` text; the inverse of `str`.
 
         Raises:
-            ValueError: it says something else, with what was expected.
+            ValueError: any other text; the message says what was expected.
 
         >>> str(MaskValues.parse("void=255, object=#c00000,7"))
         'object=#C00000,7,void=255'
@@ -107,7 +107,7 @@ class MaskValues:
         return cls(targets, objects, void, None if background is None else tuple(background))
 
     def of_level(self, label: str) -> MaskValues:
-        """Return what a level that is one target means.
+        """Return the meaning of a single level as a target.
 
         Args:
             label: of the level, from `list_levels`.
@@ -125,7 +125,7 @@ def _parse_range(text: str) -> LevelRange:
         return LevelRange(int(colour[1], 16), int(colour[1], 16), is_colour=True)
     grey = _GREY.fullmatch(text)
     if grey is None:
-        raise ValueError(f"{text!r} is no level; expected {FORM}")
+        raise ValueError(f"{text!r} is not a level; expected {FORM}")
     low = int(grey[1])
     high = low if grey[2] is None else int(grey[2])
     if low > high:

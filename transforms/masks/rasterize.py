@@ -31,7 +31,7 @@ def segmentation_to_mask(segmentation: object, *, size_hw: tuple[int, int], name
 
     A list of polygons is rasterised by pycocotools (their union is the mask); polygons of fewer
     than three points are left out if others remain. Run lengths may be compressed or not, and may
-    stand in a list (as RefCLEF has them).
+    be wrapped in a list (as in RefCLEF).
 
     Args:
         segmentation: as read from JSON or a pickle.
@@ -57,7 +57,7 @@ def segmentation_to_mask(segmentation: object, *, size_hw: tuple[int, int], name
 
 
 def check_size(size_hw: tuple[int, int], *, name: str) -> None:
-    """Check the size of a mask that is about to be made.
+    """Check the size of a mask before it is allocated.
 
     Raises:
         TargetError: MALFORMED_SEGMENTATION without pixels, TOO_LARGE with too many.
@@ -94,7 +94,7 @@ def _from_polygons(polygons: list[Any], *, size_hw: tuple[int, int], name: str) 
             name, f"its outlines are {way:.0f} pixels long, expected at most {_LONGEST_WAY:.0f}"
         )
     height, width = size_hw
-    # The stubs know neither lists of polygons nor floats.
+    # The stubs cover neither lists of polygons nor floats.
     parts: Any = coco_mask.frPyObjects(usable, height, width)  # pyright: ignore
     merged: Any = coco_mask.merge(parts)
     return decode_rle(Rle(merged["counts"].decode("ascii"), size_hw))

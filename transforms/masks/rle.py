@@ -17,7 +17,7 @@ Part = tuple[slice, slice]
 """Rows and columns of a mask."""
 
 _PIXELS_AT_ONCE = 1 << 20
-# 7 digits of 5 bits hold every run of a mask that COCO tools can describe (32 bits).
+# 7 digits of 5 bits can encode any run of a mask that COCO tools can describe (32 bits).
 _MAX_DIGITS = 7
 _MAX_RUN = 2**32 - 1
 _MAX_RUNS = 2**28
@@ -102,7 +102,7 @@ def rle_overlap(mask: Rle | None, truth: Rle, *, ignore: Rle | None) -> tuple[in
 
 
 def whole_number(value: object) -> int | None:
-    """Return a number of a data file that is whole, as 120 or 120.0; None for anything else.
+    """Return a whole number of a data file, 120 or 120.0, as an int; None for anything else.
 
     >>> whole_number(120.0), whole_number(120.5), whole_number(True)
     (120, None, None)
@@ -117,7 +117,7 @@ def uncompressed_problem(counts: list[Any], size_hw: tuple[int, int]) -> str | N
     can read them.
 
     Args:
-        counts: run lengths in column order, background first.
+        counts: run lengths in column order, starting with background.
         size_hw: (height, width) of the mask that they should describe.
 
     >>> uncompressed_problem([4, 3], (2, 4))
@@ -168,7 +168,7 @@ def rle_problem(counts: str, size_hw: tuple[int, int]) -> str | None:
     if digits.size == 0:
         return "its counts are empty"
     if digits.min() < 0 or digits.max() > 63 or digits[-1] & 0x20:
-        return "its counts are no compressed run lengths"
+        return "its counts are not compressed run lengths"
     last = np.flatnonzero((digits & 0x20) == 0)
     first = np.concatenate(([0], last[:-1] + 1))
     lengths = last - first + 1
@@ -177,7 +177,7 @@ def rle_problem(counts: str, size_hw: tuple[int, int]) -> str | None:
     place = np.arange(digits.size) - np.repeat(first, lengths)
     runs = np.add.reduceat((digits & 0x1F) << (5 * place), first)
     runs -= np.where(digits[last] & 0x10, np.int64(1) << (5 * lengths), 0)
-    # From the fourth on, a run is written as its difference to the one before the last.
+    # From the fourth run on, each is written as its difference from the run two before.
     runs[1::2] = np.cumsum(runs[1::2])
     runs[2::2] = np.cumsum(runs[2::2])
     height, width = size_hw
@@ -204,9 +204,9 @@ def mask_box(mask: Mask) -> Box | None:
 
 
 def joint_part(a: Mask, b: Mask) -> Part | None:
-    """Return the rows and columns that hold every True pixel of two masks, None without any.
+    """Return the rows and columns that span both masks' True pixels; None if both are empty.
 
-    What is computed of this part alone is computed of a small part of most masks.
+    Restricted to this part, computations touch a small part of most masks.
 
     >>> joint_part(np.array([[True, False, False]]), np.array([[False, True, False]]))
     (slice(0, 1, None), slice(0, 2, None))
@@ -243,7 +243,7 @@ def mask_iou(a: Mask, b: Mask, *, ignore: Mask | None = None) -> float:
 def overlap(a: Mask, b: Mask, *, ignore: Mask | None = None) -> tuple[int, int]:
     """Return the pixel counts of intersection and union, ignored pixels left out of both."""
     common = union = 0
-    # In strips: what is computed of a large mask is as large as the mask.
+    # In strips: intermediate results of a large mask are as large as the mask.
     height = max(_PIXELS_AT_ONCE // max(a.shape[1], 1), 1)
     for first in range(0, a.shape[0], height):
         rows = slice(first, first + height)

@@ -3,8 +3,8 @@
 An encoder of SAM's kind sees the image resized and padded to a square, and its decoder answers
 with logits on a coarser grid of that square. The mask is where the logits, resized bilinearly to
 the square, cut to the image and resized bilinearly to its own size, exceed a threshold. Both
-resizings together weigh at most three neighbouring logits along each axis, so where all nine lie
-on one side of the threshold nothing has to be computed.
+resizings together weigh at most three neighbouring logits along each axis, so nothing is computed
+where all nine lie on one side of the threshold.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _TAPS = 3
 
 @dataclass(frozen=True)
 class Axis:
-    """How each pixel along one axis weighs the logits.
+    """The weights of the logits for each pixel along one axis.
 
     Attributes:
-        base: first of the logits that a pixel weighs. int32. Shape: (pixels,).
+        base: index of the first logit with weight. int32. Shape: (pixels,).
         weights: of that logit and the two after it; each row sums to 1. float32, (pixels, 3).
     """
 
@@ -35,7 +35,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Upsampling:
-    """The way from one image's logits to its mask.
+    """Maps one image's logits to its mask.
 
     Attributes:
         y: rows.
@@ -54,7 +54,7 @@ class Upsampling:
         resized_hw: tuple[int, int],
         size_hw: tuple[int, int],
     ) -> Upsampling:
-        """Work the weights out.
+        """Compute the weights.
 
         Args:
             logits_size: side of the square of logits.
@@ -132,9 +132,9 @@ def _threshold(
 ) -> NDArray[np.uint8]:
     height, width, side = y_base.size, x_base.size, logits.shape[1]
     taps = min(_TAPS, side)
-    # Sums of rounded products may leave the range of the logits by some units in the last place.
+    # Rounding may push sums beyond the range of the logits by a few units in the last place.
     slack = np.float32(1e-5) * np.abs(logits).max()
-    # Pixels with the same three columns of logits stand side by side.
+    # Pixels that share three columns of logits are adjacent.
     starts = np.empty(width + 1, dtype=np.int32)
     runs = 0
     for x in range(width):

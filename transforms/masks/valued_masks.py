@@ -1,4 +1,4 @@
-"""Masks of the levels that `--mask-values` names."""
+"""The masks that `--mask-values` selects."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def list_levels(
     name: str,
     is_background: Callable[[Levels, int], bool] = is_black,
 ) -> dict[str, int]:
-    """Return the levels that are targets of their own, as label and code, in ascending order.
+    """Return the levels that are separate targets, as label and code, in ascending order.
 
     Args:
         levels: of the image.
         values: which levels are void or background.
         name: of the file, for messages.
-        is_background: decides where `values.background` is None.
+        is_background: decides if `values.background` is None.
 
     Raises:
         TargetError: EMPTY_MASK without such a level, AMBIGUOUS_MASK with more than 1,000.
@@ -64,7 +64,7 @@ def read_valued_mask(levels: Levels, values: MaskValues, *, name: str) -> TruthM
 
     Args:
         levels: of the image.
-        values: which of them are the object; without `objects`, the only one beside black and
+        values: which of them are the object; without `objects`, the only level besides black and
             void.
         name: of the file, for messages.
 
@@ -92,8 +92,8 @@ def _is_in(ranges: Sequence[LevelRange], levels: Levels, code: int) -> bool:
 
 
 def _holds(wanted: LevelRange, levels: Levels, code: int) -> bool:
-    """Return whether a level is meant: a number is a grey value or a palette index, or a grey of
-    a colour image; a colour is that of the level, whatever the image's kind."""
+    """Return whether a label names a level: a number is a grey value, a palette index, or a grey of
+    a colour image; a colour is the level's own, for any kind of image."""
     tolerance = 0
     if levels.is_lossy:
         tolerance = _GREY_TOLERANCE if levels.is_numbered else _COLOUR_TOLERANCE
@@ -124,7 +124,7 @@ def _object_beside(void: Mask, *, levels: Levels, name: str) -> Mask:
     kept = levels.codes[~void]
     if not kept.size:
         raise TargetError(RejectReason.EMPTY_MASK, f"{name} is void throughout")
-    # Void takes the level of other pixels, so that it adds none.
+    # Give void pixels another pixel's level, so that void adds no level.
     filled = np.where(void, kept.min(), levels.codes).astype(levels.codes.dtype)
     rest = Levels(filled, levels.kind, levels.palette, is_lossy=levels.is_lossy)
     return find_object(rest, name=name, is_soft=False) & ~void

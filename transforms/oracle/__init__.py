@@ -1,4 +1,4 @@
-"""The oracle that knows the true mask: its next click, and the distance search behind it."""
+"""The oracle, which knows the ground truth: its next click, and the distance search behind it."""
 
 import lazy_loader
 

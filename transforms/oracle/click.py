@@ -1,7 +1,7 @@
-"""The oracle's click: the next click of an annotator who knows the true mask.
+"""The oracle's click: the next click of an annotator who knows the ground truth.
 
-The definition is that of RITM (Sofiiuk et al. 2021), which SimpleClick and the field share. Two
-differences are deliberate. Without an error there is no click. And depths are compared exactly, as
+The definition is that of RITM (Sofiiuk et al. 2021), also used by SimpleClick and others, with two
+deliberate differences. First, no error means no click. Second, depths are compared exactly, as
 OpenCV's own distance transform does below 2048 pixels; where OpenCV uses Intel's library instead
 (small images, or a single thread), the last bit of equal depths depends on the alignment of the
 buffer, so ties would be broken differently from run to run.
@@ -52,20 +52,20 @@ def oracle_click(
 ) -> Click | None:
     """Click the deepest pixel of the deeper error region.
 
-    Depth is the exact Euclidean distance to the nearest pixel outside the region, the image's
-    surroundings included. The click is positive only if the false negatives are strictly deeper;
-    of equally deep pixels the first in row-major order is clicked.
+    Depth is the exact Euclidean distance to the nearest pixel outside the region; beyond the
+    image's border everything is outside. The click is positive only if the false negatives are
+    strictly deeper; of equally deep pixels the first in row-major order is clicked.
 
     Args:
         prediction: bool. Shape: (H, W).
         truth: bool. Shape: (H, W).
-        ignore: pixels that are no error, bool or None. Shape: (H, W).
+        ignore: pixels never counted as an error, bool or None. Shape: (H, W).
         clicked: clicks already made; their pixels are not clicked again.
-        part: rows and columns that hold every True pixel of prediction and truth; None to find
-            them.
+        part: rows and columns that contain every True pixel of prediction and truth; None to
+            compute them.
 
     Returns:
-        None if no error is left, apart from pixels already clicked.
+        None if no error is left other than pixels already clicked.
 
     Raises:
         ValueError: the masks differ in shape or are not bool.
@@ -79,15 +79,15 @@ def oracle_click(
     inside = joint_part(prediction, truth) if part is None else part
     if inside is None:
         return None
-    # There is no error outside of this part, so its border counts like the image's.
+    # No error lies outside this part, so its border acts like the image's.
     y0, x0 = inside[0].start, inside[1].start
     false_negative, false_positive = error_regions(
         prediction[inside], truth[inside], ignore=None if ignore is None else ignore[inside]
     )
     excluded = [(click.x - x0, click.y - y0) for click in clicked]
     negatives, positives = DepthSearch(false_negative), DepthSearch(false_positive)
-    # Search the region with the higher bound first: the bound of the other then often decides.
-    # False positives win ties, so they need only match; false negatives must exceed.
+    # Search the region with the higher bound first; often the other's bound then rules it out.
+    # False positives win ties, so they only have to match; false negatives must be deeper.
     if negatives.bound > positives.bound:
         missed = negatives.deepest(excluded=excluded)
         wrong = positives.deepest(excluded=excluded, at_least=missed.squared_depth if missed else 1)

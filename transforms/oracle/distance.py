@@ -34,7 +34,7 @@ class DeepPixel:
 
 
 class DepthSearch:
-    """A region prepared for the search of its deepest pixel.
+    """A region prepared for finding its deepest pixel.
 
     Args:
         region: bool. Shape: (H, W).
@@ -55,8 +55,8 @@ class DepthSearch:
         """Return the deepest pixel; of equally deep ones the first in row-major order.
 
         Args:
-            at_least: the squared depth that a pixel must have, 1 or more.
-            excluded: (x, y) of pixels that do not count.
+            at_least: the least squared depth to accept, 1 or more.
+            excluded: (x, y) of pixels to skip.
 
         Returns:
             None if no pixel is that deep.
@@ -171,7 +171,7 @@ def _measure_columns(
     """Fill one row of tiles with each pixel's distance to the outside within its own column.
 
     Args:
-        reach: how far a column of tiles must be measured, 0 for not at all. Shape: (columns,).
+        reach: how far to measure in each column of tiles, 0 for none. Shape: (columns,).
         vertical: the result, with a zero column on either side. Shape: (_TILE, W + 2).
     """
     height, width = pixels.shape
@@ -204,7 +204,7 @@ def _measure_columns(
 
 @numba.njit(cache=True, nogil=True)
 def _contains(points: NDArray[np.int64], x: int, y: int) -> bool:
-    # Numba compiles no generator expression.
+    # Numba cannot compile a generator expression.
     for i in range(points.shape[0]):  # noqa: SIM110
         if points[i, 0] == x and points[i, 1] == y:
             return True
@@ -224,7 +224,7 @@ def _search(
     columns = bounds.shape[1]
     vertical = np.zeros((_TILE, width + 2), dtype=np.int64)
     reach = np.zeros(columns, dtype=np.int64)
-    # A find at least as deep as `best` wins if it comes before (best_y, best_x).
+    # A pixel at least as deep as `best` wins if it comes before (best_y, best_x).
     best, best_x, best_y = at_least, -1, height
 
     row_bounds = np.zeros(bounds.shape[0], dtype=np.int64)

@@ -128,7 +128,7 @@ def _json_pairs(text: str, path: str) -> list[tuple[str, str]]:
         if all(i is not None and isinstance(n, str) for i, n in found):
             return [(str(i), str(n)) for i, n in found]
     raise DataError(
-        f'{path} holds no names of classes; expected {{"13": "cat"}}, {{"cat": 13}}, '
+        f'{path} has no names of classes; expected {{"13": "cat"}}, {{"cat": 13}}, '
         '[{"id": 13, "name": "cat"}] or a list of names'
     )
 
@@ -147,7 +147,7 @@ def _class_names(pairs: Iterable[tuple[str, str]], path: str) -> ClassNames:
         elif re.fullmatch(r"[0-9]{1,5}", key):
             table, number = by_value, int(key)
         else:
-            raise DataError(f"{path}: {key!r} is no level; expected a number or #RRGGBB")
+            raise DataError(f"{path}: {key!r} is not a level; expected a number or #RRGGBB")
         if not name or table.get(number, name) != name:
             raise DataError(
                 f"{path}: level {key} is named {table.get(number, '')!r} and {name!r}; expected "

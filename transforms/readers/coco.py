@@ -169,7 +169,7 @@ def open_coco(name: str, options: ReaderOptions) -> CocoReader:
                 reader.unread.extend(_other_instances(storage, root, file))
             return reader
     raise LayoutError(
-        f"{root} does not hold {places[0][1]}; name the instances file with --annotations, "
+        f"{root} does not contain {places[0][1]}; name the instances file with --annotations, "
         f"relative to --data-root; found: {shown_entries(storage, root)}; in annotations/: "
         f"{shown_entries(storage, posixpath.join(root, 'annotations'))}"
     )

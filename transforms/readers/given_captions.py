@@ -97,9 +97,7 @@ def give_captions(
     targets = [number for number, item in enumerate(items) if isinstance(item, TargetRef)]
     captioned = sum(bool(texts.get(number)) for number in targets)
     if files and captioned < len(targets):
-        remarks.append(
-            f"{len(targets) - captioned} of {len(targets)} targets have no caption of their own"
-        )
+        remarks.append(f"{len(targets) - captioned} of {len(targets)} targets have no caption")
     return Captioned(tuple(given), tuple(files), len(targets), captioned, tuple(remarks))
 
 

@@ -303,7 +303,7 @@ def _not_found(
             )
             wanted.append(f"  {layout.folder} with {names} ({layout.tree})")
     return (
-        f"{root} does not hold {name}, split {split}. Looked for, there or one level deeper:\n"
+        f"{root} does not contain {name}, split {split}. Looked for, there or one level deeper:\n"
         + "\n".join(wanted)
         + f"\nfound in {root}: {shown_entries(storage, root)}; check --data-root and --split"
     )

@@ -84,7 +84,7 @@ def open_interactive(name: str, options: ReaderOptions) -> PairedFilesReader:
         levels = LevelTargets.of(options)
         return PairedFilesReader(name, "test", root, storage, (folders,), layout, levels)
     raise LayoutError(
-        f"{root} does not hold {name}: looked for {benchmark.folder}/{benchmark.images} with "
+        f"{root} does not contain {name}: looked for {benchmark.folder}/{benchmark.images} with "
         f"{benchmark.folder}/{benchmark.masks}, or {benchmark.images} with {benchmark.masks}; "
         f"found: {shown_entries(storage, root)}; check --data-root"
     )

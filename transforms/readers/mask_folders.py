@@ -121,10 +121,10 @@ class PairedFilesReader:
             ref = _build_ref(folders, stem, image=image, mask=mask)
             if not of_stem:
                 reason = RejectReason.MISSING_IMAGE
-                yield Reject(ref, reason, f"{folders.images} holds no image of the stem {stem!r}")
+                yield Reject(ref, reason, f"{folders.images} has no image of the stem {stem!r}")
             elif not found.files:
                 reason = RejectReason.MISSING_MASK
-                yield Reject(ref, reason, f"{folders.masks} holds no mask of the stem {stem!r}")
+                yield Reject(ref, reason, f"{folders.masks} has no mask with the stem {stem!r}")
             else:
                 yield from self._read_objects(folders, stem, image=image, found=found)
             for other in of_stem[1:]:

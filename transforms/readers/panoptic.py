@@ -66,7 +66,7 @@ class PanopticReader:
         """List the segments image by image; crowds and unusable entries come as a `Reject`.
 
         Raises:
-            DataError: the JSON file cannot be read or holds no panoptic annotations.
+            DataError: the JSON file cannot be read or has no panoptic annotations.
         """
         path = posixpath.join(self.root, self.annotations)
         content = read_json(self.storage, path)
@@ -116,7 +116,7 @@ class PanopticReader:
             yield Reject(whole, error.reason, error.message)
             return
         if not self.storage.is_file(path):
-            message = f"{self.images} holds no image {file!r}"
+            message = f"{self.images} has no image {file!r}"
             yield Reject(whole, RejectReason.MISSING_IMAGE, message)
             return
         segments, mask = annotation.get("segments_info"), annotation.get("file_name")
@@ -143,7 +143,7 @@ class PanopticReader:
                 message = f"{self.annotations}: {file} lists the segment {value} again"
                 yield Reject(ref, RejectReason.DUPLICATE_ID, message)
             elif segment.get("iscrowd"):
-                yield Reject(ref, RejectReason.CROWD, "a crowd is no single object")
+                yield Reject(ref, RejectReason.CROWD, "a crowd is not a single object")
             else:
                 yield ref
 

@@ -144,7 +144,7 @@ class ParquetReader:
             return content
         path = cell.get("path") if isinstance(cell, Mapping) else None
         if not isinstance(path, str) or not path:
-            raise TargetError(missing, f"{name}: the table holds no file here")
+            raise TargetError(missing, f"{name}: the table has no file here")
         unreadable = (
             RejectReason.UNREADABLE_IMAGE
             if missing is RejectReason.MISSING_IMAGE
@@ -220,7 +220,7 @@ class ParquetReader:
             shown = fields.get(self.columns.text)
             raise TargetError(
                 RejectReason.MALFORMED_ENTRY,
-                f"{place}: {self.columns.text} is {shown!r:.80}, expected words",
+                f"{place}: {self.columns.text} is {shown!r:.80}, expected text",
             )
         truth: dict[str, Any] = {"file": path, "row": number}
         if self.columns.segmentation is not None:
@@ -240,7 +240,7 @@ def open_parquet_tables(name: str, options: ReaderOptions) -> ParquetReader:
     files = _files_of(storage, root, split, options.annotations)
     if not files:
         raise LayoutError(
-            f"{root} holds no Parquet file of the split {split}; found: "
+            f"{root} has no Parquet file of the split {split}; found: "
             f"{shown_entries(storage, root)}; in data/: "
             f"{shown_entries(storage, posixpath.join(root, 'data'))}; check --split, or name the "
             "file with --annotations"

@@ -93,7 +93,8 @@ class PhraseCutReader:
         content = read_json(self.storage, path)
         if not isinstance(content, list):
             raise DataError(
-                f"{path} holds a {type(content).__name__}, expected a list; is this the right file?"
+                f"{path} is a {type(content).__name__}, expected a list; check that "
+                "this is the right file"
             )
         return content
 
@@ -134,7 +135,7 @@ def open_phrasecut(name: str, options: ReaderOptions) -> PhraseCutReader:
         if storage.is_file(posixpath.join(root, folder, f"refer_{split}.json")):
             return PhraseCutReader(name, split, root, storage, folder)
     raise LayoutError(
-        f"{root} does not hold PhraseCut: looked for refer_{split}.json, there or in "
+        f"{root} does not contain PhraseCut: looked for refer_{split}.json, there or in "
         f"VGPhraseCut_v0/; found: {shown_entries(storage, root)}; check --data-root and --split"
     )
 
@@ -183,6 +184,6 @@ def _items(value: object, name: str) -> list[Any]:
 def _pair(point: object, name: str) -> list[Any]:
     if not isinstance(point, list) or len(point) != 2:
         raise TargetError(
-            RejectReason.MALFORMED_SEGMENTATION, f"{name}: {point!r:.40} is no point [x, y]"
+            RejectReason.MALFORMED_SEGMENTATION, f"{name}: {point!r:.40} is not a point [x, y]"
         )
     return point

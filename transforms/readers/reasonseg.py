@@ -68,7 +68,7 @@ class ReasonSegReader:
             try:
                 if image is None:
                     raise TargetError(
-                        RejectReason.MISSING_IMAGE, f"{folder} holds no image {stem}.jpg"
+                        RejectReason.MISSING_IMAGE, f"{folder} has no image {stem}.jpg"
                     )
                 yield replace(ref, expressions=_texts(self._read(f"{stem}.json"), stem))
             except TargetError as error:
@@ -163,7 +163,7 @@ def open_reasonseg(name: str, options: ReaderOptions) -> ReasonSegReader:
         if storage.is_dir(posixpath.join(root, folder)):
             return ReasonSegReader(name, split, root, storage, folder)
     raise LayoutError(
-        f"{root} does not hold ReasonSeg, split {split}: looked for ReasonSeg/{split}/ and "
+        f"{root} does not contain ReasonSeg, split {split}: looked for ReasonSeg/{split}/ and "
         f"{split}/; found: {shown_entries(storage, root)}; check --data-root and --split"
     )
 
@@ -173,7 +173,7 @@ def _texts(content: dict[str, Any], stem: str) -> tuple[str, ...]:
     found = sentences_of(text)
     if not found:
         raise TargetError(
-            RejectReason.MALFORMED_ENTRY, f"{stem}.json has the text {text!r:.80}, expected words"
+            RejectReason.MALFORMED_ENTRY, f"{stem}.json has the text {text!r:.80}, expected text"
         )
     return found
 
@@ -214,7 +214,7 @@ def _canvas(
         raise TargetError(
             RejectReason.SIZE_MISMATCH,
             f"{name} has {shown_hw[1]} x {shown_hw[0]} pixels, its JSON file records "
-            f"{recorded_hw[1]} x {recorded_hw[0]}, which is no scaled copy of it; put the image "
+            f"{recorded_hw[1]} x {recorded_hw[0]}, which is not a scaled copy of it; put the image "
             "there that the shapes were drawn on",
         )
     return Canvas(shown_hw, (scale_x, scale_y))

@@ -248,7 +248,7 @@ def open_refcoco(name: str, options: ReaderOptions) -> RefcocoReader:
                 split = options.split or "train"
                 return RefcocoReader(name, split, split_by, root, storage, folder, refs, images)
     raise LayoutError(
-        f"{root} does not hold {name}: looked for {name}/{files[0]} with "
+        f"{root} does not contain {name}: looked for {name}/{files[0]} with "
         f"{name}/instances.json, there or in refer_seg/; found: {shown_entries(storage, root)}; "
         "check --data-root and --split-by"
     )

@@ -223,7 +223,7 @@ def open_reader(name: str, options: ReaderOptions) -> DatasetReader:
 
     Raises:
         ConfigError: unknown name or split, or no data root where one is needed.
-        LayoutError: `data_root` does not hold the data set.
+        LayoutError: `data_root` does not contain the data set.
     """
     if (problem := check_dataset_name(name)) is not None:
         raise ConfigError([problem])
@@ -242,7 +242,7 @@ def open_reader(name: str, options: ReaderOptions) -> DatasetReader:
         )
     if options.columns is not None and name != "parquet":
         raise ConfigError(
-            [f"--columns {options.columns}: {name} is no table; leave it out, or choose parquet"]
+            [f"--columns {options.columns}: {name} is not a table; leave it out, or choose parquet"]
         )
     options = replace(
         options, split=options.split or entry.default_split, storage=_storage_of(options)

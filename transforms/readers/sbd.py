@@ -229,6 +229,6 @@ def open_sbd(name: str, options: ReaderOptions) -> SbdReader:
         if all(map(storage.is_dir, wanted)) and storage.is_file(listing):
             return SbdReader(name, split, root, storage, base, values.targets)
     raise LayoutError(
-        f"{root} does not hold SBD: looked for img/, {folder}/ and {split}.txt there and in "
+        f"{root} does not contain SBD: looked for img/, {folder}/ and {split}.txt there and in "
         f"benchmark_RELEASE/dataset; found: {shown_entries(storage, root)}"
     )

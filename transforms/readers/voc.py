@@ -75,10 +75,10 @@ class VocReader:
             ref = self._ref(stem, images.get(stem), masks.get(stem))
             if stem not in images:
                 reason = RejectReason.MISSING_IMAGE
-                yield Reject(ref, reason, f"{IMAGES} holds no image of the stem {stem!r}")
+                yield Reject(ref, reason, f"{IMAGES} has no image of the stem {stem!r}")
             elif stem not in masks:
                 reason = RejectReason.MISSING_MASK
-                yield Reject(ref, reason, f"{self._masks} holds no mask of the stem {stem!r}")
+                yield Reject(ref, reason, f"{self._masks} has no mask with the stem {stem!r}")
             elif self.values.targets is TargetsOf.CLASSES:
                 levels = LevelTargets(self.values, self.names)
                 yield from levels.targets_of(ref, storage=self.storage, root=self.root)
@@ -195,7 +195,7 @@ def open_voc(name: str, options: ReaderOptions) -> VocReader:
     if values.targets is TargetsOf.OBJECT:
         raise ConfigError(
             [
-                f"--mask-values {values}: {name} has targets of its own; give classes or "
+                f"--mask-values {values}: {name} defines the targets itself; give classes or "
                 "instances, or read the masks with --dataset folder"
             ]
         )

@@ -150,7 +150,7 @@ class EpisodeRun:
             case NoObject():
                 self.stop_reason = StopReason.NO_OBJECT
             case other:
-                self._end_as_invalid(f"{other} is no box within the image")
+                self._end_as_invalid(f"{other} is not a box within the image")
 
     def admit(self, action: PolicyAction) -> Click | None:
         """Return the click to make, or record why the trajectory ends here."""

@@ -292,7 +292,7 @@ def _unshared(predictions: list[Any]) -> list[Any]:
     masks = [getattr(prediction, "mask", None) for prediction in predictions]
     places = [mask.__array_interface__["data"][0] for mask in masks if isinstance(mask, np.ndarray)]
     if len(set(places)) < len(places):
-        raise SegmenterError("several answers share one mask array; each needs an array of its own")
+        raise SegmenterError("several answers share one mask array; each needs its own array")
     return predictions
 
 

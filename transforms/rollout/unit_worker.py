@@ -90,7 +90,7 @@ class RolloutSettings:
     Calling it loads the segmenter and the policy.
 
     Attributes:
-        build_policy: builds the policy on the worker; picklable, holds no weights.
+        build_policy: builds the policy on the worker; picklable, has no weights.
         num_threads: per worker; None takes all cores of the worker's machine.
         num_readers: threads that read images; None for as many.
         search: as in `Simulation`.

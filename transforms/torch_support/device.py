@@ -40,7 +40,7 @@ def resolve_device(device: str) -> torch.device:
     except RuntimeError:
         resolved = None
     if resolved is None or resolved.type not in ("cpu", "cuda"):
-        raise ConfigError([f"{device!r} is no device for this tool; use auto, cpu, cuda or cuda:N"])
+        raise ConfigError([f"{device!r} is not a device; use auto, cpu, cuda or cuda:N"])
     count = (
         torch.cuda.device_count() if resolved.type == "cuda" and torch.cuda.is_available() else 0
     )

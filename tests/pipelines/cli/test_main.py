@@ -269,7 +269,7 @@ def test_wrong_use_is_reported_and_has_its_exit_code(
         (
             ("--dataset", "ecssd", "--data-root", "nowhere"),
             3,
-            "nowhere does not hold ecssd, split train. Looked for, there or one level deeper:",
+            "nowhere does not contain ecssd, split train. Looked for, there or one level deeper:",
         ),
         (
             ("--dataset", "shapes", "--segmenter", "sam"),

@@ -46,7 +46,7 @@ def test_levels_that_are_not_explained_end_the_run_whatever_rate_is_allowed(
     assert run(root, tmp_path / "out", "--max-reject-rate", "1") == 5
     message = capsys.readouterr().err
     assert (
-        "1 of 1 targets were rejected (ambiguous_mask 1), so the run holds no trajectory" in message
+        "1 of 1 targets were rejected (ambiguous_mask 1), so the run has no trajectory" in message
     )
 
 
@@ -98,7 +98,7 @@ def test_captions_are_counted_and_those_left_over_named(
     printed = capsys.readouterr()
     assert "captions: metadata.jsonl; 1 of 2 targets have one" in printed.out
     assert "captions for files that are not there, 1 row: 'z.png' (line 2)" in printed.err
-    assert "1 of 2 targets have no caption of their own" in printed.err
+    assert "1 of 2 targets have no caption" in printed.err
     expressions = [t.target.ref.expressions for t in read_trajectories(str(tmp_path / "out"))]
     assert expressions == [("red box",), ("the object",)]
 

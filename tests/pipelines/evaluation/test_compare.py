@@ -161,7 +161,7 @@ def test_all_wrong_names_are_reported(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "holds no metrics.json"), ("[]", "does not")]
+    ("content", "message"), [(None, "has no metrics.json"), ("[]", "does not")]
 )
 def test_a_folder_without_figures_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, message: str

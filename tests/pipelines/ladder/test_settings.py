@@ -92,14 +92,14 @@ def test_a_variant_is_measured_as_the_first_model_is(tmp_path: Path) -> None:
         ("sets: {}\n", "sets is missing"),
         ("sets: [simple]\n", "sets is missing"),
         ("sets: {a: [x]}\n", "sets: a: expected `flag: value`, got ['x']"),
-        ("sets: {A/b: {}}\n", "sets: 'A/b' is no name of a folder"),
-        ("sets: {codec-x: {}}\n", "sets: 'codec-x' is no name of a folder"),  # a training's
+        ("sets: {A/b: {}}\n", "sets: 'A/b' cannot be a folder's name"),
+        ("sets: {codec-x: {}}\n", "sets: 'codec-x' cannot be a folder's name"),  # a training's
         (
             "sets: {a: {shapes-dificulty: thin}}\n",
-            "sets: a: shapes-dificulty is no flag of hlmat evaluate on the data set; did you mean "
-            "'shapes-difficulty'? choose from",
+            "sets: a: shapes-dificulty is not a flag of hlmat evaluate on the data set; did you "
+            "mean 'shapes-difficulty'? choose from",
         ),
-        ("sets: {a: {stop-score: 0.5}}\n", "sets: a: stop-score is no flag"),  # a rung's
+        ("sets: {a: {stop-score: 0.5}}\n", "sets: a: stop-score is not a flag"),  # a rung's
         ("sets: {a: {split: [x]}}\n", "sets: a: split is ['x'], expected text or a number"),
         (SETS + "stpes: [1]\n", "stpes is unknown; did you mean 'steps'? choose from sets, rounds"),
         (SETS + "steps: [0]\n", "steps 0: must be at least 1"),

@@ -47,7 +47,7 @@ def problems_of(recipe: Path, **flags: list[str]) -> list[str]:
 
 def refusal(file: str, segmenter: str, module: str) -> str:
     return (
-        f"{file}: segmenter '{segmenter}': the recipe's folder holds no {module}; a recipe loads "
+        f"{file}: segmenter '{segmenter}': the recipe's folder has no {module}; a recipe loads "
         "code from its own folder only; put the file there, or name its folder on the command "
         "line with --segmenter-path"
     )

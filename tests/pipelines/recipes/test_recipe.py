@@ -110,7 +110,8 @@ def test_everything_that_is_wrong_is_reported_at_once(tmp_path: Path) -> None:
         },
     )
     expected = [
-        "trajectories.yaml: max-click is no flag of hlmat trajectories; did you mean 'max-clicks'?",
+        "trajectories.yaml: max-click is not a flag of hlmat trajectories; did you mean "
+        "'max-clicks'?",
         "trajectories.yaml: out is given to hlmat train; leave it out",
         "trajectories.yaml: seed is a list, expected one value",
         "export.yaml: --codec 'roman': choose from decimal, thousandths",

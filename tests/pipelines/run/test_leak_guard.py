@@ -86,7 +86,7 @@ def test_images_are_read_only_where_digests_are_recorded(tmp_path: Path) -> None
 
 def test_a_model_without_a_record_is_remarked_on(tmp_path: Path) -> None:
     (remark,) = refuse_leaks(listed("coco:1"), model=str(tmp_path), trained_on=[], allow_leak=False)
-    assert f"holds no {TRAINING_RECORD} and --trained-on is not given" in remark
+    assert f"has no {TRAINING_RECORD} and --trained-on is not given" in remark
     assert refuse_leaks(listed("coco:1"), model=None, trained_on=[], allow_leak=False) == []
 
 

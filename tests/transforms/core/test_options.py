@@ -98,7 +98,7 @@ def test_every_problem_is_reported_with_value_and_expectation(
     with pytest.raises(ConfigError) as caught:
         Tool("here", **values)  # pyright: ignore[reportArgumentType]
     if problems is None:
-        assert "Tool.cuont: is no setting; did you mean 'count'?" in str(caught.value)
+        assert "Tool.cuont: is not a setting; did you mean 'count'?" in str(caught.value)
     else:
         assert list(caught.value.problems) == problems
 

@@ -157,8 +157,8 @@ def test_a_library_that_repeats_requests_is_asked_once(monkeypatch: pytest.Monke
         ("file:///data", "file:///data: give a local path without file://"),
         (
             "gss://b/x",
-            "gss://b/x: gss:// is no scheme of a store; did you mean 'gs'? choose s3://, gs://, "
-            "az:// or, to read from, hf:// or https://",
+            "gss://b/x: gss:// is not a supported scheme; did you mean 'gs'? choose s3://, "
+            "gs://, az:// or, to read from, hf:// or https://",
         ),
     ],
 )

@@ -280,7 +280,7 @@ class TestOtherRules:
     @pytest.mark.parametrize("rule", list(MaskRule))
     def test_empty(self, rule: MaskRule) -> None:
         data = of_array(np.zeros((3, 4), np.uint8))
-        with pytest.raises(TargetError, match="m has no object pixel") as error:
+        with pytest.raises(TargetError, match="m has no object pixels") as error:
             decode_mask_image(data, name="m", rule=rule)
         assert reason_of(error) is RejectReason.EMPTY_MASK
 

@@ -157,11 +157,11 @@ class TestRunLengths:
             pytest.param({"size": [6, 8], "counts": ["10", 38]}, "whole numbers", id="text"),
             pytest.param({"size": [6, 8], "counts": [10**30]}, "covers?", id="astronomic"),
             pytest.param({"size": [6, 8], "counts": ""}, "empty", id="no text"),
-            pytest.param({"size": [6, 8], "counts": "o"}, "no compressed", id="goes on nowhere"),
+            pytest.param({"size": [6, 8], "counts": "o"}, "not compressed", id="goes on nowhere"),
             pytest.param({"size": [6, 8], "counts": "oooooooooooo0"}, "impossible", id="long"),
             pytest.param({"size": [6, 8], "counts": "é"}, "ASCII", id="no ASCII"),
             pytest.param({"size": [6, 8], "counts": b"\xff\xfe"}, "ASCII", id="no ASCII bytes"),
-            pytest.param({"size": [6, 8], "counts": "\x00"}, "no compressed", id="NUL"),
+            pytest.param({"size": [6, 8], "counts": "\x00"}, "not compressed", id="NUL"),
             pytest.param({"size": [6, 8], "counts": "00"}, "0 pixels", id="covers nothing"),
         ],
     )

@@ -161,9 +161,9 @@ def test_any_text_is_checked_without_an_error(counts: str) -> None:
     [
         ("", "its counts are empty"),
         ("ä", "its counts are not ASCII"),
-        ("0 1", "its counts are no compressed run lengths"),  # a character below the digits
-        ("00z", "its counts are no compressed run lengths"),  # one above them
-        ("0d", "its counts are no compressed run lengths"),  # says that more follows
+        ("0 1", "its counts are not compressed run lengths"),  # a character below the digits
+        ("00z", "its counts are not compressed run lengths"),  # one above them
+        ("0d", "its counts are not compressed run lengths"),  # says that more follows
         ("ooooooo1", "its counts hold a run of impossible length"),
         ("0O", "its counts hold a negative run"),
         ("09", "its runs cover 9 pixels, a mask of 3 x 4 (height x width) has 12"),

@@ -97,7 +97,7 @@ def test_blank_captions_are_none_and_are_counted() -> None:
     assert texts(reader) == [NONE, "cup"]
     assert reader.remarks() == [
         "captions.csv has no text in 2 rows: 'a.jpg' (line 2), 'b.jpg' (line 4)",
-        "1 of 2 targets have no caption of their own",
+        "1 of 2 targets have no caption",
     ]
 
 
@@ -192,7 +192,7 @@ class TestSeveralTargets:
         assert reader.remarks() == [
             "captions.csv has captions for images with several targets, 1 row, which are not used: "
             "'cup.jpg' (line 2); name the mask of each target instead",
-            "2 of 2 targets have no caption of their own",
+            "2 of 2 targets have no caption",
         ]
 
     def test_a_row_with_image_and_mask_is_about_the_mask(self) -> None:

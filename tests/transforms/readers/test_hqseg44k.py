@@ -219,8 +219,8 @@ def test_the_halves_name_folder_and_stem() -> None:
     files |= {"ECSSD/images/2.jpg": image(), "ECSSD/ground_truth_mask/3.png": mask_image()}
     _, rejects = split_items(open_part(files, "ecssd"))
     assert [reject.message for reject in rejects] == [
-        "ECSSD/ground_truth_mask holds no mask of the stem '2'",
-        "ECSSD/images holds no image of the stem '3'",
+        "ECSSD/ground_truth_mask has no mask with the stem '2'",
+        "ECSSD/images has no image of the stem '3'",
     ]
 
 
@@ -239,7 +239,7 @@ def test_a_layout_error_lists_what_was_expected_and_what_was_found() -> None:
         open_part({"images/a.jpg": b"", "notes.txt": b""}, "hqseg44k", "val")
     found, _, _ = str(error.value).partition("\nhqseg44k expects")
     assert found.splitlines() == [
-        "data does not hold hqseg44k, split val. Looked for, there or one level deeper:",
+        "data does not contain hqseg44k, split val. Looked for, there or one level deeper:",
         "  DIS5K/DIS-VD with im and gt (sam-hq's tree)",
         "  thin_object_detection/COIFT with images and masks (sam-hq's tree)",
         "  thin_object_detection/HRSOD with images and masks_max255 (sam-hq's tree)",

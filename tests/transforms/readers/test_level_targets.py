@@ -187,8 +187,8 @@ def test_names_of_classes(name: str, data: bytes, names: dict[int, str]) -> None
     ("name", "data", "match"),
     [
         ("classes.json", b"{", r"data/classes.json is not JSON"),
-        ("classes.json", b"3", "holds no names of classes; expected"),
-        ("classes.json", b'{"x": "cat"}', "'x' is no level; expected a number or #RRGGBB"),
+        ("classes.json", b"3", "has no names of classes; expected"),
+        ("classes.json", b'{"x": "cat"}', "'x' is not a level; expected a number or #RRGGBB"),
         ("classes.txt", b"1 cat\n1 dog", "level 1 is named 'cat' and 'dog'"),
         ("classes.txt", b"1 cat\n2 caf\xe9", r"line 2 is not UTF-8 text \(byte 0xE9\); save"),
     ],

@@ -225,7 +225,7 @@ def test_files_that_are_not_there_or_damaged() -> None:
 
 
 def test_columns_belong_to_tables() -> None:
-    with pytest.raises(ConfigError, match="--columns image=a: folder is no table"):
+    with pytest.raises(ConfigError, match="--columns image=a: folder is not a table"):
         open_reader("folder", ReaderOptions("data", storage=memory({}), columns="image=a"))
 
 

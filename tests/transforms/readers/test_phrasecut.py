@@ -75,7 +75,7 @@ def test_what_cannot_be_used(changes: dict[str, Any], reason: str) -> None:
 
 
 def test_the_files_themselves() -> None:
-    with pytest.raises(DataError, match=r"refer_val\.json holds a dict, expected a list"):
+    with pytest.raises(DataError, match=r"refer_val\.json is a dict, expected a list"):
         list(open_tasks({}).read_targets())
     with pytest.raises(LayoutError, match=r"looked for refer_train\.json"):
         open_reader("phrasecut", ReaderOptions("data", storage=memory({})))

@@ -141,7 +141,9 @@ def test_a_missing_list_names_those_that_are_there() -> None:
 
 
 def test_one_object_is_not_asked_of_voc() -> None:
-    with pytest.raises(ConfigError, match="--mask-values object=15: voc has targets of its own"):
+    with pytest.raises(
+        ConfigError, match="--mask-values object=15: voc defines the targets itself"
+    ):
         open_voc(files(), "object=15")
 
 

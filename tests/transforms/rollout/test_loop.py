@@ -381,8 +381,8 @@ def test_a_policy_s_box_is_an_initial_step():
 @pytest.mark.parametrize(
     ("action", "detail"),
     [
-        (Box(0, 0, 11, 8), "Box(x0=0, y0=0, x1=11, y1=8) is no box within the image"),
-        (Click(0, 0, True), "Click(x=0, y=0, is_positive=True) is no box within the image"),
+        (Box(0, 0, 11, 8), "Box(x0=0, y0=0, x1=11, y1=8) is not a box within the image"),
+        (Click(0, 0, True), "Click(x=0, y=0, is_positive=True) is not a box within the image"),
         (InvalidAction("?", "unreadable"), "unreadable"),
     ],
 )

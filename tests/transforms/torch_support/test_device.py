@@ -37,7 +37,7 @@ def test_what_is_not_there_is_reported(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("name", ["gpu9", "meta", ""])
 def test_what_is_no_device_for_a_tool_is_reported(name: str):
-    with pytest.raises(ConfigError, match=rf"'{name}' is no device for this tool; use auto, cpu"):
+    with pytest.raises(ConfigError, match=rf"'{name}' is not a device; use auto, cpu"):
         resolve_device(name)
 
 

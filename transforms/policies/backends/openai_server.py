@@ -142,7 +142,7 @@ class ServerAnswerer:
             raise ConfigError(
                 [
                     f"{url} lists the key of {self._options.api_key_variable} as the name of a "
-                    "model; a server that repeats keys is no place for one: use another"
+                    "model; this server repeats keys, so use another"
                 ]
             )
         return names

@@ -48,7 +48,7 @@ class ReplayAnswerer:
         texts = self._answers.get(question.target_id)
         if texts is None:
             raise AnswerError(
-                f"{self._source} holds no answers about {question.target_id!r}; evaluate the "
+                f"{self._source} has no answers about {question.target_id!r}; evaluate the "
                 "recorded data set and split, with the same --expressions"
             )
         if question.turn >= len(texts):

@@ -115,7 +115,7 @@ class CocoTables:
             raise TargetError(
                 RejectReason.DUPLICATE_ID,
                 f"{name} has the category {category_id!r:.80}, an id of several: "
-                f"{', '.join(texts[:4])}; give each category an id of its own",
+                f"{', '.join(texts[:4])}; give each category its own id",
             )
         if not texts:
             raise TargetError(

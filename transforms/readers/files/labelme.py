@@ -100,7 +100,7 @@ def _points(shape: Mapping[str, Any], canvas: Canvas, name: str) -> list[tuple[f
         numbers = point if isinstance(point, list) else []
         is_pair = len(numbers) == 2 and all(type(v) in (int, float) for v in numbers)
         if not is_pair or not all(-_FARTHEST <= v <= _FARTHEST for v in numbers):
-            raise _malformed(name, f"{point!r:.40} is no point [x, y]")
+            raise _malformed(name, f"{point!r:.40} is not a point [x, y]")
         found.append((numbers[0] * canvas.scale_xy[0], numbers[1] * canvas.scale_xy[1]))
     return found
 
@@ -149,7 +149,7 @@ def _pasted(shape: Mapping[str, Any], canvas: Canvas, name: str) -> Mask:
     try:
         data = base64.b64decode(shape.get("mask") or "", validate=True)
     except (TypeError, ValueError, binascii.Error) as error:
-        raise _malformed(name, f"a mask is not in base64: {error}") from error
+        raise _malformed(name, f"a mask is not base64: {error}") from error
     try:
         part: Mask = np.asarray(decode_image(data, name="its mask").any(axis=2), np.bool_)
     except TargetError as error:

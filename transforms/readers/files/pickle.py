@@ -46,7 +46,7 @@ _ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 def load_plain_pickle(data: bytes, *, name: str) -> object:
-    """Load a pickle that holds nothing but plain data.
+    """Load a pickle that has nothing but plain data.
 
     Time and memory are in proportion to the file: what nests deeply, holds itself or grows huge
     once its shared parts are written out is refused, as are numbers of more than 64 bits and keys

@@ -165,7 +165,7 @@ def open_trace(name: str, options: ReaderOptions) -> TraceReader:
         trace = there[0]
     if not storage.is_file(posixpath.join(root, trace)):
         raise LayoutError(
-            f"{root} does not hold {trace}; name the trace with --annotations, relative to "
+            f"{root} does not contain {trace}; name the trace with --annotations, relative to "
             f"--data-root; found: {shown_entries(storage, root)}"
         )
     return TraceReader(name, "all", root, storage, trace)

@@ -174,7 +174,7 @@ def _find_weights(folder: Path) -> tuple[str, ...]:
 def _missing_weights(folder: Path) -> str:
     pickles = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth") for p in folder.glob(pattern))
     if not pickles:
-        return f"{folder} holds no weights: {WEIGHTS} is missing; fetch the folder again"
+        return f"{folder} has no weights: {WEIGHTS} is missing; fetch the folder again"
     return (
         f"{folder} holds its weights as a pickle ({pickles[0]}), which can run code when it is "
         f"read, and no {WEIGHTS}; take a version of the checkpoint with safetensors"

@@ -110,7 +110,7 @@ def _parts(entry: Any, *, name: str) -> tuple[Mapping[str, Tensor], Mapping[str,
             or not tensor.is_floating_point()
         ):
             raise ConfigError(
-                [f"{name}: {str(key)[:80]!r} is no dense tensor of floats; the file is damaged"]
+                [f"{name}: {str(key)[:80]!r} is not a dense tensor of floats; the file is damaged"]
             )
     return state, config
 

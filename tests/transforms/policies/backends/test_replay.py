@@ -46,7 +46,7 @@ def test_predictions_give_their_outputs_and_the_last_one(tmp_path: Path) -> None
     assert replay.answer([question("a", k) for k in range(3)]) == ["click", "again", "Finish"]
     with pytest.raises(AnswerError, match=r"holds 0 answers about 'b', but number 1 is needed"):
         replay.answer([question("b", 0)])
-    with pytest.raises(AnswerError, match=r"holds no answers about 'c'; evaluate the recorded"):
+    with pytest.raises(AnswerError, match=r"has no answers about 'c'; evaluate the recorded"):
         replay.answer([question("c", 0)])
 
 

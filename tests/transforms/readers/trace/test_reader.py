@@ -87,7 +87,7 @@ def test_what_cannot_be_used_is_rejected() -> None:
 def test_which_file_is_the_trace() -> None:
     with pytest.raises(LayoutError, match=r"holds 2 JSON files.*--annotations"):
         open_trace([], files={"other.json": b"{}"})
-    with pytest.raises(LayoutError, match=r"does not hold none\.json"):
+    with pytest.raises(LayoutError, match=r"does not contain none\.json"):
         open_trace([], annotations="none.json")
     reader = open_trace([], files={"other.json": b"{}"}, annotations="other.json")
     with pytest.raises(DataError, match=r"other\.json is not a trace"):

@@ -115,7 +115,7 @@ def test_a_file(tmp_path: Path):
         ),
         pytest.param(
             {"model__safetensors": None},
-            "{folder} holds no weights: model.safetensors is missing; fetch the folder again",
+            "{folder} has no weights: model.safetensors is missing; fetch the folder again",
             id="no weights",
         ),
         pytest.param(

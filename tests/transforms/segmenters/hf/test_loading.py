@@ -244,7 +244,7 @@ def test_a_device_that_is_not_there_is_reported(folder: Path):
 
 def test_no_such_device(folder: Path):
     assert refused(folder, device="gpu9") == (
-        "'gpu9' is no device for this tool; use auto, cpu, cuda or cuda:N"
+        "'gpu9' is not a device; use auto, cpu, cuda or cuda:N"
     )
 
 

@@ -245,7 +245,7 @@ def test_where_memory_runs_out_the_batch_is_halved(model: Any, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"precison": "bf16"}, "precison: is no setting; did you mean 'precision'"),
+        ({"precison": "bf16"}, "precison: is not a setting; did you mean 'precision'"),
         ({"precision": "fp8"}, "precision 'fp8': choose from fp32, bf16"),
         ({"embeddings": 16}, "embeddings 16: choose from float32, float16"),
         ({"encoder_batch": 0}, "encoder_batch 0: must be at least 1"),
@@ -352,7 +352,7 @@ def test_other_contents_are_reported(tmp_path: Path):
 def test_a_device_that_is_not_there_is_reported(model: Any):
     with pytest.raises(ConfigError, match="sees no CUDA device; use cpu"):
         SamSegmenter.from_model(model, device="cuda")
-    with pytest.raises(ConfigError, match="'gpu9' is no device"):
+    with pytest.raises(ConfigError, match="'gpu9' is not a device"):
         SamSegmenter.from_model(model, device="gpu9")
 
 

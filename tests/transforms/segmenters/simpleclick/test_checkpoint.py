@@ -290,7 +290,7 @@ def test_what_is_no_dense_tensor_of_floats_is_reported(network: Any, value: Any)
     entry = entry_of(network)
     entry["state_dict"]["head.conv_seg.bias"] = value
     assert refused(saved(entry)) == (
-        "x.pth: 'head.conv_seg.bias' is no dense tensor of floats; the file is damaged"
+        "x.pth: 'head.conv_seg.bias' is not a dense tensor of floats; the file is damaged"
     )
 
 

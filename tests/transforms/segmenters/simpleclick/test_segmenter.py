@@ -466,7 +466,7 @@ def test_a_device_that_is_not_there_is_reported(network: Any):
     with pytest.raises(ConfigError, match=r"'cuda' was asked for.*no CUDA device; use cpu"):
         SimpleClick("x.pth", device="cuda", storage=storage)
     for device in ("gpu9", "meta", "mps"):
-        with pytest.raises(ConfigError, match=f"'{device}' is no device for this tool"):
+        with pytest.raises(ConfigError, match=f"'{device}' is not a device; use"):
             SimpleClick.from_network(network, device=device)
 
 
