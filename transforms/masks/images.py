@@ -309,9 +309,9 @@ def _as_array(image: PilImage.Image, dtype: type[np.generic] = np.uint8) -> NDAr
 
 def _top_of(image: PilImage.Image, *, used_bits: int | None) -> float:
     """Return the value that becomes white."""
-    brightest = max(float(_finite(np.asarray(strip)).max()) for _, strip in _strips(image))
     if image.mode == "F":
-        return max(1.0, brightest)
+        return max(1.0, *(float(_finite(np.asarray(strip)).max()) for _, strip in _strips(image)))
+    brightest = max(int(np.asarray(strip).max()) for _, strip in _strips(image))
     return usual_top(brightest, used_bits=used_bits)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from hlmat.transforms.readers.files.coco_segmentation import (
     segmentation_ref,
 )
 from hlmat.transforms.readers.files.coco_tables import CocoTables, image_name
+from hlmat.transforms.readers.files.expressions import sentences_of
 from hlmat.transforms.readers.files.ids import Entry, id_of, id_order, number_of
 from hlmat.transforms.readers.files.image_places import ImagePlaces, dated_splits
 from hlmat.transforms.readers.files.images import load_image_file
@@ -29,6 +30,7 @@ from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.terms import LICENSES
 
 _DEFAULT_SPLIT = "val2017"
+_SHOWN = 4
 _ROBOFLOW = "_annotations.coco.json"
 _EXPORTS = {
     "default": "annotations/instances_default.json",
@@ -90,6 +92,8 @@ class CocoReader:
                 yield _checked(ref, entry, listing)
             except TargetError as error:
                 yield Reject(ref, error.reason, error.message)
+        if listing.unused_captions:
+            self._remarks.append(_remark_on_captions(path, listing.unused_captions))
 
     def remarks(self) -> list[str]:
         """Return which files are not read, and what is odd about the polygons that were listed."""
@@ -183,6 +187,15 @@ def _other_instances(storage: Storage, root: str, file: str) -> list[str]:
     return [path for name in found if (path := posixpath.join(folder, name)) != file]
 
 
+def _remark_on_captions(path: str, names: Iterable[str]) -> str:
+    images = list(names)
+    count = f"the caption of {len(images)} images is" if len(images) > 1 else "a caption is"
+    return (
+        f"{path}: {count} not used, since several annotations have no caption of their own there: "
+        f"{', '.join(images[:_SHOWN])}; give annotations a caption, or tokens_positive"
+    )
+
+
 class _Listing:
     """What the entries of a file say of each other: images, their paths, how many there are."""
 
@@ -204,6 +217,7 @@ class _Listing:
             self._paths[key] = path
             first.setdefault(path, id_order(key))
         self._first = first
+        self.unused_captions: dict[str, None] = {}
 
     def image_of(self, fields: Mapping[str, Any]) -> Entry | None:
         """Return the first entry of an annotation's image, or None."""
@@ -257,6 +271,8 @@ def _checked(ref: TargetRef, entry: Any, listing: _Listing) -> TargetRef:
         )
     listing.check_path(entry)
     texts = caption_texts(entry, image, of_image=listing.annotations_of(image), name=name)
+    if not texts and sentences_of(image.get("caption")):
+        listing.unused_captions[image_name(image)] = None
     texts = texts or tables.category_text(entry.get("category_id"), name=name)
     ref = replace(ref, expressions=texts)
     if entry.get("iscrowd"):

@@ -65,6 +65,13 @@ def test_a_header_that_breaks_off_names_nothing(cut: int) -> None:
     assert depth in (None, Depth(16, None))
 
 
+@given(st.binary(max_size=80))
+def test_any_chunks_after_a_signature_are_read(data: bytes) -> None:
+    depth = png_depth(b"\x89PNG\r\n\x1a\n" + data)
+    if depth is not None and depth.used is not None:
+        assert 1 <= depth.used <= depth.stored
+
+
 def test_colours_of_twelve_bit_are_refused() -> None:
     values = np.full((4, 4, 3), 4000, np.uint16)
     png = cv2.imencode(".png", values)[1].tobytes()

@@ -403,3 +403,20 @@ def test_roboflow_s_name_of_the_validation_split(split: str) -> None:
     options = ReaderOptions("data", split=split, storage=memory(files))
     (ref,), _ = split_items(open_reader("coco", options))
     assert (ref.split, ref.image_path) == ("valid", "valid/a b#1.jpg")
+
+
+def test_a_caption_of_several_annotations_is_reported() -> None:
+    captioned = {**IMAGE, "caption": "two tables"}
+    reader = open_instances([annotation(5), annotation(6)], images=[captioned])
+    assert isinstance(reader, HasRemarks)
+    refs, _ = split_items(reader)
+    assert [ref.expressions for ref in refs] == [("dining table",)] * 2
+    assert reader.remarks() == [
+        "data/annotations/instances_val2017.json: a caption is not used, since several annotations "
+        "have no caption of their own there: a b#1.jpg; give annotations a caption, or "
+        "tokens_positive"
+    ]
+    own = open_instances([annotation(5, caption="a"), annotation(6, caption="b")], images=[IMAGE])
+    assert isinstance(own, HasRemarks)
+    split_items(own)
+    assert own.remarks() == []

@@ -8,7 +8,11 @@ from typing import Any
 from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.core.records import RejectReason
 from hlmat.transforms.masks.rle import whole_number
-from hlmat.transforms.readers.files.expressions import clean_expressions, expressions_of
+from hlmat.transforms.readers.files.expressions import (
+    clean_expressions,
+    expressions_of,
+    sentences_of,
+)
 
 
 def caption_texts(
@@ -33,7 +37,9 @@ def caption_texts(
     if own := expressions_of(annotation):
         return own
     caption = image.get("caption")
-    if not isinstance(caption, str) or not clean_expressions([caption]):
+    if not isinstance(caption, str):
+        return sentences_of(caption) if of_image == 1 else ()
+    if not clean_expressions([caption]):
         return ()
     spans = annotation.get("tokens_positive")
     if "ref" in str(image.get("dataset_name", "")).casefold():

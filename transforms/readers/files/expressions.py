@@ -6,8 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_LISTS = ("sentences", "expressions", "captions")
-_TEXTS = ("caption", "expression", "sent", "raw")
+_KEYS = ("sentences", "expressions", "captions", "caption", "expression", "sent", "raw")
 
 
 def clean_expressions(values: Iterable[object]) -> tuple[str, ...]:
@@ -41,13 +40,10 @@ def sentences_of(content: object) -> tuple[str, ...]:
 def expressions_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the expressions that an entry of a data file has of its own, () if none.
 
-    Read are `sentences`, `expressions` and `captions`, else the first of `caption`, `expression`,
-    `sent` and `raw` that says something.
+    Read are those of the first of `sentences`, `expressions`, `captions`, `caption`, `expression`,
+    `sent` and `raw` that says something: a text or a list of texts.
     """
-    for key in _LISTS:
-        if (texts := sentences_of(entry.get(key))) != ():
-            return texts
-    return clean_expressions(entry.get(key) for key in _TEXTS)[:1]
+    return next((texts for key in _KEYS if (texts := sentences_of(entry.get(key)))), ())
 
 
 def _clean(text: str) -> str:

@@ -34,6 +34,10 @@ def texts(annotation: dict[str, Any], image: dict[str, Any], of_image: int = 1) 
             (CAPTION,),
         ),
         ({}, {"caption": CAPTION, "dataset_name": "grefcoco"}, 2, (CAPTION,)),
+        ({"caption": ["red", " ", "red", "left"]}, {}, 1, ("red", "left")),
+        ({"caption": 3, "expression": "red"}, {}, 1, ("red",)),
+        ({}, {"caption": ["red", "left"]}, 1, ("red", "left")),
+        ({}, {"caption": ["red", "left"]}, 2, ()),
     ],
 )
 def test_what_names_an_annotation(
