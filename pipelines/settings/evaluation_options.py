@@ -271,7 +271,8 @@ def evaluation_config(
     if is_model:
         # Last, because the drawing code takes a second to import.
         served = values.get("served-pixels") if name == "openai" else None
-        conversation = read_conversation(values, check, served_pixels=served)
+        checkpoint = answerer if isinstance(answerer, CheckpointOptions) else None
+        conversation = read_conversation(values, check, served_pixels=served, model=checkpoint)
         dialogue = conversation.turn_format.dialogue
         if draws_boxes and Box not in dialogue.says:
             check.note(

@@ -12,6 +12,7 @@ from hlmat.transforms.core.records import Box, Finish, NoObject
 from hlmat.transforms.prompting.dialogues.protocol import Dialogue, Offer
 from hlmat.transforms.prompting.dialogues.registry import load_dialogue, prompt_of
 from hlmat.transforms.prompting.dialogues.segagent import SegAgent
+from hlmat.transforms.prompting.families import AUTO, FAMILIES, ModelFamily, family_of
 from hlmat.transforms.prompting.options import (
     TRAINER_PIXELS,
     ConversationOptions,
@@ -25,12 +26,14 @@ from hlmat.transforms.prompting.templates import (
 )
 
 if TYPE_CHECKING:
+    from hlmat.transforms.policies.backends.options import CheckpointOptions
     from hlmat.transforms.policies.model_policy import Conversation
 
 CONVERSATION = Group(
     "conversation",
     (
         Flag("dialogue", ConversationOptions),
+        Flag("model-family", ConversationOptions),
         Flag("codec", ConversationOptions),
         Flag("order", ConversationOptions),
         Flag("digits", ConversationOptions),
@@ -49,7 +52,11 @@ CONVERSATION = Group(
 
 
 def read_conversation(
-    values: Values, check: Check, *, served_pixels: int | None = None
+    values: Values,
+    check: Check,
+    *,
+    served_pixels: int | None = None,
+    model: CheckpointOptions | None = None,
 ) -> Conversation:
     """Return the requested conversation.
 
@@ -57,6 +64,7 @@ def read_conversation(
         values: of the command line.
         check: collects problems.
         served_pixels: the area up to which a server passes images on; None without a server.
+        model: the checkpoint whose family `--model-family auto` means; None without one.
 
     Raises:
         ConfigError: with all problems so far, before drawing code is imported.
@@ -66,7 +74,14 @@ def read_conversation(
     dialogue = check.built(lambda: load_dialogue(asked.dialogue)) or SegAgent()
     offer = Offer(finish=asked.finish, no_object=asked.no_object)
     check.note_all(_not_said(dialogue, asked))
-    codec = asked.codec if values.is_given("codec") else dialogue.codec
+    family = read_family(asked.model_family, check, model=model)
+    codec, processor = dialogue.codec, asked.processor
+    if family is not None:
+        codec = codec if dialogue.has_own_codec else family.codec
+        processor = processor if values.is_given("processor") else family.processor
+        if style.max_side is None and style.max_pixels is None and codec != "pixels":
+            style = replace(style, max_pixels=family.max_pixels)
+    codec = asked.codec if values.is_given("codec") else codec
     digits = asked.digits if values.is_given("digits") else dialogue.digits
     if codec == "pixels":
         if style.max_side is None and style.max_pixels is None:
@@ -88,7 +103,7 @@ def read_conversation(
     from hlmat.transforms.prompting.rendering import StateView
 
     turn_format = TurnFormat(
-        build_codec(codec, order=asked.order, digits=digits, resize=RESIZES[asked.processor]),
+        build_codec(codec, order=asked.order, digits=digits, resize=RESIZES[processor]),
         prompt=prompt or prompt_of(dialogue, offer),
         colour=style.colour,
         with_score=asked.score,
@@ -112,6 +127,39 @@ def _not_said(dialogue: Dialogue, asked: ConversationOptions) -> list[str]:
     if asked.score and not dialogue.has_score:
         problems.append(f"--score: {name} has no form for scores; use segagent or think")
     return problems
+
+
+def read_family(
+    name: str | None, check: Check, *, model: CheckpointOptions | None
+) -> ModelFamily | None:
+    """Return the family that is named, or the one of a checkpoint; None without either.
+
+    Args:
+        name: a key of `FAMILIES`, or `auto`.
+        check: collects problems.
+        model: the checkpoint that `auto` means.
+    """
+    if name != AUTO:
+        return None if name is None else FAMILIES[name]
+    if model is None:
+        check.note(
+            "--model-family auto needs a checkpoint in this process (--policy mllm --model DIR); "
+            f"name the family: {', '.join(FAMILIES)}"
+        )
+        return None
+    from hlmat.transforms.policies.backends.checkpoint.files import find_checkpoint
+
+    files = check.built(lambda: find_checkpoint(model.model, adapter=model.adapter))
+    if files is None:
+        return None
+    found = family_of(files.model_type)
+    if found is None:
+        check.note(
+            f"--model-family auto: the model_type {files.model_type!r} of {model.model} belongs to "
+            f"no known family; name one ({', '.join(FAMILIES)}) or give --codec"
+        )
+        return None
+    return FAMILIES[found]
 
 
 def read_prompt(flag: str, path: str | None, check: Check) -> PromptTemplate | None:

@@ -3,6 +3,10 @@ from .coordinates import CODECS as CODECS
 from .coordinates import RESIZES as RESIZES
 from .coordinates import CoordinateCodec as CoordinateCodec
 from .coordinates import build_codec as build_codec
+from .families import AUTO as AUTO
+from .families import FAMILIES as FAMILIES
+from .families import ModelFamily as ModelFamily
+from .families import family_of as family_of
 from .frame import Frame as Frame
 from .frame import parse_frame as parse_frame
 from .options import COLOURS as COLOURS

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.prompting.coordinates import CODECS, RESIZES, Order
 from hlmat.transforms.prompting.dialogues.registry import DEFAULT_DIALOGUE, DIALOGUES
+from hlmat.transforms.prompting.families import AUTO, FAMILIES
 
 COLOURS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
     {"green": (0, 255, 0), "red": (255, 0, 0), "blue": (0, 0, 255)}
@@ -80,11 +81,17 @@ class ConversationOptions:
         metavar="D",
         help=f"form of the answers: {', '.join(DIALOGUES)}, or FILE.py:Class for your own",
     )
+    model_family: str | None = setting(
+        default=None,
+        metavar="F",
+        choices=lambda: (*FAMILIES, AUTO),
+        help="coordinates and image limits as the family's models expect them; auto: of --model",
+    )
     codec: str = setting(
         default="decimal",
         metavar="C",
         choices=lambda: tuple(CODECS),
-        help="how coordinates are written; the dialogue's own by default",
+        help="how coordinates are written; by default the family's or the dialogue's",
     )
     order: Order = setting(default="xy", metavar="O", help="order of coordinates")
     digits: int = setting(

@@ -53,6 +53,7 @@ class Ibis(Dialogue):
     name: ClassVar[str] = "ibis"
     codec: ClassVar[str] = "decimal_inclusive"
     digits: ClassVar[int] = 4
+    has_own_codec: ClassVar[bool] = True
     says: ClassVar[frozenset[type]] = frozenset({Click, Finish})
     keeps_reasoning: ClassVar[bool] = True
 

@@ -64,6 +64,7 @@ class MedSamAgent(Dialogue):
 
     name: ClassVar[str] = "medsam-agent"
     codec: ClassVar[str] = "thousandths_inclusive"
+    has_own_codec: ClassVar[bool] = True
     says: ClassVar[frozenset[type]] = frozenset({Click, Box, Finish})
 
     def prompt(self, offer: Offer) -> str:

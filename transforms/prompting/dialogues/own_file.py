@@ -59,6 +59,11 @@ class OwnDialogue(Dialogue):
         return self._made().digits
 
     @property
+    def has_own_codec(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether these hold for a model of any family."""
+        return self._made().has_own_codec
+
+    @property
     def says(self) -> frozenset[type]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The kinds of actions that it has a form for."""
         return self._made().says

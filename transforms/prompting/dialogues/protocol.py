@@ -58,6 +58,7 @@ class Dialogue(Protocol):
         name: on the command line and in records.
         codec: name of the coordinates that its models were trained with.
         digits: decimals of these.
+        has_own_codec: whether these hold for a model of any family.
         says: the kinds of actions that it has a form for.
         has_score: whether an answer can begin with the IoU of the mask shown.
         keeps_reasoning: whether what a server sets apart as reasoning belongs to the answer.
@@ -66,6 +67,7 @@ class Dialogue(Protocol):
     name: ClassVar[str]
     codec: ClassVar[str] = "decimal"
     digits: ClassVar[int] = 3
+    has_own_codec: ClassVar[bool] = False
     says: ClassVar[frozenset[type]] = frozenset({Click, Finish})
     has_score: ClassVar[bool] = False
     keeps_reasoning: ClassVar[bool] = False
