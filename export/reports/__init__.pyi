@@ -4,6 +4,7 @@ from .charts import learning_curve_chart as learning_curve_chart
 from .charts import missing_for_charts as missing_for_charts
 from .charts import noc_chart as noc_chart
 from .charts import reliability_chart as reliability_chart
+from .evaluation_html import render_html as render_html
 from .evaluation_report import RESULTS_HEADER as RESULTS_HEADER
 from .evaluation_report import escape_markdown as escape_markdown
 from .evaluation_report import figure_text as figure_text

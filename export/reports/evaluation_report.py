@@ -46,36 +46,47 @@ def render_markdown(
         "| figure | value | 95 % interval |",
         "|---|---|---|",
     ]
-    lines += [_line(label, figures[key]) for key, label in _WITH_INTERVAL if key in figures]
-    if "IoU@0" in figures:
-        lines.append(_line("IoU@0", figures["IoU@0"]))
-    lines += [_line(f"IoU@{k}", f) for k, f in enumerate(figures.get("IoU@k", ()), start=1)]
-    lines += [_line(label, f) for label, f in figures.get("NoC", {}).items()]
-    lines += [_count_line(label, f) for label, f in figures.get("NoF", {}).items()]
-    lines += _calibration_lines(figures.get("score_calibration"))
-    seconds = figures.get("SPC")
-    lines.append(f"| seconds per click | {'not measured' if seconds is None else seconds} | |")
     lines += [
-        _count_line(f"ended by {escape_markdown(name)}", f)
-        for name, f in figures["stop_reasons"].items()
+        f"| {escape_markdown(label)} | {escape_markdown(value)} | {limits} |".replace("|  |", "| |")
+        for label, value, limits in figure_rows(figures)
     ]
-    lines += [
-        f"| invalid: {escape_markdown(cause)} | {count} | |"
-        for cause, count in figures.get("invalid_answers", {}).items()
-    ]
-    lines += [
-        f"| invalid answer of the form: {escape_markdown(form) or 'empty'} | {count} | |"
-        for form, count in figures.get("invalid_forms", {}).items()
-    ]
-    lines += [f"| targets | {figures['targets']} | |", f"| images | {figures['images']} | |", ""]
+    lines.append("")
     lines += ["| setting | |", "|---|---|"]
     lines += [
         f"| {escape_markdown(name)} | {escape_markdown(value)} |"
         for name, value in settings.items()
     ]
-    remark = remark_on_images(figures["images"])
-    lines += ["", f"{METHOD}.", *([f"Warning: {remark}."] if remark else [])]
+    lines += ["", *figure_notes(figures)]
     return "\n".join(lines) + "\n"
+
+
+def figure_rows(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return every figure of a report as plain text: its label, its value and its interval."""
+    rows = [_row(label, figures[key]) for key, label in _WITH_INTERVAL if key in figures]
+    if "IoU@0" in figures:
+        rows.append(_row("IoU@0", figures["IoU@0"]))
+    rows += [_row(f"IoU@{k}", f) for k, f in enumerate(figures.get("IoU@k", ()), start=1)]
+    rows += [_row(label, f) for label, f in figures.get("NoC", {}).items()]
+    rows += [_count_row(label, f) for label, f in figures.get("NoF", {}).items()]
+    rows += _calibration_rows(figures.get("score_calibration"))
+    seconds = figures.get("SPC")
+    rows.append(("seconds per click", "not measured" if seconds is None else str(seconds), ""))
+    rows += [_count_row(f"ended by {name}", f) for name, f in figures["stop_reasons"].items()]
+    rows += [
+        (f"invalid: {cause}", str(count), "")
+        for cause, count in figures.get("invalid_answers", {}).items()
+    ]
+    rows += [
+        (f"invalid answer of the form: {form or 'empty'}", str(count), "")
+        for form, count in figures.get("invalid_forms", {}).items()
+    ]
+    return [*rows, *((name, str(figures[name]), "") for name in ("targets", "images"))]
+
+
+def figure_notes(figures: Mapping[str, Any]) -> list[str]:
+    """Return how the intervals of a report are made, and a warning if there are few images."""
+    remark = remark_on_images(figures["images"])
+    return [f"{METHOD}.", *([f"Warning: {remark}."] if remark else [])]
 
 
 def results_row(name: str, figures: Mapping[str, Any]) -> str:
@@ -124,7 +135,7 @@ def worst_and_best(results: Sequence[TargetResult], *, count: int) -> tuple[list
     return worst_ids, [r.target_id for r in best if r.target_id not in chosen][:num_best]
 
 
-def _calibration_lines(calibration: Mapping[str, Any] | None) -> list[str]:
+def _calibration_rows(calibration: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
     if calibration is None:
         return []
     labels = {
@@ -133,20 +144,20 @@ def _calibration_lines(calibration: Mapping[str, Any] | None) -> list[str]:
         "Pearson": "score and IoU, Pearson",
         "Spearman": "score and IoU, Spearman",
     }
-    lines = [
-        _line(label, calibration[name])
+    rows = [
+        _row(label, calibration[name])
         for name, label in labels.items()
         if calibration[name] is not None
     ]
-    return [*lines, f"| masks scored by the model | {calibration['masks']} | |"]
+    return [*rows, ("masks scored by the model", str(calibration["masks"]), "")]
 
 
-def _line(label: str, figure: Mapping[str, Any]) -> str:
-    return f"| {label} | {figure['value']:.3f} | {_limits(figure, digits=3)} |"
+def _row(label: str, figure: Mapping[str, Any]) -> tuple[str, str, str]:
+    return label, f"{figure['value']:.3f}", _limits(figure, digits=3)
 
 
-def _count_line(label: str, figure: Mapping[str, Any]) -> str:
-    return f"| {label} | {figure['value']} | {_limits(figure, digits=0)} |"
+def _count_row(label: str, figure: Mapping[str, Any]) -> tuple[str, str, str]:
+    return label, str(figure["value"]), _limits(figure, digits=0)
 
 
 def _limits(figure: Mapping[str, Any], *, digits: int) -> str:

@@ -42,9 +42,10 @@ TYPES: Mapping[str, str] = {
     "css": "text/css; charset=utf-8",
     "jpg": "image/jpeg",
     "png": "image/png",
+    "svg": "image/svg+xml",
 }
 """Media type by the ending of a file's name."""
-_SCRIPTS = re.compile(r'<script src="([^"]+)" defer></script>')
+_NAMED = re.compile(r'(?:src|href)="(page/[^"]+)"')
 
 
 class RunImages(Protocol):
@@ -281,8 +282,7 @@ def problem_script(number: int, problem: str | None) -> bytes:
 
 def page_names() -> tuple[str, ...]:
     """Return the names of the files that are the same for every page."""
-    scripts = _SCRIPTS.findall(_page_text("index.html"))
-    return ("index.html", "page/view.css", *(name for name in scripts if name.startswith("page/")))
+    return ("index.html", *_NAMED.findall(_page_text("index.html")))
 
 
 def page_file(name: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -107,7 +108,9 @@ def run_star_plus(arguments: argparse.Namespace, rest: list[str]) -> int:
     from hlmat.pipelines.training import star_plus
 
     report = star_plus.improve(arguments)
-    return _print_result(arguments, report, text=star_plus.format_rounds(report))
+    rounds = [each["evaluation"] for each in report["rounds"]]
+    text = f"{star_plus.format_rounds(report)}\n{_look_at_all(rounds[-1], rounds[0])}"
+    return _print_result(arguments, report, text=text)
 
 
 def run_ladder(arguments: argparse.Namespace, rest: list[str]) -> int:
@@ -116,7 +119,9 @@ def run_ladder(arguments: argparse.Namespace, rest: list[str]) -> int:
     from hlmat.pipelines.ladder import measure as ladder
 
     report = ladder.make_ladder(arguments)
-    return _print_result(arguments, report, text=render_ladder(report))
+    rungs = [[rung["out"] for rung in each["rungs"]] for each in report["sets"].values()]
+    look = "\n".join(_look_at_all(outs[-1], outs[0]) for outs in rungs)
+    return _print_result(arguments, report, text=f"{render_ladder(report)}\n{look}")
 
 
 def run_evaluate(arguments: argparse.Namespace, rest: list[str]) -> int:
@@ -133,6 +138,7 @@ def run_evaluate(arguments: argparse.Namespace, rest: list[str]) -> int:
     elif not arguments.quiet:
         print(report.text)
         _print_lines(report.files)
+        print(_look_at_all(config.run.out))
     return _check_targets(report.figures, config.run, quiet=arguments.quiet)
 
 
@@ -281,9 +287,16 @@ def _closing_lines(report: RunReport) -> str:
         f"trajectories   {layout.out}/trajectories/*.parquet",
         f"rejects        {layout.out}/rejects/*.parquet ({_program()} rejects {layout.out})",
         f"manifest       {layout.manifest}",
+        _look_at_all(layout.out),
         f"look at one    {_program()} inspect {layout.out} --strip strip.png",
     ]
     return "\n".join(lines)
+
+
+def _look_at_all(out: str, against: str | None = None) -> str:
+    """Return the line that names the command for a run's page, or for one of two runs."""
+    other = "" if against in (None, out) else f" --against {shlex.quote(str(against))}"
+    return f"look at all    {_program()} view {shlex.quote(out)}{other}"
 
 
 def _program() -> str:

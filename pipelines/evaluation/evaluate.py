@@ -17,6 +17,7 @@ from hlmat.export.reports.charts import (
     noc_chart,
     reliability_chart,
 )
+from hlmat.export.reports.evaluation_html import render_html
 from hlmat.export.reports.evaluation_report import (
     render_markdown,
     render_metrics_json,
@@ -50,6 +51,7 @@ from hlmat.transforms.readers.registry import open_reader
 PREDICTIONS = "predictions.json"
 METRICS = "metrics.json"
 REPORT = "report.md"
+PAGE = "report.html"
 IOU_BY_STEP = "charts/iou_by_step.png"
 NOC = "charts/noc.png"
 RELIABILITY = "charts/reliability.png"
@@ -184,13 +186,20 @@ def _write_report(
         METRICS: render_metrics_json(figures),
         **charts,
         **strips,
+        PAGE: render_html(
+            figures,
+            title=f"Evaluation: {settings['data set']}, {settings['policy']}",
+            settings=settings,
+            charts={_CHART_TITLES[name]: data for name, data in charts.items()},
+            strips={_strip_caption(name): data for name, data in strips.items()},
+        ),
         # Written last, to mark the report as complete.
         REPORT: (text + _image_lines(charts)).encode(),
     }
     for name, content in contents.items():
         storage.write_bytes(f"{out}/{name}", content)
     files = {
-        "report": f"{out}/{REPORT}",
+        "report": f"{out}/{REPORT}, {out}/{PAGE}",
         "figures": f"{out}/{METRICS}",
         "predictions": f"{out}/{PREDICTIONS}, {out}/trajectories/*.parquet",
         "images": f"{out}/charts, {out}/strips" if charts else f"{out}/strips",
@@ -237,9 +246,17 @@ def _charts(figures: Mapping[str, Any], results: Sequence[TargetResult]) -> dict
     return charts
 
 
+_CHART_TITLES = {IOU_BY_STEP: "IoU by step", NOC: "NoC", RELIABILITY: "Scores"}
+
+
+def _strip_caption(name: str) -> str:
+    """Return "worst, 3" for strips/worst_03.png."""
+    label, _, place = name.partition("/")[2].removesuffix(".png").partition("_")
+    return f"{label}, {int(place)}"
+
+
 def _image_lines(charts: Mapping[str, bytes]) -> str:
-    titles = {IOU_BY_STEP: "IoU by step", NOC: "NoC", RELIABILITY: "Scores"}
-    shown = "".join(f"![{titles[name]}]({name})\n" for name in charts)
+    shown = "".join(f"![{_CHART_TITLES[name]}]({name})\n" for name in charts)
     return (
         f"\n{shown}\n"
         "`strips/` shows the worst and the best targets: the outline of the ground truth, each "

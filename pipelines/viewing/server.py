@@ -115,7 +115,7 @@ class _Request(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", TYPES.get(suffix, "text/plain; charset=utf-8"))
         self.send_header("Content-Length", str(len(data)))
-        is_image = suffix in ("jpg", "png")
+        is_image = suffix in ("jpg", "png", "svg")
         self.send_header("Cache-Control", "private, max-age=3600" if is_image else "no-store")
         for name, value in _HEADERS.items():
             self.send_header(name, value)

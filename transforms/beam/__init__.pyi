@@ -1,4 +1,5 @@
 from .faults import carried_error as carried_error
+from .imports import import_beam_without_connectors as import_beam_without_connectors
 from .read_units import ReadWorkUnits as ReadWorkUnits
 from .shards import ShardPlan as ShardPlan
 from .shards import WriteShards as WriteShards

@@ -53,7 +53,9 @@ function buildFilters(view) {
   fields.push(
     element("button", { type: "button", id: "reset", onclick: () => view.change(emptyState()) }, "Reset"),
   );
+  const focused = document.activeElement?.getAttribute("name");
   form.replaceChildren(...fields.filter((field) => field !== null));
+  if (focused) /** @type {any} */ (form.querySelector(`[name="${focused}"]`))?.focus();
   form.onsubmit = (event) => event.preventDefault();
   form.oninput = (event) => readField(view, /** @type {any} */ (event.target));
 }

@@ -13,8 +13,7 @@ async function start() {
       Object.assign(view.state, changes);
       // The address follows without a new entry in the history for each key.
       history.replaceState(null, "", formatState(view.state));
-      const rebuilt = "show" in changes || "ranges" in changes === false && "target" in changes;
-      if (rebuilt) buildFilters(view);
+      if ("show" in changes) buildFilters(view);
       clearTimeout(timer);
       timer = window.setTimeout(() => showGrid(view), "q" in changes ? TYPING_MS : 0);
     },
