@@ -1,4 +1,4 @@
-"""The answer in a model's text, without what chat models put around it."""
+"""Extract the answer from a model's text, without what chat models wrap around it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST_WRAPPERS = 4
 
 
 def bare_answer(text: str) -> str:
-    """Return what is left without reasoning, code fence, bold marks, full stop and white space.
+    """Strip reasoning, code fence, bold marks, full stop and white space.
 
     Reasoning ends at the last `</think>`; its start is part of the prompt for some models.
 

@@ -19,7 +19,7 @@ from hlmat.transforms.core.suggestions import did_you_mean
 
 Order = Literal["xy", "row_column"]
 Resize = Callable[[tuple[int, int]], tuple[int, int]]
-"""Gives the (height, width) to which a processor resizes an image of (height, width)."""
+"""Returns the (height, width) to which a processor resizes an image of (height, width)."""
 
 _PAIR = re.compile(r"\(([^(),]+), ?([^(),]+)\)")
 _INTEGER = re.compile(r"-?[0-9]{1,9}")
@@ -110,7 +110,8 @@ class _Scale(ABC):
 
 @dataclass(frozen=True)
 class _Bins(_Scale):
-    """Cuts an axis into equal bins: a pixel is the bin of its centre, a bin the pixel of its own.
+    """Divides an axis into equal bins: a pixel maps to the bin of its centre, a bin to the pixel of
+    its centre.
 
     Attributes:
         count: number of bins; None takes one for each pixel of the resized image.
@@ -217,7 +218,7 @@ def _decimal_value(text: str, digits: int) -> int:
         raise ValueError(f"{text!r} is not a decimal number")
     sign, whole, fraction = match[1], match[2], match[3] or ""
     value = int(whole + (fraction + "0" * digits)[:digits])
-    # "-0.0004" must not pass for zero.
+    # "-0.0004" must not count as zero.
     return -max(value, 1) if sign else value
 
 
@@ -317,7 +318,7 @@ class CoordinateCodec:
 
 @dataclass(frozen=True)
 class CodecEntry:
-    """A codec that goes by name.
+    """A codec in the registry.
 
     Attributes:
         summary: one line for the help.

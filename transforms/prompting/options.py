@@ -1,4 +1,4 @@
-"""How a model is asked: coordinates, prompts, and the color of the mask in the image."""
+"""Options of a conversation: coordinates, prompts, and the colour of the mask in the image."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class ConversationOptions:
 
     Attributes:
         prompt: a template file; None for the built-in one.
-        box_prompt: the same for the question for a box.
+        box_prompt: the template file of the question for a box.
     """
 
     dialogue: str = setting(

@@ -1,4 +1,4 @@
-"""What a model is shown of a state: the image under the current mask, reduced to a bounded size."""
+"""Draw a state for a model: the image under the current mask, reduced to a bounded size."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class StateView(StateStyle):
     """Draws states as its settings say."""
 
     def draw(self, image: Image, mask: Mask | None) -> Image:
-        """Return the image under the mask, reduced; the image alone where there is no mask.
+        """Return the image under the mask, reduced; without a mask, the image alone.
 
         Reduced after drawing, so that a thin mask fades instead of vanishing.
         """

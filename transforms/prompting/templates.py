@@ -32,7 +32,7 @@ Give the box of this object: {expression}. \
 Its corners, the top left and the bottom right one, are {coordinates}."""
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-# Training frameworks replace these by images, clips and sounds anywhere in a text.
+# Training frameworks replace these with images, videos and audio anywhere in a text.
 _MEDIA_MARK = re.compile(r"<(image|video|audio)>")
 # These, and what tokenizers of the model families read as more than text: <|im_end|>, </s>, ...
 _MARK = re.compile(r"<(image|video|audio|\|[^<>|]{1,40}\||/?s|pad|unk)>")
@@ -82,12 +82,12 @@ class PromptTemplate:
     def render(self, *, expression: str, colour: str, coordinates: str) -> str:
         """Fill the placeholders; filled-in values are never read as placeholders or marks."""
         values = {"expression": expression, "colour": colour, "coordinates": coordinates}
-        # An even part is text, an odd one a placeholder's name.
+        # Even parts are text, odd ones placeholder names.
         parts = _PLACEHOLDER.split(self.text)
         filled = [neutralise_marks(values[part]) if i % 2 else part for i, part in enumerate(parts)]
         text = "".join(filled)
         if len(_MEDIA_MARK.findall(text)) != 1:
-            # Template and value made a mark together; no mark holds a space.
+            # Template and value together formed a mark; marks contain no spaces.
             text = "".join(f" {part} " if i % 2 else part for i, part in enumerate(filled))
         return text
 

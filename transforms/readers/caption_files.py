@@ -1,4 +1,4 @@
-"""Files that give images or masks their captions: CSV, JSON and JSON lines."""
+"""Caption files: CSV, JSON and JSON lines that map images or masks to captions."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ CAPTION_COLUMNS = (
     *("caption", "captions", "text", "texts", "expression", "expressions"),
     *("sentence", "sentences", "sent", "raw"),
 )
-"""What the columns of captions may be called; further columns are left alone."""
+"""Accepted names of the caption column; other columns are ignored."""
 LESS_TELLING_COLUMNS = ("description", "descriptions", "prompt", "phrase")
-"""The same for rows without one of `CAPTION_COLUMNS`."""
+"""Accepted names if none of `CAPTION_COLUMNS` is there."""
 
 _SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
 _STEMS = ("captions", "metadata")
@@ -42,10 +42,10 @@ _WHERE_CAPTIONS_ARE = "captions are read from captions or metadata with .csv, .t
 
 @dataclass(frozen=True)
 class CaptionRow:
-    """A row of a file of captions.
+    """A row of a caption file.
 
     Attributes:
-        line: where it is, for people: "line 3", "entry 3".
+        line: its place for messages: "line 3", "entry 3".
         mask, image: the files that it names; None where it has no such column.
         texts: none if its caption is blank.
     """
@@ -63,11 +63,11 @@ class CaptionRow:
 
 @dataclass(frozen=True)
 class CaptionFiles:
-    """The files of captions in a data set, by path relative to the data root.
+    """The caption files of a data set, by path relative to the data root.
 
     Attributes:
         used: those that are read.
-        unused: others that may hold captions, with the reason.
+        unused: others that may contain captions, with the reason.
     """
 
     used: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class CaptionFiles:
 def find_caption_files(
     storage: Storage, root: str, *, folders: Iterable[str], known: Collection[str] = ()
 ) -> CaptionFiles:
-    """Return the files that hold the captions of a data set.
+    """Find the caption files of a data set.
 
     These are ``captions.*`` in the first folder that has one; without any, ``metadata.*`` in each
     folder, as the ImageFolder of Hugging Face has them.
@@ -86,10 +86,10 @@ def find_caption_files(
         storage: reaches `root`.
         root: the data root.
         folders: where they may be, relative to the root.
-        known: names of files that have another meaning.
+        known: names of files with another meaning.
 
     Raises:
-        LayoutError: two of one name are in one folder.
+        LayoutError: a folder has two with the same stem.
     """
     found: dict[str, list[str]] = {stem: [] for stem in _STEMS}
     doubled: dict[str, str] = {}
@@ -146,7 +146,7 @@ def _texts_beside_images(names: Iterable[str], folder: str) -> list[tuple[str, s
 
 
 def read_captions(storage: Storage, root: str, path: str) -> list[CaptionRow] | None:
-    """Read a file of captions; None if it is one of metadata without captions.
+    """Read a caption file; None if it is a metadata file without captions.
 
     A CSV file has a header; commas, semicolons or tabs separate its columns. JSON is a list of
     rows, an object of captions by file, or COCO's captions (`images` and `annotations`).
@@ -157,7 +157,7 @@ def read_captions(storage: Storage, root: str, path: str) -> list[CaptionRow] | 
         path: of the file, relative to the root.
 
     Raises:
-        DataError: the file cannot be read, or a row names no file or has a caption that is no text.
+        DataError: the file cannot be read, a row names no file, or a caption is not text.
     """
     full_path = posixpath.join(root, path)
     text = read_text(storage, full_path)
@@ -191,7 +191,7 @@ def _lowered(row: Mapping[Any, Any]) -> dict[str, Any]:
 def _csv_rows(text: str, path: str) -> tuple[list[str], list[tuple[str, Mapping[Any, Any]]]]:
     """Return the header and the rows."""
     first, _, rest = text.partition("\n")
-    # Excel reads and writes this line for separators other than that of the country.
+    # Excel reads and writes this line to declare a separator other than the locale's.
     named = re.fullmatch(r"sep=([,;\t|])\r?", first)
     text = rest if named else text
     delimiter = named[1] if named else max(",;\t", key=first.count)

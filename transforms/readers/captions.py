@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 SALIENT_OBJECT = "the salient object"
-"""The expression where file names hold no class."""
+"""The expression if file names do not contain a class."""
 MAIN_OBJECT = "the main object"
-"""The expression of interactive benchmarks whose file names hold no class."""
+"""The same for interactive benchmarks."""
 
 _CAMEL_CASE_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _DIS5K_FIELDS = 5
@@ -15,17 +15,17 @@ _DIS5K_CLASS = 3
 
 
 def salient_object(stem: str) -> str:
-    """Return the text of ECSSD, DUTS, MSRA-10K and HRSOD, whose names hold none."""
+    """Return the text for ECSSD, DUTS, MSRA-10K and HRSOD, whose file names say nothing."""
     return SALIENT_OBJECT
 
 
 def main_object(stem: str) -> str:
-    """Return the text of GrabCut, Berkeley and DAVIS, whose names hold none."""
+    """Return the text for GrabCut, Berkeley and DAVIS, whose file names say nothing."""
     return MAIN_OBJECT
 
 
 def dis5k_text(stem: str) -> str:
-    """Return the class out of ``group#Group#class#Class#rest``, its CamelCase split.
+    """Return the class in ``group#Group#class#Class#rest``, split at CamelCase.
 
     >>> dis5k_text("17#Non-motor Vehicle#4#BabyCarriage#123_o"), dis5k_text("7#E#8#TV#1_o")
     ('baby carriage', 'TV')
@@ -48,7 +48,7 @@ def thinobject5k_text(stem: str) -> str:
 
 
 def fss1000_text(stem: str) -> str:
-    """Return the class of a flat name ``class_n`` or of a path ``class/n``.
+    """Return the class in a flat name ``class_n`` or a path ``class/n``.
 
     >>> fss1000_text("abe's_flyingfish_10"), fss1000_text("bus/3")
     ("abe's flyingfish", 'bus')
@@ -68,7 +68,7 @@ def coift_text(stem: str) -> str:
 
 
 def coco_mval_text(stem: str) -> str:
-    """Return the class out of ``class05_000000012345``.
+    """Return the class in ``class05_000000012345``.
 
     >>> coco_mval_text("dining table05_000000419312")
     'dining table'

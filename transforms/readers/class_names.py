@@ -14,7 +14,7 @@ from hlmat.transforms.masks.levels import Levels
 from hlmat.transforms.readers.text_files import read_text
 
 CLASS_FILES = ("classes.txt", "classes.json", "labelmap.txt", "categories.json")
-"""Where the names may be, in the data root; the first that is there is read."""
+"""Files in the data root that may list the names; the first one found is read."""
 
 _BACKGROUNDS = {"background", "bg", "void", "unlabeled", "unlabelled", "ignore", "none", "other"}
 _NUMBERED = re.compile(r"(#[0-9a-fA-F]{6}|[0-9]{1,5})\s*[:=,;\s]\s*(\S.*)")
@@ -29,7 +29,7 @@ class ClassNames:
     Attributes:
         by_value: names by grey value or palette index.
         by_colour: names by colour, 0xRRGGBB.
-        path: of the file they are from; empty without one.
+        path: of the file they come from; empty without one.
     """
 
     by_value: Mapping[int, str] = field(default_factory=dict)
@@ -39,7 +39,8 @@ class ClassNames:
     def name_of(self, levels: Levels, code: int) -> str | None:
         """Return the name of a level of an image; None if it has none.
 
-        A colour counts before a number, as the colours of a palette are the same in every tool.
+        A colour takes precedence over a number: the colours of a palette are the same in every
+        tool.
         """
         colour = levels.colour(code)
         if colour is not None:
@@ -50,13 +51,13 @@ class ClassNames:
         return self.by_value.get(code) if levels.is_numbered else None
 
     def is_background(self, levels: Levels, code: int) -> bool:
-        """Return whether a level is no class: named so, or 0 (black) without another name."""
+        """Return whether a level is background: named so, or 0 (black) without another name."""
         name = self.name_of(levels, code)
         return code == 0 if name is None else is_background_name(name)
 
 
 def is_background_name(name: str) -> bool:
-    """Return whether a name means that a level is no class.
+    """Return whether a name marks a level as background.
 
     >>> is_background_name("__background__"), is_background_name("wall")
     (True, False)
@@ -65,14 +66,14 @@ def is_background_name(name: str) -> bool:
 
 
 def read_class_names(storage: Storage, root: str) -> ClassNames:
-    """Read the names of classes in a data root; none if no file holds them.
+    """Read the class names in a data root; empty if no file lists them.
 
-    A text file has a name per line: ``13 cat``, ``13: cat``, ``#C00000 chair``; or names alone, the
-    first being value 1, or 0 if it is a background. A `labelmap.txt` has ``name:R,G,B``. JSON is
-    ``{"13": "cat"}``, ``{"cat": 13}``, ``[{"id": 13, "name": "cat"}]`` or a list of names.
+    A text file has a name per line: ``13 cat``, ``13: cat``, ``#C00000 chair``; or only names,
+    numbered from 1, or from 0 if the first is a background. A `labelmap.txt` has ``name:R,G,B``.
+    JSON is ``{"13": "cat"}``, ``{"cat": 13}``, ``[{"id": 13, "name": "cat"}]`` or a list of names.
 
     Raises:
-        DataError: a file is there and cannot be read.
+        DataError: a file cannot be read.
     """
     for name in CLASS_FILES:
         path = posixpath.join(root, name)
@@ -100,7 +101,7 @@ def _hex(*channels: str) -> str:
 
 
 def _counted(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Number names that have no numbers. labelme's ``__ignore__`` comes before its background."""
+    """Number names without numbers; labelme lists ``__ignore__`` before its background."""
     kept = list(names)
     if kept and kept[0] == "__ignore__":
         kept = kept[1:]

@@ -37,7 +37,7 @@ _EXPORTS = {
     "all": "result.json",
     "exported": _ROBOFLOW,
 }
-"""Files of CVAT, Label Studio and Roboflow that hold one split, by the name that it gets."""
+"""Single-split files of CVAT, Label Studio and Roboflow, by the split's name."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class CocoReader:
         root: the data root as the user gave it.
         storage: reaches `root`.
         annotations: the JSON file, relative to `root`.
-        unread: other files of instances, which may be meant as well.
+        unread: other instances files that may be meant.
     """
 
     name: str
@@ -69,11 +69,11 @@ class CocoReader:
         """List the annotations, sorted by image and annotation id.
 
         Crowd annotations, which cover many objects at once, come as rejects. Of annotations with
-        one id the first in the file counts, and the others are rejects. Entries of `images` with
-        one file are one image.
+        the same id, the first in the file counts; the others are rejects. Entries of `images` with
+        the same file are one image.
 
         Raises:
-            DataError: the file is not what it should be.
+            DataError: the file is malformed.
         """
         path = posixpath.join(self.root, self.annotations)
         content = read_json(self.storage, path)
@@ -96,7 +96,7 @@ class CocoReader:
             self._remarks.append(_remark_on_captions(path, listing.unused_captions))
 
     def remarks(self) -> list[str]:
-        """Return which files are not read, and what is odd about the polygons that were listed."""
+        """Return a remark for each file that is not read and on suspicious polygons."""
         unread = [
             f"{path} is not read: {self.annotations} is; name it with --annotations for a run of "
             "its own"
@@ -114,7 +114,7 @@ class CocoReader:
 
     def _image_places(self, tables: CocoTables) -> ImagePlaces:
         beside, last = posixpath.split(posixpath.dirname(self.annotations))
-        # Exports put their file beside the images, or beside their folder.
+        # Exports place their file next to the images, or next to their folder.
         base = beside if last == "annotations" else posixpath.join(beside, last)
         file = posixpath.basename(self.annotations).removesuffix(".json")
         parts = dict.fromkeys((self.split, file.removeprefix("instances_")))
@@ -180,7 +180,7 @@ def open_coco(name: str, options: ReaderOptions) -> CocoReader:
 
 
 def _other_instances(storage: Storage, root: str, file: str) -> list[str]:
-    """Return the files of instances beside an export's, such as those of its other jobs."""
+    """Return the other instances files of an export, such as those of its other jobs."""
     folder = posixpath.dirname(file)
     names = storage.list_dir(posixpath.join(root, folder))
     found = [n for n in names if n.startswith("instances") and n.endswith(".json")]
@@ -197,7 +197,7 @@ def _remark_on_captions(path: str, names: Iterable[str]) -> str:
 
 
 class _Listing:
-    """What the entries of a file say of each other: images, their paths, how many there are."""
+    """Cross-references in an instances file: images, their paths, annotations per image."""
 
     def __init__(self, tables: CocoTables, places: ImagePlaces) -> None:
         self.tables = tables
@@ -238,7 +238,7 @@ class _Listing:
         return self._annotations_of[id_of(image.get("id"))]
 
     def order(self, entry: Any) -> tuple[Any, ...]:
-        """Return what annotations are sorted by: the first id of their image's file, both ids."""
+        """Return the sort key of annotations: the first id of their image's file, then both ids."""
         fields = _fields(entry)
         image_id = id_order(fields.get("image_id"))
         path = self.path_of(fields)

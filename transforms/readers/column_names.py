@@ -1,13 +1,13 @@
-"""Names of a table's columns, as `--columns` says them."""
+"""Names of a table's columns, as given by `--columns`."""
 
 from __future__ import annotations
 
 KEYS = ("image", "mask", "segmentation", "text", "objects")
-"""What `--columns` can name."""
+"""The keys of `--columns`."""
 
 
 def check_columns(text: str | None) -> str | None:
-    """Return a `--columns` value as it is.
+    """Check a `--columns` value and return it.
 
     Raises:
         ValueError: it is none.

@@ -52,11 +52,11 @@ class FolderReader:
 
     @property
     def split(self) -> str:
-        """The data set's own name of the split."""
+        """The data set's name of the split."""
         return self.pairs.split
 
     def describe_layout(self) -> str:
-        """Return one line on what was recognised, and how many targets have captions.
+        """Return one line: the recognised layout, and how many targets have captions.
 
         Raises:
             DataError: as `read_targets`.
@@ -69,7 +69,7 @@ class FolderReader:
         )
 
     def remarks(self) -> list[str]:
-        """Return what is odd about the captions, a sentence each.
+        """Return remarks on the captions, a sentence each.
 
         Raises:
             DataError: as `read_targets`.
@@ -80,8 +80,8 @@ class FolderReader:
         """List every target with its captions.
 
         Raises:
-            DataError: captions are malformed, or none of them names a file that is there; raised
-                before the first target, so that a limited run sees it as well.
+            DataError: captions are malformed, or none of them names an existing file; raised before
+                the first target, so that a limited run fails too.
         """
         yield from self._listed.items
 
@@ -105,7 +105,7 @@ class FolderReader:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        # What was listed stays where it was listed.
+        # A listed file stays where it was found.
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
@@ -152,8 +152,8 @@ def open_folder(name: str, options: ReaderOptions) -> FolderReader:
 
 
 def _sub_folders(storage: Storage, root: str) -> set[str]:
-    """Return the folders below images/ and below masks/, relative to these; those that hold the
-    objects of one image are none of their own."""
+    """Return the folders below images/ and masks/, relative to these, except those that contain the
+    objects of one image."""
     found: set[str] = set()
     for top in (IMAGES, MASKS):
         waiting = [""]

@@ -1,4 +1,4 @@
-"""Captions given to the targets whose image or mask they name."""
+"""Assign captions to the targets whose image or mask they name."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Captioned:
     """Targets with their captions.
 
     Attributes:
-        items: in the order in which they came.
+        items: in their original order.
         files: those that gave captions, relative to the data root.
         targets: how many targets there are, rejects left out.
         captioned: how many of them have a caption.
-        remarks: what is odd about the captions, a sentence each.
+        remarks: on the captions, a sentence each.
     """
 
     items: tuple[TargetRef | Reject, ...]
@@ -40,11 +40,11 @@ class Captioned:
 def give_captions(
     items: Sequence[TargetRef | Reject], captions: CaptionFiles, *, storage: Storage, root: str
 ) -> Captioned:
-    """Give each caption to the target whose mask, or else whose image, its row names.
+    """Assign each caption to the target whose mask, or else whose image, its row names.
 
-    Names are relative to the data root, to images/ or masks/, or to the folder of the file that has
-    them, with or without suffix. A target with several rows has several expressions, each once. An
-    image with several targets has no caption; the rows must name masks.
+    Names are relative to the data root, to images/ or masks/, or to the folder of the caption file,
+    with or without suffix. A target with several rows gets several expressions, without
+    repetitions. An image with several targets has no caption; the rows must name masks.
 
     Args:
         items: the targets, whose `truth_ref` names a mask.
@@ -53,7 +53,7 @@ def give_captions(
         root: the data root.
 
     Raises:
-        DataError: a file is malformed, or no row of it names a file that is there.
+        DataError: a file is malformed, or none of its rows names an existing file.
     """
     index = _Index(items)
     texts: dict[int, list[str]] = {}
@@ -117,17 +117,17 @@ class _Index:
             for names, path in ((self._masks, mask), (self._images, ref.image_path)):
                 for key in _keys(path):
                     of_key = names.setdefault(key, [])
-                    # A reject counts only where there is no target.
+                    # A reject counts only if there is no target.
                     if of_key and isinstance(items[of_key[0]], Reject):
                         of_key.clear()
                     if not of_key or isinstance(item, TargetRef):
                         of_key.append(number)
 
     def find(self, row: CaptionRow, *, folder: str) -> list[int] | None:
-        """Return the targets that a row is about; None if there is no such file.
+        """Return the targets that a row describes; None if the file does not exist.
 
         Args:
-            row: of a file of captions.
+            row: of a caption file.
             folder: of that file, relative to the data root.
         """
         for name in filter(None, (row.mask, row.image)):
@@ -143,8 +143,8 @@ class _Index:
 
 
 def _keys(path: str) -> Iterator[str]:
-    """Yield what a file may be called: its path from the data root and from images/ or masks/,
-    with and without suffix."""
+    """Yield the names of a file: its path from the data root and from images/ or masks/, with and
+    without suffix."""
     top, _, inside = path.partition("/")
     for name in (path, inside) if top in _TOPS and inside else (path,):
         normal = unicodedata.normalize("NFC", name)
@@ -153,11 +153,11 @@ def _keys(path: str) -> Iterator[str]:
 
 
 def _spellings(name: str, *, folder: str) -> Iterator[str]:
-    """Yield the paths that a name may mean, the likeliest first."""
+    """Yield the paths that a name may mean, most likely first."""
     normal = posixpath.normpath(unicodedata.normalize("NFC", name).replace("\\", "/"))
     yield posixpath.join(folder, normal)
     yield normal
-    # Written elsewhere, with the whole path.
+    # Written on another machine, with the full path.
     for top in _TOPS:
         _, found, inside = f"/{normal}".rpartition(f"/{top}/")
         if found:

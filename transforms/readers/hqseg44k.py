@@ -38,8 +38,8 @@ class Layout:
     """One layout of a split of a part on disk.
 
     Attributes:
-        tree: whose tree it is, for people.
-        folder: from the root of that tree. A data root may also be any folder on the way, down to
+        tree: whose tree it is, for messages.
+        folder: from the root of that tree. The data root may be any folder on the path, down to
             this one.
         images: below `folder`; empty if the images are in it.
         masks: below `folder`; equal to `images` if both are together.
@@ -182,7 +182,7 @@ COLLECTIONS: Mapping[str, Mapping[str, Sequence[tuple[str, str]]]] = {
         "val": [("dis5k", "val"), ("thinobject5k", "test")],
     },
 }
-"""Which splits of which parts make a split of a collection."""
+"""The splits of parts that make up a split of a collection."""
 
 
 def splits_of(name: str) -> tuple[str, ...]:
@@ -191,14 +191,14 @@ def splits_of(name: str) -> tuple[str, ...]:
 
 
 def open_hqseg(name: str, options: ReaderOptions) -> PairedFilesReader:
-    """Open a part, or a collection of those of its parts that are there.
+    """Open a part, or a collection of the parts that are present.
 
     Args:
         name: a key of `PARTS` or `COLLECTIONS`.
         options: with the split resolved.
 
     Raises:
-        LayoutError: nothing of it is below the data root.
+        LayoutError: none of it is below the data root.
     """
     root, split = options.data_root or "", options.split or splits_of(name)[0]
     members = COLLECTIONS[name][split] if name in COLLECTIONS else [(name, split)]

@@ -1,4 +1,4 @@
-"""The targets of mask images whose levels have a meaning: one object, classes or instances."""
+"""The targets of mask images by the meaning of their levels: one object, classes or instances."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LevelTargets:
     """What the levels of a data set's mask images mean.
 
     Attributes:
-        values: as `--mask-values` says it.
+        values: of `--mask-values`.
         names: of the classes.
     """
 
@@ -32,7 +32,7 @@ class LevelTargets:
 
     @classmethod
     def of(cls, options: ReaderOptions) -> LevelTargets | None:
-        """Return what the options say; None if they say nothing.
+        """Return the meaning that the options give; None without one.
 
         Raises:
             DataError: the names of classes cannot be read.
@@ -48,7 +48,7 @@ class LevelTargets:
     ) -> Iterator[TargetRef | Reject]:
         """Yield the targets of a mask image: one object, or one for each of its levels.
 
-        Only for the latter is the image opened. An image that cannot be read gives a reject.
+        The image is only opened for the latter; one that cannot be read gives a reject.
 
         Args:
             ref: names the image as `mask` in its `truth_ref`.

@@ -40,7 +40,7 @@ class PairedFolders:
         license: the part's terms.
         listing: a text file with one mask name per line: the members of the split.
         group: put before each stem, with a slash, in ids and for `text`.
-        has_objects: whether an image may have a mask for each of several objects.
+        has_objects: whether an image may have several masks, one for each object.
     """
 
     dataset: str
@@ -57,7 +57,7 @@ class PairedFolders:
 
 @dataclass(frozen=True)
 class PairedFilesReader:
-    """Lists the pairs of some folders, each target being the one object of its mask.
+    """Lists the pairs in some folders; each mask is one target.
 
     Attributes:
         name: the `--dataset` name.
@@ -65,9 +65,8 @@ class PairedFilesReader:
         root: the data root as the user gave it.
         storage: reaches `root`.
         folders: in the order in which they are listed.
-        layout: what was recognised, for people.
-        levels: what the levels of masks mean, in place of the folders' rules; None goes by the
-            rules.
+        layout: the recognised layout, for messages.
+        levels: meaning of the masks' levels, in place of the folders' rules; None uses the rules.
     """
 
     name: str
@@ -83,8 +82,7 @@ class PairedFilesReader:
         return self.layout
 
     def read_targets(self) -> Iterator[TargetRef | Reject]:
-        """List every pair, folder by folder and sorted by stem; a half without its other half
-        comes as a `Reject`.
+        """List every pair, folder by folder and sorted by stem; an unpaired file gives a `Reject`.
 
         Raises:
             DataError: a listing cannot be read.
@@ -159,7 +157,7 @@ class PairedFilesReader:
     def _list_stems(
         self, folders: PairedFolders
     ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-        """Return the image files and the mask files by stem, the one to take first."""
+        """Return the image files and the mask files by stem, the preferred one first."""
         images: dict[str, list[str]] = {}
         masks: dict[str, list[str]] = {}
         is_flat = folders.images == folders.masks
@@ -236,7 +234,7 @@ def _build_ref(
 
 
 def has_pairs(storage: Storage, root: str, *, images: str, masks: str) -> bool:
-    """Return whether two folders below a root hold images, or one folder holds both kinds."""
+    """Return whether two folders below a root contain images, or one contains both kinds."""
     suffixes = [_suffixes(storage, posixpath.join(root, folder)) for folder in (images, masks)]
     if images == masks:
         return ".png" in suffixes[0] and bool(suffixes[0] - {".png"})

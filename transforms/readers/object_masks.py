@@ -1,4 +1,4 @@
-"""The masks of an image's objects, found by their names."""
+"""Find the masks of an image's objects by their names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.readers.files.images import is_image_name, split_suffix
 
-# Lossless first: where there are two masks, the JPEG is a preview.
+# Lossless first: of two masks, the JPEG is a preview.
 _MASK_PREFERENCE = (".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jpg", ".jpeg")
 _WORDS = "mask|masks|seg|segmentation|gt|label|labels|matte|object|obj|instance|inst"
 _ENDING = re.compile(
@@ -21,10 +21,10 @@ _OWN_STEM, _NAMED, _NUMBERED, _FOLDER = range(4)
 
 @dataclass(frozen=True)
 class ObjectMasks:
-    """The mask files of an image.
+    """The mask files of one image.
 
     Attributes:
-        files: by what distinguishes each from the others of the image; empty for the only one.
+        files: by what distinguishes each from the image's others; empty for a single file.
         left_out: further files, with the reason.
     """
 
@@ -33,10 +33,10 @@ class ObjectMasks:
 
     @classmethod
     def of_files(cls, names: Sequence[str]) -> ObjectMasks:
-        """Return the masks of an image whose mask has its stem.
+        """Return the mask of an image that has the same stem.
 
         Args:
-            names: the file to take first.
+            names: preferred file first.
         """
         return cls(
             {"": names[0]} if names else {},
@@ -73,12 +73,12 @@ def take_object_masks(
     images: Mapping[str, Sequence[str]],
     masks: MutableMapping[str, list[str]],
 ) -> dict[str, ObjectMasks]:
-    """Return the masks of each image; those that are taken leave `masks`.
+    """Return the masks of each image, and remove them from `masks`.
 
     For an image ``cup.jpg`` these are, in this order, ``cup.png`` (or ``cup.jpg.png``);
     ``cup_mask.png`` and its like; ``cup_0.png``, ``cup_1.png``, ... (or ``cup_mask_0.png``); the
-    files of a folder ``cup/``. One of these ways is taken, so that no object counts twice; what is
-    there in another way is left out.
+    files of a folder ``cup/``. Only the first of these that exists is used, so that no object
+    counts twice; files in the other forms are left out.
 
     Args:
         storage: reaches both folders.
@@ -110,7 +110,7 @@ def take_object_masks(
 
 
 def is_object_folder(storage: Storage, images: str, name: str) -> bool:
-    """Return whether a folder of masks holds the objects of one image.
+    """Return whether a folder of masks contains the objects of one image.
 
     Args:
         storage: reaches `images`.
@@ -129,10 +129,10 @@ def is_object_folder(storage: Storage, images: str, name: str) -> bool:
 def _image_of(
     stem: str, *, images: Mapping[str, Sequence[str]], stems: Mapping[str, str]
 ) -> tuple[str | None, int, str]:
-    """Return an image's stem, the way in which a mask's stem is made of it, and the rest."""
+    """Return an image's stem, the form in which a mask's stem extends it, and the rest."""
     if stem in stems:
         return stems[stem], _OWN_STEM, ""
-    # The longest name of an image that the mask's begins with.
+    # The longest image stem that the mask's stem begins with.
     for end in range(len(stem) - 1, 0, -1):
         if not (ending := _ENDING.fullmatch(stem, end)):
             continue
@@ -152,7 +152,7 @@ def _masks_in(storage: Storage, folder: str, name: str) -> dict[str, list[str]]:
 
 
 def _one_way(image: str, ways: Sequence[Mapping[str, list[str]]]) -> ObjectMasks:
-    """Return the masks of the first way in which an image has any."""
+    """Return the masks in the first form of which an image has any."""
     way, taken = next((number, taken) for number, taken in enumerate(ways) if taken)
     files: dict[str, str] = {}
     left_out: list[tuple[str, str]] = []

@@ -1,4 +1,4 @@
-"""What every reader is opened with."""
+"""Options common to all readers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hlmat.transforms.readers.shapes.options import ShapesOptions
 
 @options
 class ReaderOptions:
-    """What a reader is opened with. Generated data needs no `data_root`."""
+    """Options of a reader. Generated data needs no `data_root`."""
 
     data_root: str | None = setting(
         default=None,

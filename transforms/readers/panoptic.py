@@ -55,7 +55,7 @@ class PanopticReader:
 
     @property
     def layout(self) -> str:
-        """What was recognised, for people."""
+        """The recognised layout, for messages."""
         return f"segments of {self.annotations} in {self.masks}, images in {self.images}"
 
     def describe_layout(self) -> str:
@@ -210,7 +210,7 @@ def open_coco_panoptic(name: str, options: ReaderOptions) -> PanopticReader:
 
 
 def find_panoptic(name: str, options: ReaderOptions) -> PanopticReader | None:
-    """Return the reader of a folder whose masks are panoptic; None if no JSON file says so.
+    """Return a reader if the folder's masks are panoptic; None without a JSON file that says so.
 
     The file is ``panoptic*.json`` in the data root, in ``masks/`` or in ``annotations/``.
 

@@ -1,8 +1,8 @@
 """Parquet tables with images inside, as Hugging Face hosts data sets.
 
-Recognised without a word are the columns of lmms-lab's RefCOCO, RefCOCO+ and RefCOCOg
+Recognised without `--columns`: the columns of lmms-lab's RefCOCO, RefCOCO+ and RefCOCOg
 (https://huggingface.co/datasets/lmms-lab/RefCOCO), of jxu124's, which name COCO's images instead of
-holding them (https://huggingface.co/datasets/jxu124/refcoco), and of moondream's RefCOCO-M, with
+embedding them (https://huggingface.co/datasets/jxu124/refcoco), and of moondream's RefCOCO-M, with
 several objects to a row (https://huggingface.co/datasets/moondream/refcoco-m).
 """
 
@@ -134,7 +134,7 @@ class ParquetReader:
         )
 
     def _content(self, cell: object, missing: RejectReason, *, name: str) -> bytes:
-        """Return the file of a cell: bytes, a struct that has them, or the path of a file.
+        """Return the file of a cell: bytes, a struct that contains them, or a path.
 
         Raises:
             TargetError: there is none.
@@ -178,7 +178,7 @@ class ParquetReader:
             named = named.get("path") if isinstance(named, dict) else None
             names = (row.get("file_name"), named)
             bare = next((posixpath.basename(n) for n in names if isinstance(n, str) and n), "image")
-            # RefCOCO's refs put the number of the annotation behind an image's name.
+            # RefCOCO's refs append the annotation's number to an image's name.
             return posixpath.join(path, str(number), _REF_NUMBER.sub(r"\1.", bare))
         if not isinstance(named, str) or not named:
             raise TargetError(
@@ -212,7 +212,7 @@ class ParquetReader:
         )
 
     def _truth_of(self, ref: TargetRef, fields: Any, *, path: str, number: int) -> dict[str, Any]:
-        """Return how the mask is found again. Raises TargetError for what cannot be used."""
+        """Return the reference of the mask. Raises TargetError for what cannot be used."""
         place = f"{path}, row {number}"
         if not isinstance(fields, Mapping):
             raise TargetError(RejectReason.MALFORMED_ENTRY, f"{place} lists no objects")

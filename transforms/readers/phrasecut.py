@@ -59,7 +59,7 @@ class PhraseCutReader:
         """List the phrases of the split, sorted by image and task id.
 
         Raises:
-            DataError: a file is not what it should be.
+            DataError: a file is malformed.
         """
         tasks = self._read_list(f"refer_{self.split}.json")
         sizes = Table(

@@ -120,7 +120,7 @@ class ReasonSegReader:
             unreadable=RejectReason.MALFORMED_ENTRY,
         )
         try:
-            # A few files of the data set are in the old Western European encoding.
+            # A few files of the data set are in cp1252.
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError:
             text = _western(data, path)
@@ -181,7 +181,7 @@ def _texts(content: dict[str, Any], stem: str) -> tuple[str, ...]:
 def _canvas(
     content: dict[str, Any], shapes: list[dict[str, Any]], data: bytes, *, name: str
 ) -> Canvas:
-    """Return what the shapes were drawn on: the image as labelme shows it, or scaled.
+    """Return the canvas of the shapes: the image as labelme shows it, or a scaled copy.
 
     labelme turns an image by its EXIF tag before it records its size, and OpenCV, with which the
     authors read their images, turns it as well.
@@ -248,7 +248,7 @@ def _shapes(content: dict[str, Any], stem: str) -> list[dict[str, Any]]:
 
 
 def _meaning(label: Any, name: str) -> str:
-    """Return target, ignore or flag (a mark that its authors have given up)."""
+    """Return target, ignore or flag (a label that the authors no longer use)."""
     text = label.strip().casefold() if isinstance(label, str) else ""
     if text in ("target", "flag"):
         return text
@@ -261,7 +261,7 @@ def _meaning(label: Any, name: str) -> str:
 
 
 def _western(data: bytes, path: str) -> str:
-    """Return a text in the encoding cp1252. Raises TargetError if it can only be another one."""
+    """Decode cp1252. Raises TargetError for a text that must be in another encoding."""
     try:
         if _FOUR_BYTES.search(data) is None:
             return data.decode("cp1252")

@@ -1,8 +1,8 @@
 """RefCOCO, RefCOCO+, RefCOCOg, RefCLEF, gRefCOCO and RRSIS-D: refs, and masks in instances.json.
 
-Refs of gRefCOCO (https://github.com/henghuiding/gRefCOCO) name any number of annotations: the
-truth is their union, without crowds as its authors have it, or nothing where there are none.
-RRSIS-D (https://github.com/Lsan2401/RMSIN) has the files of RefCOCO over images of its own.
+Refs of gRefCOCO (https://github.com/henghuiding/gRefCOCO) name any number of annotations: the truth
+is their union, without crowds, as its authors define it, or empty if there are none. RRSIS-D
+(https://github.com/Lsan2401/RMSIN) has RefCOCO's files with its own images.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class RefcocoReader:
 
     Attributes:
         name: a key of `SPLIT_BY`.
-        split: as the refs have it.
+        split: as named in the refs.
         split_by: who made the split.
         root: the data root as the user gave it.
         storage: reaches `root`.
@@ -96,8 +96,8 @@ class RefcocoReader:
     def read_targets(self) -> Iterator[TargetRef | Reject]:
         """List the refs of the split, sorted by image and ref id.
 
-        Of annotations with one id the first in the file counts, and each id that occurs again is
-        reported as a reject of its own.
+        Of annotations with the same id, the first in the file counts; each repeated id is reported
+        as a separate reject.
 
         Raises:
             DataError: refs or instances are damaged, or not plain data.
@@ -166,7 +166,7 @@ class RefcocoReader:
         return load_plain_pickle(data, name=self._refs_path)
 
     def _is_wanted(self, entry: Any) -> bool:
-        # An entry without a split is reported in every split.
+        # An entry without a split is reported for every split.
         split = entry.get("split") if isinstance(entry, dict) else None
         return split == self.split or not isinstance(split, str)
 
@@ -256,7 +256,7 @@ def open_refcoco(name: str, options: ReaderOptions) -> RefcocoReader:
 
 def _images_folder(name: str, base: str, *, root: str, storage: Storage) -> str:
     folders = _OTHER_FOLDERS.get(name, _COCO_FOLDERS)
-    # Users often keep COCO's images beside refer_seg/ instead of in it.
+    # Users often keep COCO's images next to refer_seg/ instead of in it.
     places = dict.fromkeys((base, ""))
     candidates = [posixpath.join(place, folder) for place in places for folder in folders]
     there = (f for f in candidates if storage.is_dir(posixpath.join(root, f)))
@@ -272,7 +272,7 @@ class _Listing:
         self._paths: dict[str | None, str | TargetError] = {}
 
     def path_of(self, image_id: object) -> str:
-        """Return an image's path; a path of no file if the image is unknown."""
+        """Return an image's path, which does not exist if the image is unknown."""
         path = self._found(image_id)
         return path if isinstance(path, str) else posixpath.join(self._places.folder, "unknown")
 
@@ -308,7 +308,7 @@ def _sort_key(entry: Any) -> tuple[Any, ...]:
 
 
 def _annotation_ids(entry: Mapping[str, Any]) -> list[Any]:
-    """Return the ids of the annotations that a ref names, each once; [] for those of none."""
+    """Return the distinct ids of the annotations that a ref names; [] if it names none."""
     listed = entry["ann_id"]
     ids = listed if isinstance(listed, list | tuple) else [listed]
     distinct = {str(id_of(each) or whole_number(each)): each for each in ids}

@@ -1,6 +1,6 @@
-"""Data sets by name: which there are, their splits and terms, and how to open one.
+"""The registry of data sets: their splits and terms, and how to open them by name.
 
-Nothing that reads data is imported before a data set is opened.
+Readers are only imported when a data set is opened.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DatasetEntry:
-    """A data set that goes by name.
+    """A data set in the registry.
 
     Attributes:
         summary: one line for the help.
-        splits: the names of its splits; None if they are the user's own.
-        default_split: taken where none is given.
+        splits: the names of its splits; None if the user defines them.
+        default_split: used if none is given.
         license: its terms.
         needs_data_root: False for generated data.
         build: opens it; the options carry the resolved split.
@@ -198,7 +198,7 @@ OF_MASK_IMAGES = tuple(
     for name, (_, _, build) in _ROWS.items()
     if build in (_open_hqseg, _open_interactive, _open_voc, _open_sbd, _open_folder)
 )
-"""The data sets whose masks are images, so that `--mask-values` says what their levels mean."""
+"""The data sets whose masks are images and which accept `--mask-values`."""
 
 
 def check_dataset_name(name: str) -> str | None:
@@ -255,7 +255,7 @@ def open_reader(name: str, options: ReaderOptions) -> DatasetReader:
 
 
 def _storage_of(options: ReaderOptions) -> Storage:
-    """Return the storage of a data set; on the local disk one that follows no link out of it."""
+    """Return the storage of a data set; on the local disk, one that follows no links out of it."""
     root = options.data_root
     if root is None or "://" in root or options.follow_links:
         return options.storage
@@ -265,5 +265,5 @@ def _storage_of(options: ReaderOptions) -> Storage:
 
 
 def missing_root(name: str) -> str:
-    """Return what to do where a data set that needs a data root is named without one."""
+    """Return what to do if a data set is named without the data root it needs."""
     return explain_missing_root(name, terms=DATASETS[name].license)

@@ -37,7 +37,7 @@ from hlmat.transforms.readers.voc_names import VOC_CLASSES
 _PLACES = ("", "dataset", "benchmark_RELEASE/dataset", "SBD/dataset", "SBD")
 _VOID = 255
 _MAX_BYTES = 64_000_000
-"""Of the variables of a file, decompressed; the files have some hundred thousand."""
+"""Bound on a file's decompressed variables; real files have some hundred thousand bytes."""
 _HEADER_BYTES, _COMPRESSED = 128, 15
 
 
@@ -190,7 +190,7 @@ def read_ground_truth(
 
 
 def _check_size(data: bytes, *, name: str) -> None:
-    """Refuse a file whose variables are too large once they are decompressed."""
+    """Refuse a file whose variables are too large when decompressed."""
     start, total = _HEADER_BYTES, len(data)
     order = ">" if data[126:128] == b"MI" else "<"
     while start + 8 <= len(data) and total <= _MAX_BYTES:
@@ -211,7 +211,7 @@ def _check_size(data: bytes, *, name: str) -> None:
 
 
 def open_sbd(name: str, options: ReaderOptions) -> SbdReader:
-    """Open the release's folder `dataset`, or one on the way to it.
+    """Open the release's folder `dataset`, or a parent of it.
 
     Raises:
         LayoutError: it is not there.

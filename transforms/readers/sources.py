@@ -14,9 +14,9 @@ class DatasetSource:
 
     Attributes:
         layout: the tree below the data root, one line per entry.
-        origin: the authors' page; for data of the user's own, what to bring.
+        origin: the authors' page; for the user's data, what to provide.
         size: of the download, as its page states it.
-        remark: what else to know before downloading; often empty.
+        remark: anything else to know before downloading; often empty.
     """
 
     layout: tuple[str, ...]
@@ -271,7 +271,7 @@ def explain_source(name: str, *, terms: str) -> str:
 
 
 def explain_missing_root(name: str, *, terms: str) -> str:
-    """Return what to do where a data set is named without a data root.
+    """Return what to do if a data set is named without a data root.
 
     Args:
         name: a `--dataset` value that needs a data root.

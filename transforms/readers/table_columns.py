@@ -31,11 +31,10 @@ class TableColumns:
     Attributes:
         image: files, or names of files.
         text: expressions: a text, texts, or objects with `sent`.
-        holds_images: whether `image` holds the files.
-        mask: mask images; None where there are segmentations.
-        segmentation: polygons or run lengths; None where there are mask images.
-        objects: a list of objects, which have the text and the segmentation; None where each row
-            is one object.
+        holds_images: whether `image` contains the files.
+        mask: mask images; None if there are segmentations.
+        segmentation: polygons or run lengths; None if there are mask images.
+        objects: a list of objects with text and segmentation; None if each row is one object.
     """
 
     image: str
@@ -81,7 +80,7 @@ def columns_of(schema: pa.Schema, asked: str | None) -> TableColumns | str:
     holds_images = pa.types.is_struct(kind) or _is_binary(kind)
     inner = _fields_of_objects(schema, found.get("objects"))
     if inner is not None:
-        # Inside of objects a mask is run lengths, since files there would be read with the texts.
+        # In objects a mask must be run lengths: files there would be read with the texts.
         of_objects = {**_known_in(inner, named), **named}
         shape = of_objects.get("segmentation") or of_objects.get("mask", "")
         found = {**found, **of_objects, "mask": "", "segmentation": shape}
@@ -107,7 +106,7 @@ def columns_of(schema: pa.Schema, asked: str | None) -> TableColumns | str:
 
 
 def segmentation_in(row: Mapping[str, Any], column: str, *, place: str) -> dict[str, Any]:
-    """Return a row's `segmentation`, and its `size` [height, width] where the row has one.
+    """Return a row's `segmentation`, and its `size` [height, width] if it has one.
 
     A flat list of numbers is one polygon, as in lmms-lab's tables; a text is JSON, as in jxu124's.
 
@@ -160,7 +159,7 @@ def _json(text: str, *, place: str) -> Any:
 
 
 def _outer(key: str, named: Mapping[str, str], schema: pa.Schema) -> bool:
-    """Return whether a column that is named is neither in the table nor in its objects."""
+    """Return whether a named column is neither in the table nor in its objects."""
     inner = _fields_of_objects(schema, named.get("objects") or "samples")
     names = {*schema.names, *(inner.names if inner is not None else ())}
     return named[key] not in names
@@ -176,7 +175,7 @@ def _known_in(schema: pa.Schema, named: Mapping[str, str]) -> dict[str, str]:
 
 
 def _fields_of_objects(schema: pa.Schema, column: str | None) -> pa.Schema | None:
-    """Return the columns of a list of objects, None if the column is none."""
+    """Return the columns of a list of objects; None if the column is not such a list."""
     if not column or column not in schema.names:
         return None
     kind = schema.field(column).type

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hlmat.transforms.readers.shapes.options import LICENSE as SHAPES_LICENSE
 
 OWN_TERMS = "see the data set's own terms"
-"""Of data sets that come without a license file known here."""
+"""For data sets without a known license file."""
 
 _COCO_EXPRESSIONS = "COCO annotations CC BY 4.0; expressions and images: their own terms"
 
@@ -43,4 +43,4 @@ LICENSES: Mapping[str, str] = {
     "folder": "yours",
     "trace": "that of the data set the trace was made from",
 }
-"""Where a data set's own files name other terms for a target, those are the target's."""
+"""Terms that a data set's files name for a target take precedence."""

@@ -1,4 +1,4 @@
-"""Text files of a user's own: captions, names of classes, lists of images."""
+"""Text files written by users: captions, class names, lists of images."""
 
 from __future__ import annotations
 

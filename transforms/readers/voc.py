@@ -31,7 +31,7 @@ from hlmat.transforms.readers.voc_names import VOC_VOID, voc_class_names
 IMAGES, CLASSES, OBJECTS = "JPEGImages", "SegmentationClass", "SegmentationObject"
 LISTS = "ImageSets/Segmentation"
 EVERY_MASK = "all"
-"""The split of all images that have a mask, whatever the lists say."""
+"""The split of all images that have a mask, ignoring the lists."""
 _PLACES = ("", "VOC2012", "VOCdevkit/VOC2012", "VOC2007", "VOCdevkit/VOC2007")
 
 
@@ -170,7 +170,7 @@ class VocReader:
 
 
 def _most_frequent(codes: NDArray[np.integer], named: Mapping[int, str]) -> str | None:
-    """Return the class of most pixels; None if none has one."""
+    """Return the class of most pixels; None if no pixel has one."""
     values, counts = np.unique(codes, return_counts=True)
     sizes = dict(zip(values.tolist(), counts.tolist(), strict=True))
     best = max((c for c in sizes if c in named), key=lambda code: sizes[code], default=None)
@@ -180,11 +180,11 @@ def _most_frequent(codes: NDArray[np.integer], named: Mapping[int, str]) -> str 
 def open_voc(name: str, options: ReaderOptions) -> VocReader:
     """Open data in the layout of PASCAL VOC.
 
-    Objects are read where there is a folder of them, else classes; `--mask-values classes` or
+    Objects are read if there is a folder of them, else classes; `--mask-values classes` or
     `instances` decides otherwise. 255 is void.
 
     Raises:
-        LayoutError: the folders or the list of the split are not there.
+        LayoutError: the folders or the split's list are missing.
         ConfigError: `--mask-values` asks for one object.
         DataError: the names of classes cannot be read.
     """

@@ -10,15 +10,15 @@ VOC_CLASSES = (
     *("dining table", "dog", "horse", "motorbike", "person", "potted plant", "sheep", "sofa"),
     *("train", "tv monitor"),
 )
-"""By value; the order is that of the development kit."""
+"""By value, in the order of the development kit."""
 VOC_VOID = "255,#E0E0C0"
-"""As an index, and as the colour that the palette has for it."""
+"""As an index, and as its colour in the palette."""
 
 
 def voc_colour(index: int) -> int:
     """Return the colour that VOC's palette has for an index, as 0xRRGGBB.
 
-    The bits of the index are dealt to red, green and blue in turn, the highest place first, as the
+    The bits of the index go to red, green and blue in turn, highest bit first, as the
     development kit's `VOClabelcolormap` does.
 
     >>> [f"{voc_colour(index):06X}" for index in (0, 1, 8, 15, 255)]

@@ -18,21 +18,21 @@ from hlmat.transforms.readers.files.expressions import (
 def caption_texts(
     annotation: Mapping[str, Any], image: Mapping[str, Any], *, of_image: int, name: str
 ) -> tuple[str, ...]:
-    """Return the expressions that the file gives an annotation, () if it gives none.
+    """Return an annotation's expressions; () if the file has none.
 
     The annotation's own come first. MDETR (https://github.com/ashkamath/mdetr) repeats an image
     for each caption: `tokens_positive` are the spans of the phrase that names the annotation. In
-    its files of RefCOCO and its kin the caption is the expression and the spans are only the
-    syntactic root. A caption without spans belongs to the annotation if there is no other.
+    its files of the RefCOCO family the caption is the expression and the spans are only the
+    syntactic root. A caption without spans belongs to the image's only annotation.
 
     Args:
         annotation: an entry of `annotations`.
         image: the entry of its image.
-        of_image: how many annotations the entry of the image has.
+        of_image: number of annotations of the image's entry.
         name: of the annotation, for messages.
 
     Raises:
-        TargetError: MALFORMED_ENTRY: the spans are no part of the caption.
+        TargetError: MALFORMED_ENTRY: the spans are not in the caption.
     """
     if own := expressions_of(annotation):
         return own

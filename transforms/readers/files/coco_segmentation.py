@@ -29,8 +29,8 @@ def segmentation_ref(
     Args:
         segmentation: polygons or run lengths, as the file has them.
         size_hw: (height, width) of the image according to the file.
-        ignore: compressed run lengths of the pixels that count for nothing, or None.
-        fit: what the image's shapes say of its size, where its EXIF tag may make that matter.
+        ignore: compressed run lengths of the ignored pixels, or None.
+        fit: which size the image's shapes fit, if its EXIF tag makes that matter.
     """
     content = {"segmentation": segmentation, "size": list(size_hw)}
     if fit is not None:
@@ -43,7 +43,7 @@ def segmentation_ref(
 def union_ref(
     segmentations: Sequence[Any], *, size_hw: tuple[int, int], fit: Fit | None = None
 ) -> str:
-    """Return a `truth_ref` for the union of COCO segmentations; none at all is an empty mask.
+    """Return a `truth_ref` for the union of COCO segmentations; without any, an empty mask.
 
     Arguments as of `segmentation_ref`.
     """
@@ -59,7 +59,7 @@ def load_segmentation(ref: TargetRef, *, storage: Storage, root: str) -> TruthMa
     Args:
         ref: the target.
         storage: reaches `root`.
-        root: the data root, for the image that the mask lies on.
+        root: the data root, to find the mask's image.
 
     Raises:
         TargetError: malformed, of another size, or empty.

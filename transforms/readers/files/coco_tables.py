@@ -18,8 +18,8 @@ from hlmat.transforms.readers.files.json import need_list
 class CocoTables:
     """An instances file, looked up by ids.
 
-    An id that is listed twice is ambiguous: images and categories of such an id are refused unless
-    the entries say the same. Of annotations the first in the file counts.
+    A repeated id is ambiguous: images and categories with such an id are refused unless their
+    entries agree. Of annotations, the first in the file counts.
 
     Args:
         content: of the JSON file.
@@ -43,7 +43,7 @@ class CocoTables:
 
         Args:
             image_id: as the file has it.
-            name: of what is on the image, for messages.
+            name: of the target, for messages.
 
         Raises:
             TargetError: MISSING_ANNOTATION if it is not listed, DUPLICATE_ID if entries with this
@@ -65,7 +65,7 @@ class CocoTables:
         return found[0]
 
     def annotation_of(self, annotation_id: object, *, image_id: object, name: str) -> Entry:
-        """Return the first annotation with an id, if it is of the image where it is looked for.
+        """Return the first annotation with an id, which must belong to the given image.
 
         Raises:
             TargetError: MISSING_ANNOTATION.
@@ -86,9 +86,9 @@ class CocoTables:
         return found[0]
 
     def fit_on(self, image: Entry, *, size_hw: tuple[int, int]) -> Fit | None:
-        """Return what all shapes of an image say of its recorded size.
+        """Return how all shapes of an image fit its recorded size.
 
-        None for an image with one of COCO's names: its shapes were drawn on what is stored.
+        None for an image with one of COCO's names: its shapes were drawn on the stored image.
         """
         if is_coco_name(image_name(image)):
             return None
@@ -126,7 +126,7 @@ class CocoTables:
 
 
 def image_name(image: Mapping[str, Any]) -> str:
-    """Return an image's name; LVIS has none, but an address that ends in folder and name."""
+    """Return an image's name; LVIS only has a URL that ends in folder and name."""
     name = image.get("file_name")
     if isinstance(name, str) and name.strip():
         return name
@@ -135,5 +135,5 @@ def image_name(image: Mapping[str, Any]) -> str:
 
 
 def _image_facts(image: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what entries of one image have in common."""
+    """Return the fields on which all entries of an image agree."""
     return (image_name(image), *(repr(image.get(key)) for key in ("height", "width", "caption")))

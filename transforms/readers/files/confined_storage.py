@@ -1,4 +1,4 @@
-"""A storage whose links do not lead out of a data root."""
+"""A storage that follows no links out of a data root."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hlmat.transforms.core.storage import Storage
 
 @dataclass(frozen=True)
 class ConfinedStorage:
-    """Files below a folder of the local disk; what a link leads out of it to is not read.
+    """Files below a local folder; links that lead out of it are not followed.
 
     Attributes:
-        inner: does the reading.
+        inner: reads the files.
         root: the folder, which may be a link itself.
     """
 

@@ -10,9 +10,10 @@ _KEYS = ("sentences", "expressions", "captions", "caption", "expression", "sent"
 
 
 def clean_expressions(values: Iterable[object]) -> tuple[str, ...]:
-    """Return the texts among some values that say something, each once, in their order.
+    """Return the non-empty texts among some values, without repetitions, in order.
 
-    Outer blanks go; inner blanks, line breaks and control characters become single blanks.
+    Leading and trailing blanks are removed; inner blanks, line breaks and control characters become
+    single blanks.
 
     >>> clean_expressions(["  red box ", "red box", "   ", None, "a\\nb"])
     ('red box', 'a b')
@@ -38,10 +39,10 @@ def sentences_of(content: object) -> tuple[str, ...]:
 
 
 def expressions_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the expressions that an entry of a data file has of its own, () if none.
+    """Return the expressions of an entry of a data file; () if it has none.
 
-    Read are those of the first of `sentences`, `expressions`, `captions`, `caption`, `expression`,
-    `sent` and `raw` that says something: a text or a list of texts.
+    The first of `sentences`, `expressions`, `captions`, `caption`, `expression`, `sent` and
+    `raw` that is not empty is read: a text or a list of texts.
     """
     return next((texts for key in _KEYS if (texts := sentences_of(entry.get(key)))), ())
 
@@ -49,6 +50,6 @@ def expressions_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
 def _clean(text: str) -> str:
     if not all(c.isprintable() for c in text):
         text = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
-    # Characters that only join or direct others say nothing alone.
+    # Joiners and direction marks alone are no text.
     says = any(unicodedata.category(c) not in ("Cf", "Mn", "Zs") for c in text)
     return " ".join(text.split()) if says else ""

@@ -22,21 +22,21 @@ FIRST_SWAPPING = 5
 
 
 class Fit(StrEnum):
-    """What all shapes of an image together say of the size that a file records for it."""
+    """How all shapes of an image together fit the size that a file records for it."""
 
     RECORDED = "recorded"
-    """They lie within the recorded size and not within its sides swapped."""
+    """They fit the recorded size but not its sides swapped."""
     SWAPPED = "swapped"
-    """They lie within the sides swapped alone."""
+    """They only fit the sides swapped."""
     EITHER = "either"
     """They say nothing."""
 
 
 def fit_of(segmentations: Iterable[object], size_hw: tuple[int, int]) -> Fit:
-    """Return which size fits all shapes of an image. A pixel beyond it still fits.
+    """Return which size fits all shapes of an image, with a tolerance of one pixel.
 
     Args:
-        segmentations: of the image, as COCO files have them; what is malformed says nothing.
+        segmentations: of the image, as COCO files have them; malformed ones are skipped.
         size_hw: (height, width) as the file records them.
     """
     height, width = size_hw
@@ -55,7 +55,7 @@ def drawn_size(
 ) -> tuple[int, int]:
     """Return (height, width) of the image as its shapes were drawn on it, stored or turned.
 
-    An image without a tag that turns it has its recorded size, whatever that is.
+    Without a rotating tag, this is the recorded size.
 
     Raises:
         TargetError: SIZE_MISMATCH: the image may have been turned or not when it was drawn on.
@@ -72,13 +72,13 @@ def size_drawn_at(
     fit: Fit,
     name: str,
 ) -> tuple[int, int]:
-    """Return what `drawn_size` does, for an image whose header was read.
+    """As `drawn_size`, for an image whose header was read.
 
     Args:
         stored_hw: (height, width) as stored.
         orientation: of its EXIF tag, 1 to 8.
         recorded_hw: as the file records them.
-        fit: what the shapes say.
+        fit: of the shapes.
         name: of the image, for messages.
 
     Raises:
@@ -90,7 +90,7 @@ def size_drawn_at(
     if orientation >= FIRST_SWAPPING and recorded_hw != swapped_hw:
         if fit is Fit.SWAPPED:
             return swapped_hw
-        # Who records the turned size has turned the image.
+        # If the rotated size was recorded, the image was rotated.
         if fit is Fit.RECORDED or recorded_hw != stored_hw:
             return recorded_hw
     elif recorded_hw != stored_hw:
@@ -123,7 +123,7 @@ def _extents(segmentation: object) -> Iterable[tuple[float, float]]:
 def _extent_of_run_lengths(content: Mapping[Any, Any]) -> Iterable[tuple[float, float]]:
     size = content.get("size")
     match [whole_number(side) for side in size] if isinstance(size, list | tuple) else []:
-        # Run lengths say of which size they are.
+        # Run lengths state their size.
         case [int(height), int(width)]:
             yield width, height
         case _:
@@ -139,8 +139,8 @@ def _frame(storage: Storage, root: str, image_path: str) -> tuple[tuple[int, int
 
 
 def _version(root: str, image_path: str) -> tuple[int, ...] | None:
-    """Return what changes with a file on this disk; nothing elsewhere, where nobody edits files
-    between two targets and each reading costs a request; None for what is not there."""
+    """Return a value that changes with a file on the local disk; None if it is missing. In a store
+    it is constant: nobody edits files between two targets, and each look costs a request."""
     if "://" in root:
         return ()
     try:
@@ -150,7 +150,7 @@ def _version(root: str, image_path: str) -> tuple[int, ...] | None:
     return (status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-# The targets of an image come one after another.
+# The targets of an image are consecutive.
 @lru_cache(maxsize=64)
 def _kept_frame(
     storage: Storage, root: str, image_path: str, version: tuple[int, ...]
@@ -168,6 +168,6 @@ def _read_frame(storage: Storage, root: str, image_path: str) -> tuple[tuple[int
             unreadable=RejectReason.UNREADABLE_IMAGE,
         )
         return image_size_hw(data, name=image_path), exif_orientation(data)
-    # Loading the image says what is wrong with it.
+    # Loading the image reports what is wrong with it.
     except TargetError:
         return (0, 0), 1

@@ -17,7 +17,7 @@ def id_of(value: object) -> str | None:
     """Return an id as text, None for what cannot be one.
 
     Ids are whole numbers from 0 of up to 38 digits, and printable texts that are not blank. A
-    number is the same id as its digits: tools write both into one file.
+    number equals its digits as text: tools write both into one file.
 
     >>> id_of(7), id_of(7.0), id_of("7"), id_of("b-7"), id_of(-1), id_of(None)
     ('7', '7', '7', 'b-7', None, None)
@@ -41,7 +41,7 @@ def number_of(value: object) -> int | None:
 
 
 def id_order(value: object) -> tuple[int, int, str]:
-    """Return what ids are sorted by: none at all, numbers by value, then texts."""
+    """Return the sort key of ids: missing ones first, then numbers by value, then texts."""
     number = number_of(value)
     if number is not None:
         return 1, number, ""
@@ -53,7 +53,7 @@ class Table:
     """The entries of a list by id; an id may occur more than once.
 
     Args:
-        entries: of a data file; what is no object, or has no id, is left out.
+        entries: of a data file; non-objects and entries without an id are left out.
     """
 
     def __init__(self, entries: Iterable[Any]) -> None:

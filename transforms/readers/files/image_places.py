@@ -1,4 +1,4 @@
-"""Where the images are that an annotation file names: folders, and the names COCO gave them."""
+"""Find the images that an annotation file names: their folders, and COCO's names for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.core.storage import Storage, join_under
 
 COCO_BASES = ("images/mscoco/images", "images", "", "coco", "coco/images", "mscoco/images")
-"""Where people keep COCO's images, relative to the data root."""
+"""Common places of COCO's images, relative to the data root."""
 
 _COCO_NAME = re.compile(r"(?:COCO_(?:train|val|test)20[0-9]{2}_)?([0-9]{12})(\.[A-Za-z]+)")
 _COCO_SETS = (
@@ -32,7 +32,7 @@ _PROBED_IMAGES = 20
 
 
 def coco_name(image_id: int) -> str:
-    """Return the name that an image of COCO has since 2017.
+    """Return a COCO image's name in the 2017 format.
 
     >>> coco_name(42)
     '000000000042.jpg'
@@ -61,14 +61,14 @@ def is_coco_name(name: str) -> bool:
 class ImagePlaces:
     """Finds images below a data root by the names that a file has for them.
 
-    Folders are listed once and kept: one listing costs less than a look at each file.
+    Folder listings are cached: one listing costs less than a check of each file.
 
     Args:
         storage: reaches `root`.
         root: the data root.
         folders: where images may lie, relative to the root; the first that holds some counts.
         names: all names in the annotation file.
-        coco_bases: where else images with COCO's names may lie.
+        coco_bases: further places of images with COCO's names.
     """
 
     def __init__(
@@ -94,17 +94,17 @@ class ImagePlaces:
     def find(self, name: str) -> str:
         """Return an image's path relative to the root, with forward slashes.
 
-        A name written on Windows is read with either separator. Where no file has the name, the
-        image is looked for by COCO's other names for it, and without the eight digits that Label
-        Studio puts before uploaded files, if that leaves no doubt. An image that is nowhere has
-        the path where it should be.
+        A name written on Windows is read with either separator. If no file has the name, COCO's
+        other names for the image are tried, and the name without the eight characters that Label
+        Studio prepends to uploads, if that is unambiguous. For a missing image, return where it
+        should be.
 
         Raises:
             TargetError: PATH_ESCAPES_ROOT: the name leads out of the root, or a link does where the
                 image may be.
         """
         join_under("data root", posixpath.join(self.folder, name))
-        # A folder before it would hide that a name begins at some other root.
+        # Prepending a folder would hide that a name is absolute.
         join_under("data root", _without_steps_back(name))
         for path in self._candidates(name):
             if self._is_there(path):
@@ -164,7 +164,7 @@ class ImagePlaces:
         return self._bare_names[short] <= 1
 
     def _probe(self) -> str:
-        """Return the folder that holds the first images, at worst by shorter names."""
+        """Return the folder that contains the first images, at worst under shorter names."""
         probed: list[str] = []
         for name in islice(self._names, _PROBED_IMAGES):
             try:
@@ -184,7 +184,7 @@ class ImagePlaces:
         return name in self._names_in(folder)
 
     def _spelled_in(self, folder: str) -> dict[str, list[str]]:
-        """Return the files of a folder by what all spellings of their names share."""
+        """Return the files of a folder by a key that all spellings of a name share."""
         if folder not in self._spelled:
             files = self._spelled[folder] = {}
             for name in self._names_in(folder):
@@ -222,7 +222,7 @@ def _without_upload_prefix(name: str) -> str:
 
 
 def _without_steps_back(name: str) -> str:
-    """Return a name without the ``..`` that it begins with."""
+    """Return a name without leading ``..``."""
     parts = name.replace("\\", "/").split("/")
     while parts and parts[0] in ("..", "."):
         parts = parts[1:]

@@ -77,7 +77,7 @@ def read_below(
     try:
         return storage.read_bytes(full_path)
     except (FileNotFoundError, UnicodeEncodeError) as error:
-        # A name that no file system can hold names no file.
+        # No file has a name that file systems reject.
         raise TargetError(missing, f"{full_path} does not exist") from error
     except OSError as error:
         problem = error.strerror or error
@@ -85,7 +85,7 @@ def read_below(
 
 
 def is_image_name(name: str) -> bool:
-    """Return whether a file goes by the name of an image; what macOS keeps beside it does not.
+    """Return whether a file name is that of an image; macOS's companion files are not.
 
     >>> is_image_name("a.JPG"), is_image_name("._a.jpg")
     (True, False)

@@ -14,7 +14,7 @@ def read_json(storage: Storage, path: str) -> Any:
     """Read a JSON file.
 
     Raises:
-        LayoutError: it is not there.
+        LayoutError: it does not exist.
         DataError: it cannot be read or is not JSON.
     """
     try:
@@ -28,7 +28,7 @@ def read_json(storage: Storage, path: str) -> Any:
 
 
 def need_list(content: Any, key: str, *, path: str) -> list[Any]:
-    """Return a list that a JSON object must hold.
+    """Return a list that a JSON object must contain.
 
     Raises:
         DataError: it does not.

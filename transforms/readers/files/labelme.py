@@ -1,6 +1,6 @@
 """The shapes of labelme's JSON files, drawn as labelme (https://github.com/wkentaro/labelme) does.
 
-A line is ten pixels wide and a point a disc of five pixels around it. Polygons and rectangles are
+A line is ten pixels wide, a point a disc of radius five. Polygons and rectangles are
 filled like all polygons here, by pycocotools: labelme draws their outline as well, which adds half
 a pixel on each side.
 """
@@ -34,11 +34,11 @@ _FARTHEST = 1e5
 
 @dataclass(frozen=True)
 class Canvas:
-    """What shapes are drawn on.
+    """The canvas of shapes.
 
     Attributes:
         size_hw: (height, width) of the image's file, as it is shown.
-        scale_xy: what coordinates are multiplied with, where they were recorded at another size.
+        scale_xy: factors for coordinates that were recorded at another size.
     """
 
     size_hw: tuple[int, int]
@@ -142,7 +142,7 @@ def _with_pillow(kind: str, points: list[tuple[float, float]], canvas: Canvas, n
 
 
 def _pasted(shape: Mapping[str, Any], canvas: Canvas, name: str) -> Mask:
-    """Return a mask that stands in the file as an image of its box, whose ends are inclusive."""
+    """Return a mask that the file embeds as an image of its box, whose ends are inclusive."""
     unscaled = Canvas(canvas.size_hw)
     corners = _exactly(2, _points(shape, unscaled, name), "mask", name)
     (x0, y0), (x1, y1) = ((int(x), int(y)) for x, y in corners)

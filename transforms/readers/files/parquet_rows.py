@@ -1,4 +1,4 @@
-"""Rows of Parquet files, found again one by one; images stay in them until they are asked for."""
+"""Rows of Parquet files by number; images are read only when needed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def iterate_rows(
 
 
 class RowCache:
-    """The row groups read last: rows that follow each other are read together.
+    """A cache of row groups: consecutive rows are read together.
 
     Its methods may be called from several threads. A copy for another process is empty.
     """
@@ -71,7 +71,7 @@ class RowCache:
         """Return a cell.
 
         Raises:
-            TargetError: UNREADABLE_IMAGE if the file or the row is not there any more.
+            TargetError: UNREADABLE_IMAGE if the file or the row no longer exists.
         """
         try:
             with self._lock:

@@ -33,7 +33,7 @@ def _items(items: object) -> Any:
     return keys_among(items)
 
 
-# What old pickles of plain sets and bytes name; each stands for something of ours.
+# Names in old pickles of plain sets and bytes, each with a safe replacement.
 _ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
     ("_codecs", "encode"): _bytes_of_latin1,
     ("builtins", "bytes"): _bytes_of_latin1,
@@ -48,16 +48,16 @@ _ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
 def load_plain_pickle(data: bytes, *, name: str) -> object:
     """Load a pickle that has nothing but plain data.
 
-    Time and memory are in proportion to the file: what nests deeply, holds itself or grows huge
-    once its shared parts are written out is refused, as are numbers of more than 64 bits and keys
-    that are neither text nor number.
+    Time and memory are in proportion to the file: deep nesting, self-reference, content that grows
+    huge when shared parts are expanded, numbers of more than 64 bits, and keys other than texts and
+    numbers are refused.
 
     Args:
         data: the file's content, any protocol.
         name: of the file, for messages.
 
     Raises:
-        DataError: it names a class or function, passes a bound, or is damaged.
+        DataError: it names a class or function, exceeds a bound, or is damaged.
     """
     try:
         return _PlainReader(data, name).read()
