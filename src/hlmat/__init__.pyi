@@ -18,6 +18,7 @@ from .transforms.core.protocols import State as State
 from .transforms.core.records import Box as Box
 from .transforms.core.records import Click as Click
 from .transforms.core.records import Finish as Finish
+from .transforms.core.records import NoObject as NoObject
 from .transforms.core.records import Reject as Reject
 from .transforms.core.records import Rle as Rle
 from .transforms.core.records import Step as Step

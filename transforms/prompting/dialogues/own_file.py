@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hlmat.transforms.core.error_place import error_place
 from hlmat.transforms.core.errors import ConfigError
@@ -179,7 +179,7 @@ def _made(path: str, attribute: str, sha256: str) -> Dialogue:
             [f"--dialogue {spelled}: the file has changed since the run began; run it again"]
         )
     module = _imported(path, sha256, spelled=spelled)
-    found = getattr(module, attribute, None)
+    found: Any = getattr(module, attribute, None)
     if not inspect.isclass(found):
         names = [n for n, v in vars(module).items() if inspect.isclass(v)]
         meant = closest(attribute, names)

@@ -13,10 +13,11 @@ from hlmat.export.llama_factory.samples import Case, OtherRun, Sample
 from hlmat.export.llama_factory.tasks import next_click, star_plus
 from hlmat.export.llama_factory.tasks.star_plus import Lesson, Origin, lessons
 from hlmat.transforms.core.protocols import Mask
-from hlmat.transforms.core.records import Click, Finish, StopReason, Trajectory
+from hlmat.transforms.core.records import Click, Finish, NoObject, StopReason, Trajectory
 from hlmat.transforms.masks.rle import decode_rle
 from hlmat.transforms.oracle.click import oracle_click
 from hlmat.transforms.policies.oracle import OraclePolicy
+from hlmat.transforms.prompting.dialogues.protocol import Offer
 from hlmat.transforms.rollout.episode import Episode, Limits
 from hlmat.transforms.rollout.loop import roll_out
 from hlmat.transforms.segmenters.disc import DiscSegmenter
@@ -179,3 +180,24 @@ def test_rounds_share_the_bare_image_and_no_other_image() -> None:
     shown = [sample.turns[0].shown for sample in samples]
     assert [each.label for each in shown if each.mask is None] == ["round01-00", "round02-00"]
     assert len({each.label for each in shown}) == len(shown)
+
+
+@pytest.mark.parametrize(
+    ("reason", "origin"),
+    [
+        (StopReason.NO_OBJECT, Origin.KEPT),
+        (StopReason.FINISHED, Origin.CORRECTED),
+        (StopReason.INVALID_ACTION, Origin.CORRECTED),
+    ],
+)
+def test_no_object_is_learnt_where_there_is_none(reason: StopReason, origin: Origin) -> None:
+    rollout = builders.trajectory(builders.target(EMPTY), stop_reason=reason)
+    assert list(lessons(rollout, Offer(no_object=True))) == [Lesson(0, NoObject(), origin)]
+    without = Origin.KEPT if reason is StopReason.FINISHED else Origin.CORRECTED
+    assert list(lessons(rollout)) == [Lesson(0, Finish(), without)]
+
+
+def test_no_object_is_corrected_where_there_is_one() -> None:
+    rollout = builders.trajectory(builders.target(TRUTH), stop_reason=StopReason.NO_OBJECT)
+    click = oracle_click(EMPTY, TRUTH)
+    assert list(lessons(rollout, Offer(no_object=True))) == [Lesson(0, click, Origin.CORRECTED)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hlmat.transforms.core.records import Click, Finish, InvalidAction
 from hlmat.transforms.prompting.coordinates import build_codec
 from hlmat.transforms.prompting.dialogues.protocol import Offer
 from hlmat.transforms.prompting.dialogues.registry import load_dialogue, prompt_of
+from repository import REPOSITORY
 
 SIZE = (480, 640)
 CODEC = build_codec("thousand_inclusive")
@@ -148,3 +150,17 @@ def test_what_is_wrong_with_a_file_is_said(
 def test_a_fault_of_the_class_is_no_invalid_answer(own: str, text: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         load_dialogue(f"{own}:Shout").read(text, size_hw=SIZE, codec=CODEC)
+
+
+def test_the_class_of_the_documentation_is_one(tmp_path: Path) -> None:
+    document = (REPOSITORY / "docs" / "dialogues.md").read_text(encoding="utf-8")
+    (source,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+    path = tmp_path / "signs.py"
+    path.write_text(source)
+    dialogue = load_dialogue(f"{path}:Signs")
+    prompt_of(dialogue, Offer())
+    for action in (Click(3, 4, True), Click(639, 479, False), Finish()):
+        text = dialogue.write(action, size_hw=SIZE, codec=CODEC)
+        assert dialogue.read(text, size_hw=SIZE, codec=CODEC).action == action
+    read = dialogue.read("left of it", size_hw=SIZE, codec=CODEC).action
+    assert read == InvalidAction("left of it", "expected + x y, - x y or end")

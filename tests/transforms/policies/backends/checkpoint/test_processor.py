@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from hlmat.transforms.policies.backends.checkpoint.processor import resized_by
+from hlmat.transforms.policies.backends.checkpoint.processor import (
+    load_processor,
+    render_question,
+    resized_by,
+)
 from hlmat.transforms.prompting.coordinates import SmartResize
+from hlmat.transforms.prompting.dialogues.protocol import Offer
+from hlmat.transforms.prompting.dialogues.registry import load_dialogue
+from tiny_models import make_tiny_model
 
 transformers = pytest.importorskip("transformers")
 
@@ -28,3 +36,35 @@ def test_a_qwen_processor_reports_its_resize(
 def test_a_processor_without_a_grid_says_nothing() -> None:
     images = transformers.CLIPImageProcessor()
     assert resized_by(SimpleNamespace(image_processor=images), (480, 640)) is None
+
+
+PARTS = [{"type": "image"}, {"type": "text", "text": "Where is it?"}]
+DECLARING = """\
+{% if tools %}{% for tool in tools %}[{{ tool.function.name }}]{% endfor %}{% endif %}\
+{% for message in messages %}<{{ message['role'] }}>{% endfor %}"""
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("torch")
+    return Path(make_tiny_model("qwen3_vl", tmp_path_factory.mktemp("tiny") / "model"))
+
+
+def test_a_template_that_knows_tools_declares_the_functions(tiny: Path) -> None:
+    functions = load_dialogue("tools").functions(Offer(finish=True))
+    processor = load_processor(tiny)
+    assert render_question(processor, DECLARING, PARTS, functions=functions) == (
+        "[add_point][stop]<user>"
+    )
+    assert render_question(processor, DECLARING, PARTS, system="Be brief.") == "<system><user>"
+
+
+def test_else_they_stand_in_the_system_message(tiny: Path) -> None:
+    functions = load_dialogue("tools").functions(Offer())
+    processor = load_processor(tiny)
+    template = processor.tokenizer.chat_template
+    plain = render_question(processor, template, PARTS)
+    told = render_question(processor, template, PARTS, system="Be brief.", functions=functions)
+    assert told.startswith("<|im_start|>system\nBe brief.\n\n# Tools")
+    assert '"name": "add_point"' in told
+    assert told.endswith(plain)
