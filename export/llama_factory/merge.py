@@ -14,8 +14,6 @@ from hlmat.export.llama_factory.tasks.registry import TrainingTask
 from hlmat.export.llama_factory.unit_samples import BETWEEN_ROWS, UnitSamples
 from hlmat.transforms.core.errors import OutputError
 
-DATASET_INFO = "dataset_info.json"
-
 
 @dataclass(frozen=True)
 class ExportCounts:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from hlmat.export.llama_factory.samples import Case, OtherRun
+from hlmat.export.llama_factory.export_units import OtherRows
 from hlmat.export.runs.manifest import Manifest
-from hlmat.export.runs.trajectories import read_trajectories, read_trajectory_rows
+from hlmat.export.runs.row_slices import RowSlice, TrajectoryFiles
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import Trajectory
 from hlmat.transforms.core.storage import Storage
 
 _SAME_TARGETS = ("dataset", "split", "split_by", "annotations", "shapes", "expressions")
 
-_Key = tuple[str, str, str]
+TargetKey = tuple[str, str, str]
+"""Data set, split and id of a target."""
+
+KEY_COLUMNS = ("dataset", "split", "target_id")
 
 
 def run_differences(run: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -39,40 +42,102 @@ def run_differences(run: Mapping[str, Any], other: Mapping[str, Any]) -> list[st
     return problems
 
 
-def with_other_runs(
-    cases: Iterable[Case], runs: Sequence[tuple[Storage, str, Manifest]], *, first: str
-) -> Iterator[Case]:
-    """Add to each case the trajectories of the same target in other runs.
+@dataclass(frozen=True)
+class OtherRunFiles:
+    """Another run over the same targets. Small and picklable.
 
-    The runs list their targets in the data set's order, so few trajectories are in memory at a
-    time.
+    Attributes:
+        files: its trajectories.
+        model: identity of the model that acted; None without a model.
+    """
+
+    files: TrajectoryFiles
+    model: str | None = None
+
+    @classmethod
+    def of(cls, storage: Storage, out: str, manifest: Manifest) -> OtherRunFiles:
+        """Return the files of a finished run."""
+        model = _model_of(manifest.config)
+        return cls(TrajectoryFiles.of(storage, out, manifest), model)
+
+
+class RowsByTarget:
+    """The rows of other runs by the targets that they are about.
 
     Args:
-        cases: of the first run.
-        runs: storage, output folder and manifest of the other ones.
-        first: the first run's name, for messages.
+        runs: in the order in which they were named.
 
     Raises:
-        DataError: no target is in two runs, a target's truth differs between runs, or a run cannot
-            be read.
+        DataError: a file of a run is not as its manifest lists it.
     """
-    others = [_Reading(storage, out, manifest) for storage, out, manifest in runs]
-    models = [_model_of(manifest.config) for _, _, manifest in runs]
-    matched = 0
-    for case in cases:
-        found = [other.take(case.trajectory) for other in others]
-        also = tuple(
-            OtherRun(trajectory, number, model)
-            for number, (trajectory, model) in enumerate(zip(found, models, strict=True), start=1)
-            if trajectory is not None
-        )
-        matched += len(also)
-        yield replace(case, also=also)
-    if not matched:
-        names = ", ".join(out for _, out, _ in runs)
+
+    def __init__(self, runs: Sequence[OtherRunFiles]) -> None:
+        self.matched = 0
+        self._names = [run.files.out for run in runs]
+        self._places: list[dict[TargetKey, tuple[int, int]]] = []
+        for run in runs:
+            places: dict[TargetKey, tuple[int, int]] = {}
+            for file, first, rows in run.files.columns(KEY_COLUMNS):
+                for place, row in enumerate(rows, start=first):
+                    places[key_of(row)] = (file, place)
+            self._places.append(places)
+
+    def of(self, targets: Sequence[TargetKey]) -> Iterator[OtherRows]:
+        """Yield the rows over the targets of a unit: few slices where the runs have one order."""
+        for run, places in enumerate(self._places):
+            begun: OtherRows | None = None
+            for place, target in enumerate(targets):
+                if (found := places.get(target)) is None:
+                    continue
+                self.matched += 1
+                file, row = found
+                if begun is not None and (place, file, row) == _next_of(begun):
+                    rows = RowSlice(file, begun.rows.first, begun.rows.count + 1)
+                    begun = OtherRows(run, begun.place, rows)
+                    continue
+                if begun is not None:
+                    yield begun
+                begun = OtherRows(run, place, RowSlice(file, row, 1))
+            if begun is not None:
+                yield begun
+
+    def check_matched(self, *, first: str) -> None:
+        """Check that a target of any unit so far is in another run.
+
+        Args:
+            first: the first run's name, for messages.
+
+        Raises:
+            DataError: none is.
+        """
+        if not self.matched:
+            names = ", ".join(self._names)
+            raise DataError(
+                f"no target of {first} is in {names} as well, so no two clicks share a state; "
+                "make the runs with the same selection of targets"
+            )
+
+
+def key_of(row: Mapping[str, Any]) -> TargetKey:
+    """Return what identifies the target of a row."""
+    return row["dataset"], row["split"], row["target_id"]
+
+
+def check_same_truth(trajectory: Trajectory, other: Trajectory, *, name: str) -> None:
+    """Check that two runs are over the same data.
+
+    Args:
+        other: the other run's trajectory of the same target.
+        name: of the other run.
+
+    Raises:
+        DataError: the target has another truth there.
+    """
+    here, there = trajectory.target, other.target
+    if (there.truth, there.ignore) != (here.truth, here.ignore):
         raise DataError(
-            f"no target of {first} is in {names} as well, so no two clicks share a state; make "
-            "the runs with the same selection of targets"
+            f"target {here.ref.target_id!r} has another ground truth in {name}: "
+            "the runs are over different data; make both from the same files"
         )
 
 
@@ -83,35 +148,6 @@ def _model_of(config: Mapping[str, Any]) -> str | None:
     return None if name is None else str(name)
 
 
-class _Reading:
-    def __init__(self, storage: Storage, out: str, manifest: Manifest) -> None:
-        self._name = out
-        rows = read_trajectory_rows(storage, out, manifest=manifest)
-        self._keys = {(row["dataset"], row["split"], row["target_id"]) for row in rows}
-        self._coming = read_trajectories(storage, out, manifest=manifest)
-        self._waiting: dict[_Key, Trajectory] = {}
-
-    def take(self, wanted: Trajectory) -> Trajectory | None:
-        """Return the run's trajectory of the same target, None if it has none.
-
-        Raises:
-            DataError: the target has another truth in this run.
-        """
-        key = _key(wanted)
-        if key not in self._keys:
-            return None
-        while key not in self._waiting:
-            trajectory = next(self._coming)
-            self._waiting[_key(trajectory)] = trajectory
-        found = self._waiting.pop(key)
-        if (found.target.truth, found.target.ignore) != (wanted.target.truth, wanted.target.ignore):
-            raise DataError(
-                f"target {wanted.target.ref.target_id!r} has another ground truth in {self._name}: "
-                "the runs are over different data; make both from the same files"
-            )
-        return found
-
-
-def _key(trajectory: Trajectory) -> _Key:
-    ref = trajectory.target.ref
-    return ref.dataset, ref.split, ref.target_id
+def _next_of(rows: OtherRows) -> tuple[int, int, int]:
+    count = rows.rows.count
+    return rows.place + count, rows.rows.file, rows.rows.first + count

@@ -8,8 +8,8 @@ from itertools import islice
 from typing import BinaryIO
 
 from hlmat.export.llama_factory.images import ImageLoader, StateImages
+from hlmat.export.llama_factory.layout import DATASET_INFO
 from hlmat.export.llama_factory.merge import (
-    DATASET_INFO,
     ExportCounts,
     Merge,
     check_samples,

@@ -5,7 +5,9 @@ from .manifest import build_manifest as build_manifest
 from .manifest import read_listed_file as read_listed_file
 from .manifest import read_manifest as read_manifest
 from .manifest import verify as verify
+from .row_slices import RowReader as RowReader
+from .row_slices import RowSlice as RowSlice
+from .row_slices import TrajectoryFiles as TrajectoryFiles
 from .trajectories import image_sizes as image_sizes
 from .trajectories import read_rejects as read_rejects
 from .trajectories import read_trajectories as read_trajectories
-from .trajectories import read_trajectory_rows as read_trajectory_rows

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from hlmat.export.runs.manifest import Manifest, read_listed_file, read_manifest
+from hlmat.export.runs.manifest import FileEntry, Manifest, read_listed_file, read_manifest
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import Reject, Trajectory
 from hlmat.transforms.core.storage import Storage
@@ -69,6 +70,24 @@ def read_rejects(
         yield row_to_reject(row)
 
 
+def names_below(folder: str, listed: Mapping[str, FileEntry]) -> list[str]:
+    """Return the names of a run's files in one of its folders, in order."""
+    return sorted(name for name in listed if name.startswith(f"{folder}/"))
+
+
+def open_listed_table(
+    storage: Storage, out: str, name: str, entry: FileEntry, *, schema: pa.Schema
+) -> pq.ParquetFile:
+    """Open a Parquet file of a run that is as the manifest lists it; errors as above."""
+    file = open_parquet(read_listed_file(storage, out, name, entry), schema=schema, name=name)
+    if file.metadata.num_rows != entry.rows:
+        raise DataError(
+            f"{name} holds {file.metadata.num_rows} rows, the manifest lists {entry.rows}; run "
+            "again with --overwrite"
+        )
+    return file
+
+
 def _rows(
     storage: Storage,
     out: str,
@@ -79,14 +98,8 @@ def _rows(
     columns: Sequence[str] | None = None,
 ) -> Iterator[Row]:
     listed = (manifest or read_manifest(storage, out)).files
-    for name in sorted(n for n in listed if n.startswith(f"{folder}/")):
-        data = read_listed_file(storage, out, name, listed[name])
-        file = open_parquet(data, schema=schema, name=name)
-        if file.metadata.num_rows != listed[name].rows:
-            raise DataError(
-                f"{name} holds {file.metadata.num_rows} rows, the manifest lists "
-                f"{listed[name].rows}; run again with --overwrite"
-            )
+    for name in names_below(folder, listed):
+        file = open_listed_table(storage, out, name, listed[name], schema=schema)
         for group in range(file.num_row_groups):
             # A batch across row groups could hold more text than Arrow can address.
             for batch in file.iter_batches(

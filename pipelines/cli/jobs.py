@@ -85,10 +85,12 @@ def _check_targets(figures: Mapping[str, Any], config: RunConfig, *, quiet: bool
 
 
 def run_export(arguments: argparse.Namespace, rest: list[str]) -> int:
-    _refuse_rest(arguments, rest)
+    if arguments.runner in (None, "local"):
+        _refuse_rest(arguments, rest)
     from hlmat.pipelines.exporting import export as exporting
 
-    return _print_report(arguments, exporting.export_run(arguments))
+    is_quiet = arguments.quiet or arguments.json
+    return _print_report(arguments, exporting.export_run(arguments, rest, quiet=is_quiet))
 
 
 def run_train(arguments: argparse.Namespace, rest: list[str]) -> int:

@@ -3,52 +3,70 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hlmat.export.formats.trace import write_trace
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
-from hlmat.export.llama_factory.paired_runs import run_differences, with_other_runs
-from hlmat.export.llama_factory.samples import cases_of
-from hlmat.export.llama_factory.tasks.registry import training_task
-from hlmat.export.llama_factory.writer import export_task
+from hlmat.export.llama_factory.paired_runs import OtherRunFiles, run_differences
+from hlmat.export.llama_factory.unit_export import ExportSettings
 from hlmat.export.runs.manifest import Manifest
+from hlmat.export.runs.row_slices import TrajectoryFiles
 from hlmat.export.runs.trajectories import read_trajectories
+from hlmat.pipelines.exporting.execution import check_runner, do_units
+from hlmat.pipelines.exporting.folder import ExportFolder
+from hlmat.pipelines.exporting.job import ExportJob
+from hlmat.pipelines.exporting.merging import merge_units
+from hlmat.pipelines.exporting.planning import plan_export
 from hlmat.pipelines.run.finished import open_source, read_run_manifest
-from hlmat.pipelines.run.leak_guard import EXPORT_RECORD, export_record, known_images
+from hlmat.pipelines.run.folder import RunStatus
+from hlmat.pipelines.run.leak_guard import export_record
+from hlmat.pipelines.run.output_errors import output_errors
 from hlmat.pipelines.settings.export_options import (
     ExportOptions,
+    Running,
     export_options,
     llama_factory_options,
+    running_options,
 )
+from hlmat.pipelines.settings.run_options import fingerprint_of
 from hlmat.pipelines.settings.validation import Check
-from hlmat.transforms.core.errors import ConfigError, DataError, OutputError, TargetError
-from hlmat.transforms.core.records import Target, Trajectory
+from hlmat.transforms.core.errors import ConfigError, HlmatError, OutputError
 from hlmat.transforms.core.url_storage import storage_for
-from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice, shuffled_expressions
+from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice
+
+EXPORT_VERSION = 1
+"""Of the files of a data set: it changes with what the same settings write."""
 
 
-def export_run(arguments: argparse.Namespace) -> dict[str, Any]:
+def export_run(
+    arguments: argparse.Namespace, rest: Sequence[str] = (), *, quiet: bool = True
+) -> dict[str, Any]:
     """Export a run and return what was written.
+
+    Args:
+        arguments: of the command.
+        rest: arguments unknown to its parser.
+        quiet: show no progress.
 
     Raises:
         ConfigError: with every problem of the command line.
         DataError: no finished run, or an image that cannot be read.
-        OutputError: the output cannot be written.
+        OutputError: the output cannot be written, or holds something else.
+        IncompleteError: a worker or the engine failed; the same call resumes.
     """
     check = Check()
     asked = export_options(arguments, check)
     options = llama_factory_options(arguments, check)
+    running = running_options(arguments, rest, check, quiet=quiet)
     check.done()
     manifest = read_run_manifest(str(asked.run_folder))
-    return FORMATS[str(asked.format)](asked, manifest, options)
+    return FORMATS[str(asked.format)](asked, manifest, options, running)
 
 
 def _export_trace(
-    asked: ExportOptions, manifest: Manifest, options: LlamaFactoryOptions
+    asked: ExportOptions, manifest: Manifest, options: LlamaFactoryOptions, running: Running
 ) -> dict[str, Any]:
     if os.path.isdir(str(asked.out)):
         raise OutputError(f"{asked.out} is a folder; --format trace writes a file: name one")
@@ -61,53 +79,90 @@ def _export_trace(
 
 
 def _export_llama_factory(
-    asked: ExportOptions, manifest: Manifest, options: LlamaFactoryOptions
+    asked: ExportOptions, manifest: Manifest, options: LlamaFactoryOptions, running: Running
 ) -> dict[str, Any]:
-    out = str(asked.run_folder)
+    out, name = str(asked.out), str(asked.run_folder)
+    check_runner(running.runner)
     others = _open_others(asked, manifest)
-    reader = open_source(manifest, data_root=asked.data_root)
-    trajectories = read_trajectories(storage_for(out), out, manifest=manifest)
-    if asked.expressions == ExpressionChoice.SHUFFLED:
-        trajectories = _with_shuffled_expressions(list(trajectories), seed=manifest.config["seed"])
-    targets: list[Target] = []
-
-    def noted(trajectory: Trajectory) -> Trajectory:
-        targets.append(trajectory.target)
-        return trajectory
-
-    def record() -> bytes:
-        images = known_images(targets, shapes=manifest.config["shapes"])
-        return _with_others(
-            export_record(manifest, images=images, frame=options.frame.record()), others
+    settings = _settings(running.fingerprint, manifest, others)
+    folder = ExportFolder.of(out)
+    with folder.locked(), output_errors(out):
+        status = folder.begin(settings, overwrite=running.overwrite)
+        if status is RunStatus.COMPLETE:
+            return _report(asked, options, folder.counts())
+        try:
+            reader = open_source(manifest, data_root=asked.data_root)
+            run = TrajectoryFiles.of(storage_for(name), name, manifest)
+            other_files = tuple(
+                OtherRunFiles.of(storage_for(name), name, other) for name, other in others.items()
+            )
+            shuffled = asked.expressions == ExpressionChoice.SHUFFLED
+            plan = plan_export(
+                run,
+                other_files,
+                unit_size=running.unit_size,
+                fingerprint=fingerprint_of(settings),
+                shapes=manifest.config["shapes"],
+                shuffle_seed=manifest.config["seed"] if shuffled else None,
+            )
+        except HlmatError:
+            # Nothing was written: remove the claim, so that a corrected call can start.
+            if status is RunStatus.NEW:
+                folder.clear()
+            raise
+        job = ExportJob(
+            ExportSettings(
+                run, other_files, reader.load_image, asked.task, options, out, folder.storage
+            ),
+            plan,
+            running.runner_for(plan.targets),
+            folder,
         )
 
-    cases = cases_of(map(noted, trajectories))
-    if others:
-        runs = [(storage_for(name), name, each) for name, each in others.items()]
-        cases = with_other_runs(cases, runs, first=out)
-    try:
-        counts = export_task(
-            training_task(asked.task),
-            cases,
-            reader.load_image,
-            str(asked.out),
-            options=options,
-            records={EXPORT_RECORD: record},
-        )
-    except TargetError as error:
-        raise DataError(
-            f"an image of the run cannot be read: {error}; say with --data-root where the data "
-            "set is now"
-        ) from error
+        def record(counts: Mapping[str, object]) -> bytes:
+            return export_record(
+                manifest,
+                images=plan.images,
+                frame=options.frame.record(),
+                also=tuple(others.values()),
+                export={"settings": settings, "counts": counts},
+            )
+
+        do_units(job, quiet=running.quiet)
+        counts = merge_units(job, max_reject_rate=running.max_reject_rate, record=record)
+    return _report(asked, options, counts)
+
+
+def _report(
+    asked: ExportOptions, options: LlamaFactoryOptions, counts: Mapping[str, Any]
+) -> dict[str, Any]:
     return {
         "written": asked.out,
         "data set": options.name,
-        "samples": counts.samples,
-        **({"of which": dict(counts.kinds)} if counts.kinds else {}),
-        "images": counts.images,
-        "targets": counts.targets,
-        "without samples": counts.targets_without_samples,
+        "samples": counts["samples"],
+        **({"of which": counts["kinds"]} if counts["kinds"] else {}),
+        "images": counts["images"],
+        "targets": counts["targets"],
+        "without samples": counts["targets_without_samples"],
+        **({"rejected": counts["rejects"]} if counts["rejects"] else {}),
     }
+
+
+def _settings(
+    fingerprint: Mapping[str, Any], manifest: Manifest, others: Mapping[str, Manifest]
+) -> dict[str, Any]:
+    """Return everything that can change a byte of the data set."""
+    return {
+        **fingerprint,
+        "run": _digest(manifest),
+        "also": [_digest(other) for other in others.values()],
+        "version": EXPORT_VERSION,
+    }
+
+
+def _digest(manifest: Manifest) -> str:
+    files = {name: entry.sha256 for name, entry in manifest.files.items()}
+    return fingerprint_of({"config": dict(manifest.config), "files": files})
 
 
 def _open_others(asked: ExportOptions, manifest: Manifest) -> dict[str, Manifest]:
@@ -123,24 +178,9 @@ def _open_others(asked: ExportOptions, manifest: Manifest) -> dict[str, Manifest
     return others
 
 
-def _with_others(record: bytes, others: dict[str, Manifest]) -> bytes:
-    """Return an export's record, with the configurations of all its runs."""
-    if not others:
-        return record
-    content = json.loads(record) | {"also": [manifest.config for manifest in others.values()]}
-    return (json.dumps(content, sort_keys=True, indent=1) + "\n").encode()
-
-
-FORMATS: dict[str, Callable[[ExportOptions, Manifest, LlamaFactoryOptions], dict[str, Any]]] = {
+FORMATS: dict[
+    str, Callable[[ExportOptions, Manifest, LlamaFactoryOptions, Running], dict[str, Any]]
+] = {
     "trace": _export_trace,
     "llama-factory": _export_llama_factory,
 }
-
-
-def _with_shuffled_expressions(
-    trajectories: Sequence[Trajectory], *, seed: int
-) -> Iterator[Trajectory]:
-    refs = [t.target.ref for t in trajectories]
-    for trajectory, texts in zip(trajectories, shuffled_expressions(refs, seed=seed), strict=True):
-        ref = replace(trajectory.target.ref, expressions=texts)
-        yield replace(trajectory, target=replace(trajectory.target, ref=ref))

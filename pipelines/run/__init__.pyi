@@ -1,13 +1,15 @@
+from .engine_checks import check_engine as check_engine
 from .finished import load_unsized_image as load_unsized_image
 from .finished import open_source as open_source
 from .finished import read_run_manifest as read_run_manifest
 from .folder import RunStatus as RunStatus
-from .leak_guard import EXPORT_RECORD as EXPORT_RECORD
+from .launching import launch as launch
 from .leak_guard import TRAINING_RECORD as TRAINING_RECORD
 from .leak_guard import export_record as export_record
-from .leak_guard import known_images as known_images
 from .leak_guard import refuse_leaks as refuse_leaks
+from .local_workers import LocalWorkers as LocalWorkers
 from .planning import reading_errors as reading_errors
+from .progress import show_progress as show_progress
 from .training_frames import recorded_frame as recorded_frame
 from .training_frames import refuse_other_frames as refuse_other_frames
 from .trajectories import RunReport as RunReport

@@ -7,15 +7,13 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from hlmat.export.llama_factory.layout import EXPORT_RECORD
 from hlmat.export.runs.manifest import Manifest, read_manifest
 from hlmat.export.runs.trajectories import read_trajectories
 from hlmat.transforms.core.errors import ConfigError, DataError
 from hlmat.transforms.core.image_identity import KnownImage, find_leaks, image_key
 from hlmat.transforms.core.records import Target
 from hlmat.transforms.core.url_storage import storage_for
-
-EXPORT_RECORD = "export.json"
-"""In an exported data set: its origin and the keys of its images."""
 
 TRAINING_RECORD = "training_data.json"
 """In a model's folder: the record of its training data."""
@@ -38,7 +36,12 @@ def known_images(
 
 
 def export_record(
-    manifest: Manifest, *, images: Sequence[KnownImage], frame: Mapping[str, Any]
+    manifest: Manifest,
+    *,
+    images: Sequence[KnownImage],
+    frame: Mapping[str, Any],
+    also: Sequence[Manifest] = (),
+    export: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Return the content of an export's record.
 
@@ -46,12 +49,16 @@ def export_record(
         manifest: of the run.
         images: of the export.
         frame: `Frame.record`: at which size a model sees them.
+        also: of the runs that it was compared with.
+        export: its settings and counts.
     """
     record = {
         "run": manifest.config,
         "frame": frame,
         "images": [image.key for image in images],
         "digests": [image.digest for image in images],
+        **({"also": [other.config for other in also]} if also else {}),
+        **({} if export is None else {"export": export}),
     }
     return (json.dumps(record, sort_keys=True, indent=1) + "\n").encode()
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from hlmat.transforms.core.storage import LocalStorage, Storage
 from hlmat.transforms.core.visible_text import unfiltered
-from hlmat.transforms.dataset_io.layout import OutputLayout
+from hlmat.transforms.dataset_io.layout import UnitLayout
 
 _LOCAL_INTERVAL_S = 0.5
 _REMOTE_INTERVAL_S = 15.0
@@ -21,7 +21,7 @@ _LOG_INTERVAL_S = 30.0
 
 @contextmanager
 def show_progress(
-    targets_by_unit: Mapping[str, int], *, layout: OutputLayout, storage: Storage, quiet: bool
+    targets_by_unit: Mapping[str, int], *, layout: UnitLayout, storage: Storage, quiet: bool
 ) -> Iterator[None]:
     """Show how many targets are in finished units while the body runs.
 
@@ -42,7 +42,7 @@ def show_progress(
     ) as bar:
 
         def update() -> None:
-            done = (name.removesuffix(".parquet") for name in storage.list_dir(layout.units))
+            done = (name.partition(".")[0] for name in storage.list_dir(layout.units))
             bar.update(sum(targets_by_unit.get(unit_id, 0) for unit_id in done) - bar.n)
 
         def watch() -> None:

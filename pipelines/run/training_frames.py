@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from hlmat.pipelines.run.leak_guard import EXPORT_RECORD, TRAINING_RECORD
+from hlmat.export.llama_factory.layout import EXPORT_RECORD
+from hlmat.pipelines.run.leak_guard import TRAINING_RECORD
 from hlmat.transforms.core.errors import ConfigError, DataError
 from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.policies.mllm import ModelPolicyOptions

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,17 +16,16 @@ import pyarrow.parquet as pq
 from hlmat.export.runs.data_card import render_data_card
 from hlmat.export.runs.manifest import FileEntry, build_manifest
 from hlmat.pipelines.run.engine_checks import check_engine
-from hlmat.pipelines.run.engines import log_file, run_on_engine
 from hlmat.pipelines.run.folder import RunFolder, RunStatus
+from hlmat.pipelines.run.launching import launch
 from hlmat.pipelines.run.local_workers import LocalWorkers
+from hlmat.pipelines.run.output_errors import output_errors
 from hlmat.pipelines.run.planning import Plan
 from hlmat.pipelines.run.progress import show_progress
-from hlmat.pipelines.run.runners import build_runner, pipeline_options
 from hlmat.pipelines.run.source import RunSource, finish_inputs
 from hlmat.pipelines.run.unit_shards import check_shard, unfinished_units, units_of
 from hlmat.pipelines.settings.run_options import RunConfig, fingerprint_of
 from hlmat.pipelines.settings.runner_choice import RunnerChoice
-from hlmat.transforms.beam.faults import carried_error
 from hlmat.transforms.beam.read_units import ReadWorkUnits
 from hlmat.transforms.beam.shards import ShardPlan, WriteShards
 from hlmat.transforms.beam.simulate import (
@@ -36,7 +34,7 @@ from hlmat.transforms.beam.simulate import (
     SimulateClicks,
 )
 from hlmat.transforms.beam.worker_check import CheckWorker, WorkerNote, installed_versions
-from hlmat.transforms.core.errors import ConfigError, HlmatError, IncompleteError, OutputError
+from hlmat.transforms.core.errors import ConfigError, HlmatError, IncompleteError
 from hlmat.transforms.core.protocols import DatasetReader, HasRemarks
 from hlmat.transforms.core.records import Provenance
 from hlmat.transforms.core.storage import Storage
@@ -111,7 +109,7 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
 
     with (
         folder.locked(is_shared=config.shard is not None),
-        _output_errors(config.out),
+        output_errors(config.out),
         LocalWorkers() as workers,
     ):
         status = folder.begin(settings, overwrite=config.overwrite)
@@ -230,41 +228,14 @@ def build_pipeline(pipeline: beam.Pipeline, job: Job) -> None:
 
 def run_pipeline(job: Job, workers: LocalWorkers) -> None:
     """Run the pipeline on the chosen runner and wait for it."""
-    try:
-        if job.config.runner.is_local:
-            _run_here(job, workers)
-        else:
-            _run_elsewhere(job)
-    except IncompleteError as error:
-        raise IncompleteError(
-            f"{error}; finished units are kept in {job.layout.units}: fix the cause and run the "
-            "same command again"
-        ) from error
-
-
-def _run_here(job: Job, workers: LocalWorkers) -> None:
-    choice = job.config.runner
-    options = pipeline_options(choice)
-    runner = build_runner(
-        choice,
-        options,
-        worker_command=workers.command() if _has_worker_processes(job.config) else None,
-    )
-    pipeline = beam.Pipeline(runner=runner, options=options)
-    build_pipeline(pipeline, job)
-    workers.run(lambda: pipeline.run().wait_until_finish())
-
-
-def _run_elsewhere(job: Job) -> None:
-    choice, note = job.config.runner, job.layout.worker_note
-    job.storage.remove(note)
-    pipeline = beam.Pipeline(options=pipeline_options(choice))
-    build_pipeline(pipeline, job)
-    run_on_engine(
-        pipeline,
-        choice,
-        log=log_file(job.config.out),
-        has_begun=lambda: job.storage.is_file(note),
+    launch(
+        lambda pipeline: build_pipeline(pipeline, job),
+        job.config.runner,
+        out=job.config.out,
+        storage=job.storage,
+        layout=job.layout,
+        workers=workers,
+        has_processes=_has_worker_processes(job.config),
     )
 
 
@@ -361,28 +332,3 @@ def _refuse_local_paths(config: RunConfig) -> None:
     ]
     if problems:
         raise ConfigError(problems)
-
-
-@contextmanager
-def _output_errors(out: str) -> Iterator[None]:
-    """Turn what a step raised, a full disk and a refused write into errors of the project."""
-    try:
-        yield
-    except HlmatError:
-        raise
-    except Exception as error:
-        fault = carried_error(error)
-        if isinstance(fault, HlmatError):
-            raise fault from error
-        if isinstance(fault, OSError):
-            where = f" ({fault.filename})" if fault.filename else ""
-            raise OutputError(
-                f"{out} cannot be written: {fault.strerror or fault}{where}; what is done is "
-                "kept: make room or fix the permissions and run the same command again"
-            ) from error
-        if isinstance(fault, MemoryError):
-            raise IncompleteError(
-                f"memory ran out ({fault}); what is done is kept: use fewer --workers and run the "
-                "same command again"
-            ) from error
-        raise

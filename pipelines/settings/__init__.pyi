@@ -15,9 +15,11 @@ from .evaluation_options import EvaluationConfig as EvaluationConfig
 from .evaluation_options import StepOptions as StepOptions
 from .evaluation_options import evaluation_config as evaluation_config
 from .export_options import ExportOptions as ExportOptions
+from .export_options import Running as Running
 from .export_options import export_fingerprint as export_fingerprint
 from .export_options import export_name as export_name
 from .export_options import llama_factory_options as llama_factory_options
+from .export_options import running_options as running_options
 from .flags import Flag as Flag
 from .flags import Group as Group
 from .flags import arguments_of as arguments_of

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from hlmat.export.llama_factory.sample_options import SampleOptions
@@ -14,12 +14,21 @@ from hlmat.export.llama_factory.tasks.registry import (
     data_set_name,
     training_task,
 )
-from hlmat.pipelines.settings.flags import Flag, Group
+from hlmat.pipelines.settings.flags import Flag, Group, spellings_in
 from hlmat.pipelines.settings.prompt_options import CONVERSATION, read_conversation, read_prompt
+from hlmat.pipelines.settings.runner_choice import (
+    COMMON_FLAGS,
+    MAX_WORKERS_BY_DEFAULT,
+    RunnerChoice,
+    check_runner_flags,
+    check_runner_name,
+)
 from hlmat.pipelines.settings.validation import Check
 from hlmat.pipelines.settings.values import Values, fingerprint_of_flags
 from hlmat.transforms.core.options import declared, options, setting
 from hlmat.transforms.core.records import Box
+from hlmat.transforms.core.threads import available_cores
+from hlmat.transforms.core.url_storage import url_problem
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice
 from hlmat.transforms.prompting.templates import load_prompt, score_prompt
 
@@ -27,6 +36,11 @@ if TYPE_CHECKING:
     from hlmat.export.llama_factory.options import LlamaFactoryOptions
 
 ExportFormat = Literal["trace", "llama-factory"]
+
+TARGETS_WORTH_WORKERS = 20_000
+"""Below this, starting worker processes takes longer than they save; see BENCHMARKS.md."""
+
+_OWN_NAMES = ("dataset_info", "export")
 
 
 @options
@@ -70,6 +84,57 @@ class ExportOptions:
     first_box: bool = setting(default=False, help="also teach the box of the object")
 
 
+@options
+class ExportRunning:
+    """How an export runs."""
+
+    overwrite: bool = setting(
+        default=False, in_fingerprint=False, help="remove an earlier export in --out first"
+    )
+    unit_size: int = setting(
+        default=256,
+        ge=1,
+        in_fingerprint=False,
+        help="targets per unit, at least; an export resumes by unit",
+    )
+    max_reject_rate: float = setting(
+        default=0.5,
+        ge=0,
+        le=1,
+        metavar="R",
+        in_fingerprint=False,
+        help="fail if more than this share of targets cannot be exported",
+    )
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where and how an export's units are done.
+
+    Attributes:
+        runner: the runner; its workers are ignored if `workers_by_default`.
+        workers_by_default: no number of workers is given.
+        fingerprint: the flags that can change a byte of the data set.
+        quiet: shows no progress.
+    """
+
+    runner: RunnerChoice
+    workers_by_default: bool
+    fingerprint: Mapping[str, Any]
+    overwrite: bool
+    unit_size: int
+    max_reject_rate: float
+    quiet: bool
+
+    def runner_for(self, targets: int) -> RunnerChoice:
+        """Return the runner with a number of workers that is worth their start."""
+        if not self.workers_by_default:
+            return self.runner
+        is_large = targets >= TARGETS_WORTH_WORKERS
+        workers = min(available_cores(), MAX_WORKERS_BY_DEFAULT) if is_large else 1
+        return replace(self.runner, workers=workers)
+
+
 EXPORT = (
     Group(
         "run and output",
@@ -96,6 +161,27 @@ EXPORT = (
             Flag("name", SampleOptions, default=None, default_text="the task's"),
         ),
     ),
+    Group(
+        "running (llama-factory)",
+        (
+            Flag("overwrite", ExportRunning),
+            Flag("unit-size", ExportRunning),
+            Flag("max-reject-rate", ExportRunning),
+            Flag(
+                "workers",
+                RunnerChoice,
+                default=None,
+                default_text=f"one per core from {TARGETS_WORTH_WORKERS:,} targets, else 1",
+            ),
+            Flag("runner", RunnerChoice, "name"),
+            Flag(
+                "worker-timeout",
+                RunnerChoice,
+                "worker_timeout_s",
+                default_text="120; no limit on DataflowRunner",
+            ),
+        ),
+    ),
 )
 
 
@@ -106,8 +192,10 @@ def export_options(arguments: argparse.Namespace, check: Check) -> ExportOptions
         check.note("--from is missing: name the output folder of a finished run")
     if not asked.out:
         check.note("--out is missing: name the file or folder to write")
-    elif "://" in asked.out:
-        check.note(f"--out {asked.out}: exports go to the local disk; give a local path")
+    elif "://" in asked.out and asked.format == "trace":
+        check.note(f"--out {asked.out}: a trace goes to the local disk; give a local path")
+    for path in (asked.run_folder, asked.out, asked.data_root, *asked.also):
+        check.maybe(url_problem(path))
     if asked.format is None and getattr(arguments, "format", None) is None:
         known = declared(ExportOptions)["format"].choices
         check.note(f"--format is missing; choose from {', '.join(known)}")
@@ -130,6 +218,8 @@ def llama_factory_options(arguments: argparse.Namespace, check: Check) -> LlamaF
         name=export_name(arguments),
         expressions="first" if asked.expressions is ExpressionChoice.FIRST else "each",
     )
+    if samples.name in _OWN_NAMES:
+        check.note(f"--name {samples.name}: the export has a file of this name; give another")
     conversation = read_conversation(values, check)
     dialogue = conversation.turn_format.dialogue
     if asked.first_box and Box not in dialogue.says:
@@ -148,6 +238,37 @@ def llama_factory_options(arguments: argparse.Namespace, check: Check) -> LlamaF
         view=conversation.view,
         box_prompt=conversation.box_prompt if asked.first_box else None,
         score_prompt=question or score_prompt(),
+    )
+
+
+def running_options(
+    arguments: argparse.Namespace, rest: Sequence[str], check: Check, *, quiet: bool
+) -> Running:
+    """Return where and how the units are done; problems are added to `check`.
+
+    Args:
+        rest: arguments unknown to the parser: another runner's flags.
+        quiet: show no progress.
+    """
+    values = Values(arguments, EXPORT, check)
+    how = values.build(ExportRunning)
+    workers = values.get("workers")
+    runner = values.build(RunnerChoice, workers=workers or 1, flags=tuple(rest))
+    check.maybe(check_runner_name(runner))
+    own_flags = [*spellings_in(EXPORT), *COMMON_FLAGS]
+    check.note_all(
+        check_runner_flags(
+            rest, is_local=runner.is_local, own_flags=own_flags, runner=runner.beam_name
+        )
+    )
+    return Running(
+        runner=runner,
+        workers_by_default=workers is None,
+        fingerprint=export_fingerprint(arguments),
+        overwrite=how.overwrite,
+        unit_size=how.unit_size,
+        max_reject_rate=how.max_reject_rate,
+        quiet=quiet,
     )
 
 

@@ -14,6 +14,7 @@ from hlmat.pipelines.settings.flags import Group, spellings_in
 from hlmat.pipelines.settings.run_flags import DATA, TRAJECTORIES, OutputOptions, SelectionOptions
 from hlmat.pipelines.settings.runner_choice import (
     COMMON_FLAGS,
+    MAX_WORKERS_BY_DEFAULT,
     RunnerChoice,
     check_runner_flags,
     check_runner_name,
@@ -45,8 +46,6 @@ from hlmat.transforms.rollout.options import (
 )
 from hlmat.transforms.segmenters.options import SegmenterOptions
 from hlmat.transforms.segmenters.registry import SEGMENTERS, check_segmenter_name
-
-MAX_WORKERS_BY_DEFAULT = 16
 
 
 @dataclass(frozen=True)

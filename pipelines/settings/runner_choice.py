@@ -12,6 +12,7 @@ from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.core.suggestions import closest, did_you_mean
 
 LOCAL_RUNNER = "local"
+MAX_WORKERS_BY_DEFAULT = 16
 REFUSED_RUNNERS = {
     "DaskRunner": "it drops rows silently (measured with Beam 2.77); use local, a portable "
     "runner, Flink or Dataflow",

@@ -14,10 +14,11 @@ from typing import Any
 
 import yaml
 
+from hlmat.export.llama_factory.layout import DATASET_INFO, EXPORT_RECORD
 from hlmat.export.runs.trajectories import image_sizes
 from hlmat.pipelines.exporting.export import export_run
 from hlmat.pipelines.recipes.base_model import find_base_model, with_processor
-from hlmat.pipelines.run.leak_guard import EXPORT_RECORD, TRAINING_RECORD
+from hlmat.pipelines.run.leak_guard import TRAINING_RECORD
 from hlmat.pipelines.run.training_frames import recorded_frame
 from hlmat.pipelines.run.trajectories import make_trajectories
 from hlmat.pipelines.settings.run_options import fingerprint_of
@@ -106,10 +107,11 @@ def _make_data(job: TrainingJob) -> str:
     make_trajectories(job.config, quiet=job.quiet)
     folder = job.folder
     rows = folder.data / f"{job.data_name}.json"
-    if not rows.is_file():
+    if not (folder.data / DATASET_INFO).is_file():
         arguments = argparse.Namespace(**vars(job.export))
         arguments.run_folder, arguments.out = str(folder.trajectories), str(folder.data)
         arguments.format, arguments.data_root = "llama-factory", job.config.reader.data_root
+        arguments.max_reject_rate = "0"
         export_run(arguments)
     with open(rows, "rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -11,12 +11,12 @@ from apache_beam import pvalue
 
 from hlmat.transforms.beam.faults import carried_errors
 from hlmat.transforms.core.storage import Storage
-from hlmat.transforms.dataset_io.layout import OutputLayout
+from hlmat.transforms.dataset_io.layout import UnitLayout
 from hlmat.transforms.dataset_io.work_units import UnitShard, unit_from_json
 
 
 class ReadWorkUnits(beam.PTransform):
-    """PCollection[path of a plan file] -> {"todo": WorkUnit, "done": (index, unit id)}.
+    """PCollection[path of a plan file] -> {"todo": unit, "done": (index, unit id)}.
 
     A unit is done when its file exists; each worker lists the files once. Units to do are
     reshuffled over the workers, since simulating them costs thousands of times more than reading
@@ -24,19 +24,26 @@ class ReadWorkUnits(beam.PTransform):
 
     Args:
         shard: the units to read; None for all.
+        parse: the unit that a line of a plan file stands for, with `unit_id` and `index`.
     """
 
     def __init__(
-        self, layout: OutputLayout, storage: Storage, *, shard: UnitShard | None = None
+        self,
+        layout: UnitLayout,
+        storage: Storage,
+        *,
+        shard: UnitShard | None = None,
+        parse: Callable[[str], Any] = unit_from_json,
     ) -> None:
         super().__init__()
         self._layout = layout
         self._storage = storage
         self._shard = shard
+        self._parse = parse
 
     def expand(self, input_or_inputs: Any) -> dict[str, Any]:
         outputs = input_or_inputs | "Read the plan" >> beam.ParDo(
-            _ReadPlanFile(self._layout, self._storage, self._shard)
+            _ReadPlanFile(self._layout, self._storage, self._shard, self._parse)
         ).with_outputs("done", main="todo")
         return {
             "todo": outputs["todo"] | "Spread units over workers" >> beam.Reshuffle(),
@@ -45,10 +52,17 @@ class ReadWorkUnits(beam.PTransform):
 
 
 class _ReadPlanFile(beam.DoFn):
-    def __init__(self, layout: OutputLayout, storage: Storage, shard: UnitShard | None) -> None:
+    def __init__(
+        self,
+        layout: UnitLayout,
+        storage: Storage,
+        shard: UnitShard | None,
+        parse: Callable[[str], Any],
+    ) -> None:
         self._layout = layout
         self._storage = storage
         self._shard = shard
+        self._parse = parse
         self._done: set[str] = set()
 
     def setup(self) -> None:
@@ -58,7 +72,7 @@ class _ReadPlanFile(beam.DoFn):
     def process(self, element: str) -> Iterator[object]:
         with carried_errors():
             for line in self._storage.read_bytes(element).decode("utf-8").splitlines():
-                unit = unit_from_json(line)
+                unit = self._parse(line)
                 if self._shard is not None and not self._shard.holds(unit.index):
                     continue
                 if posixpath.basename(self._layout.unit_file(unit.unit_id)) in self._done:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +12,12 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.metrics.metric import Metrics
 
+from hlmat.transforms.beam.do_units import (
+    METRICS_NAMESPACE,
+    note_dead_unit,
+    one_line,
+    write_unit_file,
+)
 from hlmat.transforms.beam.faults import carried_errors
 from hlmat.transforms.beam.run_inference import ModelHandler, RunInference
 from hlmat.transforms.core.records import Reject, Trajectory
@@ -27,8 +32,6 @@ from hlmat.transforms.dataset_io.layout import OutputLayout
 from hlmat.transforms.dataset_io.schemas import UNIT_SCHEMA
 from hlmat.transforms.dataset_io.work_units import WorkUnit, ref_of
 from hlmat.transforms.rollout.unit_worker import Simulation, simulate_unit
-
-METRICS_NAMESPACE = "hlmat"
 
 
 @dataclass(frozen=True)
@@ -188,11 +191,8 @@ class _WriteUnitFile(beam.DoFn):
 
     def process(self, element: UnitResult) -> Iterator[tuple[int, str]]:
         table = unit_table(element.outcomes, self._fingerprint)
-        with carried_errors():
-            self._storage.write_bytes(
-                self._layout.unit_file(element.unit_id), table_to_parquet_bytes(table)
-            )
-        Metrics.counter(METRICS_NAMESPACE, "units_written").inc()
+        data = table_to_parquet_bytes(table)
+        write_unit_file(element.unit_id, data, layout=self._layout, storage=self._storage)
         yield element.index, element.unit_id
 
 
@@ -206,23 +206,17 @@ class _NoteDeadUnits(beam.DoFn):
     def process(self, element: tuple[Sequence[WorkUnit], Sequence[Any]]) -> None:
         batch, error = element
         for unit in batch:
-            Metrics.counter(METRICS_NAMESPACE, "units_dead").inc()
-            note = {
-                "unit_id": unit.unit_id,
-                "index": unit.index,
-                "cause": _last_line(error),
-                "error": [str(part) for part in error],
-            }
-            with carried_errors():
-                self._storage.write_bytes(
-                    self._layout.failure_file(unit.unit_id),
-                    json.dumps(note, sort_keys=True, indent=1).encode(),
-                )
+            note_dead_unit(
+                unit.unit_id,
+                unit.index,
+                cause=_last_line(error),
+                error=[str(part) for part in error],
+                layout=self._layout,
+                storage=self._storage,
+            )
 
 
 def _last_line(error: Sequence[Any]) -> str:
     """Return an exception as one line, from what Beam makes of it: type, repr, traceback lines."""
     lines = error[-1]
-    text = " ".join(str(lines[-1] if isinstance(lines, list) and lines else error[1]).split())
-    module, dot, rest = text.partition(":")[0].rpartition(".")
-    return text[len(module) + 1 :] if dot and module.startswith("hlmat.") and rest else text
+    return one_line(str(lines[-1] if isinstance(lines, list) and lines else error[1]))

@@ -2,6 +2,7 @@ from .arrow import Row as Row
 from .arrow import open_parquet as open_parquet
 from .arrow import parquet_bytes_to_table as parquet_bytes_to_table
 from .arrow import row_to_reject as row_to_reject
+from .arrow import row_to_target_ref as row_to_target_ref
 from .arrow import row_to_trajectory as row_to_trajectory
 from .arrow import split_unit_tables as split_unit_tables
 from .arrow import table_to_parquet_bytes as table_to_parquet_bytes
@@ -11,6 +12,7 @@ from .expression_choice import ExpressionChoice as ExpressionChoice
 from .expression_choice import one_item_per_expression as one_item_per_expression
 from .expression_choice import shuffled_expressions as shuffled_expressions
 from .layout import OutputLayout as OutputLayout
+from .layout import UnitLayout as UnitLayout
 from .schemas import INPUT_SCHEMA as INPUT_SCHEMA
 from .schemas import READABLE_VERSIONS as READABLE_VERSIONS
 from .schemas import REJECT_SCHEMA as REJECT_SCHEMA

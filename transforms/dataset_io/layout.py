@@ -4,6 +4,34 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
+from typing import Protocol
+
+
+class UnitLayout(Protocol):
+    """Where a job keeps its units while it is incomplete."""
+
+    @property
+    def units(self) -> str:
+        """Folder of the finished work units."""
+        ...
+
+    @property
+    def failures(self) -> str:
+        """Folder of notes on units that died."""
+        ...
+
+    @property
+    def worker_note(self) -> str:
+        """A note that a worker on another runner began."""
+        ...
+
+    def unit_file(self, unit_id: str) -> str:
+        """Return the path of a finished unit."""
+        ...
+
+    def failure_file(self, unit_id: str) -> str:
+        """Return the path of the note on a unit that died."""
+        ...
 
 
 @dataclass(frozen=True)

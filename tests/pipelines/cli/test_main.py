@@ -454,8 +454,10 @@ def test_exporting_for_llama_factory(
     assert max(image.shape[:2]) == 64
     assert run("export", *flags) == 4
     assert capsys.readouterr().err == (
-        f"hlmat: error: {out} exists already and is not an empty folder; give another --out or "
-        "remove it\n"
+        f"hlmat: error: {out} holds an export with other settings:\n"
+        '  codec: it was "thousandths", now "decimal"\n'
+        "  max-side: it was 64, now null\n"
+        "choose another --out, repeat the export's own flags, or pass --overwrite to remove it\n"
     )
 
 

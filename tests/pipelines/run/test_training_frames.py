@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from hlmat.pipelines.run.leak_guard import EXPORT_RECORD, TRAINING_RECORD
+from hlmat.export.llama_factory.layout import EXPORT_RECORD
+from hlmat.pipelines.run.leak_guard import TRAINING_RECORD
 from hlmat.pipelines.run.training_frames import recorded_frame, refuse_other_frames
 from hlmat.pipelines.settings.commands import parse_command
 from hlmat.pipelines.settings.evaluation_options import evaluation_config

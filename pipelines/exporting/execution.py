@@ -1,0 +1,46 @@
+"""Do an export's units, each once: in this process, or on any runner."""
+
+from __future__ import annotations
+
+from hlmat.pipelines.exporting.job import ExportJob
+from hlmat.pipelines.run.progress import show_progress
+from hlmat.pipelines.settings.runner_choice import RunnerChoice
+
+
+def check_runner(runner: RunnerChoice) -> None:
+    """Report what is wrong with another runner before anything is written.
+
+    Raises:
+        ConfigError: its flags cannot be right.
+        IncompleteError: a job server, a worker pool or a program is not there.
+    """
+    if not runner.is_local:
+        from hlmat.pipelines.run.engine_checks import check_engine
+
+        check_engine(runner)
+
+
+def do_units(job: ExportJob, *, quiet: bool) -> None:
+    """Do every unit that is not done yet, here or by workers.
+
+    Raises:
+        DataError: a run's file is not as its manifest lists it, or the runs are over other data.
+        OutputError: the output cannot be written.
+        IncompleteError: a worker or the engine failed; the same call resumes.
+    """
+    storage, layout = job.folder.storage, job.layout
+    storage.remove_dir(layout.failures)
+    done = {name.partition(".")[0] for name in storage.list_dir(layout.units)}
+    left = [unit for unit in job.plan.units if unit.unit_id not in done]
+    if not left:
+        return
+    with show_progress(job.plan.targets_by_unit, layout=layout, storage=storage, quiet=quiet):
+        if job.runner.is_local and job.runner.workers == 1:
+            work = job.settings.build()
+            for unit in left:
+                storage.write_bytes(layout.unit_file(unit.unit_id), work(unit))
+        else:
+            # Beam takes a second to import.
+            from hlmat.pipelines.exporting.pipeline import run_pipeline
+
+            run_pipeline(job)

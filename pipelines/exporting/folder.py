@@ -1,0 +1,150 @@
+"""The output folder of an export: begin, resume, refuse, finish."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from hlmat.export.llama_factory.layout import ExportLayout
+from hlmat.export.llama_factory.writer import not_empty
+from hlmat.pipelines.run.folder import RunStatus
+from hlmat.transforms.core.errors import OutputError
+from hlmat.transforms.core.folder_lock import LOCK_NAME, locked_folder
+from hlmat.transforms.core.storage import Storage
+from hlmat.transforms.core.url_storage import storage_for
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True)
+class ExportFolder:
+    """One export's folder. Its settings are written first, `dataset_info.json` last."""
+
+    layout: ExportLayout
+    storage: Storage
+
+    @classmethod
+    def of(cls, out: str) -> ExportFolder:
+        """Return the folder at a local path or URL."""
+        layout = ExportLayout(out)
+        return cls(layout, storage_for(out, scratch=layout.scratch))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other exports out of a local folder while the body runs; leave no empty folder.
+
+        Raises:
+            OutputError: another export works in the folder, or it cannot be written.
+        """
+        if "://" in self.layout.out:
+            yield
+            return
+        out = self.layout.out
+        if os.path.lexists(out) and not os.path.isdir(out):
+            raise not_empty(out)
+        try:
+            with locked_folder(out):
+                self.storage.remove_dir(self.layout.scratch)
+                yield
+        finally:
+            with suppress(OSError):
+                os.rmdir(out)
+
+    def begin(self, settings: Mapping[str, Any], *, overwrite: bool) -> RunStatus:
+        """Claim the folder.
+
+        Args:
+            settings: plain JSON values, everything that can change a byte.
+            overwrite: remove an earlier export first.
+
+        Raises:
+            OutputError: the folder is not writable, holds another export, or something else.
+        """
+        if overwrite:
+            self.clear()
+        begun = self._read(self.layout.run)
+        if begun is not None:
+            self._refuse_other(begun, settings)
+            return RunStatus.RESUMED
+        if self.storage.is_file(self.layout.dataset_info):
+            made = (self._read(self.layout.record) or {}).get("export")
+            if isinstance(made, dict):
+                self._refuse_other(made.get("settings"), settings)
+                return RunStatus.COMPLETE
+        if [name for name in self.storage.list_dir(self.layout.out) if name != LOCK_NAME]:
+            raise not_empty(self.layout.out)
+        self.storage.write_bytes(self.layout.run, _json(settings))
+        return RunStatus.NEW
+
+    def counts(self) -> Mapping[str, Any]:
+        """Return the counts of a finished export."""
+        record = self._read(self.layout.record) or {}
+        return record["export"]["counts"]
+
+    def failures(self) -> list[str]:
+        """Return why units died in this attempt, one text each."""
+        notes = [
+            self._read(f"{self.layout.failures}/{name}") or {}
+            for name in self.storage.list_dir(self.layout.failures)
+        ]
+        return [f"unit {note.get('index')}: {note.get('cause')}" for note in notes]
+
+    def finish(self, dataset_info: bytes) -> None:
+        """Write the last file, then remove what only an unfinished export needs."""
+        self.storage.write_bytes(self.layout.dataset_info, dataset_info)
+        self.storage.remove_dir(self.layout.working)
+
+    def clear(self) -> None:
+        """Remove an earlier export, finished or not, and nothing else."""
+        layout = self.layout
+        begun, record = self._read(layout.run), self._read(layout.record)
+        if begun is None and record is None:
+            return
+        names = {str((begun or {}).get("name")), *(self._read(layout.dataset_info) or {})}
+        # First: from here on the folder holds no finished export.
+        self.storage.remove(layout.dataset_info)
+        self.storage.remove_dir(layout.images)
+        for name in names:
+            if _NAME.fullmatch(name):
+                self.storage.remove(layout.rows(name))
+        for path in (layout.record, layout.rejects):
+            self.storage.remove(path)
+        self.storage.remove_dir(layout.working)
+
+    def _refuse_other(self, before: Any, settings: Mapping[str, Any]) -> None:
+        if before == json.loads(_json(settings)):
+            return
+        known: dict[str, Any] = before if isinstance(before, dict) else {}
+        differing = [
+            f"  {key}: it was {json.dumps(known.get(key))}, now {json.dumps(settings.get(key))}"
+            for key in sorted({*settings, *known})
+            if known.get(key) != json.loads(json.dumps(settings.get(key)))
+        ]
+        raise OutputError(
+            f"{self.layout.out} holds an export with other settings:\n"
+            + "\n".join(differing)
+            + "\nchoose another --out, repeat the export's own flags, or pass --overwrite to "
+            "remove it"
+        )
+
+    def _read(self, path: str) -> dict[str, Any] | None:
+        if not self.storage.is_file(path):
+            return None
+        try:
+            content = json.loads(self.storage.read_bytes(path))
+        except ValueError as error:
+            raise OutputError(
+                f"{path} is not JSON ({error}); remove it, or give another --out"
+            ) from error
+        if not isinstance(content, dict):
+            raise OutputError(f"{path} does not hold a JSON object; remove it")
+        return content
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, sort_keys=True, indent=1) + "\n").encode("ascii")

@@ -1,0 +1,113 @@
+"""The end of an export: units in their order become the data set, after its checks."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+from hlmat.export.llama_factory.merge import ExportCounts, Merge, check_samples, dataset_info
+from hlmat.export.llama_factory.tasks.registry import training_task
+from hlmat.export.llama_factory.unit_samples import UnitSamples
+from hlmat.pipelines.exporting.job import ExportJob
+from hlmat.transforms.core.atomic_files import atomic_file
+from hlmat.transforms.core.errors import DataError, IncompleteError, OutputError
+from hlmat.transforms.dataset_io.layout import UnitLayout
+
+Counts = dict[str, object]
+
+
+def merge_units(
+    job: ExportJob, *, max_reject_rate: float, record: Callable[[Counts], bytes]
+) -> Counts:
+    """Write the rows, the rejects, the record and, last, what makes the folder a data set.
+
+    Args:
+        max_reject_rate: the most targets that may be rejects, as a share.
+        record: returns the export's record.
+
+    Returns:
+        Counts of samples, images, targets and rejects.
+
+    Raises:
+        IncompleteError: units died.
+        DataError: too many targets are rejects; the next call tries their units again.
+        OutputError: there is nothing to learn.
+    """
+    storage, layout = job.folder.storage, job.layout
+    options, task = job.settings.options, training_task(job.settings.task)
+    merge, with_rejects = Merge(), list[str]()
+    pieces = merge.rows_file(_units(job, with_rejects))
+    rows = layout.rows(options.name)
+    if "://" in rows:
+        storage.write_bytes(rows, "".join(pieces).encode("ascii"))
+    else:
+        with atomic_file(rows, scratch=layout.scratch) as f:
+            for piece in pieces:
+                f.write(piece.encode("ascii"))
+    rejects = merge.rejects
+    if rejects and len(rejects) > max_reject_rate * job.plan.targets:
+        storage.remove(rows)
+        for unit_id in with_rejects:
+            storage.remove(layout.unit_file(unit_id))
+        raise _too_many(merge, targets=job.plan.targets)
+    try:
+        check_samples(task, merge.counts, out=layout.out)
+    except OutputError:
+        job.folder.clear()
+        raise
+    counts = _counts(merge)
+    if rejects:
+        lines = [json.dumps(reject, sort_keys=True) for reject in rejects]
+        storage.write_bytes(layout.rejects, "".join(f"{line}\n" for line in lines).encode("ascii"))
+    storage.write_bytes(layout.record, record(counts))
+    job.folder.finish(dataset_info(task, options))
+    return counts
+
+
+def _units(job: ExportJob, with_rejects: list[str]) -> Iterator[UnitSamples]:
+    """Yield the units in order; add the ids of those with rejects to a list."""
+    storage, layout = job.folder.storage, job.layout
+    for unit in job.plan.units:
+        path = layout.unit_file(unit.unit_id)
+        try:
+            data = storage.read_bytes(path)
+        except FileNotFoundError as error:
+            raise _incomplete(job, layout) from error
+        found = UnitSamples.from_bytes(data, name=path)
+        if found.rejects:
+            with_rejects.append(unit.unit_id)
+        yield found
+
+
+def _incomplete(job: ExportJob, layout: UnitLayout) -> IncompleteError:
+    done = {name.partition(".")[0] for name in job.folder.storage.list_dir(layout.units)}
+    missing = [unit for unit in job.plan.units if unit.unit_id not in done]
+    shown = "\n".join(f"  {text}" for text in job.folder.failures()[:3])
+    return IncompleteError(
+        f"{len(missing)} of {len(job.plan.units)} units died, so the data set is not written:\n"
+        f"{shown}\nwhat is done is kept in {layout.units}; run the same command again to do the "
+        "rest"
+    )
+
+
+def _too_many(merge: Merge, *, targets: int) -> DataError:
+    first = merge.rejects[0]
+    count = len(merge.rejects)
+    return DataError(
+        f"{count} of {targets} targets cannot be exported, the first because an image of the run "
+        f"cannot be read: {first['reason']}: {first['message']}; say with --data-root where the "
+        "data set is now, or allow more with --max-reject-rate"
+        if first["reason"] not in ("malformed_entry", "malformed_segmentation")
+        else f"{count} of {targets} targets cannot be exported, the first of them "
+        f"{first['target_id']!r}: {first['reason']}: {first['message']}; make the run again, or "
+        "allow more with --max-reject-rate"
+    )
+
+
+def _counts(merge: Merge) -> Counts:
+    counts: ExportCounts = merge.counts
+    found: Counts = dict(asdict(counts))
+    reasons = Counter(reject["reason"] for reject in merge.rejects)
+    return found | {"rejects": dict(sorted(reasons.items()))}

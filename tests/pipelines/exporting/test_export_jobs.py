@@ -1,0 +1,297 @@
+"""Exports as jobs: the same bytes however they are done, resumed, refused, from and to a URL."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hlmat.export.llama_factory.unit_export import UnitExport
+from hlmat.export.runs.row_slices import TrajectoryFiles
+from hlmat.pipelines.cli.exit_codes import EXIT_DATA, EXIT_OUTPUT
+from hlmat.pipelines.cli.main import main
+from hlmat.pipelines.exporting.planning import plan_export
+from hlmat.pipelines.run.finished import read_run_manifest
+from hlmat.transforms.core.storage import LocalStorage
+
+RUN = (
+    *("trajectories", "--dataset", "folder", "--max-clicks", "2", "--unit-size", "2"),
+    *("--segmenter", "hlmat.transforms.segmenters.disc:DiscSegmenter", "--workers", "1", "-q"),
+    *("--output-shards", "3"),
+)
+NAMES = [f"n{k}" for k in range(6)]
+
+
+def run(*argv: str | Path) -> int:
+    return main([str(a) for a in argv])
+
+
+def export(source: str | Path, out: str | Path, *more: str | Path) -> int:
+    return run("export", "--from", source, "--format", "llama-factory", "--out", out, *more, "-q")
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import annotated_data
+
+    root = tmp_path_factory.mktemp("data")
+    annotated_data.write_folder(root, names=NAMES)
+    return root
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of six targets in three files."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    assert run(*RUN, "--data-root", data, "--out", out) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def whole(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of its export, made at once."""
+    out = tmp_path_factory.mktemp("export") / "out"
+    assert export(finished, out) == 0
+    return contents(out)
+
+
+class Killed(BaseException):
+    """Ends a job as a kill does: nothing handles it."""
+
+
+@pytest.fixture
+def killed_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """A function that lets the job die when it has done some units."""
+    do = UnitExport.__call__
+
+    def arm(count: int) -> None:
+        done = []
+
+        def counted(self: UnitExport, unit: Any) -> bytes:
+            if len(done) == count:
+                raise Killed
+            done.append(unit)
+            return do(self, unit)
+
+        monkeypatch.setattr(UnitExport, "__call__", counted)
+
+    return arm
+
+
+def test_the_size_of_units_changes_no_byte(
+    finished: Path, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    for size in ("1", "2", "4", "100"):
+        assert export(finished, tmp_path / size, "--unit-size", size) == 0
+        assert contents(tmp_path / size) == whole
+
+
+@pytest.mark.slow
+def test_two_workers_write_the_bytes_of_one(
+    finished: Path, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    assert export(finished, tmp_path / "out", "--unit-size", "2", "--workers", "2") == 0
+    assert contents(tmp_path / "out") == whole
+
+
+@pytest.mark.parametrize("units", [0, 1, 2])
+def test_a_killed_export_goes_on_where_it_was(
+    units: int,
+    killed_after: Callable[[int], None],
+    finished: Path,
+    whole: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+    killed_after(units)
+    with pytest.raises(Killed):
+        export(finished, out, "--unit-size", "2")
+    assert not (out / "dataset_info.json").exists()
+    kept = sorted(path.name for path in (out / ".partial" / "units").glob("*"))
+    assert len(kept) == units
+    monkeypatch.undo()
+    asked: list[str] = []
+    do = UnitExport.__call__
+    monkeypatch.setattr(
+        UnitExport,
+        "__call__",
+        lambda self, unit: (asked.append(f"{unit.unit_id}.txt"), do(self, unit))[1],
+    )
+    assert export(finished, out, "--unit-size", "2") == 0
+    assert len(asked) == 3 - units
+    assert not set(asked) & set(kept)
+    assert contents(out) == whole
+
+
+def test_a_finished_export_is_not_made_again(
+    finished: Path,
+    whole: dict[str, bytes],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    killed_after: Callable[[int], None],
+) -> None:
+    out = tmp_path / "out"
+    command = ("export", "--from", finished, "--format", "llama-factory", "--out", out, "--json")
+    assert run(*command) == 0
+    first = capsys.readouterr().out
+    killed_after(0)
+    assert run(*command) == 0
+    assert capsys.readouterr().out == first
+    assert contents(out) == whole
+
+
+def test_another_export_in_the_folder_is_refused_and_overwritten_on_request(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert export(finished, out) == 0
+    before = contents(out)
+    assert export(finished, out, "--codec", "thousandths", "--name", "mine") == EXIT_OUTPUT
+    assert capsys.readouterr().err == (
+        f"hlmat: error: {out} holds an export with other settings:\n"
+        '  codec: it was "decimal", now "thousandths"\n'
+        '  name: it was "next_click", now "mine"\n'
+        "choose another --out, repeat the export's own flags, or pass --overwrite to remove it\n"
+    )
+    assert contents(out) == before
+    assert export(finished, out, "--codec", "thousandths", "--name", "mine", "--overwrite") == 0
+    names = {path.name for path in out.iterdir()}
+    assert names == {"dataset_info.json", "export.json", "images", "mine.json"}
+
+
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_a_folder_of_something_else_is_left_alone(
+    overwrite: tuple[str, ...],
+    finished: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "mine.jpg").write_text("")
+    (tmp_path / "dataset_info.json").write_text("{}")
+    assert export(finished, tmp_path, *overwrite) == EXIT_OUTPUT
+    assert "exists already and is not an empty folder" in capsys.readouterr().err
+    assert sorted(contents(tmp_path)) == ["dataset_info.json", "images/mine.jpg"]
+
+
+def test_nothing_to_learn_leaves_no_folder(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    flags = ("--task", "preference", "--min-margin", "1", "--also", tmp_path / "also")
+    shutil.copytree(finished, tmp_path / "also")
+    assert export(finished, out, *flags) == EXIT_OUTPUT
+    assert "so there is nothing to train on" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_few_missing_images_are_rejects(
+    data: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    (gone,) = (tmp_path / "data" / "images").glob("n4.*")
+    gone.unlink()
+    out = tmp_path / "out"
+    command = ("export", "--from", finished, "--format", "llama-factory", "--out", out)
+    assert run(*command, "--data-root", tmp_path / "data", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rejected"] == {"missing_image": 1}
+    (line,) = (out / "rejects.jsonl").read_text().splitlines()
+    reject = json.loads(line)
+    assert (reject["image_path"], reject["reason"]) == (f"images/{gone.name}", "missing_image")
+    rows = json.loads((out / "next_click.json").read_bytes())
+    assert {row["target_id"] for row in rows} & {reject["target_id"]} == set()
+
+
+def test_many_missing_images_end_the_export_and_are_read_again_later(
+    data: Path,
+    finished: Path,
+    whole: dict[str, bytes],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    for path in (tmp_path / "data" / "images").iterdir():
+        if path.stem != "n0":
+            path.unlink()
+    out = tmp_path / "out"
+    flags = ("--data-root", tmp_path / "data", "--unit-size", "1")
+    assert export(finished, out, *flags) == EXIT_DATA
+    message = capsys.readouterr().err
+    assert "5 of 6 targets cannot be exported, the first because an image" in message
+    assert "say with --data-root where the data set is now" in message
+    assert not (out / "dataset_info.json").exists()
+    assert len(list((out / ".partial" / "units").iterdir())) == 1
+    assert export(finished, out, "--unit-size", "1") == 0
+    assert contents(out) == whole
+
+
+def test_a_damaged_unit_file_is_named(
+    finished: Path,
+    tmp_path: Path,
+    killed_after: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    killed_after(2)
+    with pytest.raises(Killed):
+        export(finished, out, "--unit-size", "2")
+    monkeypatch.undo()
+    (first, _) = sorted((out / ".partial" / "units").iterdir())
+    first.write_bytes(b"half")
+    assert export(finished, out, "--unit-size", "2") == EXIT_OUTPUT
+    assert f"the unit file {first} is damaged" in capsys.readouterr().err
+    first.unlink()
+    assert export(finished, out, "--unit-size", "2") == 0
+
+
+def test_from_a_url_to_a_url(
+    data: Path, finished: Path, whole: dict[str, bytes], bucket: str
+) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.put(str(finished), f"{bucket}/run", recursive=True)
+    memory.put(str(data), f"{bucket}/data", recursive=True)
+    out = f"{bucket}/sft"
+    assert export(f"{bucket}/run", out, "--data-root", f"{bucket}/data", "--unit-size", "2") == 0
+    place = memory._strip_protocol(out)
+    written = {name.removeprefix(f"{place}/"): memory.cat_file(name) for name in memory.find(place)}
+    assert written == whole
+    assert export(f"{bucket}/run", out, "--data-root", f"{bucket}/data") == 0
+
+
+def test_names_of_the_export_s_own_files_are_refused(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(finished, tmp_path / "out", "--name", "export") == 2
+    assert "--name export: the export has a file of this name" in capsys.readouterr().err
+
+
+@settings(max_examples=25)
+@given(size=st.integers(1, 12))
+def test_units_are_all_rows_in_order_cut_between_images(size: int, finished: Path) -> None:
+    files = TrajectoryFiles.of(LocalStorage(), str(finished), read_run_manifest(str(finished)))
+    plan = plan_export(files, (), unit_size=size, fingerprint="f", shapes=None)
+    places = [
+        (part.file, row)
+        for unit in plan.units
+        for part in unit.rows
+        for row in range(part.first, part.first + part.count)
+    ]
+    counts = [entry.rows for _, entry in files.files]
+    assert places == [(file, row) for file, count in enumerate(counts) for row in range(count)]
+    assert [unit.index for unit in plan.units] == list(range(len(plan.units)))
+    assert len(set(plan.targets_by_unit)) == len(plan.units)
+    assert all(unit.targets >= size for unit in plan.units[:-1])
+    assert len(plan.images) == len(NAMES)
