@@ -52,26 +52,32 @@ def main() -> None:
         )
 
 
-def write_coco(root: Path, *, images: int, targets: int) -> int:
-    """Write images of 640 x 480 pixels with polygons in COCO's layout; return their number."""
+def write_coco(root: Path, *, images: int, targets: int, shrunk: int = 1) -> int:
+    """Write images with polygons in COCO's layout; return the number of polygons.
+
+    Args:
+        shrunk: sides are 640 and 480 pixels divided by this.
+    """
     rng = np.random.default_rng(0)
+    width, height = 640 // shrunk, 480 // shrunk
     (root / "val2017").mkdir(parents=True)
     (root / "annotations").mkdir()
     entries: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number in range(1, images + 1):
         blocks = rng.integers(0, 256, (12, 16, 3), np.uint8)
-        pixels = cv2.resize(blocks, (640, 480), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+        pixels = cv2.resize(blocks, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
         noisy = np.clip(pixels + rng.integers(-12, 13, pixels.shape), 0, 255).astype(np.uint8)
         name = f"{number:012d}.jpg"
         cv2.imwrite(str(root / "val2017" / name), noisy, [cv2.IMWRITE_JPEG_QUALITY, 90])
-        entries.append({"id": number, "file_name": name, "width": 640, "height": 480})
+        entries.append({"id": number, "file_name": name, "width": width, "height": height})
         for _ in range(targets):
             angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
             radii = rng.uniform(15, 90) * rng.uniform(0.7, 1.1, 24)
             centre = rng.uniform((60, 60), (580, 420))
             points = centre + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-            polygon = np.round(np.clip(points, 0, (639, 479)), 2).ravel().tolist()
+            inside = np.clip(points / shrunk, 0, (width - 1, height - 1))
+            polygon = np.round(inside, 2).ravel().tolist()
             annotations.append(
                 {
                     "id": len(annotations) + 1,

@@ -40,16 +40,20 @@ class StateImages:
         )
         self._image: tuple[tuple[str, str, tuple[int, int]], Image] | None = None
 
-    def encoded(self, target: Target, shown: Shown) -> bytes:
-        """Return the file of a state's image.
+    def drawn(self, target: Target, shown: Shown) -> Image:
+        """Return a state's image. It may be the loaded one, so it is not to be changed.
 
         Raises:
             TargetError: the image cannot be loaded.
         """
         image = self._loaded(target.ref, target.size_hw)
         mask = None if shown.mask is None else decode_rle(shown.mask)
-        drawn = cv2.cvtColor(self._view.draw(image, mask), cv2.COLOR_RGB2BGR)
-        return cv2.imencode(self._suffix, drawn, self._parameters)[1].tobytes()
+        return self._view.draw(image, mask)
+
+    def encoded(self, drawn: Image) -> bytes:
+        """Return the file of a drawn image. Threads may call it at the same time."""
+        image = cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
+        return cv2.imencode(self._suffix, image, self._parameters)[1].tobytes()
 
     def _loaded(self, ref: TargetRef, size_hw: tuple[int, int]) -> Image:
         key = (ref.dataset, ref.image_path, size_hw)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import posixpath
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from types import TracebackType
 
 from hlmat.export.llama_factory.export_units import ExportUnit
 from hlmat.export.llama_factory.images import ImageLoader, StateImages
@@ -17,8 +19,10 @@ from hlmat.export.llama_factory.unit_samples import export_unit
 from hlmat.export.llama_factory.writer import write_image
 from hlmat.export.runs.row_slices import RowReader, TrajectoryFiles
 from hlmat.transforms.core.errors import DataError
+from hlmat.transforms.core.protocols import Image
 from hlmat.transforms.core.records import Reject, RejectReason, Rle, Trajectory
 from hlmat.transforms.core.storage import Storage
+from hlmat.transforms.core.threads import available_cores
 from hlmat.transforms.dataset_io.arrow import Row, row_to_target_ref, row_to_trajectory
 from hlmat.transforms.masks.rle import rle_problem
 
@@ -38,6 +42,7 @@ class ExportSettings:
         options: how samples are made.
         out: folder of the data set.
         storage: reaches it.
+        num_threads: that write images on a disk; None for one per core.
     """
 
     run: TrajectoryFiles
@@ -47,6 +52,7 @@ class ExportSettings:
     options: LlamaFactoryOptions
     out: str
     storage: Storage
+    num_threads: int | None = None
 
     def build(self) -> UnitExport:
         """Return what exports units, in a worker."""
@@ -79,12 +85,24 @@ class UnitExport:
             ]
         also = self._also(unit, found)
         cases = _cases(found, also)
-        write, finish = self._writing()
-        try:
-            made = export_unit(self._task, cases, self._images, write, self._settings.options)
-        finally:
-            finish()
+        with _Writing(self._write, threads=self._threads) as writing:
+            made = export_unit(
+                self._task, cases, self._images, writing.begin, self._settings.options
+            )
         return made.to_bytes()
+
+    @property
+    def _threads(self) -> int:
+        if "://" in self._settings.out:
+            return _WRITERS_TO_URLS
+        return self._settings.num_threads or available_cores()
+
+    def _write(self, name: str, drawn: Image) -> None:
+        out, data = self._settings.out, self._images.encoded(drawn)
+        if "://" in out:
+            self._settings.storage.write_bytes(posixpath.join(out, name), data)
+        else:
+            write_image(out, name, data)
 
     def _also(
         self, unit: ExportUnit, found: list[Trajectory | Reject]
@@ -106,23 +124,46 @@ class UnitExport:
                 also[place].append(OtherRun(outcome, each.run + 1, other.model))
         return [tuple(sorted(runs, key=lambda run: run.number)) for runs in also]
 
-    def _writing(self) -> tuple[Callable[[str, bytes], None], Callable[[], None]]:
-        """Return what writes an image, and what waits for all of them."""
-        out, storage = self._settings.out, self._settings.storage
-        if "://" not in out:
-            return (lambda name, data: write_image(out, name, data)), (lambda: None)
-        pool = ThreadPoolExecutor(_WRITERS_TO_URLS)
-        waiting: list[Future[None]] = []
 
-        def write(name: str, data: bytes) -> None:
-            waiting.append(pool.submit(storage.write_bytes, posixpath.join(out, name), data))
+class _Writing:
+    """Encodes and writes images on threads, some of them ahead of the wait.
 
-        def finish() -> None:
-            with pool:
-                for future in waiting:
-                    future.result()
+    A context manager; on exit every image is written.
 
-        return write, finish
+    Raises:
+        OSError: an image cannot be written.
+    """
+
+    def __init__(self, write: Callable[[str, Image], None], *, threads: int) -> None:
+        self._write = write
+        self._most = 2 * threads
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._begun: deque[Future[None]] = deque()
+
+    def begin(self, name: str, drawn: Image) -> None:
+        """Write an image, or begin to."""
+        if self._pool is None:
+            self._write(name, drawn)
+            return
+        while len(self._begun) >= self._most:
+            self._begun.popleft().result()
+        self._begun.append(self._pool.submit(self._write, name, drawn))
+
+    def __enter__(self) -> _Writing:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._pool is None:
+            return
+        self._pool.shutdown(cancel_futures=error is not None)
+        if error is None:
+            for future in self._begun:
+                future.result()
 
 
 def _cases(

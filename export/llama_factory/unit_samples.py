@@ -13,6 +13,7 @@ from hlmat.export.llama_factory.rows import sample_rows
 from hlmat.export.llama_factory.samples import Case
 from hlmat.export.llama_factory.tasks.registry import TrainingTask
 from hlmat.transforms.core.errors import OutputError, TargetError
+from hlmat.transforms.core.protocols import Image
 from hlmat.transforms.core.records import Reject
 
 BETWEEN_ROWS = ",\n"
@@ -89,7 +90,7 @@ def export_unit(
     task: TrainingTask,
     cases: Iterable[Case | Reject],
     images: StateImages,
-    write: Callable[[str, bytes], None],
+    write: Callable[[str, Image], None],
     options: LlamaFactoryOptions,
 ) -> UnitSamples:
     """Make the samples of some targets and write their images.
@@ -100,7 +101,7 @@ def export_unit(
         task: the training task.
         cases: the targets in order, those of one image adjacent, and rejects in their places.
         images: draws the states.
-        write: gets each image's name and file, once.
+        write: gets each image's name and pixels, once.
         options: how samples are made.
     """
     rows: list[str] = []
@@ -119,9 +120,9 @@ def export_unit(
             ref = case.trajectory.target.ref
             rejects.append(reject_entry(Reject(ref, error.reason, error.message)))
             continue
-        for name, data in made.files.items():
-            write(name, data)
-        written.update(made.files)
+        for name, image in made.images.items():
+            write(name, image)
+        written.update(made.images)
         shared.update(made.shared)
         rows += made.rows
         kinds.update(made.kinds)
@@ -153,7 +154,7 @@ def reject_entry(reject: Reject) -> Mapping[str, str]:
 @dataclass
 class _OfTarget:
     rows: list[str]
-    files: dict[str, bytes]
+    images: dict[str, Image]
     shared: dict[str, None]
     kinds: Counter[str]
 
@@ -175,8 +176,8 @@ def _target_samples(
             names.append(name)
             if turn.shown.mask is None:
                 made.shared[name] = None
-            if name not in written and name not in made.files:
-                made.files[name] = images.encoded(target, turn.shown)
+            if name not in written and name not in made.images:
+                made.images[name] = images.drawn(target, turn.shown)
         texts = [json.dumps(row) for row in sample_rows(sample, target, names, options)]
         made.rows += texts
         if sample.kind is not None:

@@ -22,6 +22,7 @@ from hlmat.export.llama_factory.tasks.registry import DEFAULT_TASK, TASKS, Train
 from hlmat.export.llama_factory.unit_samples import UnitSamples, export_unit
 from hlmat.transforms.core.atomic_files import atomic_folder
 from hlmat.transforms.core.errors import OutputError, TargetError
+from hlmat.transforms.core.protocols import Image
 from hlmat.transforms.core.records import RejectReason, Trajectory
 
 _TARGETS_AT_ONCE = 256
@@ -123,9 +124,13 @@ def _units(
     folder: str,
 ) -> Iterator[UnitSamples]:
     images = StateImages(load_image, options)
+
+    def write(name: str, drawn: Image) -> None:
+        write_image(folder, name, images.encoded(drawn))
+
     left = iter(cases)
     while some := list(islice(left, _TARGETS_AT_ONCE)):
-        unit = export_unit(task, some, images, lambda n, d: write_image(folder, n, d), options)
+        unit = export_unit(task, some, images, write, options)
         for reject in unit.rejects:
             raise TargetError(RejectReason(reject["reason"]), reject["message"])
         yield unit

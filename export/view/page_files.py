@@ -184,7 +184,7 @@ class PageFiles:
         trajectory = row_to_trajectory(self.run.targets.row(number))
         shown = [images for _, images in self.training.rows(trajectory)][row][place]
         images = StateImages(self.run.images.of_target, self.training.options)
-        return images.encoded(trajectory.target, shown)
+        return images.encoded(images.drawn(trajectory.target, shown))
 
     def _page(self) -> bytes:
         run, against, training = self.run, self.against, self.training

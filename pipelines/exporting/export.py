@@ -31,6 +31,7 @@ from hlmat.pipelines.settings.export_options import (
     running_options,
 )
 from hlmat.pipelines.settings.run_options import fingerprint_of
+from hlmat.pipelines.settings.runner_choice import threads_per_worker
 from hlmat.pipelines.settings.validation import Check
 from hlmat.transforms.core.errors import ConfigError, HlmatError, OutputError
 from hlmat.transforms.core.url_storage import storage_for
@@ -110,14 +111,18 @@ def _export_llama_factory(
             if status is RunStatus.NEW:
                 folder.clear()
             raise
-        job = ExportJob(
-            ExportSettings(
-                run, other_files, reader.load_image, asked.task, options, out, folder.storage
-            ),
-            plan,
-            running.runner_for(plan.targets),
-            folder,
+        runner = running.runner_for(plan.targets)
+        work = ExportSettings(
+            run,
+            other_files,
+            reader.load_image,
+            asked.task,
+            options,
+            out,
+            folder.storage,
+            threads_per_worker(runner),
         )
+        job = ExportJob(work, plan, runner, folder)
 
         def record(counts: Mapping[str, object]) -> bytes:
             return export_record(

@@ -25,7 +25,7 @@ from hlmat.pipelines.run.progress import show_progress
 from hlmat.pipelines.run.source import RunSource, finish_inputs
 from hlmat.pipelines.run.unit_shards import check_shard, unfinished_units, units_of
 from hlmat.pipelines.settings.run_options import RunConfig, fingerprint_of
-from hlmat.pipelines.settings.runner_choice import RunnerChoice
+from hlmat.pipelines.settings.runner_choice import threads_per_worker
 from hlmat.transforms.beam.read_units import ReadWorkUnits
 from hlmat.transforms.beam.shards import ShardPlan, WriteShards
 from hlmat.transforms.beam.simulate import (
@@ -38,7 +38,6 @@ from hlmat.transforms.core.errors import ConfigError, HlmatError, IncompleteErro
 from hlmat.transforms.core.protocols import DatasetReader, HasRemarks
 from hlmat.transforms.core.records import Provenance
 from hlmat.transforms.core.storage import Storage
-from hlmat.transforms.core.threads import available_cores
 from hlmat.transforms.dataset_io.layout import OutputLayout
 from hlmat.transforms.rollout.unit_worker import RolloutSettings
 from hlmat.transforms.segmenters.registry import load_segmenter, segmenter_identity
@@ -186,17 +185,12 @@ def rollout_settings(
         area_filter=config.area_filter,
         seed=config.seed,
         provenance=provenance,
-        num_threads=_threads_per_worker(config.runner),
+        num_threads=threads_per_worker(config.runner),
         num_readers=_READERS_OF_URLS if "://" in (config.reader.data_root or "") else None,
         images_at_once=config.images_at_once,
         search=config.search,
         first_mask=config.first_mask,
     )
-
-
-def _threads_per_worker(runner: RunnerChoice) -> int | None:
-    """Share this machine's cores among its workers; a remote worker takes all of its machine's."""
-    return max(available_cores() // runner.workers, 1) if runner.is_local else None
 
 
 def build_pipeline(pipeline: beam.Pipeline, job: Job) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.core.suggestions import closest, did_you_mean
+from hlmat.transforms.core.threads import available_cores
 
 LOCAL_RUNNER = "local"
 MAX_WORKERS_BY_DEFAULT = 16
@@ -72,6 +73,11 @@ class RunnerChoice:
         by_folded = {name.lower(): name for name in known_runners()}
         folded = self.name.lower()
         return by_folded.get(folded) or by_folded.get(f"{folded}runner") or self.name
+
+
+def threads_per_worker(runner: RunnerChoice) -> int | None:
+    """Share this machine's cores among its workers; a remote worker takes all of its machine's."""
+    return max(available_cores() // runner.workers, 1) if runner.is_local else None
 
 
 def check_runner_name(choice: RunnerChoice) -> str | None:
