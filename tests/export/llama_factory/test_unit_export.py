@@ -86,7 +86,7 @@ def odd_truth(row: Row) -> None:
     [
         (no_stop, "malformed_entry", "'tired' is not a valid StopReason"),
         (short_mask, "malformed_segmentation", "the mask after step 1: its runs cover 1 pixels"),
-        (odd_truth, "malformed_segmentation", "the truth: its counts are no compressed run"),
+        (odd_truth, "malformed_segmentation", "the truth: its counts are not compressed run"),
     ],
 )
 def test_a_damaged_row_is_a_reject_and_the_others_are_exported(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,6 +135,37 @@ def test_a_killed_export_goes_on_where_it_was(
     assert export(finished, out, "--unit-size", "2") == 0
     assert len(asked) == 3 - units
     assert not set(asked) & set(kept)
+    assert contents(out) == whole
+
+
+_KILLED = """
+import os, signal, sys
+from hlmat.export.llama_factory.unit_export import UnitExport
+from hlmat.pipelines.cli.main import main
+do, left = UnitExport._write, int(sys.argv[1])
+def write(self, name, drawn):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    do(self, name, drawn)
+UnitExport._write = write
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("images", [0, 4, 7])
+def test_a_process_killed_between_images_goes_on_to_the_same_folder(
+    images: int, finished: Path, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    flags = ("--from", finished, "--format", "llama-factory", "--unit-size", "2", "-q")
+    command = [sys.executable, "-c", _KILLED, str(images), "export", *map(str, flags)]
+    killed = subprocess.run([*command, "--out", str(out)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (out / "dataset_info.json").exists()
+    assert export(finished, out, "--unit-size", "2") == 0
     assert contents(out) == whole
 
 

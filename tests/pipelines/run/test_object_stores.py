@@ -127,6 +127,23 @@ def test_s3_gives_the_bytes_of_the_disk(minio: Minio, on_disk: Path, tmp_path: P
     assert figures["gIoU"]["value"] > 0
 
 
+def test_an_export_from_s3_to_s3_is_that_of_the_disk(
+    minio: Minio, data: Path, on_disk: Path, tmp_path: Path
+) -> None:
+    cli, fs = Cli(s3_env(minio.url)), s3_files(minio.url)
+    fs.put(str(on_disk), "out/for-export", recursive=True)
+    flags = ("--format", "llama-factory", "--unit-size", "2", "--quiet")
+    data_root = ("--data-root", "s3://data/set")
+    cli.fine("export", "--from", on_disk, *flags, "--out", tmp_path / "sft")
+    cli.fine("export", "--from", "s3://out/for-export", *flags, *data_root, "--out", "s3://out/sft")
+    names = [p.relative_to(tmp_path / "sft") for p in (tmp_path / "sft").rglob("*") if p.is_file()]
+    assert sorted(name.as_posix() for name in names) == sorted(
+        name.removeprefix("out/sft/") for name in fs.find("out/sft")
+    )
+    for name in names:
+        assert fs.cat_file(f"out/sft/{name}") == (tmp_path / "sft" / name).read_bytes()
+
+
 def test_requests_are_few(minio: Minio, on_disk: Path) -> None:
     with Proxy(port=minio.port) as proxy:
         cli = Cli(s3_env(proxy.url))

@@ -36,18 +36,18 @@ def environment(path: str) -> dict[str, str]:
 ENVIRONMENT = environment(f"{_BIN}{os.pathsep}{os.environ.get('PATH', '')}")
 
 
-def start(*flags: str) -> subprocess.Popen[str]:
+def start(*flags: str, of: tuple[str, ...] = _SHAPES) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "hlmat", *_SHAPES, *flags],
+        [sys.executable, "-P", "-m", "hlmat", *of, *flags],
         stderr=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT,
     )
 
 
-def run(*flags: str) -> tuple[int, str]:
+def run(*flags: str, of: tuple[str, ...] = _SHAPES) -> tuple[int, str]:
     """Run a command; return its exit code and what it said."""
-    process = start(*flags)
+    process = start(*flags, of=of)
     _, said = process.communicate(timeout=_WAIT_S)
     return process.returncode, said
 
@@ -138,6 +138,27 @@ def test_prism_gives_the_bytes_of_the_local_runner(
             assert run(*_FEW, *flags, "--out", str(tmp_path / name)) == (0, "")
     local = files_in(tmp_path / "local")
     assert "trajectories/trajectories-00000-of-00001.parquet" in local
+    for name in runners:
+        assert files_in(tmp_path / name) == local
+
+
+@pytest.mark.slow
+def test_an_export_on_prism_has_the_bytes_of_the_local_one(
+    prism: str, engine: tuple[tuple[str, ...], object], tmp_path: Path
+):
+    portable, _ = engine
+    made = tmp_path / "run"
+    assert run(*_FEW, "--out", str(made)) == (0, "")
+    of = ("export", "--from", str(made), "--format", "llama-factory", "--unit-size", "4", "-q")
+    runners = {
+        "local": (),
+        "loopback": (*portable, "--environment_type=LOOPBACK"),
+        "prism": ("--runner", "PrismRunner", f"--prism_location={prism}"),
+    }
+    for name, flags in runners.items():
+        assert run(*flags, "--out", str(tmp_path / name), of=of) == (0, "")
+    local = files_in(tmp_path / "local")
+    assert "dataset_info.json" in local
     for name in runners:
         assert files_in(tmp_path / name) == local
 
