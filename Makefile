@@ -98,7 +98,7 @@ fuzz: $(VENV)/.test ## try every parser on generated inputs: MINUTES=10
 .PHONY: coverage
 coverage: $(VENV)/.test ## run the tests and list the lines that they do not reach
 	@mkdir -p out/coverage
-	$(BIN)/python -m pytest --cov $(ARGS)
+	$(BIN)/python -m pytest $(ARGS) --cov
 
 .PHONY: check
 check: $(VENV)/.test ## lint, check types and the direction of imports

@@ -60,8 +60,8 @@ class Agreement:
         same: targets whose clicks are all the same.
         clicks: clicks that were compared.
         same_clicks: clicks before the first one of their target that differs.
-        mean_iou: of the masks after the same clicks; NaN where there are none.
-        least_iou: likewise.
+        mean_iou: of the masks after the same clicks; NaN without any.
+        least_iou: of the same masks.
     """
 
     targets: int

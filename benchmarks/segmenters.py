@@ -165,7 +165,7 @@ def read_photographs(
 
 
 def resized(photograph: Photograph, megapixels: float) -> Photograph:
-    """Return a photograph at about so many million pixels, its aspect kept."""
+    """Return a photograph scaled to about this many million pixels, its aspect kept."""
     height, width = photograph.truth.shape
     scale = (megapixels * 1e6 / (height * width)) ** 0.5
     size = (round(width * scale), round(height * scale))

@@ -1,4 +1,4 @@
-"""Parts of a run, each in a process of its own with a time limit.
+"""Parts of a run, each in a separate process with a time limit.
 
 A part that crashes, runs out of memory or hangs leaves the others alone, and what it recorded until
 then is kept.

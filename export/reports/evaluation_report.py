@@ -103,7 +103,7 @@ def figure_text(figure: Mapping[str, Any], *, digits: int = 3, sign: str = "") -
     """Return "0.712 (0.690 to 0.734)".
 
     Args:
-        figure: with `value`, `low` and `high`; the limits None where there is no interval.
+        figure: with `value`, `low` and `high`; the limits are None without an interval.
         digits: after the point.
         sign: "+" for a sign on positive numbers too.
     """

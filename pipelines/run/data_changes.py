@@ -67,7 +67,8 @@ class DataChanges:
 
     @property
     def blocks(self) -> bool:
-        """Whether the run's results do not hold for the present data. What is gone is no reason."""
+        """Whether the run's results are invalid for the present data. A missing file is not a
+        reason."""
         return bool(self.new or self.changed or self.files)
 
     def error(self, out: str, *, retries: bool) -> OutputError:
@@ -107,7 +108,7 @@ def compare_data(
 ) -> DataChanges:
     """Compare a run's targets and files with those listed now.
 
-    Where each expression is a target of its own, a reject still stands for all of its image's
+    If each expression is a separate target, a reject still represents all of its image's
     object: it has the id of the targets without ``@k``.
     """
     new, changed, lost, seen = [], [], [], set()

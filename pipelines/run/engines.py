@@ -29,9 +29,9 @@ WORKER_TIMEOUT_S = 120
 
 _POLL_S = 1.0
 _CANCEL_S = 5.0
-# Runners that start a job server of their own where none is named.
+# Runners that start their own job server if none is named.
 _STARTING = ("PrismRunner", "FlinkRunner", "SparkRunner")
-# Runners with limits of their own.
+# Runners with their own limits.
 _PATIENT = ("DataflowRunner", "FnApiRunner", "DirectRunner", "BundleBasedDirectRunner")
 # What a worker of another Python version says of a pickled function.
 _OTHER_BYTECODE = re.compile(
@@ -78,7 +78,7 @@ def run_on_engine(
             if (sentence := engine_fault(error, choice)) is None:
                 raise
             if isinstance(error, grpc.RpcError) and not has_begun():
-                # Prism ends by itself when a pool starts no worker.
+                # Prism exits when a pool starts no worker.
                 sentence = f"{sentence} before a worker began; {_advice_on_workers(choice)}"
             raise IncompleteError(f"{sentence} (log: {log})") from error
     with contextlib.suppress(OSError):

@@ -86,7 +86,7 @@ class LocalWorkers:
         for path in self._folder.glob("*.pid"):
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(int(path.stem), signal.SIGKILL)
-        # They report the end of a process, which is no news from here on.
+        # They report the end of a process, which is expected from here on.
         for thread in threading.enumerate():
             if thread.name in _BEAMS_THREADS:
                 thread.join(_JOIN_S)

@@ -73,7 +73,7 @@ class EvaluationOptions:
     expressions: ExpressionChoice = setting(
         default=ExpressionChoice.EACH,
         metavar="E",
-        help="each is a target of its own; first takes one; shuffled is a control",
+        help="each: a target for each; first: one of them; shuffled: a control",
     )
     trained_on: tuple[str, ...] = setting(
         default=(),

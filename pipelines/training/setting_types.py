@@ -14,7 +14,7 @@ _CONFIG = pydantic.ConfigDict(arbitrary_types_allowed=True, coerce_numbers_to_st
 
 
 def settings_of(classes: Iterable[Any]) -> dict[str, Any]:
-    """Return the declared type of each setting by name; `Any` where it cannot be told.
+    """Return the declared type of each setting by name; `Any` if unknown.
 
     Args:
         classes: dataclasses.

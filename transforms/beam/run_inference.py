@@ -2,7 +2,7 @@
 
 Beam's module also imports a manager of models that share a GPU, and with it torch, if that is
 installed: over a second and 200 MB in every process of a job. Nothing here uses the manager, so an
-empty module stands in its place during the import.
+empty module replaces it during the import.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def error_place(error: BaseException, *, owner: object = None, caller: str | Non
     Args:
         error: the exception.
         owner: an instance or class of the code to blame.
-        caller: the file that called it; what was raised there has no place of its own.
+        caller: the file that called it; errors raised there get no place.
     """
     walked = traceback.walk_tb(error.__traceback__)
     ignored = _IMPORTERS if caller is None else (*_IMPORTERS, caller)

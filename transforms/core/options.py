@@ -151,7 +151,7 @@ class Declared:
         low, high: the range, both included unless `low_open` or `high_open`.
         is_optional: whether it may be None.
         is_many: whether it holds any number of values.
-        default: `REQUIRED` where there is none.
+        default: `REQUIRED` for none.
     """
 
     name: str

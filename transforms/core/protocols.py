@@ -295,7 +295,7 @@ class BoxPolicy(ClickPolicy, Protocol):
     """A policy that can also draw the box with which a trajectory begins."""
 
     def initial_boxes(self, states: Sequence[State]) -> list[Answer]:
-        """Return one answer per state; an answer that is no box ends the trajectory."""
+        """Return one answer per state; an answer other than a box ends the trajectory."""
         ...
 
 

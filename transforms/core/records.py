@@ -296,7 +296,7 @@ class Trajectory:
     Attributes:
         stop_detail: why an answer was invalid; None for every other reason.
         last_answer: the model's text that ended the trajectory without a step: a finish, an
-            invalid answer, or a click that was not recorded; None where there is none.
+            invalid answer, or a click that was not recorded; None otherwise.
         last_predicted_iou: the model's score of the last mask, if that text gave one.
         model_calls: questions that the model answered; None if not counted.
         decoder_calls: requests that the segmenter answered on the way, those included whose masks

@@ -160,7 +160,7 @@ class UrlStorage:
             return
 
     def listed_stamp(self, path: str) -> FileStamp | None:
-        """Return what the listing of a file's folder says of it; None where there is none.
+        """Return a file's entry in the listing of its folder; None without one.
 
         Raises:
             FileNotFoundError: the folder was listed, and the file is not in it.
@@ -227,7 +227,7 @@ def _attempt(path: str, work: Callable[[Any, str], Result]) -> Result:
             raise PermissionError(f"{path}: access denied: {text}") from error
         except NotImplementedError as error:
             raise OSError(f"{path}: files there can only be read") from error
-        # The libraries of the stores raise exceptions of their own kinds.
+        # The stores' libraries raise their own exceptions.
         except Exception as error:
             if wait_s is None:
                 raise OSError(f"{path}: {_one_line(error)}") from error

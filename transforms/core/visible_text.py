@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
-# Joiners of scripts and emoji are marks of their own, and all spaces are harmless.
+# Joiners are part of scripts and emoji, and all spaces are harmless.
 _HARMLESS = frozenset("\u200c\u200d")
 
 

@@ -1,4 +1,4 @@
-"""Why rollouts ended at a model's answer that is no action."""
+"""Why rollouts ended at a model's answer that is not an action."""
 
 from __future__ import annotations
 

@@ -38,12 +38,12 @@ class RolloutOverlaps:
         return cls(rollout, tuple(rollout.overlap_before(index) for index in indices))
 
     def chosen(self, step: StepChoice, *, clicks: int) -> tuple[int, int]:
-        """Return the overlap of the prediction after at most so many clicks."""
+        """Return the overlap of the prediction after at most this many clicks."""
         index = choose_mask(truncated(self.rollout, clicks=clicks), step)
         return self.overlaps[0 if index is None else index + 1]
 
     def best(self, *, clicks: int) -> tuple[int, int]:
-        """Return the overlap that a perfect score would choose after at most so many clicks.
+        """Return the overlap that a perfect score would choose among the first clicks.
 
         The candidates are those of `choose_mask`: an empty start only where there is nothing else.
         """
@@ -53,7 +53,7 @@ class RolloutOverlaps:
 
 
 def truncated(rollout: RolledOut, *, clicks: int) -> RolledOut:
-    """Return the rollout as it would be with at most so many clicks.
+    """Return the rollout cut off after a number of clicks.
 
     The score of its last mask is then the one in the next answer. Steps before the policy's first
     click all stay. Holds only for policies whose clicks depend on the state alone.
@@ -78,14 +78,14 @@ def truncated(rollout: RolledOut, *, clicks: int) -> RolledOut:
         last_predicted_iou=rollout.scores[kept],
         stop_reason=reason if ends_there else StopReason.MAX_CLICKS,
         ious=None if rollout.ious is None else rollout.ious[: kept + 1],
-        # What the calls were after so many clicks is not recorded.
+        # The number of calls up to that click is not recorded.
         model_calls=None,
         decoder_calls=None,
     )
 
 
 def step_figures(rollouts: Sequence[RolloutOverlaps], *, clicks: int) -> dict[str, Any]:
-    """Return the figures of at most so many clicks, with and without the model's score.
+    """Return the figures of a limited number of clicks, with and without the model's score.
 
     Args:
         rollouts: at least one, in any order.

@@ -183,7 +183,7 @@ class EpisodeRun:
     def record(self, action: Click | Box, prediction: Prediction, *, is_initial: bool) -> None:
         """Record the segmenter's answer to an action as a step, unless it gains nothing.
 
-        Where there is no object, a click that gains nothing is recorded, too: without it the
+        Without an object, a click that gains nothing is also recorded: without it the
         rollout would count as one that found that out.
         """
         rle = encode_mask(prediction.mask)

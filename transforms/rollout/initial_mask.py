@@ -11,12 +11,12 @@ from hlmat.transforms.rollout.options import FirstMask
 
 
 def first_mask(options: FirstMask, masks: TruthMasks, *, seed: int, target_id: str) -> Mask:
-    """Return a target's first mask; the same for the same seed and target.
+    """Return a target's first mask, a function of seed and target.
 
     Raises:
-        TargetError: EMPTY_MASK if the target is no object; NOT_CORRUPTIBLE if it is too small for
-            the requested IoU. Keeping its mask unchanged would raise the IoU above the requested
-            range.
+        TargetError: EMPTY_MASK for a target without an object; NOT_CORRUPTIBLE if it is too small
+            for the requested IoU. Keeping its mask unchanged would raise the IoU above the
+            requested range.
     """
     if not masks.truth.any():
         raise TargetError(

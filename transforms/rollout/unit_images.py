@@ -98,7 +98,7 @@ class _ReadImage(NamedTuple):
 
 @dataclass
 class UnitImages:
-    """Reads a unit's images and targets, on threads and ahead of their use.
+    """Reads a unit's images and targets ahead of their use, on threads.
 
     Once an image is too large to be read ahead, the rest of the unit is read image by image. So
     memory is bounded whatever the size of the images: an image's targets that need more than the
@@ -122,7 +122,7 @@ class UnitImages:
     def batches(
         self, items: Sequence[WorkItem], *, max_scenes: int, rejects: dict[int, Reject]
     ) -> Iterator[list[Scene]]:
-        """Yield scenes to roll out together; the same for any number of threads.
+        """Yield scenes to roll out together, regardless of the number of threads.
 
         The caller should drop a batch before it asks for the next one.
 
@@ -170,7 +170,7 @@ class UnitImages:
             assert not isinstance(targets, _Large)
             found = self._with_images(*targets, images)
             del targets
-            # Nothing but the caller holds a scene while the next one is read.
+            # Only the caller keeps a scene alive while the next one is read.
             while found:
                 scene = found.pop(0)
                 if isinstance(scene, Scene):

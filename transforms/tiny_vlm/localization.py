@@ -28,7 +28,7 @@ DIGITS = 4
 """Digits of a click: two decimals of x, then two of y."""
 
 UNKNOWN = -100
-"""Class of a digit where there is no object; the loss ignores it."""
+"""Class of a digit without an object; the loss ignores it."""
 
 _COVERED_SHARE = 0.3
 

@@ -25,7 +25,7 @@ def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
 
     The tenths are drawn first, so that all are equally frequent over many targets. Each takes a
     mask of the trajectory or else a corruption of the truth; if the object is too small for both,
-    it stays empty. A target that is no object has no candidates.
+    it stays empty. A target without an object has no candidates.
     """
     target = case.trajectory.target
     if not rle_area(target.truth):

@@ -22,7 +22,7 @@ _GRADED_IOU = (0.2, 0.95)
 
 def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
     """List a target's foreign masks of the kinds `options.foreign_masks`, each with the click.
-    Kinds that give no mask are left out. A target that is no object has none.
+    Kinds that give no mask are left out. A target without an object has none.
     """
     target = case.trajectory.target
     if not rle_area(target.truth):

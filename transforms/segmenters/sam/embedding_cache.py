@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StoreLimits:
-    """How much an `EmbeddingStore` may hold.
+    """The capacity of an `EmbeddingStore`.
 
     Attributes:
         device_bytes: on the device that the model runs on.
@@ -73,7 +73,7 @@ class EmbeddingStore:
     Several processes may share a folder.
 
     Args:
-        limits: how much each place may hold.
+        limits: the capacity of each place.
         device: where embeddings are wanted.
 
     Raises:
