@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from importlib import resources
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 from hlmat.export.llama_factory.images import StateImages
@@ -23,29 +20,13 @@ from hlmat.export.view.index import (
     row_numbers,
 )
 from hlmat.export.view.run_rows import RunRows
+from hlmat.export.view.static_files import INDEX_ROWS, Made, data_script, page_file, page_names
 from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.core.protocols import Image
 from hlmat.transforms.core.records import Reject, Rle
 from hlmat.transforms.dataset_io.arrow import row_to_reject, row_to_trajectory
 from hlmat.transforms.dataset_io.schemas import REJECT_SCHEMA, TRAJECTORY_SCHEMA
 from hlmat.transforms.metrics.click_curves import THRESHOLDS
-
-INDEX_ROWS = 5000
-"""Targets in one file of the index."""
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; "
-    "form-action 'none'"
-)
-TYPES: Mapping[str, str] = {
-    "html": "text/html; charset=utf-8",
-    "js": "text/javascript; charset=utf-8",
-    "css": "text/css; charset=utf-8",
-    "jpg": "image/jpeg",
-    "png": "image/png",
-    "svg": "image/svg+xml",
-}
-"""Media type by the ending of a file's name."""
-_NAMED = re.compile(r'(?:src|href)="(page/[^"]+)"')
 
 
 class RunImages(Protocol):
@@ -186,13 +167,58 @@ class PageFiles:
         images = StateImages(self.run.images.of_target, self.training.options)
         return images.encoded(images.drawn(trajectory.target, shown))
 
+    def image_jobs(self) -> Iterator[Callable[[], Made]]:
+        """Yield functions that make the files of the images, a few at a time."""
+        rows = self.run.targets
+        for first in range(0, rows.count, INDEX_ROWS):
+            # The images that the index names.
+            for number in dict.fromkeys(index_columns(rows, first, INDEX_ROWS)["image"]):
+                yield partial(self._image_files, number)
+        for number in range(self.run.rejects.count):
+            yield partial(self._reject_files, number)
+        if self.training is not None and self.with_rendered:
+            for number in range(rows.count):
+                yield partial(self._rendered_files, number, self.training)
+
+    def _image_files(self, number: int) -> Made:
+        try:
+            image = self.image(number)
+        except TargetError as error:
+            return {f"data/problem-{number}.js": problem_script(number, error.message)}, 0, 1
+        return self._both_sizes(str(number), image)
+
+    def _reject_files(self, number: int) -> Made:
+        try:
+            image = self.reject_image(number)
+        except TargetError:
+            return {}, 0, 1
+        return self._both_sizes(f"reject-{number}", image)
+
+    def _both_sizes(self, name: str, image: Image) -> Made:
+        whole = whole_image(image, max_side=self.max_side)
+        return {f"thumbs/{name}.jpg": thumbnail(image), f"images/{name}.jpg": whole}, 1, 0
+
+    def _rendered_files(self, number: int, training: TrainingView) -> Made:
+        trajectory = row_to_trajectory(self.run.targets.row(number))
+        images = StateImages(self.run.images.of_target, training.options)
+        files: dict[str, bytes] = {}
+        for row, (_, shown) in enumerate(training.rows(trajectory)):
+            for place, state in enumerate(shown):
+                name = f"rendered/{number}-{row}-{place}.{training.options.image_format}"
+                try:
+                    files[name] = images.encoded(trajectory.target, state)
+                except TargetError:
+                    # Already counted where the image itself is written.
+                    return files, len(files), 0
+        return files, len(files), 0
+
     def _page(self) -> bytes:
         run, against, training = self.run, self.against, self.training
         protocol = {
             name: run.manifest.config.get(name)
             for name in ("max_clicks", "target_iou", "stop_on_no_gain", "initial_action")
         }
-        return _script(
+        return data_script(
             "page",
             {
                 "title": run.name,
@@ -228,13 +254,13 @@ class PageFiles:
                 rows = self.against.targets
                 self._made["pairs"] = (row_numbers(rows), outcomes_of(rows))
             columns |= paired_columns(columns, *self._made["pairs"])
-        return _script(f"index-{chunk}", columns)
+        return data_script(f"index-{chunk}", columns)
 
     def _rejects(self, chunk: int) -> bytes | None:
         first = chunk * INDEX_ROWS
         if first >= self.run.rejects.count:
             return None
-        return _script(f"rejects-{chunk}", reject_columns(self.run.rejects, first, INDEX_ROWS))
+        return data_script(f"rejects-{chunk}", reject_columns(self.run.rejects, first, INDEX_ROWS))
 
     def _targets(self, kind: str, run: ViewedRun | None, chunk: int) -> bytes | None:
         if run is None:
@@ -245,7 +271,7 @@ class PageFiles:
             return None
         asked = run.manifest.config.get("policy_settings")
         training = self.training if run is self.run else None
-        return _script(
+        return data_script(
             f"{kind}-{chunk}",
             [
                 target_details(run.targets.row(number), training=training, asked=asked)
@@ -264,7 +290,7 @@ class PageFiles:
         if truth is not None:
             details["truth_rle"] = truth.counts
             details["height"], details["width"] = truth.size_hw
-        return _script(f"reject-{number}", {**details, "problem": problem})
+        return data_script(f"reject-{number}", {**details, "problem": problem})
 
     def _problem(self, number: int) -> bytes:
         try:
@@ -277,24 +303,7 @@ class PageFiles:
 
 def problem_script(number: int, problem: str | None) -> bytes:
     """Return the file that says why a target's image cannot be shown."""
-    return _script(f"problem-{number}", problem)
-
-
-def page_names() -> tuple[str, ...]:
-    """Return the names of the files that are the same for every page."""
-    return ("index.html", *_NAMED.findall(_page_text("index.html")))
-
-
-def page_file(name: str) -> bytes:
-    """Return a file that is the same for every page."""
-    text = _page_text(posixpath.basename(name))
-    if name == "index.html":
-        text = text.replace("CONTENT_SECURITY_POLICY", CONTENT_SECURITY_POLICY)
-    return text.encode()
-
-
-def _page_text(name: str) -> str:
-    return (resources.files("hlmat.export.view") / "page" / name).read_text(encoding="utf-8")
+    return data_script(f"problem-{number}", problem)
 
 
 def _facts(manifest: Manifest) -> dict[str, Any]:
@@ -308,12 +317,3 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
         "seed": config["seed"],
     }
     return {name: str(value) for name, value in facts.items()}
-
-
-def _script(name: str, value: Any) -> bytes:
-    """Return a script that hands a value to the page: pages opened from disk may load no JSON.
-
-    All characters beyond ASCII are escaped, so that no text ends the script.
-    """
-    text = json.dumps(value, separators=(",", ":"))
-    return f'hlmat.receive("{name}",{text});\n'.encode("ascii")

@@ -117,7 +117,10 @@ class RunRows:
 
 def _open(path: str, schema: pa.Schema, entry: FileEntry) -> pq.ParquetFile:
     try:
-        source: Any = fsspec.open(path, "rb").open() if "://" in path else path
+        source: Any = path
+        if "://" in path:
+            opener: Any = fsspec.open(path, "rb")
+            source = opener.open()
         file = pq.ParquetFile(source)
     except FileNotFoundError as error:
         raise DataError(

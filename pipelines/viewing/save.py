@@ -1,32 +1,27 @@
-"""A run's page written as a folder that works from disk and on any web server."""
+"""A page written as a folder that works from disk and on any web server."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping
 
 from tqdm import tqdm
 
-from hlmat.export.view.images import thumbnail, whole_image
-from hlmat.export.view.index import index_columns
-from hlmat.export.view.page_files import PageFiles, page_names, problem_script
+from hlmat.export.view.static_files import ViewedPage, page_names
 from hlmat.transforms.core.atomic_files import atomic_folder
-from hlmat.transforms.core.errors import OutputError, TargetError
+from hlmat.transforms.core.errors import OutputError
 from hlmat.transforms.core.threads import Threads, available_cores
-from hlmat.transforms.dataset_io.arrow import row_to_reject, row_to_trajectory
-
-_INDEX_ROWS = 5000
 
 
-def save_page(page: PageFiles, folder: str, *, quiet: bool = False) -> dict[str, int]:
+def save_page(page: ViewedPage, folder: str, *, quiet: bool = False) -> dict[str, int]:
     """Write every file of a page; return the numbers of files and of images that are missing.
 
     The folder appears once it is complete.
 
     Raises:
         OutputError: the folder is not empty or cannot be written.
-        DataError: a file of the run cannot be read.
+        DataError: what is shown cannot be read.
     """
     out = os.path.abspath(folder)
     if os.path.lexists(out) and not (os.path.isdir(out) and not os.listdir(out)):
@@ -35,7 +30,7 @@ def save_page(page: PageFiles, folder: str, *, quiet: bool = False) -> dict[str,
         )
     try:
         with atomic_folder(out) as place:
-            return _Saving(page, place, quiet=quiet).write()
+            return _write(page, place, quiet=quiet)
     except OSError as error:
         raise OutputError(
             f"cannot write the page {folder}: {error}; give a folder that can be written to, with "
@@ -43,85 +38,24 @@ def save_page(page: PageFiles, folder: str, *, quiet: bool = False) -> dict[str,
         ) from error
 
 
-class _Saving:
-    """Writes one page into a folder."""
+def _write(page: ViewedPage, folder: str, *, quiet: bool) -> dict[str, int]:
+    counts = Counter({"files": 0, "images": 0, "images missing": 0})
 
-    def __init__(self, page: PageFiles, folder: str, *, quiet: bool) -> None:
-        self._page = page
-        self._folder = folder
-        self._quiet = quiet
-        self._threads = Threads(available_cores())
-        self._counts: dict[str, int] = {"files": 0, "images": 0, "images missing": 0}
+    def write(files: Mapping[str, bytes]) -> None:
+        for name, data in files.items():
+            path = os.path.join(folder, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as f:
+                f.write(data)
+        counts["files"] += len(files)
 
-    def write(self) -> dict[str, int]:
-        for name in (*page_names(), *self._page.data_names()):
-            self._write(name, self._page.read(name) or b"")
-        numbers = [*self._image_numbers()]
-        rejects = range(self._page.run.rejects.count)
-        jobs: list[tuple[Any, int]] = [
-            *((self._write_image, number) for number in numbers),
-            *((self._write_reject, number) for number in rejects),
-            *((self._write_rendered, number) for number in self._rendered_numbers()),
-        ]
-        ahead = 2 * self._threads.count
-        done = self._threads.map_ahead(lambda job: job[0](job[1]), jobs, ahead=ahead)
-        for written, missing in tqdm(
-            done, total=len(jobs), unit="image", disable=self._quiet or None
-        ):
-            self._counts["images"] += written
-            self._counts["images missing"] += missing
-        return self._counts
-
-    def _image_numbers(self) -> Iterator[int]:
-        """Yield the number of every image that the index names."""
-        rows = self._page.run.targets
-        for first in range(0, rows.count, _INDEX_ROWS):
-            yield from dict.fromkeys(index_columns(rows, first, _INDEX_ROWS)["image"])
-
-    def _rendered_numbers(self) -> range:
-        page = self._page
-        return range(page.run.targets.count if page.training and page.with_rendered else 0)
-
-    def _write_image(self, number: int) -> tuple[int, int]:
-        try:
-            image = self._page.image(number)
-        except TargetError as error:
-            self._write(f"data/problem-{number}.js", problem_script(number, error.message))
-            return 0, 1
-        self._write(f"thumbs/{number}.jpg", thumbnail(image))
-        self._write(f"images/{number}.jpg", whole_image(image, max_side=self._page.max_side))
-        return 1, 0
-
-    def _write_reject(self, number: int) -> tuple[int, int]:
-        try:
-            image = self._page.run.images.of_reject(
-                row_to_reject(self._page.run.rejects.row(number))
-            )[0]
-        except TargetError:
-            return 0, 1
-        self._write(f"thumbs/reject-{number}.jpg", thumbnail(image))
-        self._write(f"images/reject-{number}.jpg", whole_image(image, max_side=self._page.max_side))
-        return 1, 0
-
-    def _write_rendered(self, number: int) -> tuple[int, int]:
-        training = self._page.training
-        assert training is not None
-        trajectory = row_to_trajectory(self._page.run.targets.row(number))
-        suffix = training.options.image_format
-        written = 0
-        for row, (_, images) in enumerate(training.rows(trajectory)):
-            for place in range(len(images)):
-                try:
-                    data = self._page.rendered(number, row, place)
-                except TargetError:
-                    continue
-                self._write(f"rendered/{number}-{row}-{place}.{suffix}", data or b"")
-                written += 1
-        return written, 0
-
-    def _write(self, name: str, data: bytes) -> None:
-        path = os.path.join(self._folder, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as f:
-            f.write(data)
-        self._counts["files"] += 1
+    for name in (*page_names(), *page.data_names()):
+        write({name: page.read(name) or b""})
+    threads = Threads(available_cores())
+    jobs = [*page.image_jobs()]
+    made = threads.map_ahead(lambda job: job(), jobs, ahead=2 * threads.count)
+    for files, images, missing in tqdm(made, total=len(jobs), disable=quiet or None):
+        write(files)
+        counts["images"] += images
+        counts["images missing"] += missing
+    return dict(counts)

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from hlmat.export.view.page_files import CONTENT_SECURITY_POLICY, TYPES, PageFiles
+from hlmat.export.view.static_files import CONTENT_SECURITY_POLICY, TYPES, ViewedPage
 from hlmat.transforms.core.errors import ConfigError, HlmatError, TargetError
 from hlmat.transforms.core.visible_text import visible
 
@@ -45,7 +45,7 @@ class PageServer(ThreadingHTTPServer):
     # Another program on the port would otherwise get the page's requests.
     allow_reuse_port = False
 
-    def __init__(self, page: PageFiles, *, port: int = 0) -> None:
+    def __init__(self, page: ViewedPage, *, port: int = 0) -> None:
         self.page = page
         self.token = secrets.token_urlsafe(24)
         self.slots = threading.BoundedSemaphore(_MOST_AT_ONCE)

@@ -1,4 +1,4 @@
-"""The job `hlmat view`: the page of a run, saved or served."""
+"""The job `hlmat view`: the page of a run or a training set, saved or served."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ import webbrowser
 from collections.abc import Callable
 from typing import Any
 
+from hlmat.export.view.details import TrainingView
+from hlmat.export.view.export_files import DATASET_INFO, ExportFiles, confined, open_export
 from hlmat.export.view.page_files import PageFiles, ViewedRun
+from hlmat.export.view.static_files import ViewedPage
 from hlmat.pipelines.run.finished import open_source, read_run_manifest
 from hlmat.pipelines.settings.view_options import ViewOptions, view_options
 from hlmat.pipelines.viewing.images import ReaderImages
 from hlmat.pipelines.viewing.save import save_page
 from hlmat.pipelines.viewing.server import PageServer
 from hlmat.transforms.core.errors import ConfigError, DataError
+from hlmat.transforms.core.storage import join_under
+from hlmat.transforms.core.url_storage import storage_for
 
 _SAVED_TOGETHER = 8
 
@@ -23,7 +28,7 @@ _SAVED_TOGETHER = 8
 def view_run(
     arguments: argparse.Namespace, *, quiet: bool, tell: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Save a run's page, or serve it until Ctrl-C; return what is printed.
+    """Save a page, or serve it until Ctrl-C; return what is printed.
 
     Args:
         arguments: of the command.
@@ -32,20 +37,14 @@ def view_run(
 
     Raises:
         ConfigError: with every problem of the command line.
-        DataError: no finished run.
+        DataError: neither a finished run nor a training set.
         OutputError: the folder cannot be written.
     """
     asked, training = view_options(arguments)
-    page = PageFiles(
-        open_run(asked.run_folder, data_root=asked.data_root),
-        against=None if asked.against is None else _open_other(asked),
-        training=training,
-        targets_per_file=1 if asked.save is None else _SAVED_TOGETHER,
-        max_side=asked.max_side,
-        with_rendered=asked.save is None or asked.rendered,
-    )
+    page, shown = _open_page(asked, training)
     if asked.save is not None:
-        return {"written": os.path.join(asked.save, "index.html"), **_counts(page, asked, quiet)}
+        counts = save_page(page, asked.save, quiet=quiet)
+        return {"written": os.path.join(asked.save, "index.html"), **shown, **counts}
     with PageServer(page, port=asked.port) as server:
         tell(server.address)
         if asked.browser:
@@ -71,16 +70,37 @@ def open_run(out: str, *, data_root: str | None) -> ViewedRun:
         # The data set is gone; everything but its images can be shown.
         problem = f"{error}; give the image location with --data-root"
         images = ReaderImages(None, manifest, data_root, problem)
-    return ViewedRun(os.path.basename(out.rstrip("/")) or out, out, manifest, images)
+    return ViewedRun(_name(out), out, manifest, images)
 
 
 def _open_other(asked: ViewOptions) -> ViewedRun:
     return open_run(str(asked.against), data_root=asked.data_root)
 
 
-def _counts(page: PageFiles, asked: ViewOptions, quiet: bool) -> dict[str, Any]:
-    counts = save_page(page, str(asked.save), quiet=quiet)
-    return {"targets": page.run.targets.count, "rejects": page.run.rejects.count, **counts}
+def _open_page(asked: ViewOptions, training: TrainingView) -> tuple[ViewedPage, dict[str, int]]:
+    """Return the page of a run or of a training set, and the numbers of what it shows."""
+    out = asked.run_folder
+    storage = storage_for(out)
+    if storage.is_file(join_under(out, DATASET_INFO)):
+        if asked.against is not None:
+            problem = f"--against {asked.against}: {out} is a training set, not a run; leave it out"
+            raise ConfigError([problem])
+        rows = open_export(out, storage)
+        files = ExportFiles(_name(out), out, rows, confined(storage, out), asked.max_side)
+        return files, {"rows": len(rows)}
+    page = PageFiles(
+        open_run(out, data_root=asked.data_root),
+        against=None if asked.against is None else _open_other(asked),
+        training=training,
+        targets_per_file=1 if asked.save is None else _SAVED_TOGETHER,
+        max_side=asked.max_side,
+        with_rendered=asked.save is None or asked.rendered,
+    )
+    return page, {"targets": page.run.targets.count, "rejects": page.run.rejects.count}
+
+
+def _name(out: str) -> str:
+    return os.path.basename(out.rstrip("/")) or out
 
 
 def _open_browser(address: str) -> None:

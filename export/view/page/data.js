@@ -14,7 +14,10 @@
  *   message: string, sought: string,
  * }} Reject
  * @typedef {{
- *   title: string, targets: number, rejects: number, indexRows: number, targetsPerFile: number,
+ *   n: number, id: string, texts: string[], message: string, images: number, sought: string,
+ * }} Row a row of a training set; `message` is its answer
+ * @typedef {{
+ *   title: string, targets: number, rejects: number, rows?: number, indexRows: number, targetsPerFile: number,
  *   facts: Record<string, string>, protocol: Record<string, any>, thresholds: number[],
  *   against: null | { title: string, facts: Record<string, string> },
  *   training: null | {

@@ -3,7 +3,7 @@
 
 /**
  * @typedef {{
- *   page: Page, targets: Target[], rejects: Reject[], state: State, loading: boolean,
+ *   page: Page, targets: Target[], rejects: Reject[], rows: Row[], state: State, loading: boolean,
  *   change: (changes: Partial<State>) => void,
  * }} View
  */
@@ -31,7 +31,9 @@ function buildFilters(view) {
       ? choice("Data set", "data", state.data, [["", "all"], ...named(parts)])
       : null,
   ];
-  if (rejectsShown) {
+  if (page.rows !== undefined) {
+    // A training set has texts alone.
+  } else if (rejectsShown) {
     fields.push(choice("Reason", "reason", state.reason, [["", "all"], ...named(reasons)]));
   } else {
     fields.push(

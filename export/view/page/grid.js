@@ -8,23 +8,27 @@ const THUMBNAIL_SIDE = 320;
  * @param {View} view
  */
 function showGrid(view) {
-  const { state } = view;
-  const rejectsShown = state.show === "rejects";
-  const selection = rejectsShown
-    ? selectRejects(view.rejects, state)
-    : selectTargets([...view.targets], state);
-  const total = rejectsShown ? view.page.rejects : view.page.targets;
+  const { page, state } = view;
+  const kind = page.rows !== undefined ? "rows" : state.show === "rejects" ? "rejects" : "targets";
+  const { of, total, card } = {
+    rows: { of: () => selectRows(view.rows, state), total: page.rows ?? 0, card: rowCard },
+    rejects: { of: () => selectRejects(view.rejects, state), total: page.rejects, card: rejectCard },
+    targets: {
+      of: () => selectTargets([...view.targets], state), total: page.targets, card: targetCard,
+    },
+  }[kind];
+  /** @type {any[]} */
+  const selection = of();
   const pages = Math.max(1, Math.ceil(selection.length / PER_PAGE));
   const at = Math.min(state.page, pages);
-  const kind = rejectsShown ? "rejects" : "targets";
   const waiting = view.loading ? `; ${counted(view.targets.length)} loaded so far` : "";
   byId("status").textContent =
     `${counted(selection.length)} of ${counted(total)} ${kind}${waiting}`;
   showFigures(view, selection);
   const cards = selection
     .slice((at - 1) * PER_PAGE, at * PER_PAGE)
-    .map((each) => (rejectsShown ? rejectCard(view, each) : targetCard(view, each)));
-  byId("grid").classList.toggle("pairs", view.page.against !== null && !rejectsShown);
+    .map((each) => card(view, each));
+  byId("grid").classList.toggle("pairs", page.against !== null && kind === "targets");
   byId("grid").replaceChildren(...cards);
   showPager(view, at, pages);
 }
@@ -35,8 +39,8 @@ function showGrid(view) {
  */
 function showFigures(view, selection) {
   const place = byId("figures");
-  place.hidden = selection.length === 0;
-  if (!selection.length) return;
+  place.hidden = selection.length === 0 || view.page.rows !== undefined;
+  if (place.hidden) return;
   if (view.state.show === "rejects") {
     place.replaceChildren(countsChart("Rejects by reason", countsOf(selection.map((r) => r.reason))));
     return;
@@ -108,7 +112,7 @@ function targetCard(view, target) {
           `${shown(target.iou)} and ${shown(target.otherIou)}`,
           `${target.clicks} and ${target.otherClicks} clicks`,
         ];
-  return card(formatState({ ...view.state, target: target.id, step: null }), label, pictures, text, numbers);
+  return linkedCard(formatState({ ...view.state, target: target.id, step: null }), label, pictures, text, numbers);
 }
 
 /**
@@ -122,7 +126,7 @@ function rejectCard(view, reject) {
     { class: "thumbnail" },
     imageOr(`thumbs/reject-${reject.n}.jpg`, "", async () => null),
   );
-  return card(
+  return linkedCard(
     formatState({ ...view.state, target: reject.id, step: null }),
     `${text}, rejected: ${worded(reject.reason)}`,
     [image],
@@ -138,7 +142,7 @@ function rejectCard(view, reject) {
  * @param {string} text
  * @param {(Node | string)[]} numbers
  */
-function card(address, label, pictures, text, numbers) {
+function linkedCard(address, label, pictures, text, numbers) {
   return element(
     "li",
     {},
@@ -149,6 +153,22 @@ function card(address, label, pictures, text, numbers) {
       element("p", { class: "text", title: text }, text),
       element("p", { class: "numbers" }, ...numbers.map((n) => element("span", {}, n))),
     ),
+  );
+}
+
+/**
+ * @param {View} view
+ * @param {Row} row
+ */
+function rowCard(view, row) {
+  const image = element("div", { class: "thumbnail" },
+    row.images ? imageOr(`thumbs/row-${row.n}-0.jpg`, "") : "");
+  return linkedCard(
+    formatState({ ...view.state, target: String(row.n), step: null }),
+    `row ${row.n + 1}: ${row.texts[0]}`,
+    [image],
+    row.message,
+    [row.texts[0]],
   );
 }
 

@@ -8,7 +8,7 @@ async function start() {
   const page = await loadData("page");
   /** @type {View} */
   const view = {
-    page, targets: [], rejects: [], state: stateOf(page), loading: true,
+    page, targets: [], rejects: [], rows: [], state: stateOf(page), loading: true,
     change(changes) {
       Object.assign(view.state, changes);
       // The address follows without a new entry in the history for each key.
@@ -36,6 +36,11 @@ async function start() {
   });
   for (let chunk = 0; chunk * page.indexRows < page.rejects; chunk++) {
     view.rejects.push(...rowsOf(await loadData(`rejects-${chunk}`), chunk * page.indexRows));
+  }
+  for (let chunk = 0; chunk * page.indexRows < (page.rows ?? 0); chunk++) {
+    for (const row of rowsOf(await loadData(`rows-${chunk}`), chunk * page.indexRows)) {
+      view.rows.push(row);
+    }
   }
   for (let chunk = 0; chunk * page.indexRows < page.targets; chunk++) {
     const rows = rowsOf(await loadData(`index-${chunk}`), chunk * page.indexRows);

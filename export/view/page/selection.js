@@ -151,3 +151,13 @@ function selectRejects(rejects, state) {
       (!state.reason || reject.reason === state.reason),
   );
 }
+
+/**
+ * Return the rows of a training set that a state chooses.
+ * @param {Row[]} rows
+ * @param {State} state
+ */
+function selectRows(rows, state) {
+  const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
+  return rows.filter((row) => words.every((word) => row.sought.includes(word)));
+}

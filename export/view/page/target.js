@@ -18,6 +18,10 @@ async function showTarget(view) {
   const reject = view.rejects.find(({ id }) => id === state.target);
   stages = [];
   slider = null;
+  if (page.rows !== undefined) {
+    await showRow(view, Number(state.target), place);
+    return;
+  }
   if (!target) {
     const message = view.loading ? "loading …" : `this page has no target ${state.target}`;
     place.replaceChildren(headOf(view, null, state.target), reject ? "" : message);
@@ -230,6 +234,49 @@ function factsOf(details) {
 }
 
 /**
+ * Show a row of a training set.
+ * @param {View} view
+ * @param {number} n
+ * @param {HTMLElement} place
+ */
+async function showRow(view, n, place) {
+  const at = view.state.target;
+  const row = await loadData(`row-${n}`).catch(() => null);
+  if (view.state.target !== at) return;
+  if (!row) {
+    place.replaceChildren(headOf(view, null, `this page has no row ${at}`));
+    return;
+  }
+  const { messages, images, ...columns } = row;
+  place.replaceChildren(
+    headOf(view, null, `Row ${counted(n + 1)} of ${counted(view.page.rows ?? 0)}`),
+    element(
+      "article",
+      { class: "row-of-training" },
+      element("div", { class: "pictures" }, ...Array.from({ length: images }, (_, k) =>
+        imageOr(`images/row-${n}-${k}.jpg`, `image ${k + 1} of the row`))),
+      conversation(messages, columns),
+    ),
+  );
+  place.focus();
+}
+
+/**
+ * @param {{ role: string, content: string }[]} messages
+ * @param {Record<string, any>} columns
+ */
+function conversation(messages, columns) {
+  return element(
+    "div",
+    {},
+    ...messages.map((message) =>
+      element("div", { class: `message ${message.role === "user" ? "asks" : "answers"}` },
+        element("b", {}, message.role), element("pre", {}, message.content))),
+    element("pre", { class: "columns" }, JSON.stringify(columns, null, 1)),
+  );
+}
+
+/**
  * @param {View} view
  * @param {Target} target
  * @param {any} details
@@ -254,11 +301,7 @@ function trainingRows(view, target, details) {
           training.rendered
             ? imageOr(`rendered/${target.n}-${number}-${place}.${training.suffix}`, "as the model sees it", problemOf(target.image))
             : drawnState(target, details, counts, training))),
-        element("div", {},
-          ...messages.map((/** @type {any} */ message) =>
-            element("div", { class: `message ${message.role === "user" ? "asks" : "answers"}` },
-              element("b", {}, message.role), element("pre", {}, message.content))),
-          element("pre", { class: "columns" }, JSON.stringify(columns))),
+        conversation(messages, columns),
       );
     }),
   );

@@ -10,6 +10,7 @@ from hlmat.export.runs.manifest import read_manifest
 from hlmat.export.view.run_rows import RunRows
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.storage import LocalStorage
+from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.dataset_io.arrow import trajectory_to_row
 from hlmat.transforms.dataset_io.schemas import TRAJECTORY_SCHEMA
 from viewed_runs import clicked, write_run
@@ -59,3 +60,14 @@ def test_a_file_of_another_run_is_refused(tmp_path: Path) -> None:
     (out / name).write_bytes((other / name).read_bytes())
     with pytest.raises(DataError, match="holds 2 rows, the manifest lists 1"):
         rows_of(out)
+
+
+def test_a_run_behind_a_url_is_read_the_same(tmp_path: Path, bucket: str) -> None:
+    made = [clicked(n, 10 + n) for n in range(3)]
+    out = write_run(tmp_path, made)
+    storage = storage_for(bucket)
+    for path in (p for p in out.rglob("*") if p.is_file()):
+        storage.write_bytes(f"{bucket}/{path.relative_to(out).as_posix()}", path.read_bytes())
+    manifest = read_manifest(storage, bucket)
+    rows = RunRows(bucket, manifest, folder="trajectories", schema=TRAJECTORY_SCHEMA)
+    assert [*rows.rows()] == [trajectory_to_row(t) for t in made]

@@ -13,10 +13,14 @@ from typing import Any
 import pytest
 
 from builders import target_ref
+from hlmat.export.llama_factory.writer import export_next_click
+from hlmat.export.view.export_files import ExportFiles, open_export
 from hlmat.export.view.page_files import PageFiles
+from hlmat.export.view.static_files import ViewedPage
 from hlmat.pipelines.viewing.save import save_page
 from hlmat.pipelines.viewing.server import PageServer
 from hlmat.transforms.core.records import Reject, RejectReason, StopReason
+from hlmat.transforms.core.storage import LocalStorage
 from viewed_runs import DrawnImages, clicked, page_of, write_run
 
 pytestmark = pytest.mark.browser
@@ -55,7 +59,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> PageFiles:
 
 
 @contextmanager
-def served(page: PageFiles) -> Iterator[str]:
+def served(page: ViewedPage) -> Iterator[str]:
     with PageServer(page) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -261,6 +265,25 @@ def test_a_saved_page_works_from_disk(load: Load, page: PageFiles, tmp_path: Pat
     tab = load("#target=t5", at=address)
     tab.wait_for_selector(".row-of-training canvas")
     assert tab.text_content("#step-text") == "after 2 of 2: IoU 0.900 (+0.150)"
+
+
+def test_rows_of_a_training_set_are_shown(load: Load, tmp_path: Path) -> None:
+    out = str(tmp_path / "sft")
+    made = [clicked(0, 10, 20, text=SCRIPT), clicked(1, 15)]
+    export_next_click(made, DrawnImages().of_target, out)
+    storage = LocalStorage()
+    with served(ExportFiles("sft", out, open_export(out, storage), storage)) as address:
+        tab = load(at=address)
+        assert status(tab) == "3 of 3 rows"
+        tab.fill("[name=q]", "t1")
+        until(tab, "1 of 3 rows")
+        tab.click("#grid a")
+        tab.wait_for_selector(".row-of-training img")
+        assert "Segment this object: object 1." in tab.text_content(".asks pre")
+        tab = load("#target=0", at=address)
+        tab.wait_for_selector(".asks pre")
+        assert SCRIPT in tab.text_content(".asks pre")
+        assert tab.evaluate("window.hacked") is None
 
 
 @pytest.mark.parametrize("width", [390, 1280])

@@ -91,6 +91,19 @@ def test_the_same_run_twice_is_a_mistake(run: Path, capsys: pytest.CaptureFixtur
     assert "this is the same run" in capsys.readouterr().err
 
 
+def test_a_training_set_has_a_page_of_its_rows(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sft, saved = str(tmp_path / "sft"), str(tmp_path / "page")
+    export = ["export", "--from", str(run), "--format", "llama-factory", "--out", sft, "--json"]
+    assert main(export) == 0
+    samples = json.loads(capsys.readouterr().out)["samples"]
+    assert main(["view", sft, "--save", saved, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == samples
+    assert main(["view", sft, "--against", str(run), "--save", saved]) == 2
+    assert "is a training set, not a run; leave it out" in capsys.readouterr().err
+
+
 def test_nothing_is_overwritten(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,72 @@
+"""The parts of a page that are the same for everything that is viewed, and the form of its data."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Callable, Iterator, Mapping
+from importlib import resources
+from typing import Any, Protocol
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; "
+    "form-action 'none'"
+)
+TYPES: Mapping[str, str] = {
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "jpg": "image/jpeg",
+    "png": "image/png",
+    "svg": "image/svg+xml",
+}
+"""Media type by the ending of a file's name."""
+INDEX_ROWS = 5000
+"""Targets in one file of the index."""
+_NAMED = re.compile(r'(?:src|href)="(page/[^"]+)"')
+
+Made = tuple[Mapping[str, bytes], int, int]
+"""Files by name; how many images they are of; how many images are missing."""
+
+
+class ViewedPage(Protocol):
+    """A page: its files by name, the same on a server and in a folder."""
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file; None where there is no such file. Raises DataError or TargetError."""
+        ...
+
+    def data_names(self) -> Iterator[str]:
+        """Yield the names of every file of data, without images."""
+        ...
+
+    def image_jobs(self) -> Iterator[Callable[[], Made]]:
+        """Yield functions that make the files of the images, a few at a time."""
+        ...
+
+
+def page_names() -> tuple[str, ...]:
+    """Return the names of the files that are the same for every page."""
+    return ("index.html", *_NAMED.findall(_page_text("index.html")))
+
+
+def page_file(name: str) -> bytes:
+    """Return a file that is the same for every page."""
+    text = _page_text(posixpath.basename(name))
+    if name == "index.html":
+        text = text.replace("CONTENT_SECURITY_POLICY", CONTENT_SECURITY_POLICY)
+    return text.encode()
+
+
+def data_script(name: str, value: Any) -> bytes:
+    """Return a script that hands a value to the page: pages opened from disk may load no JSON.
+
+    All characters beyond ASCII are escaped, so that no text ends the script.
+    """
+    text = json.dumps(value, separators=(",", ":"))
+    return f'hlmat.receive("{name}",{text});\n'.encode("ascii")
+
+
+def _page_text(name: str) -> str:
+    return (resources.files("hlmat.export.view") / "page" / name).read_text(encoding="utf-8")
