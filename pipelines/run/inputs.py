@@ -56,6 +56,8 @@ class InputChanges:
 def files_of(ref: TargetRef) -> Iterator[str]:
     """Yield the files of pixels that a target names: its image, and its mask if that is a file."""
     yield ref.image_path
+    if '"mask"' not in ref.truth_ref:
+        return
     try:
         truth = json.loads(ref.truth_ref)
     except ValueError:

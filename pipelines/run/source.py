@@ -29,6 +29,7 @@ from hlmat.pipelines.run.inputs import (
 from hlmat.pipelines.run.planning import Plan, listed_items, reading_errors, write_plan
 from hlmat.pipelines.run.retry import keep_finished, keep_unfinished
 from hlmat.pipelines.settings.run_options import RunConfig
+from hlmat.transforms.core.garbage import no_cycle_search
 from hlmat.transforms.core.protocols import DatasetReader
 from hlmat.transforms.core.url_storage import forget_kept
 from hlmat.transforms.readers.files.read_log import ReadLog
@@ -137,7 +138,8 @@ class RunSource:
         return plan, remarks
 
     def _plan(self, fingerprint: str, *, folder: RunFolder | None) -> Plan:
-        return write_plan(self.reader, self.config, fingerprint=fingerprint, folder=folder)
+        with no_cycle_search():
+            return write_plan(self.reader, self.config, fingerprint=fingerprint, folder=folder)
 
     def _file_changes(self, inputs: Inputs, taken_at: float) -> InputChanges:
         options = self.config.reader

@@ -85,9 +85,11 @@ class CocoReader:
         listing = _Listing(tables, self._image_places(tables))
         of_image: Counter[str] = Counter()
         for entry in sorted(tables.annotation_entries, key=listing.order):
-            ref = self._bare_ref(entry, listing)
-            ref = replace(ref, object_id=of_image[ref.image_path])
-            of_image[ref.image_path] += 1
+            image_path = listing.path_of(_fields(entry))
+            ref = self._bare_ref(
+                entry, listing, image_path=image_path, object_id=of_image[image_path]
+            )
+            of_image[image_path] += 1
             try:
                 yield _checked(ref, entry, listing)
             except TargetError as error:
@@ -130,7 +132,9 @@ class CocoReader:
             names=[name for name in names if name],
         )
 
-    def _bare_ref(self, entry: Any, listing: _Listing) -> TargetRef:
+    def _bare_ref(
+        self, entry: Any, listing: _Listing, *, image_path: str, object_id: int
+    ) -> TargetRef:
         fields = _fields(entry)
         image = listing.image_of(fields)
         name = image_name(image) if image is not None else ""
@@ -139,10 +143,10 @@ class CocoReader:
             target_id=f"{self.name}/{self.split}/{own_id or 'unknown'}",
             dataset=self.name,
             split=self.split,
-            image_path=listing.path_of(fields),
+            image_path=image_path,
             image_name=name or "unknown",
             image_id=number_of(fields.get("image_id")),
-            object_id=0,
+            object_id=object_id,
             expressions=(),
             truth_ref="{}",
             license=LICENSES["coco"],
@@ -274,11 +278,10 @@ def _checked(ref: TargetRef, entry: Any, listing: _Listing) -> TargetRef:
     if not texts and sentences_of(image.get("caption")):
         listing.unused_captions[image_name(image)] = None
     texts = texts or tables.category_text(entry.get("category_id"), name=name)
-    ref = replace(ref, expressions=texts)
     if entry.get("iscrowd"):
         raise TargetError(RejectReason.CROWD, f"{name} covers a crowd, not one object")
     size_hw = image_size(image, name=name)
     check_units(entry, size_hw=size_hw, name=name)
     fit = tables.fit_on(image, size_hw=size_hw)
     truth_ref = segmentation_ref(entry.get("segmentation"), size_hw=size_hw, fit=fit)
-    return replace(ref, truth_ref=truth_ref)
+    return replace(ref, expressions=texts, truth_ref=truth_ref)

@@ -44,7 +44,8 @@ def expressions_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
     The first of `sentences`, `expressions`, `captions`, `caption`, `expression`, `sent` and
     `raw` that is not empty is read: a text or a list of texts.
     """
-    return next((texts for key in _KEYS if (texts := sentences_of(entry.get(key)))), ())
+    found = (sentences_of(entry[key]) for key in _KEYS if entry.get(key) is not None)
+    return next((texts for texts in found if texts), ())
 
 
 def _clean(text: str) -> str:

@@ -24,7 +24,8 @@ def id_of(value: object) -> str | None:
     """
     if isinstance(value, str):
         return value if value.isprintable() and value.strip() else None
-    number = whole_number(value)
+    # Nearly every id is one, and files have millions.
+    number = value if type(value) is int else whole_number(value)
     return str(number) if number is not None and 0 <= number < _TOO_LARGE else None
 
 
@@ -34,6 +35,8 @@ def number_of(value: object) -> int | None:
     >>> number_of("42"), number_of("042"), number_of("b-7")
     (42, None, None)
     """
+    if type(value) is int:
+        return value if 0 <= value <= _MAX_NUMBER else None
     text = id_of(value)
     if text is None or not (text.isascii() and text.isdigit()) or str(int(text[:20])) != text:
         return None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hlmat.transforms.core.errors import DataError, LayoutError
+from hlmat.transforms.core.garbage import no_cycle_search
 from hlmat.transforms.core.storage import Storage
 
 
@@ -18,7 +19,9 @@ def read_json(storage: Storage, path: str) -> Any:
         DataError: it cannot be read or is not JSON.
     """
     try:
-        return json.loads(storage.read_bytes(path))
+        content = storage.read_bytes(path)
+        with no_cycle_search():
+            return json.loads(content)
     except FileNotFoundError as error:
         raise LayoutError(f"{path} does not exist; check --data-root and --split") from error
     except OSError as error:

