@@ -26,6 +26,8 @@ from hlmat.export.llama_factory.writer import (
 from hlmat.transforms.core.errors import ConfigError, OutputError, TargetError
 from hlmat.transforms.core.protocols import Image
 from hlmat.transforms.core.records import (
+    Box,
+    Click,
     Finish,
     InvalidAction,
     RejectReason,
@@ -355,18 +357,40 @@ def test_llama_factory_loads_calls_of_functions(tmp_path: Path, task: str) -> No
         assert not any(isinstance(action, InvalidAction) for action in read)
 
 
+@NEEDS_LLAMA_FACTORY
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tools", "medsam-agent"])
+def test_calls_are_read_as_llama_factorys_templates_write_them(name: str, tmp_path: Path) -> None:
+    dialogue = load_dialogue(name)
+    codec = build_codec(dialogue.codec)
+    places = [(x, y) for x in (0, 1, 99, 199) for y in (0, 50, 99)]
+    actions = [Click(x, y, positive) for x, y in places for positive in (True, False)]
+    actions += [Box(0, 0, 200, 100), Finish()]
+    texts = [dialogue.write(action, size_hw=(100, 200), codec=codec) for action in actions]
+    asked = {
+        # of the templates qwen2_vl and qwen3_vl, qwen3_5, glm4_5v
+        "formats": ["qwen", "qwen3_5", "glm4_moe"],
+        "contents": [dialogue.message(text).content for text in texts],
+    }
+    written = said_by("call_with_llama_factory.py", json.dumps(asked), cache=tmp_path)
+    for tool_format in asked["formats"]:
+        read = [
+            dialogue.read(text, size_hw=(100, 200), codec=codec).action
+            for text in written[tool_format]
+        ]
+        assert read == actions
+
+
 def loaded(out: Path, name: str, *, cache: Path) -> list[dict[str, Any]]:
     """Return the rows as LLaMA-Factory loads them."""
+    arguments = (str(out), name, str(cache / "cache"))
+    return said_by("load_with_llama_factory.py", *arguments, cache=cache)
+
+
+def said_by(script: str, *arguments: str, cache: Path) -> Any:
+    """Return what a script beside this file prints as JSON in its last line."""
     finished = subprocess.run(
-        [
-            sys.executable,
-            "-W",
-            "ignore",
-            str(Path(__file__).parent / "load_with_llama_factory.py"),
-            str(out),
-            name,
-            str(cache / "cache"),
-        ],
+        [sys.executable, "-W", "ignore", str(Path(__file__).parent / script), *arguments],
         env={
             **os.environ,
             "PYTHONPATH": str(REPOSITORY),

@@ -198,7 +198,8 @@ def _made(path: str, attribute: str, sha256: str) -> Dialogue:
             ]
         )
     try:
-        return found()
+        made: Any = found()
+        return made
     except Exception as error:
         raise ConfigError(
             [

@@ -1,4 +1,10 @@
-"""Calls of functions as text: ``<tool_call>`` with a JSON object, as Hermes and Qwen write them."""
+"""Calls of functions as text, as the templates of the model families write them.
+
+Written is ``<tool_call>`` with a JSON object, after Hermes, as in Qwen2.5 and Qwen3. Read are also
+the form of Qwen3.5, ``<function=...>`` with ``<parameter=...>``, and that of GLM-4.5, the name with
+``<arg_key>`` and ``<arg_value>``: a model that was trained with LLaMA-Factory's template of its
+family answers in these.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +22,14 @@ from hlmat.transforms.prompting.dialogues.strict_json import (
 )
 
 _CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
+_FUNCTION = re.compile(r"<function=(\w+)>(.*)</function>", re.DOTALL)
+_PARAMETER = re.compile(r"\s*<parameter=(\w+)>\s*(.*?)\s*</parameter>\s*", re.DOTALL)
+# LLaMA-Factory's template of GLM-4.5 does not close a call.
+_UNCLOSED = re.compile(r"<tool_call>\s*(\w+\s*(?:<arg_key>.*</arg_value>)?)", re.DOTALL)
+_NAMED = re.compile(r"(\w+)\s*((?:<arg_key>.*</arg_value>)?)", re.DOTALL)
+_ARGUMENT = re.compile(
+    r"\s*<arg_key>\s*(\w+)\s*</arg_key>\s*<arg_value>\s*(.*?)\s*</arg_value>\s*", re.DOTALL
+)
 
 
 def tool_call_text(name: str, arguments: str) -> str:
@@ -44,16 +58,43 @@ def parse_tool_call(text: str) -> tuple[str, Any]:
     """
     answer = bare_answer(text)
     calls = _CALL.findall(answer)
+    if not calls and (unclosed := _UNCLOSED.fullmatch(answer)) is not None:
+        return _call_in(unclosed[1])
     if not calls:
         raise ValueError("no call of a function: expected <tool_call>...</tool_call>")
     if len(calls) > 1:
         raise ValueError(f"{len(calls)} calls of functions, expected one")
     if _CALL.fullmatch(answer) is None:
         raise ValueError("text beside the call of a function, expected the call alone")
-    call = expect_keys(parse_strict_json(calls[0]), "name", "arguments")
+    return _call_in(calls[0])
+
+
+def _call_in(text: str) -> tuple[str, Any]:
+    """Return function and arguments of a call in one of the three forms."""
+    if (tagged := _FUNCTION.fullmatch(text)) is not None:
+        return tagged[1], _arguments(tagged[2], _PARAMETER)
+    if (named := _NAMED.fullmatch(text)) is not None:
+        return named[1], _arguments(named[2], _ARGUMENT)
+    call = expect_keys(parse_strict_json(text), "name", "arguments")
     if not isinstance(call["name"], str):
         raise ValueError(f"the function {shown(call['name'])}, expected a name")
     return call["name"], call["arguments"]
+
+
+def _arguments(text: str, argument: re.Pattern[str]) -> dict[str, Any]:
+    """Return arguments in tags; a list is JSON, anything else the text itself."""
+    found: dict[str, Any] = {}
+    place = 0
+    while place < len(text.rstrip()):
+        match = argument.match(text, place)
+        if match is None:
+            raise ValueError("text beside the arguments of a function, expected these alone")
+        name, value = match[1], match[2]
+        if name in found:
+            raise ValueError(f"the argument {name!r} occurs twice in one call")
+        found[name] = parse_strict_json(value) if value.startswith("[") else value
+        place = match.end()
+    return found
 
 
 def json_numbers(codec: CoordinateCodec, *pixels: tuple[int, int], size_hw: tuple[int, int]) -> str:

@@ -80,6 +80,8 @@ def test_writing_undoes_reading_where_the_image_is_finer(name: str, data: st.Dat
 FRAGMENTS = [
     *("<think>", "</think>", "<action>", "</action>", "<answer>", "</answer>", "\n", " ", "."),
     *("<tool_call>", "</tool_call>", "```json\n", "\n```", "[", "]", "{", "}", ",", ":"),
+    *("<function=stop>", "</function>", "<parameter=label>", "</parameter>", "stop"),
+    *("<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>", "add_point"),
     *('"point_2d"', '"bbox_2d"', '"label"', '"name"', '"arguments"', '"add_point"', '"stop"'),
     *("positive", '"positive"', "Positive point: ", "Positive Point ", "(1, 2)", "1", "-0.5"),
     *("NaN", "1e9", "٣", "Finish", "No object", "Terminate", "null", "[[[[[["),
@@ -301,3 +303,51 @@ def test_a_call_is_a_message_of_its_own_in_training_rows() -> None:
 def test_an_unknown_dialogue_is_refused() -> None:
     with pytest.raises(ConfigError, match="--dialogue 'json-points' is unknown; did you mean 'js"):
         load_dialogue("json-points")
+
+
+QWEN = (
+    "<tool_call>\n<function=add_point>\n<parameter=point_2d>\n[500, 250]\n</parameter>\n"
+    "<parameter=label>\npositive\n</parameter>\n</function>\n</tool_call>"
+)
+GLM = (
+    "<tool_call>add_point\n<arg_key>point_2d</arg_key>\n<arg_value>[500, 250]</arg_value>\n"
+    "<arg_key>label</arg_key>\n<arg_value>positive</arg_value>"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "action"),
+    [
+        (QWEN, Click(320, 120, True)),
+        ("<tool_call><function=stop>\n</function></tool_call>", Finish()),
+        (GLM, Click(320, 120, True)),
+        (GLM + "\n</tool_call>", Click(320, 120, True)),
+        ("\n<tool_call>stop", Finish()),
+        ("<tool_call>report_no_object\n</tool_call>", NoObject()),
+    ],
+)
+def test_calls_are_read_as_the_templates_of_other_families_write_them(
+    text: str, action: Action
+) -> None:
+    tools = load_dialogue("tools")
+    assert tools.read(text, size_hw=SIZE, codec=own_codec(tools)).action == action
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (QWEN.replace("positive", "left"), 'the label "left", expected one of'),
+        (QWEN.replace("[500, 250]", "500, 250"), "expected a list of 2 numbers"),
+        (QWEN.replace("</function>", "so</function>"), "text beside the arguments"),
+        (QWEN.replace("=label", "=point_2d"), "the argument 'point_2d' occurs twice"),
+        (GLM.replace(">label", ">point_2d"), "the argument 'point_2d' occurs twice"),
+        (GLM + GLM, "text beside the arguments"),
+        (GLM + " So.", "no call of a function"),
+        ("<tool_call>stop it", "no call of a function"),
+    ],
+)
+def test_these_are_read_strictly_too(text: str, problem: str) -> None:
+    tools = load_dialogue("tools")
+    action = tools.read(text, size_hw=SIZE, codec=own_codec(tools)).action
+    assert isinstance(action, InvalidAction)
+    assert problem in action.problem
