@@ -249,6 +249,7 @@ def test_a_missing_base_model_is_reported_with_places_and_a_cure(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(training, "missing_packages", lambda settings: [])
+    monkeypatch.setattr(training, "settings_problems", lambda settings: [])
     recipe = write_recipe(tmp_path / "tiny")
     with pytest.raises(ConfigError) as caught:
         training.train(parse("--recipe", str(recipe), "--out", "out"))
@@ -280,7 +281,10 @@ def test_missing_packages_are_reported_with_their_cure(
     )
 
 
-def test_every_problem_of_the_command_line_is_reported(tmp_path: Path) -> None:
+def test_every_problem_of_the_command_line_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "settings_problems", lambda settings: [])
     recipe = write_recipe(tmp_path / "tiny")
     overrides = ["bad", "dataset=x", "model_name_or_path=x", "x=[", "cutoff_len=null"]
     sets = [part for text in overrides for part in ("--set", text)]
@@ -305,7 +309,11 @@ def test_a_conversation_of_the_command_line_replaces_the_recipes(tmp_path: Path)
         read_job(parse(*flags, "--codec", "roman"))
 
 
-def test_a_run_that_is_no_rollout_is_reported(tmp_path: Path) -> None:
+def test_a_run_that_is_not_a_rollout_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "missing_packages", lambda settings: [])
+    monkeypatch.setattr(training, "settings_problems", lambda settings: [])
     recipe = write_recipe(tmp_path / "tiny")
     flags = ("--recipe", str(recipe), "--out", str(tmp_path / "out"))
     with pytest.raises(DataError, match="nowhere"):

@@ -51,9 +51,10 @@ class TestPolygons:
         assert mask.shape == SIZE_HW
 
     def test_several_are_united(self) -> None:
-        mask = to_mask([[0, 0, 3, 0, 3, 3, 0, 3], [4, 3, 8, 3, 8, 6, 4, 6]])
-        assert mask[1, 1]
-        assert mask[4, 6]
+        parts = [[0, 0, 3, 0, 3, 3, 0, 3], [4, 3, 8, 3, 8, 6, 4, 6]]
+        first, second = (to_mask([part]) for part in parts)
+        assert (first.sum(), second.sum()) == (9, 12)
+        np.testing.assert_array_equal(to_mask(parts), first | second)
 
     @pytest.mark.parametrize("short", [[], [1, 2], [1, 2, 3, 4]])
     def test_too_few_points_are_left_out_beside_others(self, short: list[int]) -> None:
