@@ -206,7 +206,7 @@ class PageFiles:
             for place, state in enumerate(shown):
                 name = f"rendered/{number}-{row}-{place}.{training.options.image_format}"
                 try:
-                    files[name] = images.encoded(trajectory.target, state)
+                    files[name] = images.encoded(images.drawn(trajectory.target, state))
                 except TargetError:
                     # Already counted where the image itself is written.
                     return files, len(files), 0
