@@ -1,4 +1,4 @@
-"""A whole job with one and with two workers, and the processor time of a target.
+"""A whole job with one and with two workers, by its size, and the processor time of a target.
 
     python -m benchmarks.workers
 
@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -30,21 +32,32 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1430)
     parser.add_argument("--targets-per-image", type=int, default=7)
     parser.add_argument("--max-clicks", type=int, default=5)
+    parser.add_argument("--limits", type=int, nargs="*", default=[1000], help="smaller jobs, too")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         count = write_coco(root, images=arguments.images, targets=arguments.targets_per_image)
         clicks = ("--max-clicks", str(arguments.max_clicks))
-        alone_s, alone_cpu_s = _run(root, root / "out-start", 1, ("--limit", "1", *clicks))
-        print(f"one target: {alone_s:.1f} s, {alone_cpu_s:.1f} s of processor time")
+        alone_s, alone_cpu_s, peak_mb = _run(root, root / "start", 1, ("--limit", "1", *clicks))
+        print(
+            f"one target: {alone_s:.1f} s, {alone_cpu_s:.1f} s of processor time, {peak_mb:.0f} MB"
+        )
+        for limit in arguments.limits:
+            flags = ("--limit", str(limit), *clicks)
+            wall_s, cpu_s, peak_mb = _run(root, root / f"first{limit}", 1, flags)
+            print(
+                f"{limit:,} targets, 1 worker: {wall_s:.1f} s, {cpu_s:.1f} s of processor time, "
+                f"{peak_mb:.0f} MB"
+            )
         walls = {}
         for workers in (1, 2):
-            wall_s, cpu_s = _run(root, root / f"out{workers}", workers, clicks)
+            wall_s, cpu_s, peak_mb = _run(root, root / f"out{workers}", workers, clicks)
             walls[workers] = wall_s
             each_ms = (cpu_s - alone_cpu_s) / count * 1e3
             print(
                 f"{count:,} targets, {workers} worker{'s' * (workers > 1)}: {wall_s:.1f} s, "
-                f"{cpu_s:.1f} s of processor time, {each_ms:.2f} ms a target beside the start"
+                f"{cpu_s:.1f} s of processor time, {each_ms:.2f} ms a target beside the start, "
+                f"{peak_mb:.0f} MB in the job's own process"
             )
         print(
             f"two workers: {walls[1] / walls[2]:.2f} times as fast, beside the start "
@@ -96,15 +109,18 @@ def write_coco(root: Path, *, images: int, targets: int, shrunk: int = 1) -> int
     return len(annotations)
 
 
-def _run(root: Path, out: Path, workers: int, flags: tuple[str, ...]) -> tuple[float, float]:
-    """Return the seconds and the processor seconds of a run, those of its workers included."""
+def _run(root: Path, out: Path, workers: int, flags: tuple[str, ...]) -> tuple[float, float, float]:
+    """Return seconds and processor seconds of a run with its workers, and its own peak in MB."""
     command = [sys.executable, "-m", "hlmat", "trajectories", "--dataset", "coco", *flags]
     command += ["--data-root", str(root), "--out", str(out), "--workers", str(workers), "-q"]
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([*command, "--segmenter", _DISC], check=True, stdout=subprocess.DEVNULL)
+    job = subprocess.Popen([*command, "--segmenter", _DISC], stdout=subprocess.DEVNULL)
+    _, status, own = os.wait4(job.pid, 0)
+    if status:
+        raise SystemExit(f"{shlex.join(command)} failed")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return time.perf_counter() - started, cpu_s
+    return time.perf_counter() - started, cpu_s, own.ru_maxrss / 1e3
 
 
 if __name__ == "__main__":

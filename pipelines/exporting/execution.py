@@ -5,6 +5,7 @@ from __future__ import annotations
 from hlmat.pipelines.exporting.job import ExportJob
 from hlmat.pipelines.run.progress import show_progress
 from hlmat.pipelines.settings.runner_choice import RunnerChoice
+from hlmat.transforms.beam.imports import import_beam_without_connectors
 
 
 def check_runner(runner: RunnerChoice) -> None:
@@ -40,7 +41,9 @@ def do_units(job: ExportJob, *, quiet: bool) -> None:
             for unit in left:
                 storage.write_bytes(layout.unit_file(unit.unit_id), work(unit))
         else:
-            # Beam takes a second to import.
+            # Beam takes a second to import, and three with its connectors.
+            if job.runner.is_local:
+                import_beam_without_connectors()
             from hlmat.pipelines.exporting.pipeline import run_pipeline
 
             run_pipeline(job)
