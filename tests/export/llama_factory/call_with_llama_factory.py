@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 from hlmat.pipelines.training.llamafactory_main import make_importable
 
@@ -19,7 +20,7 @@ def main(asked: str) -> None:
     content = json.loads(asked)
     written = {}
     for name in content["formats"]:
-        formatter = FunctionFormatter(slots=["{{content}}"], tool_format=name)
+        formatter: Any = FunctionFormatter(slots=["{{content}}"], tool_format=name)
         written[name] = ["".join(formatter.apply(content=text)) for text in content["contents"]]
     sys.stdout.write("\n" + json.dumps(written))
 
