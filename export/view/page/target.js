@@ -191,7 +191,7 @@ function stepTable(view, run) {
     element(
       "table",
       {},
-      element("thead", {}, element("tr", {}, ...columns.map(([name]) => element("th", { scope: "col" }, name)))),
+      element("thead", {}, element("tr", {}, ...columns.map(([name]) => element("th", { scope: "col" }, String(name))))),
       element("tbody", {}, ...run.steps.map((/** @type {any} */ s, /** @type {number} */ i) =>
         element("tr", {}, ...columns.map(([, of]) => element("td", {}, /** @type {any} */ (of)(s, i)))))),
     ),
