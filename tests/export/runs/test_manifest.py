@@ -60,6 +60,24 @@ def test_a_folder_without_a_run_is_reported_with_its_content() -> None:
         read_manifest(MemoryStorage({"out/x/y": b""}), "out")
 
 
+def test_a_folder_that_does_not_exist_is_called_so(tmp_path: Path) -> None:
+    out = str(tmp_path / "nowhere")
+    with pytest.raises(DataError) as caught:
+        read_manifest(LocalStorage(), out)
+    assert str(caught.value) == (
+        f"{out}: no such folder; give the --out of a finished `hlmat trajectories`"
+    )
+
+
+def test_a_listed_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").mkdir()
+    files = {"a.bin": FileEntry.of(b"aa", rows=2)}
+    (tmp_path / "manifest.json").write_bytes(build_manifest(files, CONFIG, COUNTS))
+    manifest = read_manifest(LocalStorage(), str(tmp_path))
+    with pytest.raises(DataError, match=r"a\.bin cannot be read: .*[Ii]s a directory"):
+        verify(LocalStorage(), str(tmp_path), manifest)
+
+
 def test_an_unfinished_run_is_called_so() -> None:
     with pytest.raises(DataError, match="the run in out is not finished; repeat the command"):
         read_manifest(MemoryStorage({"out/run.json": b"{}"}), "out")
@@ -97,6 +115,8 @@ def test_a_malformed_manifest_is_named(content: bytes, message: str) -> None:
         ('"seed": 3', '"seed": NaN', "ValueError: the number NaN"),
         ('"seed": 3', '"seed": -1', "ValueError: seed is -1"),
         ('"dataset": "shapes"', '"dataset": ["a"]', r"ValueError: dataset is \['a'\]"),
+        ('"seed": 3', '"seed": 3, "segmenter": {}', r"ValueError: segmenter is \{\}"),
+        ('"seed": 3', '"seed": 3, "target_iou": 2', "ValueError: target_iou is 2"),
         ('"bytes": 1', '"bytes": 1e999', "ValueError: the number 1e999"),
         ('"bytes": 1', '"bytes": ' + "[" * 50_000, "RecursionError"),
     ],
