@@ -19,6 +19,7 @@ import pytest
 
 from hlmat.pipelines.cli.main import main
 from hlmat.transforms.core.storage import LocalStorage
+from hlmat.transforms.prompting.coordinates import CODECS
 
 DISC = "hlmat.transforms.segmenters.disc:DiscSegmenter"
 SMALL = (
@@ -494,8 +495,8 @@ def test_every_problem_of_an_export_is_reported(
     assert message.splitlines() == [
         "hlmat: error: --format 'llamafactory': did you mean 'llama-factory'? choose from trace, "
         "llama-factory",
-        "hlmat: error: --codec 'decimals': did you mean 'decimal'? choose from decimal, "
-        "thousandths, thousandths_inclusive, pixels",
+        "hlmat: error: --codec 'decimals': did you mean 'decimal'? choose from "
+        + ", ".join(CODECS),
         "hlmat: error: --mask-colour 'mauve': choose from green, red, blue",
         "hlmat: error: --opacity 2: must be from 0 to 1",
         "hlmat: error: --max-side 0: must be at least 1",
