@@ -90,13 +90,13 @@ def main() -> None:
 def plain_loop(run: Path, out: Path, data: Path) -> None:
     """Write the images of a run's states and one JSON file of rows."""
     rows: list[dict[str, Any]] = []
-    image, image_path = np.zeros(0), ""
+    image, image_path = np.zeros(0, np.uint8), ""
     out.mkdir()
     for table in sorted((run / "trajectories").glob("*.parquet")):
         for row in pq.read_table(table).to_pylist():
             if row["image_path"] != image_path:
                 image_path = row["image_path"]
-                image = cv2.imread(str(data / image_path))
+                image = np.asarray(cv2.imread(str(data / image_path)))
                 cv2.imwrite(str(out / f"{Path(image_path).stem}.png"), image)
             size = [row["height"], row["width"]]
             for number, step in enumerate(row["steps"]):

@@ -20,6 +20,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from benchmarks.workers import write_coco
+from hlmat.export.formats.predictions import predictions_json
 from hlmat.export.runs.manifest import FileEntry, build_manifest, read_manifest
 from hlmat.export.runs.trajectories import read_trajectories
 from hlmat.transforms.core.records import Trajectory
@@ -49,24 +50,21 @@ def main() -> None:
         sizes = (arguments.targets // 10, arguments.targets)
         for size in sizes:
             repeat_run(root / "run", root / f"run-{size}", targets=size)
-            out = root / f"run-{size}.json"
-            _cpu_s(
-                "export", "--from", root / f"run-{size}", "--format", "trace", "--out", out, "-q"
-            )
         for name in ("stats", "score"):
             ending = ".json" if name == "score" else ""
             few, many = (_cpu_s(name, f"{root / f'run-{size}'}{ending}") for size in sizes)
             each_ms = (many - few) / (sizes[1] - sizes[0]) * 1e3
-            print(
-                f"{name}: {each_ms:.2f} ms of processor time a target, {few:.1f} s for {sizes[0]}"
-            )
+            cost = f"{each_ms:.2f} ms of processor time a target"
+            print(f"{name}: {cost}, {few:.1f} s for the first {sizes[0]:,}")
 
 
 def repeat_run(run: Path, out: Path, *, targets: int) -> None:
-    """Write a finished run of so many targets, each of another several times."""
+    """Write a finished run of so many targets, each of another several times; and predictions."""
     manifest = read_manifest(LocalStorage(), str(run))
     found = list(read_trajectories(LocalStorage(), str(run), manifest=manifest))
-    made = trajectory_table(_repeated(found, targets))
+    repeated = list(_repeated(found, targets))
+    Path(f"{out}.json").write_bytes(predictions_json(repeated))
+    made = trajectory_table(repeated)
     files: dict[str, FileEntry] = {}
     for name, table in (
         (OutputLayout.trajectory_name(0, 1), made),

@@ -81,6 +81,11 @@ class ExportLayout:
         """A note that a worker on another runner began."""
         return posixpath.join(self.working, "worker.json")
 
+    @property
+    def engine_log(self) -> str:
+        """What Beam and another runner logged in an export that failed."""
+        return posixpath.join(self.out, "engine.log")
+
     def rows(self, name: str) -> str:
         """Return the path of the rows of a data set."""
         return posixpath.join(self.out, f"{name}.json")

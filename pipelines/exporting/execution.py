@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hlmat.pipelines.exporting.job import ExportJob
 from hlmat.pipelines.run.progress import show_progress
-from hlmat.pipelines.settings.runner_choice import RunnerChoice
+from hlmat.pipelines.settings.runner_choice import RunnerChoice, check_paths_elsewhere
 from hlmat.transforms.beam.imports import import_beam_without_connectors
 
 
-def check_runner(runner: RunnerChoice) -> None:
+def check_runner(runner: RunnerChoice, paths: Mapping[str, str | None]) -> None:
     """Report what is wrong with another runner before anything is written.
 
+    Args:
+        paths: that its workers read and write, by flag.
+
     Raises:
-        ConfigError: its flags cannot be right.
+        ConfigError: its flags cannot be right, or it runs on machines that cannot see a path.
         IncompleteError: a job server, a worker pool or a program is not there.
     """
     if not runner.is_local:
+        check_paths_elsewhere(runner, paths)
         from hlmat.pipelines.run.engine_checks import check_engine
 
         check_engine(runner)

@@ -83,11 +83,18 @@ def _export_llama_factory(
     asked: ExportOptions, manifest: Manifest, options: LlamaFactoryOptions, running: Running
 ) -> dict[str, Any]:
     out, name = str(asked.out), str(asked.run_folder)
-    check_runner(running.runner)
+    check_runner(
+        running.runner,
+        {
+            "--from": name,
+            "--data-root": asked.data_root or manifest.source.get("data_root"),
+            "--out": out,
+        },
+    )
     others = _open_others(asked, manifest)
     settings = _settings(running.fingerprint, manifest, others)
     folder = ExportFolder.of(out)
-    with folder.locked(), output_errors(out):
+    with output_errors(out), folder.locked():
         status = folder.begin(settings, overwrite=running.overwrite)
         if status is RunStatus.COMPLETE:
             return _report(asked, options, folder.counts())

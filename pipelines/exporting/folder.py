@@ -97,7 +97,7 @@ class ExportFolder:
     def finish(self, dataset_info: bytes) -> None:
         """Write the last file, then remove what only an unfinished export needs."""
         self.storage.write_bytes(self.layout.dataset_info, dataset_info)
-        self.storage.remove_dir(self.layout.working)
+        self._clear_working_files()
 
     def clear(self) -> None:
         """Remove an earlier export, finished or not, and nothing else."""
@@ -114,7 +114,12 @@ class ExportFolder:
                 self.storage.remove(layout.rows(name))
         for path in (layout.record, layout.rejects):
             self.storage.remove(path)
-        self.storage.remove_dir(layout.working)
+        self._clear_working_files()
+
+    def _clear_working_files(self) -> None:
+        if "://" not in self.layout.out:
+            self.storage.remove(self.layout.engine_log)
+        self.storage.remove_dir(self.layout.working)
 
     def _refuse_other(self, before: Any, settings: Mapping[str, Any]) -> None:
         if before == json.loads(_json(settings)):

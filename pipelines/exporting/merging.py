@@ -24,7 +24,7 @@ def merge_units(
     """Write the rows, the rejects, the record and, last, what makes the folder a data set.
 
     Args:
-        max_reject_rate: the most targets that may be rejects, as a share.
+        max_reject_rate: the most targets that may be rejects, as a share; never all.
         record: returns the export's record.
 
     Returns:
@@ -47,7 +47,8 @@ def merge_units(
             for piece in pieces:
                 f.write(piece.encode("ascii"))
     rejects = merge.rejects
-    if rejects and len(rejects) > max_reject_rate * job.plan.targets:
+    most = min(max_reject_rate * job.plan.targets, job.plan.targets - 1)
+    if rejects and len(rejects) > most:
         storage.remove(rows)
         for unit_id in with_rejects:
             storage.remove(layout.unit_file(unit_id))

@@ -25,7 +25,7 @@ from hlmat.pipelines.run.progress import show_progress
 from hlmat.pipelines.run.source import RunSource, finish_inputs
 from hlmat.pipelines.run.unit_shards import check_shard, unfinished_units, units_of
 from hlmat.pipelines.settings.run_options import RunConfig, fingerprint_of
-from hlmat.pipelines.settings.runner_choice import threads_per_worker
+from hlmat.pipelines.settings.runner_choice import check_paths_elsewhere, threads_per_worker
 from hlmat.transforms.beam.read_units import ReadWorkUnits
 from hlmat.transforms.beam.shards import ShardPlan, WriteShards
 from hlmat.transforms.beam.simulate import (
@@ -97,7 +97,14 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
         OutputError: the output folder cannot be written or holds another run.
         IncompleteError: units died; the same call resumes them.
     """
-    _refuse_local_paths(config)
+    check_paths_elsewhere(
+        config.runner,
+        {
+            "--data-root": config.reader.data_root,
+            "--checkpoint": config.segmenter.checkpoint,
+            "--out": config.out,
+        },
+    )
     check_engine(config.runner)
     folder = RunFolder.of(config.out)
     source = RunSource.open(config)
@@ -308,21 +315,3 @@ def _finish(job: Job, *, folder: RunFolder, settings: Mapping[str, Any]) -> None
 
 def _absolute(path: str | None) -> str | None:
     return path if path is None or "://" in path else os.path.abspath(path)
-
-
-def _refuse_local_paths(config: RunConfig) -> None:
-    """Refuse paths that other machines cannot see; portable runners may run on this host."""
-    if config.runner.name != "DataflowRunner":
-        return
-    problems = [
-        f"{flag} {path}: --runner {config.runner.name} runs on other machines, which cannot see "
-        "this disk; use a URL such as gs://bucket/folder"
-        for flag, path in (
-            ("--data-root", config.reader.data_root),
-            ("--checkpoint", config.segmenter.checkpoint),
-            ("--out", config.out),
-        )
-        if path is not None and "://" not in path
-    ]
-    if problems:
-        raise ConfigError(problems)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.core.suggestions import closest, did_you_mean
 from hlmat.transforms.core.threads import available_cores
@@ -78,6 +79,27 @@ class RunnerChoice:
 def threads_per_worker(runner: RunnerChoice) -> int | None:
     """Share this machine's cores among its workers; a remote worker takes all of its machine's."""
     return max(available_cores() // runner.workers, 1) if runner.is_local else None
+
+
+def check_paths_elsewhere(runner: RunnerChoice, paths: Mapping[str, str | None]) -> None:
+    """Refuse paths that other machines cannot see; portable runners may run on this host.
+
+    Args:
+        paths: that workers read or write, by flag.
+
+    Raises:
+        ConfigError: with every local path, if the runner's workers are on other machines.
+    """
+    if runner.name != "DataflowRunner":
+        return
+    problems = [
+        f"{flag} {path}: --runner {runner.name} runs on other machines, which cannot see "
+        "this disk; use a URL such as gs://bucket/folder"
+        for flag, path in paths.items()
+        if path is not None and "://" not in path
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def check_runner_name(choice: RunnerChoice) -> str | None:
