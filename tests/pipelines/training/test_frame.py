@@ -139,9 +139,9 @@ def qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return with_processor(model, {**bounds, "size": size}, folder=root / "model")
 
 
-def pixel_options(processor: str, **view: int) -> LlamaFactoryOptions:
+def pixel_options(processor: str, *, max_side: int) -> LlamaFactoryOptions:
     codec = build_codec("pixels", resize=RESIZES[processor])
-    return LlamaFactoryOptions(turn_format=TurnFormat(codec), view=StateView(**view))
+    return LlamaFactoryOptions(turn_format=TurnFormat(codec), view=StateView(max_side=max_side))
 
 
 def test_the_sizes_of_the_model_s_own_processor_count(qwen: Path) -> None:

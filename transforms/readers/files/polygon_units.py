@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.core.records import RejectReason
@@ -30,7 +30,7 @@ def check_units(entry: Mapping[str, Any], *, size_hw: tuple[int, int], name: str
         TargetError: MALFORMED_SEGMENTATION.
     """
     extent = percent_extent(entry.get("segmentation"))
-    box = entry.get("bbox")
+    box: Any = entry.get("bbox")
     if extent is None or not _is_numbers(box) or len(box) != 4 or min(box[2:]) <= 0:
         return
     height, width = size_hw
@@ -86,7 +86,7 @@ def percent_extent(segmentation: object) -> Extent | None:
     return extent
 
 
-def _is_numbers(value: Any) -> bool:
+def _is_numbers(value: object) -> TypeGuard[list[float]]:
     # What JSON has for numbers; `type` in C is ten times as fast as asking each in Python.
     return isinstance(value, list) and {*map(type, value)} <= {int, float}
 
