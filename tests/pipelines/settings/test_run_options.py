@@ -131,7 +131,7 @@ def test_every_problem_is_reported_at_once():
         ((*BASE, "--runner", "DaskRunner"), "it drops rows silently"),
         (
             (*BASE[:2], "--out", "nowhere://x/y"),
-            "x/y: nowhere:// is not the scheme of a supported store; choose s3://",
+            "x/y: nowhere:// is not a supported scheme; choose s3://",
         ),
         (
             (*BASE, "--runner", "DataflowRunner", "--projct", "p"),
