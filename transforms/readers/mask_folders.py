@@ -119,7 +119,7 @@ class PairedFilesReader:
             ref = _build_ref(folders, stem, image=image, mask=mask)
             if not of_stem:
                 reason = RejectReason.MISSING_IMAGE
-                yield Reject(ref, reason, f"{folders.images} has no image of the stem {stem!r}")
+                yield Reject(ref, reason, f"{folders.images} has no image with the stem {stem!r}")
             elif not found.files:
                 reason = RejectReason.MISSING_MASK
                 yield Reject(ref, reason, f"{folders.masks} has no mask with the stem {stem!r}")

@@ -75,7 +75,7 @@ class VocReader:
             ref = self._ref(stem, images.get(stem), masks.get(stem))
             if stem not in images:
                 reason = RejectReason.MISSING_IMAGE
-                yield Reject(ref, reason, f"{IMAGES} has no image of the stem {stem!r}")
+                yield Reject(ref, reason, f"{IMAGES} has no image with the stem {stem!r}")
             elif stem not in masks:
                 reason = RejectReason.MISSING_MASK
                 yield Reject(ref, reason, f"{self._masks} has no mask with the stem {stem!r}")

@@ -220,7 +220,7 @@ def test_the_halves_name_folder_and_stem() -> None:
     _, rejects = split_items(open_part(files, "ecssd"))
     assert [reject.message for reject in rejects] == [
         "ECSSD/ground_truth_mask has no mask with the stem '2'",
-        "ECSSD/images has no image of the stem '3'",
+        "ECSSD/images has no image with the stem '3'",
     ]
 
 
