@@ -49,7 +49,7 @@ def _text(data: bytes) -> str:
 
 
 def parse_answer(data: bytes) -> None:
-    readings = [(load_dialogue(name), build_codec("thousand_inclusive")) for name in DIALOGUES]
+    readings = [(load_dialogue(name), build_codec("zero_to_1000")) for name in DIALOGUES]
     readings += [(load_dialogue("segagent"), codec) for codec in _codecs()]
     for dialogue, codec in readings:
         answer = dialogue.read(_text(data), size_hw=_SIZE_HW, codec=codec)

@@ -294,7 +294,7 @@ class CoordinateCodec:
         Raises:
             ValueError: not numbers of this codec, or out of its range.
 
-        >>> build_codec("thousand_inclusive").pixel("1000", "0", size_hw=(480, 640))
+        >>> build_codec("zero_to_1000").pixel("1000", "0", size_hw=(480, 640))
         (639, 0)
         """
         names = ("x", "y") if self.order == "xy" else ("column", "row")
@@ -359,7 +359,7 @@ CODECS: Mapping[str, CodecEntry] = {
     "thousandths_inclusive": CodecEntry(
         "whole numbers from 0 (first pixel) to 999 (last pixel)", _thousandths_inclusive
     ),
-    "thousand_inclusive": CodecEntry(
+    "zero_to_1000": CodecEntry(
         "whole numbers from 0 (near edge) to 1000 (far edge), as Qwen3-VL writes them",
         _thousand_inclusive,
     ),

@@ -44,28 +44,28 @@ FAMILIES: Mapping[str, ModelFamily] = {
     "qwen3_vl": ModelFamily(
         "Qwen3-VL: 0 to 1000",
         ("qwen3_vl", "qwen3_vl_moe"),
-        codec="thousand_inclusive",
+        codec="zero_to_1000",
         processor="qwen3-vl",
         template="qwen3_vl_nothink",
     ),
     "qwen3_5": ModelFamily(
         "Qwen3.5: 0 to 1000",
         ("qwen3_5", "qwen3_5_moe"),
-        codec="thousand_inclusive",
+        codec="zero_to_1000",
         processor="qwen3-vl",
         template="qwen3_5_nothink",
     ),
     "internvl3": ModelFamily(
         "InternVL3 and 3.5: 0 to 1000, at most 12 tiles of 448 x 448",
         ("internvl",),
-        codec="thousand_inclusive",
+        codec="zero_to_1000",
         max_pixels=12 * 448 * 448,
         template="intern_vl",
     ),
     "glm4_5v": ModelFamily(
         "GLM-4.5V: 0 to 1000",
         ("glm4v", "glm4v_moe", "glm46v"),
-        codec="thousand_inclusive",
+        codec="zero_to_1000",
         template="glm4_5v",
     ),
     "llava": ModelFamily(

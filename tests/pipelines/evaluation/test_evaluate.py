@@ -238,7 +238,7 @@ def test_a_served_model_is_asked_in_its_dialogue(tmp_path: Path) -> None:
     assert names == ["add_point", "stop"]
     settings = json.loads((out / "manifest.json").read_text())["config"]["policy_settings"]
     assert settings["dialogue"] == "tools"
-    assert settings["codec"].startswith("thousand_inclusive xy")
+    assert settings["codec"].startswith("zero_to_1000 xy")
     (entry,) = json.loads((out / "predictions.json").read_text())
     step = entry["pred_list"][0]
     assert step["clicks"] == [{"coor": [0, 63], "is_positive": False}]

@@ -27,10 +27,10 @@ def exported(*flags: str) -> TurnFormat:
     [
         ((), "decimal", 3),
         (("--dialogue", "ibis"), "decimal_inclusive", 4),
-        (("--dialogue", "json-point"), "thousand_inclusive", 3),
+        (("--dialogue", "json-point"), "zero_to_1000", 3),
         (("--dialogue", "json-point", "--codec", "thousandths"), "thousandths", 3),
         (("--dialogue", "ibis", "--digits", "2"), "decimal_inclusive", 2),
-        (("--model-family", "qwen3_vl"), "thousand_inclusive", 3),
+        (("--model-family", "qwen3_vl"), "zero_to_1000", 3),
         (("--model-family", "llava"), "decimal", 3),
         (("--model-family", "qwen2_5_vl", "--dialogue", "json-point"), "pixels", 3),
         (("--model-family", "qwen2_5_vl", "--dialogue", "ibis"), "decimal_inclusive", 4),
@@ -79,7 +79,7 @@ def test_what_does_not_fit_is_said(flags: tuple[str, ...], problem: str) -> None
 
 @pytest.mark.parametrize(
     ("model_type", "codec"),
-    [("qwen3_vl", "thousand_inclusive"), ("internvl", "thousand_inclusive")],
+    [("qwen3_vl", "zero_to_1000"), ("internvl", "zero_to_1000")],
 )
 def test_auto_is_the_family_that_a_checkpoint_names(
     model_type: str, codec: str, tmp_path: Path

@@ -100,7 +100,7 @@ def test_pixels_without_a_resize_are_the_image_s_own(
         ("decimal", "row_column", "(0.000, 0.999)"),
         ("thousandths", "xy", "(999, 0)"),
         ("thousandths_inclusive", "row_column", "(0, 999)"),
-        ("thousand_inclusive", "xy", "(1000, 0)"),
+        ("zero_to_1000", "xy", "(1000, 0)"),
         ("decimal_inclusive", "xy", "(1.000, 0.000)"),
         ("pixels", "xy", "(2043, 0)"),
         ("pixels", "row_column", "(0, 2043)"),
@@ -124,7 +124,7 @@ def test_the_corner_is_written_as_expected(name: str, order: Order, text: str) -
         ("thousandths", "(٣, 5)", "is not a whole number"),
         ("thousandths", "(1" + "0" * 5000 + ", 5)", "is not a whole number"),
         ("thousandths_inclusive", "(1000, 5)", "x is 1000, expected 0 to 999"),
-        ("thousand_inclusive", "(1001, 5)", "x is 1001, expected 0 to 1000"),
+        ("zero_to_1000", "(1001, 5)", "x is 1001, expected 0 to 1000"),
         ("decimal_inclusive", "(1.001, 0.5)", "x is 1.001, expected 0.000 to 1.000"),
         ("pixels", "(0, 476)", "y is 476, expected 0 to 475"),
     ],
@@ -151,9 +151,7 @@ def test_decimals_of_another_length_are_read() -> None:
     assert codec.parse("(0.5009, 0)", size_hw=(1000, 1000)) == (500, 0)
 
 
-@pytest.mark.parametrize(
-    ("name", "far"), [("thousand_inclusive", "1000"), ("decimal_inclusive", "1")]
-)
+@pytest.mark.parametrize(("name", "far"), [("zero_to_1000", "1000"), ("decimal_inclusive", "1")])
 def test_the_far_edge_is_the_last_pixel(name: str, far: str) -> None:
     codec = build_codec(name)
     assert codec.pixel(far, far, size_hw=(480, 640)) == (639, 479)
@@ -166,7 +164,7 @@ def test_a_thousandth_of_the_side_is_the_pixel_that_qwen3_vl_means(
 ) -> None:
     """Their cookbook takes int(value / 1000 * width), which may be the far edge itself."""
     _, _, size_hw = pixel
-    x, _ = build_codec("thousand_inclusive").pixel(str(value), "0", size_hw=size_hw)
+    x, _ = build_codec("zero_to_1000").pixel(str(value), "0", size_hw=size_hw)
     assert x == min(value * size_hw[1] // 1000, size_hw[1] - 1)
 
 
@@ -175,7 +173,7 @@ def test_all_that_is_wrong_with_a_codec_is_reported_at_once() -> None:
         build_codec("decimals", order="yx", digits=0)  # pyright: ignore[reportArgumentType]
     assert caught.value.problems == (
         "coordinate codec 'decimals' is unknown; did you mean 'decimal'? choose from decimal, "
-        "thousandths, thousandths_inclusive, thousand_inclusive, decimal_inclusive, pixels",
+        "thousandths, thousandths_inclusive, zero_to_1000, decimal_inclusive, pixels",
         "coordinate order 'yx' is unknown; choose from xy, row_column",
         "coordinates need 1 to 9 decimals, got 0",
     )

@@ -88,7 +88,7 @@ def test_a_damaged_record_is_refused(content: object) -> None:
 
 
 def test_a_model_is_asked_in_the_dialogue_of_its_training() -> None:
-    codec = build_codec("thousand_inclusive")
+    codec = build_codec("zero_to_1000")
     trained = Frame.of(codec, StateView(), dialogue="tools")
     assert trained.record()["dialogue"] == "tools"
     assert parse_frame(json.loads(json.dumps(trained.record()))) == trained

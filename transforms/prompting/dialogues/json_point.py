@@ -56,7 +56,7 @@ class JsonPoint(Dialogue):
     """A JSON list with one point, box or word."""
 
     name: ClassVar[str] = "json-point"
-    codec: ClassVar[str] = "thousand_inclusive"
+    codec: ClassVar[str] = "zero_to_1000"
     says: ClassVar[frozenset[type]] = frozenset({Click, Box, Finish, NoObject})
 
     def prompt(self, offer: Offer) -> str:

@@ -71,7 +71,7 @@ class Tools(Dialogue):
     """Calls of functions."""
 
     name: ClassVar[str] = "tools"
-    codec: ClassVar[str] = "thousand_inclusive"
+    codec: ClassVar[str] = "zero_to_1000"
     says: ClassVar[frozenset[type]] = frozenset({Click, Box, Finish, NoObject})
 
     def prompt(self, offer: Offer) -> str:

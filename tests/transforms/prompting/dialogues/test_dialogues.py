@@ -68,7 +68,7 @@ def test_reading_undoes_writing_in_pixels_of_a_larger_size(name: str, data: st.D
 @given(data=st.data())
 def test_writing_undoes_reading_where_the_image_is_finer(name: str, data: st.DataObject) -> None:
     dialogue = load_dialogue(name)
-    codec = build_codec("thousand_inclusive")
+    codec = build_codec("zero_to_1000")
     action, (height, width) = data.draw(cases(dialogue.says, 1500))
     size_hw = (height + 1000, width + 1000)
     text = dialogue.write(action, size_hw=size_hw, codec=codec)

@@ -16,7 +16,7 @@ from hlmat.transforms.prompting.dialogues.registry import load_dialogue, prompt_
 from repository import REPOSITORY
 
 SIZE = (480, 640)
-CODEC = build_codec("thousand_inclusive")
+CODEC = build_codec("zero_to_1000")
 
 SOURCE = """
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from hlmat.transforms.prompting.dialogues import Dialogue
 @dataclass(frozen=True)
 class Shout(Dialogue):
     name = "shout"
-    codec = "thousand_inclusive"
+    codec = "zero_to_1000"
 
     def prompt(self, offer):
         return "<image>WHERE IS {expression}?"
