@@ -1,4 +1,4 @@
-"""Do a job's units, each once: the file of a finished unit is kept by its id."""
+"""Process each unit of a job once; the file of a finished unit is kept under its id."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Unit(Protocol):
 
     @property
     def unit_id(self) -> str:
-        """The same for the same work of the same job."""
+        """An id that is the same for the same work of the same job."""
         ...
 
     @property
@@ -32,14 +32,14 @@ class Unit(Protocol):
 
 
 BuildWork = Callable[[], Callable[[Any], bytes]]
-"""Returns, in a worker, what does a unit and returns the content of its file."""
+"""Called in a worker; returns the function from a unit to the content of its file."""
 
 
 class DoUnits(beam.PTransform):
     """PCollection[Unit] -> PCollection[(index, unit id)] of units whose file is written.
 
-    The project's errors and those of files end the job; after any other exception a unit counts
-    as dead: it has no file, so that the next call tries it again.
+    The project's errors and file errors end the job. After any other exception, the unit counts as
+    dead: it has no file, so the next call tries it again.
 
     Args:
         build: small and picklable.
@@ -83,7 +83,7 @@ class _DoUnit(beam.DoFn):
 
 
 def write_unit_file(unit_id: str, data: bytes, *, layout: UnitLayout, storage: Storage) -> None:
-    """Write the file that makes a unit a finished one.
+    """Write the file that marks a unit as finished.
 
     Raises:
         StepError: carries the OSError of a file that cannot be written.
@@ -116,7 +116,7 @@ def note_dead_unit(
 
 
 def one_line(text: str) -> str:
-    """Return the text of an exception as one line, without the modules of the project's own."""
+    """Return the text of an exception as one line, without module names of the project's errors."""
     text = " ".join(text.split())
     module, dot, rest = text.partition(":")[0].rpartition(".")
     return text[len(module) + 1 :] if dot and module.startswith("hlmat.") and rest else text

@@ -1,7 +1,7 @@
-"""Errors of steps, as exceptions again where the job was started.
+"""Turn errors of steps back into exceptions in the process that started the job.
 
-A runner hands over what a step raised as text: the type is lost, often with a traceback around the
-message. So a step puts its error into the text in a form that is found there.
+A runner passes on a step's exception as text: the type is lost, and a traceback often surrounds the
+message. So a step encodes its error in the text in a form that can be found there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class StepError(Exception):
 
 @contextmanager
 def carried_errors() -> Iterator[None]:
-    """Raise the project's errors and those of files in a form that survives any runner.
+    """Raise the project's errors and file errors in a form that survives any runner.
 
     Raises:
         StepError: one of these errors was raised in the body.
@@ -43,7 +43,7 @@ def carried_errors() -> Iterator[None]:
 
 
 def carried_error(error: BaseException) -> HlmatError | OSError | MemoryError | None:
-    """Return the error that a step raised, or `error` itself where it is of these kinds.
+    """Return the error that a step raised, or `error` itself if it is of one of these types.
 
     None for every other error.
     """

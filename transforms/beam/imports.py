@@ -1,8 +1,8 @@
 """Import Beam without the optional packages that a job on this machine does not use.
 
 Beam imports its cloud connectors and pandas wherever they are installed, in every process of a job,
-and passes over those that are missing. Without them Beam 2.77 is imported in 1.0 s of processor
-time instead of 2.8.
+and skips those that are missing. Without them Beam 2.77 is imported in 1.0 s of processor time
+instead of 2.8.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CONNECTORS = (
 
 
 def import_beam_without_connectors() -> None:
-    """Import Beam as a job on this machine needs it, unless it is imported already.
+    """Import Beam as a job on this machine needs it, unless it has been imported already.
 
     The project reads and writes through its own storage, so Beam's file systems are only needed by
     runners that stage files. What is left out here can be imported later.
@@ -42,7 +42,7 @@ def import_beam_without_connectors() -> None:
 def imported_without(*names: str) -> Iterator[None]:
     """Import as if the named modules and all below them were not installed.
 
-    Modules that are imported already stay so.
+    Modules that have been imported already remain.
     """
     finder = _Missing(names)
     sys.meta_path.insert(0, finder)

@@ -1,4 +1,4 @@
-"""Read the plan: split its work units into those to do and those already done."""
+"""Read the plan: split its work units into those to do and those done already."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ReadWorkUnits(beam.PTransform):
 
     Args:
         shard: the units to read; None for all.
-        parse: the unit that a line of a plan file stands for, with `unit_id` and `index`.
+        parse: returns the unit, with `unit_id` and `index`, of a line of a plan file.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ class ShardPlan:
     """Assign units to final files evenly and in order, so that rows keep the run's order.
 
     Attributes:
-        num_units: of the whole run.
+        num_units: number of units of the whole run.
         num_shards: number of files of each kind.
     """
 

@@ -36,7 +36,7 @@ from hlmat.transforms.rollout.unit_worker import Simulation, simulate_unit
 
 @dataclass(frozen=True)
 class UnitResult:
-    """Hold the outcome of a unit: one trajectory or reject per item, in order; no pixels."""
+    """The outcome of a unit: one trajectory or reject per item, in order; no pixels."""
 
     unit_id: str
     index: int
@@ -44,7 +44,7 @@ class UnitResult:
 
 
 class ClickWorker:
-    """Hold the loaded segmenter and process units, one at a time.
+    """Keeps the loaded segmenter and processes units, one at a time.
 
     A segmenter keeps the current image, so threads of one process must take turns.
     """
@@ -58,7 +58,7 @@ class ClickWorker:
         with self._lock:
             try:
                 outcomes = simulate_unit(unit, self._simulation)
-            # No signal reaches this thread: a tool or a policy of the user's own raised it.
+            # Signals do not reach this thread: the user's own tool or policy raised it.
             except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
                 raise RuntimeError(
                     f"the segmenter or the policy raised {type(error).__name__}: {error}"
@@ -68,7 +68,7 @@ class ClickWorker:
 
 @dataclass(frozen=True)
 class KnownOutcomes:
-    """Trajectories of units that are worked on again, since only their rejects are to be tried."""
+    """Trajectories of units that are processed again only to retry their rejects."""
 
     layout: OutputLayout
     storage: Storage
@@ -91,8 +91,8 @@ class ClickSimulationHandler(ModelHandler[WorkUnit, UnitResult, ClickWorker]):
     """One "inference" is a whole unit: read, encode each image once, run the click loop.
 
     Args:
-        load_simulation: makes the simulation on the worker; this is where weights are loaded.
-        known: earlier outcomes, which are not worked on again.
+        load_simulation: builds the simulation on the worker; this loads the weights.
+        known: earlier outcomes, which are not computed again.
     """
 
     def __init__(
@@ -146,9 +146,9 @@ class SimulateClicks(beam.PTransform):
     """PCollection[WorkUnit] -> PCollection[(index, unit id)] of units whose file is written.
 
     Args:
-        accelerator: Beam's resource hint for the workers of this step alone, for instance
+        accelerator: Beam's resource hint for the workers of this step only, for instance
             ``type:nvidia-l4;count:1;install-nvidia-driver``. None sets no hint: a hint splits the
-            graph into more stages, also where no runner heeds it.
+            graph into more stages, even if the runner ignores it.
     """
 
     def __init__(
@@ -217,6 +217,6 @@ class _NoteDeadUnits(beam.DoFn):
 
 
 def _last_line(error: Sequence[Any]) -> str:
-    """Return an exception as one line, from what Beam makes of it: type, repr, traceback lines."""
+    """Return an exception as one line, from Beam's form of it: type, repr, traceback lines."""
     lines = error[-1]
     return one_line(str(lines[-1] if isinstance(lines, list) and lines else error[1]))

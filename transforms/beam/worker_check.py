@@ -1,4 +1,4 @@
-"""The first step on another runner: is the worker one that can do the job?"""
+"""The first step on another runner: check that the worker can do the job."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _CHECKED = ("apache-beam", "hlmat")
 
 
 def installed_versions() -> dict[str, str]:
-    """Return the versions that launching process and workers must share.
+    """Return the versions that the launching process and the workers must share.
 
-    A step travels as a pickle, which Python of another minor version cannot read.
+    Steps are sent as pickles, which another minor version of Python cannot read.
     """
     versions = {"Python": f"{sys.version_info.major}.{sys.version_info.minor}"}
     for name in _CHECKED:
@@ -34,11 +34,11 @@ def installed_versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class WorkerNote:
-    """Where a worker writes that it began.
+    """The note in which a worker records that it has started.
 
     Attributes:
         path: of the note.
-        storage: reaches it from the worker.
+        storage: gives the worker access to it.
         expected: versions of the launching process.
     """
 

@@ -109,7 +109,7 @@ def read_text(text: str, *, conversation: Conversation, size_hw: tuple[int, int]
         size_hw: (height, width) of the image; clicks are in its pixels.
 
     Returns:
-        A click, a finish or a missing object; an `InvalidAction` for a box or anything that is not
+        A click, a finish or a missing object; an `InvalidAction` for a box or anything other than
         exactly one action.
     """
     codec = conversation.view.seen_through(conversation.turn_format.codec)

@@ -1,11 +1,11 @@
 """Base class of rewards for a model's answers: the interfaces of TRL and verl, targets by id.
 
-A reward object has the call signature of a reward function of TRL's `GRPOTrainer`, its method
-`compute_score` that of a custom one of verl. Signatures follow TRL's page "GRPO Trainer", section
+A reward object has the call signature of a reward function of TRL's `GRPOTrainer`, and its method
+`compute_score` that of a custom one in verl. Signatures follow TRL's page "GRPO Trainer", section
 "Using a custom reward function", and the code of TRL 0.24.0: prompts, completions and all columns
 are keyword arguments of equal length. They also follow verl's pages "Implement Reward Function for
-Dataset" (2025-06-02) and "Reward Loop" (2025-10-21): each answer is rewarded by itself, on any
-thread, in newer versions with further arguments.
+Dataset" (2025-06-02) and "Reward Loop" (2025-10-21): each answer is rewarded on its own, on any
+thread; newer versions pass further arguments.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from hlmat.transforms.policies.model_policy import Conversation
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Hold one answer of a model about one state.
+    """One answer of a model about one state.
 
     Attributes:
         source: the target.
@@ -67,8 +67,8 @@ class Sample:
 class AnswerReward(ABC):
     """Reward a model's texts about states; subclasses define the reward.
 
-    A row gives its state in the columns `target_id`, `clicks` and `mask`, as `state_columns` writes
-    them; other columns are ignored.
+    A row describes its state in the columns `target_id`, `clicks` and `mask`, as `state_columns`
+    writes them; other columns are ignored.
 
     Args:
         targets: all targets that rows refer to.
@@ -130,7 +130,7 @@ class AnswerReward(ABC):
 
         Raises:
             ConfigError: no column `target_id`, or a column of another length.
-            DataError: a value that cannot be read, or a target that the reward was not given.
+            DataError: a value that cannot be read, or an unknown target.
             TargetError: a target's files cannot be read.
             SegmenterError: the segmenter failed or broke its protocol.
         """
@@ -164,7 +164,7 @@ class AnswerReward(ABC):
             others: ignored.
 
         Raises:
-            DataError: a value that cannot be read, or a target that the reward was not given.
+            DataError: a value that cannot be read, or an unknown target.
             TargetError: the target's files cannot be read.
             SegmenterError: the segmenter failed or broke its protocol.
         """

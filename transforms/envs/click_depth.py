@@ -51,7 +51,7 @@ def relative_depth(
 def squared_depth(region: Mask, *, x: int, y: int) -> int:
     """Return the exact squared distance from a pixel to the nearest pixel outside a region.
 
-    In square pixels; 0 for a pixel outside the region. Beyond the image is outside.
+    In square pixels; 0 for a pixel outside the region. Everything beyond the image is outside.
 
     Args:
         region: bool. Shape: (H, W).

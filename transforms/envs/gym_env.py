@@ -53,13 +53,13 @@ Observation = dict[str, Any]
 class MaskAnnotationEnv(gymnasium.Env[Observation, Any]):
     """Annotate one target per episode; each step is a click, a finish or an invalid action.
 
-    The reward of a click is the IoU after it minus the IoU before it, minus `click_cost`; of a
-    finish 0. A finish, an invalid action (if `ends_on_invalid`) and a click that reaches
+    The reward of a click is the IoU after it minus the IoU before it, minus `click_cost`; that of a
+    finish is 0. A finish, an invalid action (if `ends_on_invalid`) and a click that reaches
     `target_iou` terminate the episode; it is truncated after `max_clicks` turns.
 
-    Every `info` holds `target_id`, `expression` (the target's first), `iou`, `clicks` (how many),
-    `is_invalid`, `problem` (why an action is invalid, else "") and `stop_reason` (a `StopReason`
-    as text, "" while the episode goes on).
+    Every `info` contains `target_id`, `expression` (the target's first), `iou`, `clicks` (how
+    many), `is_invalid`, `problem` (why an action is invalid, else "") and `stop_reason` (a
+    `StopReason` as text, "" while the episode goes on).
 
     Args:
         targets: the targets to annotate, as `list_targets` returns them.
@@ -73,7 +73,7 @@ class MaskAnnotationEnv(gymnasium.Env[Observation, Any]):
         rejects: drawn targets that could not be read, in order.
 
     Raises:
-        ConfigError: invalid arguments, lists every problem; or the segmenter cannot be built.
+        ConfigError: invalid arguments (lists every problem), or the segmenter cannot be built.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 2}  # noqa: RUF012

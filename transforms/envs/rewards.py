@@ -43,7 +43,7 @@ class IouGainReward(AnswerReward):
 
     Earlier clicks are replayed with the segmenter, each with the feedback of the one before it, so
     the column `mask` is not needed. Recent states are cached: a group of answers about one state
-    replays it once. A `Finish` earns 0, a `NoObject` 1 where it is right and else -1.
+    replays it once. A `Finish` earns 0, a `NoObject` 1 if right, else -1.
 
     Args:
         targets: all targets that rows refer to.
@@ -124,10 +124,9 @@ class IouGainReward(AnswerReward):
 class ClickDepthReward(AnswerReward):
     """Reward the depth of a click in the error, relative to the oracle's click; needs no segmenter.
 
-    A click outside its error region earns 0, the oracle's click 1; see `relative_depth`. A
-    `Finish` earns 1 if no error is left, else 0; a `NoObject` 1 where it is right, else -1. The
-    mask is read from the column `mask`, which is required for rows with clicks; without it the mask
-    is empty.
+    A click outside its error region earns 0, the oracle's click 1; see `relative_depth`. A `Finish`
+    earns 1 if no error is left, else 0; a `NoObject` 1 if right, else -1. The mask is read from the
+    column `mask`, which is required for rows with clicks; without it the mask is empty.
 
     Args:
         targets: all targets that rows refer to.

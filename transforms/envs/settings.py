@@ -24,7 +24,7 @@ def default_conversation() -> Conversation:
 
 @dataclass(frozen=True)
 class EnvironmentSettings:
-    """Set the rules of an environment.
+    """The rules of an environment.
 
     Attributes:
         max_clicks: turns per episode; clicks and invalid actions both count.

@@ -24,14 +24,14 @@ from hlmat.transforms.rollout.segmenter_batching import SegmenterSession, encode
 
 @dataclass(frozen=True)
 class TargetSource:
-    """Refer to a target by the reader that opens it; small and picklable."""
+    """A target and the reader that opens it; small and picklable."""
 
     reader: DatasetReader
     ref: TargetRef
 
 
 def no_object_reward(truth: Mask) -> float:
-    """Return the reward of saying that the image has no such object: 1 if it is right, else -1.
+    """Return the reward of answering that the image has no such object: 1 if right, else -1.
 
     Args:
         truth: the true mask. Shape: (H, W).
@@ -104,7 +104,7 @@ def load_target(source: TargetSource, segmenter: Segmenter) -> LoadedTarget:
 
 @dataclass(frozen=True, eq=False)
 class AnnotationState:
-    """Hold the annotation of a target after some clicks.
+    """The annotation of a target after some clicks.
 
     Attributes:
         target: the target.

@@ -1,4 +1,4 @@
-"""Write states as text columns of a data set, and read them back for rewards."""
+"""Write states as text columns of a data set and read them back for rewards."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 In this package a *result* is what a target adds to the figures (`TargetResult`), a *score* is the
 model's own estimate of a mask's IoU (`predicted_iou`), and a *figure* is a number of a whole run.
-The segmenter's estimate of its masks (`Step.score`) enters no figure.
+The segmenter's estimate of its masks (`Step.score`) is not used in any figure.
 """
 
 import lazy_loader

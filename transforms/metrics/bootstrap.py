@@ -1,12 +1,12 @@
 """Bootstrap intervals that resample images, each with all of its targets.
 
-Targets of one image and expressions of one target are not independent; intervals that draw them
-one by one are too narrow. Whole images are drawn with replacement instead, as many as there are:
+Targets of one image and expressions of one target are not independent; drawing them one by one
+makes intervals too narrow. Instead, whole images are drawn with replacement, as many as there are:
 the cluster bootstrap (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section
 3.8; Field and Welsh, Bootstrapping clustered data, J. R. Statist. Soc. B 69, 2007). The limits are
 expanded percentiles (Hesterberg, What Teachers Should Know About the Bootstrap, The American
-Statistician 69, 2015): the levels are those of Student's t, which plain percentiles of few images
-fall short of.
+Statistician 69, 2015): their levels follow Student's t, because plain percentiles are too narrow
+for few images.
 
 Every figure here is a function of sums over targets, so a resample is a weighted sum of the
 images' sums.
@@ -41,7 +41,7 @@ Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with the limits of its 95 % interval; None where a single image gives none."""
+    """A figure with the limits of its 95 % interval; None for a single image, which gives none."""
 
     value: float
     low: float | None
@@ -63,12 +63,13 @@ class Change(StrEnum):
 def bootstrap_intervals(
     columns: NDArray[np.float64], images: Sequence[str], statistic: Statistic
 ) -> list[Interval]:
-    """Return figures with intervals that resample images; the order of targets changes nothing.
+    """Return figures with intervals that resample images; the order of targets does not matter.
 
     Args:
         columns: what each target adds to the sums. Shape: (N, M), N at least 1.
-        images: the image of each target, or any other label of targets that go together.
-        statistic: the figures of sums; at least one must be a number for the sums of all targets.
+        images: the image of each target, or another label of targets that belong together.
+        statistic: computes figures from sums; at least one must be defined for the sums of all
+            targets.
 
     >>> ious, images = np.array([[0.5], [0.7], [0.9]]), ["a", "a", "b"]
     >>> counted = np.column_stack([ious, np.ones(3)])
@@ -95,7 +96,7 @@ def mean_intervals(columns: NDArray[np.float64], images: Sequence[str]) -> list[
 def ratio_interval(
     numerators: NDArray[np.float64], denominators: NDArray[np.float64], images: Sequence[str]
 ) -> Interval:
-    """Return the ratio of two sums over targets; 1 where both are 0. Shapes: (N,)."""
+    """Return the ratio of two sums over targets; 1 if both are 0. Shapes: (N,)."""
     columns = np.column_stack([numerators, denominators])
     return bootstrap_intervals(columns, images, lambda sums: ratios(sums[:, :1], sums[:, 1:]))[0]
 
@@ -108,7 +109,7 @@ def ratios(numerators: NDArray[np.float64], denominators: NDArray[np.float64]) -
 
 
 def change_of(difference: Mapping[str, Any]) -> Change:
-    """Say what a difference with its interval shows: nothing where the interval touches 0.
+    """Say what a difference with its interval shows: nothing if the interval touches 0.
 
     >>> str(change_of({"value": 0.02, "low": 0.01, "high": 0.03}))
     'rises'
@@ -124,7 +125,7 @@ def change_of(difference: Mapping[str, Any]) -> Change:
 def paired_difference(
     before: Mapping[str, float], after: Mapping[str, float], *, image_of: Mapping[str, str]
 ) -> dict[str, Any] | None:
-    """Return the mean of `after - before` over the targets that both have, with its interval.
+    """Return the mean of `after - before` over the shared targets, with its interval.
 
     Args:
         before: a figure, such as the IoU, by target id.
@@ -133,7 +134,7 @@ def paired_difference(
 
     Returns:
         `value`, `low`, `high`, `change` as a word, `targets` and `images` compared and `unpaired`,
-        the targets that only one of the two has; None where they share no target.
+        the targets that only one of them has; None if they share no target.
     """
     shared = sorted(before.keys() & after.keys())
     if not shared:
@@ -151,7 +152,7 @@ def paired_difference(
 
 
 def remark_on_images(count: int) -> str | None:
-    """Return what to say about intervals of so few images; None where there are enough."""
+    """Return a remark on intervals from too few images; None if there are enough."""
     if count >= FEW_IMAGES:
         return None
     if count == 1:
@@ -169,7 +170,7 @@ def sums_by_image(columns: NDArray[np.float64], images: Sequence[str]) -> NDArra
     names, place = np.unique(np.asarray(images, dtype=np.str_), return_inverse=True)
     if len(names) == len(images):
         return columns[np.argsort(place)]
-    # Rows of an image are added in the order of their values, whatever order they came in.
+    # Rows of an image are added in the order of their values, whatever the input order.
     order = np.lexsort([*columns.T[::-1], place])
     starts = np.flatnonzero(np.diff(place[order], prepend=-1))
     return np.add.reduceat(columns[order], starts, axis=0)
@@ -210,7 +211,7 @@ def _tail_level(num_images: int) -> float:
 
 
 def _interval(value: float, resampled: NDArray[np.float64], tail: float) -> Interval:
-    """Return a figure with the percentiles of its resampled values, undefined ones left out."""
+    """Return a figure with the percentiles of its resampled values, ignoring undefined ones."""
     defined = resampled[~np.isnan(resampled)]
     if not len(defined):
         return Interval(float(value), None, None)

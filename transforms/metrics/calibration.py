@@ -36,9 +36,9 @@ class ScoredMask:
 
 
 def scored_masks(trajectory: Trajectory) -> Iterator[ScoredMask]:
-    """List the masks of a rollout that a model scored; an empty start is not among them.
+    """List the masks of a rollout that a model scored; an empty start is not one of them.
 
-    A score that comes with a click is that of the mask before it.
+    A score given with a click is that of the mask before it.
     """
     image = image_key(trajectory.target.ref, shapes=None)
     scores = [*(step.predicted_iou for step in trajectory.steps), trajectory.last_predicted_iou]
@@ -54,10 +54,9 @@ def calibration_figures(masks: Sequence[ScoredMask]) -> dict[str, Any]:
         masks: at least one.
 
     Returns:
-        `MAE` and `MSE` in percentage points, `Pearson` and `Spearman`, each with its interval,
-        the correlations None where scores or IoUs do not vary; `masks` and `images`, how many
-        there are; `bins`, for each tenth of scores its `count`, mean `predicted` and mean true
-        `iou`.
+        `MAE` and `MSE` in percentage points, `Pearson` and `Spearman`, each with its interval, the
+        correlations None if scores or IoUs do not vary; `masks` and `images`, their numbers;
+        `bins`, for each tenth of scores its `count`, mean `predicted` and mean true `iou`.
 
     Raises:
         ValueError: there are no masks.
@@ -88,7 +87,7 @@ def calibration_figures(masks: Sequence[ScoredMask]) -> dict[str, Any]:
 def _correlation(
     a: NDArray[np.float64], b: NDArray[np.float64], images: Sequence[str]
 ) -> dict[str, float | None]:
-    """Return Pearson's correlation; ranks stay those of all masks in every resample."""
+    """Return Pearson's correlation; in every resample, ranks remain those among all masks."""
     # Standardized, so that products of tiny variances do not underflow.
     a, b = (a - a.mean()) / a.std(), (b - b.mean()) / b.std()
     moments = np.column_stack([np.ones_like(a), a, b, a * a, b * b, a * b])
@@ -98,7 +97,7 @@ def _correlation(
 def _correlation_of(moments: NDArray[np.float64]) -> NDArray[np.float64]:
     mean_a, mean_b, mean_aa, mean_bb, mean_ab = (moments[:, 1:] / moments[:, :1]).T
     spread = (mean_aa - mean_a**2) * (mean_bb - mean_b**2)
-    # A resample may hold a single image whose masks are all alike.
+    # A resample may consist of a single image whose masks are all alike.
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation = (mean_ab - mean_a * mean_b) / np.sqrt(spread)
     return np.where(spread > 0, correlation, np.nan)[:, None]

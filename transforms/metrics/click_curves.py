@@ -20,7 +20,7 @@ class ClickProtocol:
         max_clicks: clicks that the policy may make.
         stop_on_no_gain: whether a click without gain ends a trajectory.
         target_iou: the IoU that ends a trajectory, or None.
-        initial_action: what the segmenter is given before the first click; "none" for nothing.
+        initial_action: what the segmenter gets before the first click; "none" for nothing.
         stop_at_score: the model's own score of a mask that ends a trajectory, or None.
     """
 
@@ -31,7 +31,7 @@ class ClickProtocol:
     stop_at_score: float | None = None
 
     def label(self, name: str, threshold: float) -> str:
-        """Return "NoC@85", with a remark in brackets where the field measures it otherwise.
+        """Return "NoC@85", with a remark in brackets if the field measures it differently.
 
         >>> ClickProtocol(max_clicks=5, stop_on_no_gain=False).label("NoC", 0.85)
         'NoC@85 (max 5 clicks)'

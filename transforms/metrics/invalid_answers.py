@@ -1,4 +1,4 @@
-"""Why rollouts ended at a model's answer that is not an action."""
+"""Why rollouts ended at an answer of the model that is not an action."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from hlmat.transforms.core.records import StopReason, Trajectory
 
 MANY = 0.1
-"""Share of the rollouts from which on invalid answers are worth a remark."""
+"""Smallest share of rollouts ended by invalid answers that is worth a remark."""
 _SHOWN_CHARACTERS = 160
 SHOWN_FORMS = 10
 """Forms of invalid answers in a report."""
@@ -21,7 +21,7 @@ _DETAILS = re.compile(r"'[^']*'|\"[^\"]*\"|\([^()]*\)|-?\d+(?:\.\d+)?")
 def invalid_causes(trajectories: Iterable[Trajectory]) -> dict[str, int]:
     """Count the causes of invalid answers, most frequent first.
 
-    Causes that differ in quoted parts and numbers alone are counted together, under the first of
+    Causes that differ only in quoted parts and numbers are counted together, under the first of
     them.
     """
     counts: Counter[str] = Counter()
@@ -52,7 +52,7 @@ def invalid_forms(trajectories: Iterable[Trajectory]) -> dict[str, int]:
 
 
 def answer_form(text: str) -> str:
-    """Return what answers that differ in numbers and reasoning alone have in common.
+    """Return the common form of answers that differ only in numbers and reasoning.
 
     >>> answer_form("<think>It is left.</think>\\nClick at (12, 345)!")
     '<think>...</think> Click at (#, #)!'
@@ -63,7 +63,7 @@ def answer_form(text: str) -> str:
 
 
 def remark_on_invalid(causes: Mapping[str, int], *, rollouts: int) -> str | None:
-    """Return a sentence on the most frequent cause if many rollouts ended so, else None.
+    """Return a sentence on the most frequent cause if many rollouts ended this way, else None.
 
     >>> remark_on_invalid({"the answer is empty": 3}, rollouts=9)
     '3 of 9 rollouts ended at an invalid answer; most frequent cause (3): the answer is empty'

@@ -12,14 +12,14 @@ from hlmat.transforms.masks.rle import mask_iou, overlap
 
 
 def giou(predictions: Sequence[Mask], truths: Sequence[Mask]) -> float:
-    """Return the mean IoU over targets; an empty mask of an empty truth counts 1.
+    """Return the mean IoU over targets; an empty mask counts 1 if the truth is empty.
 
     Args:
         predictions: bool, one per target. Shape of each: (H, W).
         truths: bool, in the same order and of the same shapes.
 
     Raises:
-        ValueError: no target, or another number of truths than of predictions.
+        ValueError: no targets, or different numbers of predictions and truths.
 
     >>> truth = np.array([[True, True, False, False]])
     >>> giou([truth, ~truth], [truth, np.ones_like(truth)])
@@ -44,12 +44,12 @@ def ciou(predictions: Sequence[Mask], truths: Sequence[Mask]) -> float:
 def number_of_clicks(trajectory: Trajectory, iou: float, *, max_clicks: int = 20) -> int:
     """Return the first click after which the IoU is reached; `max_clicks` if it never is.
 
-    The mean over targets is the field's NoC@`iou` where trajectories ran without an early stop.
+    The mean over targets is the field's NoC@`iou` if no trajectory stopped early.
 
     Args:
         trajectory: its clicks are counted, initial actions are not.
         iou: in (0, 1].
-        max_clicks: what a target that never gets there counts.
+        max_clicks: the count of a target that never reaches it.
 
     >>> from hlmat import load_segmenter, build_target, roll_out
     >>> truth = np.zeros((48, 64), dtype=bool)

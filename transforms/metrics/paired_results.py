@@ -1,4 +1,4 @@
-"""Two runs compared over the targets that they share."""
+"""Compare two runs over the targets that they share."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from hlmat.transforms.metrics.target_results import TargetResult
 def compare_results(
     before: Mapping[str, TargetResult], after: Mapping[str, TargetResult]
 ) -> dict[str, Any] | None:
-    """Return what changes from one run to another, over the targets that both have.
+    """Return the changes from one run to another, over the targets that both have.
 
     Returns:
         `gIoU` and `cIoU`, each with `value`, `low`, `high` of the difference and `change` as a
-        word; `targets` and `images` compared; `unpaired`, the targets that only one of the two
-        has. None where they share no target.
+        word; `targets` and `images` compared; `unpaired`, the targets that only one of the two has.
+        None if they share no target.
     """
     shared = sorted(before.keys() & after.keys())
     if not shared:

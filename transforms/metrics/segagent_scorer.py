@@ -93,7 +93,7 @@ def _chosen(rollout: RolledOut, texts: Sequence[str | None], *, step: StepChoice
 
 
 def _stated(texts: Sequence[str | None]) -> list[float]:
-    """Return the scores in texts; all 0 where a single one cannot be read."""
+    """Return the scores in texts; all 0 if any of them cannot be read."""
     for read in (_up_to_comma, _up_to_label):
         try:
             return [0.0 if text is None else float(read(text)) for text in texts]

@@ -1,4 +1,4 @@
-"""Figures of a run: sums over its targets, kept by image, and what they come to."""
+"""Figures of a run, computed from sums over its targets that are kept by image."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hlmat.transforms.metrics.bootstrap import Interval, bootstrap_intervals, ra
 from hlmat.transforms.metrics.click_curves import THRESHOLDS, ClickProtocol, clicks_to_reach
 from hlmat.transforms.metrics.target_results import TargetResult
 
-# IoUs are summed as whole multiples of 2^-60: integers add up alike in any order.
+# IoUs are summed as whole multiples of 2^-60: integer sums do not depend on the order.
 _IOU_UNIT = 1 << 60
 
 _OPTIONAL = ("boundary_iou", "model_calls", "decoder_calls", "stop_reason")
-"""Attributes of a result that may be None; a figure of one needs it of every target."""
+"""Attributes of a result that may be None; a figure of one needs its value for every target."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class _Figure:
     """A ratio of two sums, by the names of their columns.
 
     Attributes:
-        group: the list or dictionary that it belongs to; None for the figures of their own.
+        group: the list or dictionary that it belongs to; None for a figure outside any group.
         label: its name within the group.
         is_count: whether it is shown as a number of targets instead of a share of them.
     """
@@ -40,14 +40,14 @@ class _Figure:
 
 
 class Summary:
-    """Sums over results and rejects, in any order with the same outcome; `+` merges two.
+    """Sums over results and rejects, independent of their order; `+` merges two.
 
     Memory grows with the number of images, not of targets.
 
     Args:
-        protocol: the rules of the run; summaries of different protocols do not merge. None
-            leaves out what clicks decide (IoU@k, NoC, NoF).
-        by_image: whether sums are kept by image, as intervals need them; one sum otherwise.
+        protocol: the rules of the run; summaries of different protocols do not merge. None omits
+            the figures over clicks (IoU@k, NoC, NoF).
+        by_image: whether to keep sums by image, which intervals need; one sum otherwise.
     """
 
     def __init__(self, protocol: ClickProtocol | None = None, *, by_image: bool = True) -> None:
@@ -111,8 +111,8 @@ class Summary:
             `targets`, `trajectories`, `rejected`, `rejects`, `stop_reasons` (counts),
             `clicks_per_target`, `gIoU`, `cIoU`, `IoU@k` (a list, k = 1 to max_clicks), `IoU@0`
             (only after an initial action), `NoC` and `NoF` (by label, see `ClickProtocol.label`),
-            and what else all results state: `boundary_IoU`, calls, `invalid_rate`. Where some
-            targets are no object also `N-acc`, the share of them whose prediction is empty, and
+            and whatever else every result has: `boundary_IoU`, calls, `invalid_rate`. If some
+            targets have no object, also `N-acc`, the share of them whose prediction is empty, and
             `T-acc`, the share of the others whose prediction is not (Liu et al., GRES, CVPR 2023).
         """
         figures = self._figures()
@@ -139,7 +139,8 @@ class Summary:
 
         Returns:
             As `values`, each figure with `value`, `low` and `high`; counts of targets have whole
-            numbers as values. `measured` and `images` count what the figures are over.
+            numbers as values. `measured` and `images` are the numbers of targets and images that
+            the figures cover.
 
         Raises:
             ValueError: no results were added, or sums are not kept by image.
@@ -161,7 +162,7 @@ class Summary:
         }
 
     def _figures(self) -> list[_Figure]:
-        """List the figures that every result has what is needed for."""
+        """List the figures that can be computed for every result."""
         count = self.num_targets
         known = {name for name in _OPTIONAL if count and self._known[name] == count}
         listed = [
@@ -231,7 +232,7 @@ class Summary:
 def summarize(
     results: Iterable[TargetResult], protocol: ClickProtocol | None = None, *, by_image: bool = True
 ) -> Summary:
-    """Sum results; none at all give an empty summary. Arguments as of `Summary`."""
+    """Sum results; without results, the summary is empty. Arguments as for `Summary`."""
     summary = Summary(protocol, by_image=by_image)
     for result in results:
         summary.add(result)

@@ -27,16 +27,16 @@ class RolledOut:
         image: a label that all targets of the image share; intervals resample images.
         truth: the true mask.
         ignore: pixels that count neither as object nor as background, or None.
-        masks: after each step, of whatever kind; of the truth's size.
+        masks: after each step of any kind; of the truth's size.
         predicted_ious: for each step, the model's score of the mask *before* it, or None.
         last_predicted_iou: the model's score of the last mask, or None.
         first_click: how many steps come before the policy's first click.
-        stop_reason: why it ended, where that is known.
+        stop_reason: why it ended, if known.
         initial_mask: the mask before the first step, or None for an empty mask.
         ious: as the rollout recorded them, before the first step and after each; None to compute
             them from the masks.
-        model_calls: questions that the model answered; None where they were not counted.
-        decoder_calls: requests that the segmenter answered; None where they were not counted.
+        model_calls: questions that the model answered; None if not counted.
+        decoder_calls: requests that the segmenter answered; None if not counted.
     """
 
     target_id: str
@@ -80,15 +80,15 @@ class TargetResult:
         image: a label that all targets of the image share.
         intersection: pixels that prediction and truth share.
         union: pixels of either.
-        iou: their ratio; 1 where both masks are empty.
+        iou: their ratio; 1 if both masks are empty.
         iou_after_click: IoU before the policy's first click and after each; an ended rollout
             keeps its last.
         clicks: clicks that the policy made.
-        stop_reason: why the rollout ended, where that is known.
-        boundary_iou: IoU of the inner contour bands, where it was computed.
-        model_calls: questions that the model answered; None where they were not counted.
-        decoder_calls: requests that the segmenter answered; None where they were not counted.
-        has_object: False where the truth has no pixel: the right answer is an empty mask.
+        stop_reason: why the rollout ended, if known.
+        boundary_iou: IoU of the inner contour bands, if computed.
+        model_calls: questions that the model answered; None if not counted.
+        decoder_calls: requests that the segmenter answered; None if not counted.
+        has_object: False if the truth has no pixel, so that an empty mask is the right answer.
         predicts_object: whether the prediction has a pixel.
     """
 
@@ -136,10 +136,10 @@ def _score_of(text: str | None, recorded: float | None) -> float | None:
 def choose_mask(rollout: RolledOut, step: StepChoice) -> int | None:
     """Return the index of the mask that is the prediction; None for the mask before the first step.
 
-    "best-scored" takes the mask with the model's highest score, the later one of equals; a score
-    belongs to the mask before the step whose text holds it. Masks without a score are left
-    out; where none has one the last mask is taken. An empty start is no candidate; an initial
-    mask is one, and yields only to a mask of a higher score.
+    "best-scored" takes the mask with the model's highest score, the later one on ties; a score
+    belongs to the mask before the step whose text contains it. Masks without a score are skipped;
+    if none has a score, the last mask is taken. An empty start is not a candidate; an initial mask
+    is one, and loses only to a mask with a higher score.
     """
     last = len(rollout.masks) - 1
     if last < 0:
@@ -161,10 +161,10 @@ def measure_rollout(
 ) -> TargetResult:
     """Return what a rollout adds to the figures.
 
-    A rollout that ended with "no object" predicts an empty mask, whatever it had before.
+    A rollout that ended with "no object" predicts an empty mask, whatever its earlier masks.
 
     Args:
-        step: which mask is the prediction; that of an earlier click stays one.
+        step: which mask is the prediction; "no object" does not change that of an earlier click.
         max_clicks: clicks that the policy could make; `iou_after_click` has one more entry.
         with_boundary: whether to compute the boundary IoU, which decodes the mask.
     """
@@ -204,9 +204,9 @@ def measure_rollout(
 def boundary_iou(a: Mask, b: Mask, *, dilation_ratio: float = 0.02) -> float:
     """Return the IoU of the inner contour bands of two masks; 1 if both are empty.
 
-    A band holds the mask's pixels within `dilation_ratio` times the image's diagonal of its
-    contour, at least one pixel (3x3 erosions; outside the image is background). After Cheng et
-    al., Boundary IoU, CVPR 2021.
+    A band contains the mask's pixels within `dilation_ratio` times the image's diagonal of its
+    contour, at least one pixel (3x3 erosions; outside the image is background). After Cheng et al.,
+    Boundary IoU, CVPR 2021.
 
     Args:
         a: bool. Shape: (H, W).

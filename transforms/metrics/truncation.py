@@ -33,7 +33,7 @@ class RolloutOverlaps:
 
     @classmethod
     def of(cls, rollout: RolledOut) -> RolloutOverlaps:
-        """Compare each mask with the truth, ignored pixels left out."""
+        """Compare each mask with the truth, without ignored pixels."""
         indices = range(len(rollout.masks) + 1)
         return cls(rollout, tuple(rollout.overlap_before(index) for index in indices))
 
@@ -45,7 +45,7 @@ class RolloutOverlaps:
     def best(self, *, clicks: int) -> tuple[int, int]:
         """Return the overlap that a perfect score would choose among the first clicks.
 
-        The candidates are those of `choose_mask`: an empty start only where there is nothing else.
+        The candidates are those of `choose_mask`: an empty start only if there is nothing else.
         """
         count = len(truncated(self.rollout, clicks=clicks).masks)
         has_start = self.rollout.initial_mask is not None or not count
@@ -56,7 +56,7 @@ def truncated(rollout: RolledOut, *, clicks: int) -> RolledOut:
     """Return the rollout cut off after a number of clicks.
 
     The score of its last mask is then the one in the next answer. Steps before the policy's first
-    click all stay. Holds only for policies whose clicks depend on the state alone.
+    click all stay. Valid only for policies whose clicks depend only on the state.
 
     Args:
         clicks: at least 1.

@@ -35,7 +35,7 @@ class RandomClicksPolicy:
         self._then = then
 
     def initial_clicks(self, state: State) -> tuple[Click, ...]:
-        """Return the random initial clicks; target and seed determine them. None for no object."""
+        """Return random initial clicks, set by target and seed; no clicks without an object."""
         if not state.truth.any():
             return ()
         free = _free_pixels(state)
@@ -78,7 +78,7 @@ class GridPolicy:
         self._then = then
 
     def initial_clicks(self, state: State) -> tuple[Click, ...]:
-        """Return the initial clicks on the grid; none where there is no object."""
+        """Return the initial clicks on the grid; no clicks without an object."""
         if not state.truth.any():
             return ()
         box = truth_box(state.truth)

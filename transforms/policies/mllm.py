@@ -26,12 +26,12 @@ MODEL_POLICIES: Mapping[str, str] = {
     "openai": "a model behind an OpenAI-compatible server",
     "replay": "recorded answers, read again",
 }
-"""A line about each, by name."""
+"""One line about each policy, by name."""
 
 
 @dataclass(frozen=True)
 class ModelPolicyOptions:
-    """What a model's policy is built from; calling it loads the model or reaches the server.
+    """Settings of a model's policy; calling them loads the model or connects to the server.
 
     Attributes:
         name: a key of `MODEL_POLICIES`.
@@ -78,7 +78,7 @@ class ModelPolicyOptions:
             "with_score": turn_format.with_score,
             "with_finish": turn_format.with_finish,
             "view": asdict(conversation.view),
-            # Left out where they are as before, so that finished runs keep their fingerprints.
+            # Omitted if they are the defaults, so that finished runs keep their fingerprints.
             **({} if dialogue == DEFAULT_DIALOGUE else {"dialogue": dialogue}),
             **({"with_no_object": True} if turn_format.with_no_object else {}),
         }

@@ -38,10 +38,10 @@ _PROBED_HW = ((480, 640), (64, 96), (1500, 2000), (333, 500))
 
 
 def check_frame(conversation: Conversation, answerer: Answerer) -> None:
-    """Refuse coordinates in pixels of another size than the one at which a model sees images.
+    """Refuse pixel coordinates for image sizes other than those that the model sees.
 
     Args:
-        conversation: whose codec `pixels` counts in the processor's pixels; others are relative.
+        conversation: its codec `pixels` counts the processor's pixels; others are relative.
         answerer: asked for the size if it knows it (`SeesSize`); a server does not say.
 
     Raises:
@@ -166,7 +166,7 @@ class ModelPolicy:
 
 
 def _with_cause(answer: Answer, text: str) -> Answer:
-    """Let what is known of a text's end be the cause of an invalid action."""
+    """Use the known reason for a text's end as the cause of an invalid action."""
     flaw = text.flaw if isinstance(text, AnswerText) else None
     if flaw is None or not isinstance(answer.action, InvalidAction):
         return answer

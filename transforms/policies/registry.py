@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @options
 class PolicyOptions:
-    """What a policy is built from; calling it builds the policy.
+    """Settings that a policy is built from; calling it builds the policy.
 
     Attributes:
         name: a key of `POLICIES`, or of `BASELINES` if a baseline is wanted.
@@ -39,7 +39,7 @@ class PolicyOptions:
     is_baseline: bool = setting(default=False, help="whether a baseline is meant")
 
     def conflicts(self) -> Iterator[str]:
-        """Yield what is wrong with several values together."""
+        """Yield problems with combinations of values."""
         if (problem := check_policy_name(self.name, among=self._entries)) is not None:
             yield problem
 

@@ -38,9 +38,9 @@ class Episode:
         target: the target.
         truth: bool. Shape: (H, W).
         ignore: bool or None. Shape: (H, W).
-        initial_box: a box that the segmenter is given before the first click, or None.
-        initial_mask: the mask that the trajectory begins with; None, or one without a pixel, for
-            an empty mask. Shape: (H, W).
+        initial_box: a box that the segmenter gets before the first click, or None.
+        initial_mask: the mask that the trajectory begins with; None or all False for an empty
+            start. Shape: (H, W).
     """
 
     target: Target
@@ -68,16 +68,16 @@ class EpisodeRun:
     """A running episode: its steps so far, and why it ended if it did.
 
     Attributes:
-        image_index: of the image, among those that are rolled out together.
+        image_index: index of the image among those rolled out together.
         image: uint8 RGB. Shape: (H, W, 3).
         box: passed to the segmenter with the clicks.
-        initial_mask_box: box of the initial mask, passed to a segmenter that takes no mask while
-            there is no `box`.
+        initial_mask_box: box of the initial mask, passed to a segmenter that takes no mask, unless
+            there is a `box`.
         mask: the current mask. Shape: (H, W).
-        part: rows and columns that hold every pixel of that mask and of the truth.
+        part: rows and columns that contain every pixel of that mask and of the truth.
         initial_mask: the mask before the first step; None for an empty mask. Shape: (H, W).
         initial_rle: the same as run lengths.
-        initial_iou: of that mask.
+        initial_iou: IoU of that mask.
         answer: a model's answer that is not yet part of a step.
         calls: cost of the episode so far, shared by all branches.
     """
@@ -114,7 +114,7 @@ class EpisodeRun:
             iou = self._iou_of(self.initial_rle)
             self.initial_iou = self.iou = self.best_iou = iou
         elif not self.episode.truth.any():
-            # Nothing is the right mask of no object.
+            # Without an object, an empty mask is right.
             self.initial_iou = self.iou = self.best_iou = 1.0
         self.part = rle_joint_part(self.initial_rle, self.episode.target.truth)
 
@@ -183,8 +183,8 @@ class EpisodeRun:
     def record(self, action: Click | Box, prediction: Prediction, *, is_initial: bool) -> None:
         """Record the segmenter's answer to an action as a step, unless it gains nothing.
 
-        Without an object, a click that gains nothing is also recorded: without it the
-        rollout would count as one that found that out.
+        If there is no object, a click that gains nothing is recorded too; otherwise the rollout
+        would count as one that noticed the absence.
         """
         rle = encode_mask(prediction.mask)
         iou = self._iou_of(rle)

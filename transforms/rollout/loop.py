@@ -1,8 +1,8 @@
 """The rollout loop: a policy acts and a segmenter answers until a stop rule ends the trajectory.
 
-Making trajectories with an oracle and evaluating a model use the same loop with another policy.
-Targets advance in lockstep: policy and segmenter are asked about all of them at once, across
-images, if they support that.
+Making trajectories with an oracle and evaluating a model use the same loop with different policies.
+Targets advance in lockstep: policy and segmenter handle all of them at once, across images, if they
+support that.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def roll_out_all(
     """Roll out the targets of several images in lockstep; return failures as values.
 
     Args:
-        groups: one per image; all of the images encoded, or none.
+        groups: one per image; either all images are encoded or none.
         policy_draws_boxes: ask the policy, a `BoxPolicy`, for the box each trajectory begins with.
         threads: compare and encode masks, and ask a `StatewisePolicy`; None uses only the calling
             thread.
@@ -96,7 +96,7 @@ def roll_out_all(
         One list per image, one outcome per episode.
 
     Raises:
-        TypeError: the policy draws no boxes but must.
+        TypeError: the policy must draw boxes but cannot.
     """
     by_image = start_runs(groups, limits=limits)
     runs = [run for group in by_image for run in group]
@@ -137,7 +137,7 @@ def build_session(
 
 @dataclass(frozen=True)
 class RolloutLoop:
-    """Policy and segmenter, asked about all runs in batches where possible."""
+    """Policy and segmenter, called for all runs in batches where possible."""
 
     policy: ClickPolicy
     session: SegmenterSession
@@ -147,7 +147,7 @@ class RolloutLoop:
         """Set up the first state: initial mask, box, initial clicks.
 
         Raises:
-            TypeError: the policy draws no boxes but must.
+            TypeError: the policy must draw boxes but cannot.
         """
         self._show_initial_masks(runs)
         if policy_draws_boxes:
@@ -210,9 +210,9 @@ class RolloutLoop:
     def _map(
         self, function: Callable[[Any], Any], items: Sequence[Any], runs: Sequence[EpisodeRun]
     ) -> list[Any]:
-        """Map on threads where masks are large.
+        """Map on threads if masks are large.
 
-        On small ones a call takes less time than threads need to pass on the interpreter's lock.
+        For small ones, a call takes less time than handing the interpreter's lock between threads.
         """
         if runs and max(run.mask.size for run in runs) >= _LARGE_PIXELS:
             return self.threads.map(function, items)

@@ -72,7 +72,7 @@ class SearchOptions:
 
 @options
 class AreaFilter:
-    """Which truth masks are kept, by their area in pixels, both bounds included."""
+    """Range of areas of the truth masks to keep, in pixels, both bounds included."""
 
     min_area: int | None = setting(
         default=None, ge=0, metavar="PX", help="leave out masks of fewer pixels"
@@ -82,13 +82,13 @@ class AreaFilter:
     )
 
     def conflicts(self) -> Iterator[str]:
-        """Yield what is wrong with several values together."""
+        """Yield problems with combinations of values."""
         low, high = self.min_area, self.max_area
         if low is not None and high is not None and low > high:
             yield "{min_area} is above {max_area}: no mask would be left"
 
     def problem(self, area: int) -> str | None:
-        """Return why a mask is left out, None if it is kept."""
+        """Return why a mask is left out, or None if it is kept."""
         if self.min_area is not None and area < self.min_area:
             return f"the mask has {area} pixels, fewer than the minimum of {self.min_area}"
         if self.max_area is not None and area > self.max_area:
@@ -110,8 +110,8 @@ class FirstMask:
     """The mask that a rollout begins with instead of an empty one.
 
     Attributes:
-        corrupted_to: the data set's mask is corrupted on purpose, to an IoU with itself from the
-            first number up to, but not including, the second; None uses the mask unchanged.
+        corrupted_to: half-open range of IoU with the data set's mask to which that mask is
+            corrupted on purpose; None uses the mask unchanged.
     """
 
     corrupted_to: tuple[float, float] | None = setting(
@@ -122,7 +122,7 @@ class FirstMask:
     )
 
     def conflicts(self) -> Iterator[str]:
-        """Yield what is wrong with several values together."""
+        """Yield problems with combinations of values."""
         if self.corrupted_to is not None and not (
             0 <= self.corrupted_to[0] < self.corrupted_to[1] <= 1
         ):

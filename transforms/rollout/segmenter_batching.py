@@ -50,7 +50,7 @@ class StartingPoint:
 class SegmenterSession:
     """Asks one segmenter about several images, encoding each once if the tool allows it.
 
-    A plain segmenter holds one image, so images are set in turn.
+    A plain segmenter works on one image at a time, so images are set in turn.
 
     Args:
         segmenter: the tool.
@@ -69,7 +69,7 @@ class SegmenterSession:
         watchdog: Watchdog | None = None,
     ) -> None:
         self._segmenter = segmenter
-        # Such a check costs more than a click of a quick tool.
+        # Check once: this takes longer than a click of a fast tool.
         self._takes_batches = isinstance(segmenter, BatchSegmenter)
         self._watchdog = watchdog
         self._images = images
@@ -246,7 +246,7 @@ def encode_all(
 def _watched(
     watchdog: Watchdog | None, segmenter: Segmenter, method: str, targets: Sequence[str]
 ) -> Iterator[None]:
-    """Watch a call of a segmenter, and keep the working folder."""
+    """Watch a call of a segmenter, and restore the working folder after it."""
 
     def what() -> str:
         named = [repr(target) for target in targets if target]
@@ -273,7 +273,7 @@ def _halving(
         return []
     try:
         return list(work(items))
-    # A segmenter is third-party code: its errors must cost its targets alone.
+    # A segmenter is third-party code: an error must affect its own targets only.
     except Exception as error:
         if len(items) == 1:
             return [_failure(segmenter, describe(items[0]), error)]
@@ -287,7 +287,7 @@ def _halving(
 def _unshared(predictions: list[Any]) -> list[Any]:
     """Refuse masks of one array: a tool that returns its buffer has overwritten all but the last.
 
-    Asked one by one, it is right.
+    Requests sent one at a time get correct masks.
     """
     masks = [getattr(prediction, "mask", None) for prediction in predictions]
     places = [mask.__array_interface__["data"][0] for mask in masks if isinstance(mask, np.ndarray)]
@@ -303,7 +303,7 @@ def _counted(answers: Sequence[Result], items: Sequence[Any], method: str) -> li
 
 
 def _failure(segmenter: Segmenter, what: str, error: Exception) -> SegmenterError:
-    """Return the failure of a method or, where `what` begins with a blank, of a step."""
+    """Return the failure of a method or, if `what` begins with a space, of a step."""
     name = f"{type(segmenter).__name__}{what if what.startswith((' ', '.')) else f'.{what}'}"
     text = " ".join(str(error).split())[:_SHOWN_CHARACTERS]
     place = "" if isinstance(error, SegmenterError) else error_place(error, owner=segmenter)

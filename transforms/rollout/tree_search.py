@@ -2,7 +2,7 @@
 
 After SegAgent (arXiv 2503.08625): a model samples K actions, the segmenter answers each, and the
 model's score of the resulting masks, its process reward, chooses among them. The first candidate is
-always the model's likeliest answer, so that K = 1 is the greedy rollout.
+always the model's most likely answer, so K = 1 is the greedy rollout.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class _Node:
     """A run and the model's answer to its state.
 
     Attributes:
-        said: the model's likeliest answer; None for a run that ended.
-        score: its score of the run's mask, in [0, 1]; -1 where it gave none.
+        said: the model's most likely answer; None for a run that ended.
+        score: its score of the run's mask, in [0, 1]; -1 if it gave none.
     """
 
     run: EpisodeRun
@@ -49,7 +49,7 @@ def search_all(
     """Search the best trajectory of each target, several images in lockstep.
 
     Equal actions in a state are tried once. The best-scored new states of a target are expanded;
-    ties go to the better parent, then to the likeliest answer, then to samples in order. A
+    ties go to the better parent, then to the most likely answer, then to samples in order. A
     candidate that ends the trajectory competes with the score of its last mask. Unreadable samples
     are dropped unless no other candidate remains.
 
@@ -110,7 +110,7 @@ class _Search:
         return families
 
     def _draw(self, nodes: Sequence[_Node]) -> dict[int, list[PolicyAction]]:
-        """Sample the candidates other than the likeliest one, for all nodes at once."""
+        """Sample the candidates other than the most likely one, for all nodes at once."""
         count = self.options.candidates - 1
         if count == 0:
             return {id(node): [] for node in nodes}

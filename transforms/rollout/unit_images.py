@@ -19,11 +19,11 @@ from hlmat.transforms.rollout.initial_mask import first_mask
 from hlmat.transforms.rollout.options import AreaFilter, FirstMask
 
 MAX_BYTES_AT_ONCE = 1 << 30
-"""Of images and masks that are rolled out together."""
+"""Images and masks that are rolled out together, in bytes."""
 MAX_BYTES_AHEAD = 1 << 27
-"""Of an image with its masks that may be read ahead; a larger one is read when its turn comes."""
+"""Largest image with its masks that is read ahead, in bytes; a larger one waits its turn."""
 _IMAGE_BYTES = 3
-# Truth, mask before and after a click, and what is computed of them.
+# Truth, mask before and after a click, and what is computed from them.
 _TARGET_BYTES = 6
 
 
@@ -32,7 +32,7 @@ class Loaded(NamedTuple):
 
     Attributes:
         position: in the unit.
-        first: what the rollout begins with; None for an empty mask.
+        first: the mask that the rollout begins with; None for an empty one.
     """
 
     position: int
@@ -64,7 +64,7 @@ class Scene:
 
     @property
     def num_bytes(self) -> int:
-        """An estimate of what its rollout needs."""
+        """An estimate of the memory that its rollout needs."""
         height, width = self.image.shape[:2]
         return _bytes_of((height, width), num_targets=len(self.targets))
 
@@ -88,7 +88,7 @@ class _Large(NamedTuple):
 
 
 class _ReadImage(NamedTuple):
-    """An image with its digest, or why there is none."""
+    """An image with its digest, or the reason why it cannot be used."""
 
     image: Image | None
     digest: str = ""
@@ -101,15 +101,15 @@ class UnitImages:
     """Reads a unit's images and targets ahead of their use, on threads.
 
     Once an image is too large to be read ahead, the rest of the unit is read image by image. So
-    memory is bounded whatever the size of the images: an image's targets that need more than the
-    budget are given in parts.
+    memory is bounded for images of any size: if an image's targets need more than the budget, they
+    are yielded in parts.
 
     Attributes:
         reader: of the data set.
-        area_filter: targets outside are rejects.
-        seed: of first masks.
-        first_mask: what rollouts begin with; None for an empty mask.
-        threads: that read.
+        area_filter: targets outside it are rejected.
+        seed: for initial masks.
+        first_mask: the mask that rollouts begin with; None for an empty one.
+        threads: for reading.
     """
 
     reader: DatasetReader
@@ -122,14 +122,14 @@ class UnitImages:
     def batches(
         self, items: Sequence[WorkItem], *, max_scenes: int, rejects: dict[int, Reject]
     ) -> Iterator[list[Scene]]:
-        """Yield scenes to roll out together, regardless of the number of threads.
+        """Yield batches of scenes to roll out together, independent of the number of threads.
 
         The caller should drop a batch before it asks for the next one.
 
         Args:
-            items: of the unit, those of an image one after another.
-            max_scenes: in a batch.
-            rejects: takes the items that cannot be used, by position.
+            items: the unit's items; those of one image are adjacent.
+            max_scenes: largest number of scenes in a batch.
+            rejects: receives the items that cannot be used, by position.
         """
         by_image = [
             list(group) for _, group in groupby(enumerate(items), key=lambda e: _path_of(e[1]))

@@ -47,7 +47,7 @@ from hlmat.transforms.segmenters.registry import load_segmenter
 
 _IMAGES_AT_ONCE = 32
 """For a segmenter that takes many: enough to fill a device, few enough to encode the next batch
-meanwhile."""
+while this one is rolled out."""
 
 _STALL_ADVICE = "repair the segmenter, or give --segmenter-timeout more seconds if it is only slow"
 
@@ -57,13 +57,14 @@ class Simulation:
     """Everything needed to turn targets into trajectories.
 
     Attributes:
-        initial_action: what the segmenter is given before the first click.
+        initial_action: what the segmenter gets before the first click.
         seed: of all randomness.
-        images_at_once: minimum number of images whose targets the policy is asked about together.
+        images_at_once: minimum number of images whose targets the policy handles together.
         threads: search clicks and encode masks.
-        readers: threads that read images; None for the same.
-        search: how several candidate clicks are tried in each state; None takes the policy's only.
-        first_mask: what rollouts begin with; None for an empty mask.
+        readers: threads that read images; None to use `threads`.
+        search: how to try several candidate clicks in each state; None tries only the policy's
+            click.
+        first_mask: the mask that rollouts begin with; None for an empty one.
         watchdog: watches the segmenter's calls.
     """
 
@@ -85,14 +86,14 @@ class Simulation:
 
 @dataclass(frozen=True)
 class RolloutSettings:
-    """What a worker builds its `Simulation` from: small, picklable, without weights.
+    """Settings from which a worker builds its `Simulation`: small, picklable, without weights.
 
     Calling it loads the segmenter and the policy.
 
     Attributes:
         build_policy: builds the policy on the worker; picklable, has no weights.
         num_threads: per worker; None takes all cores of the worker's machine.
-        num_readers: threads that read images; None for as many.
+        num_readers: threads that read images; None for the same number.
         search: as in `Simulation`.
         first_mask: as in `Simulation`.
     """
@@ -165,7 +166,7 @@ def simulate_unit(unit: WorkUnit, simulation: Simulation) -> list[Trajectory | R
 
 
 def _encoded_ahead(batches: Iterator[list[Scene]], simulation: Simulation) -> Iterator[list[Scene]]:
-    """Encode the next batch meanwhile, if the encoder has its own device."""
+    """Encode the next batch during a rollout, if the encoder has its own device."""
     segmenter = simulation.segmenter
     if not isinstance(segmenter, ManyImagesSegmenter) or not segmenter.leaves_cpu_free:
         return batches

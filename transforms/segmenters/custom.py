@@ -66,9 +66,9 @@ def _import_from(module_name: str, search_path: Sequence[str]) -> ModuleType:
 def _first_on_path(folders: Sequence[str]) -> Iterator[None]:
     """Put folders first on the import path, then last.
 
-    First, so that a module's neighbours win over installed packages of the same name. Then last, so
-    that they do not shadow what others import later, while the module's own late imports still
-    work.
+    First, so that modules next to it take precedence over installed packages of the same name; then
+    last, so that they do not shadow later imports elsewhere, while the module's own late imports
+    still work.
     """
     places = [os.path.abspath(folder) for folder in folders]
     sys.path[:0] = places

@@ -1,4 +1,4 @@
-"""What a segmenter is built from."""
+"""Settings that a segmenter is built from."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from hlmat.transforms.core.storage import LocalStorage, Storage
 
 @options
 class SegmenterOptions:
-    """What a segmenter is built from.
+    """Settings that a segmenter is built from.
 
     Attributes:
         name: a key of `SEGMENTERS`, or `package.module:Class`.
         arguments: further keyword arguments of a dotted class, or settings of a tool by name.
         search_path: folders searched first for the module of a dotted class.
-        timeout_s: of a call, for each image or request in it; a call past it ends the run.
-        storage: reaches `checkpoint`.
+        timeout_s: time limit of a call for each image or request in it; a call that exceeds it ends
+            the run.
+        storage: reads `checkpoint`.
     """
 
     name: str = setting(default="graphcut", metavar="NAME", help="the segmenter")

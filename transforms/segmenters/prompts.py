@@ -18,7 +18,7 @@ _SURE = 0.999
 def batches_of_one_kind(requests: Sequence[Request], *, at_most: int) -> Iterator[list[int]]:
     """Yield batches of indices of requests whose prompts have one shape, so that none is padded.
 
-    Requests of a batch agree in the number of clicks and in whether they have a box and feedback.
+    Requests in a batch have the same number of clicks, and all or none have a box or feedback.
 
     Args:
         requests: of any kinds.
@@ -43,9 +43,9 @@ def mask_logits(
 ) -> NDArray[np.float32]:
     """Return low-resolution logits for a mask, as feedback for a decoder.
 
-    The mask is resized and padded like the image, then reduced by area averaging. A cell's logit
-    is that of its covered share, clipped to 0.999, so within 6.9 of 0, the range of SAM's own
-    logits; the padding is background.
+    The mask is resized and padded like the image, then reduced by area averaging. A cell's logit is
+    that of its covered share, clipped to 0.999, so at most 6.9 in magnitude, like SAM's own logits;
+    the padding is background.
 
     Args:
         mask: bool. Shape: (H, W).

@@ -142,7 +142,7 @@ def load_segmenter(options: SegmenterOptions, *, threads: Threads | None = None)
         raise ConfigError([problem])
     if options.name in SEGMENTERS:
         return SEGMENTERS[options.name].build(options, threads or Threads())
-    # The working folder is not on a worker's import path, so it is named here.
+    # The working folder is not on a worker's import path, so it is passed explicitly.
     search_path = options.search_path or (os.getcwd(),)
     with same_working_folder():
         segmenter_class = import_segmenter_class(options.name, search_path=search_path)
@@ -187,7 +187,7 @@ def segmenter_identity(
 
 
 def _accepted_arguments(factory: Callable[..., Any], options: SegmenterOptions) -> dict[str, Any]:
-    """Return the explicit arguments, with checkpoint and device where the class takes them."""
+    """Return the explicit arguments, with checkpoint and device if the class takes them."""
     parameters = inspect.signature(factory).parameters
     arguments = dict(options.arguments)
     if options.checkpoint is not None:

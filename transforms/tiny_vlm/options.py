@@ -9,7 +9,7 @@ from hlmat.transforms.core.options import options, setting
 
 @options
 class TinyVlmArchitecture:
-    """Set the size of the small model.
+    """The size of the small model.
 
     Attributes:
         image: side of its square input images, in pixels.
@@ -28,7 +28,7 @@ class TinyVlmArchitecture:
     heads: int = setting(default=4, ge=1, help="attention heads of both")
 
     def conflicts(self) -> Iterator[str]:
-        """Yield what is wrong with several values together."""
+        """Yield problems with combinations of values."""
         if self.image % self.patch:
             yield "{image} must be a multiple of {patch}"
         each_head = 4 * self.heads
@@ -46,7 +46,7 @@ class TinyVlmArchitecture:
 
 @options
 class PretrainingOptions:
-    """Set the length and learning rate of the pre-training.
+    """The length and learning rate of the pre-training.
 
     Attributes:
         learning_rate: the peak, reached after the warm-up; a cosine then takes it to 0.

@@ -49,8 +49,8 @@ def pretrain_vision_tower(
     Args:
         model: a `Qwen3VLForConditionalGeneration`.
         processor: its processor; must not resize the images, which share one size.
-        training: images to train on.
-        held_out: images to measure accuracy on.
+        training: images for training.
+        held_out: images for measuring accuracy.
         options: length and learning rate.
         report: called every 100 steps and at the end.
     """

@@ -1,4 +1,4 @@
-"""Files of `torch.save`, loaded after every size in them is checked against the file's.
+"""Load files of `torch.save` after checking every size in them against the file's.
 
 `torch.load(weights_only=True)` runs no code, but trusts sizes: it allocates what a file declares,
 reads past the end of a short storage, and unpacks compressed entries.
@@ -25,8 +25,8 @@ _ZIP64_END = struct.Struct("<4sQ2H2L4Q")
 _MAX_DIRECTORY = 16 << 20
 _MAX_PICKLE = 64 << 20
 _MAX_DIMENSIONS = 64
-"""Of a tensor in PyTorch."""
-# The first pickle of the older format, after the number of its protocol.
+"""The most dimensions of a tensor in PyTorch."""
+# The first pickle of the older format, after its protocol number.
 _LEGACY_MAGIC = b"\x8a\x0a" + (0x1950A86A20F9469CFC6C).to_bytes(10, "little") + b"."
 _BYTES_OF_STORAGE = {
     **dict.fromkeys(("ByteStorage", "CharStorage", "BoolStorage", "UntypedStorage"), 1),
@@ -46,7 +46,7 @@ _CALLED = frozenset(
         "torch.device",
         "torch._utils._rebuild_tensor_v2",
         "torch._utils._rebuild_parameter",
-        # Refused where they come out, as tensors that are not dense.
+        # Their results are refused, because they are not dense tensors.
         "torch.serialization._get_layout",
         "torch._utils._rebuild_sparse_tensor",
         "torch._utils._rebuild_meta_tensor_no_storage",
@@ -55,17 +55,17 @@ _CALLED = frozenset(
 
 
 def load_checkpoint(data: bytes, *, stand_ins: Sequence[tuple[Any, str]] = ()) -> Any:
-    """Load tensors and plain containers; nothing that the file names is run.
+    """Load tensors and plain containers; no code named in the file is run.
 
     Args:
         data: the file's content.
-        stand_ins: objects that replace further names, `package.module.name`, of the file.
+        stand_ins: objects that replace further names, `package.module.name`, in the file.
 
     Returns:
         What was saved, on the CPU.
 
     Raises:
-        ValueError: damaged, of another kind, with code, or with sizes that the file cannot hold.
+        ValueError: damaged, of another kind, contains code, or has sizes that exceed the file.
         Exception: whatever torch finds wrong.
     """
     check_checkpoint(data, also_called={name for _, name in stand_ins})
@@ -111,14 +111,14 @@ def refusal(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class _Name:
-    """A class or function that the file names; nothing is imported."""
+    """A class or function named in the file; nothing is imported."""
 
     dotted: str
 
 
 @dataclass
 class _Made:
-    """What a call would make."""
+    """What a call would create."""
 
     arguments: tuple[Any, ...]
     items: list[Any] = field(default_factory=list)
@@ -136,7 +136,8 @@ class _CheckpointReader(PickleReader):
 
     Args:
         called: names that may be called.
-        room_for: how many bytes the file holds for the storage with a key; None if none is there.
+        room_for: returns how many bytes the file has for the storage with a key; None for no
+            storage.
     """
 
     def __init__(
@@ -198,7 +199,7 @@ class _CheckpointReader(PickleReader):
 
 
 def _check_tensor(arguments: tuple[Any, ...]) -> None:
-    """Refuse a tensor larger than its storage: a view with a step of 0 is huge once copied."""
+    """Refuse a tensor larger than its storage: a view with a stride of 0 is huge once copied."""
     match arguments:
         case (_Storage(numel), int(), tuple(size), *_) if all(type(n) is int for n in size):
             if len(size) > _MAX_DIMENSIONS:
@@ -225,7 +226,7 @@ def _read_archive(data: bytes) -> tuple[Mapping[Any, int], bytes]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
             _check_entries(entries, size=len(data))
-            # Torch takes the folder of the first entry for the archive's name.
+            # Torch takes the folder of the first entry as the archive's name.
             root = entries[0].filename.partition("/")[0] if entries else ""
             sizes = {
                 entry.filename.removeprefix(f"{root}/data/"): entry.file_size
@@ -256,7 +257,7 @@ def _check_entries(entries: Sequence[zipfile.ZipInfo], *, size: int) -> None:
 
 
 def _check_directory(data: bytes) -> None:
-    """Refuse an archive whose list of entries is huge, or that others could read differently."""
+    """Refuse an archive with a huge list of entries, or one that others could read differently."""
     start = len(data) - _ZIP_END.size
     if start < 0 or data[start : start + 4] != b"PK\x05\x06":
         raise ValueError("its archive is cut short: the list of entries is missing")
@@ -275,7 +276,7 @@ def _check_directory(data: bytes) -> None:
 def _check_legacy(data: bytes, called: Collection[str]) -> None:
     """Check the format before torch 1.6: five pickles, then each storage's bytes."""
     if data[:1] != b"\x80" or not data.startswith(_LEGACY_MAGIC, 2):
-        # A pickle of something else: what it would call says more than that its start is missing.
+        # Another kind of pickle: the calls in it tell more than its missing header.
         _CheckpointReader(data, called=called).read()
         raise ValueError("it does not begin as torch writes files")
     position = 2 + len(_LEGACY_MAGIC)

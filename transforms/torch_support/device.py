@@ -1,4 +1,4 @@
-"""Resolve `--device` to a torch device, and what a device can do."""
+"""Resolve `--device` to a torch device, and tell what a device can do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def computes_bfloat16(device: torch.device | str) -> bool:
-    """Return whether a device multiplies bfloat16 numbers itself.
+    """Return whether a device multiplies bfloat16 numbers natively.
 
     A CPU without AVX-512 emulates them: a training step then takes about a hundred times as long.
     """
@@ -26,7 +26,7 @@ def resolve_device(device: str) -> torch.device:
     """Return the device of a `--device` value.
 
     Args:
-        device: "cpu", "cuda", "cuda:N", or "auto" for CUDA where there is one.
+        device: "cpu", "cuda", "cuda:N", or "auto" for CUDA if available.
 
     Raises:
         ConfigError: an unknown device, or one that this machine does not have.

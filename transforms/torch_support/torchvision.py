@@ -1,9 +1,9 @@
 """Make torchvision importable with a torch that its compiled operators were not built for.
 
-The wheels of torchvision on package indexes are linked against CUDA. Beside a CPU-only torch their
+The torchvision wheels on package indexes are linked against CUDA. With a CPU-only torch, their
 operators cannot be loaded, and importing torchvision stops at "operator torchvision::nms does not
 exist", although nothing here calls it. Declaring the two operators that torchvision describes at
-import time is enough. Where they load, this does nothing.
+import time is enough. If they can be loaded, this does nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _declared: list[Any] = []
 
 
 def ensure_importable() -> ModuleType:
-    """Import torchvision, declaring the operators it misses if its own cannot be loaded.
+    """Import torchvision; declare the missing operators if its own cannot be loaded.
 
     Returns:
         The module torchvision.
@@ -34,7 +34,7 @@ def ensure_importable() -> ModuleType:
             raise
     for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
         del sys.modules[name]
-    # The declarations live as long as this object does.
+    # The declarations last as long as this object.
     fragment = torch.library.Library("torchvision", "FRAGMENT")
     for operator in ("nms", "qnms"):
         fragment.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

@@ -1,4 +1,5 @@
-"""HTTP requests with one deadline and bounded answers, whatever a server sends and how slowly."""
+"""HTTP requests with one deadline and bounded responses, whatever a server sends, however
+slowly."""
 
 from __future__ import annotations
 
@@ -33,14 +34,14 @@ class Response:
 class HttpClient:
     """Sends requests that end by a deadline: connecting, headers and body together.
 
-    Proxies and passwords that the environment or a .netrc name are not used; redirections are not
+    Proxies and passwords from the environment or a .netrc file are ignored; redirects are not
     followed. Thread-safe.
 
     Args:
         timeout_s: of a request, in seconds.
-        max_bytes: of a body, as sent and decompressed.
-        connections: at once.
-        headers: of every request.
+        max_bytes: largest body, both as sent and decompressed.
+        connections: largest number at once.
+        headers: sent with every request.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class HttpClient:
                 str(httpx.URL(url)),
                 headers={**self._headers, **kind},
                 content=body,
-                # Of a free connection; everything else heeds the deadline.
+                # The wait for a free connection; everything else follows the deadline.
                 extensions={"timeout": {"pool": self._timeout_s}},
             ) as response:
                 headers = {
@@ -87,7 +88,7 @@ class HttpClient:
                 return Response(response.status, headers, data)
         except HttpError:
             raise
-        # What a server sends can end the parser of its protocol in many ways.
+        # Malformed data from a server can make the HTTP parser raise many kinds of errors.
         except Exception as error:
             details = str(error) or "no details"
             raise HttpError(f"{type(error).__name__}: {details}") from error
@@ -113,16 +114,16 @@ class HttpClient:
 
 
 class HttpError(Exception):
-    """There is no complete response."""
+    """No complete response was received."""
 
 
 def _unpacker(encoding: str) -> Any:
-    """Return what decompresses a body; None for one that is not compressed."""
+    """Return a decompressor for a body; None if it is not compressed."""
     name = encoding.strip().lower()
     if name in ("", "identity"):
         return None
     if name in ("gzip", "x-gzip", "deflate"):
-        # 32 added to the window's size recognises both headers.
+        # Adding 32 to the window size accepts both kinds of headers.
         return zlib.decompressobj(32 + zlib.MAX_WBITS)
     raise HttpError(f"a body in the encoding {encoding[:40]!r}, which was not asked for")
 
@@ -135,7 +136,7 @@ def _unpacked(unpack: Any, chunk: bytes, max_bytes: int) -> bytes:
 
 
 class _Deadline(threading.local):
-    """The end of the request that a thread works on."""
+    """The deadline of the request that a thread is working on."""
 
     at_s = float("inf")
 
@@ -146,7 +147,7 @@ class _Deadline(threading.local):
         return self.at_s - time.monotonic()
 
     def bounded(self, error: type[Exception]) -> float:
-        """Return the time that is left in seconds; raise `error` if there is none."""
+        """Return the time left in seconds; raise `error` if there is none."""
         left_s = self.left_s()
         if left_s <= 0:
             raise error("the time of the request is over")
@@ -154,7 +155,7 @@ class _Deadline(threading.local):
 
 
 class _Network(httpcore.NetworkBackend):
-    """Connections that heed the deadline of the thread that uses them."""
+    """Connections that follow the deadline of the thread that uses them."""
 
     def __init__(self, inner: httpcore.NetworkBackend, deadline: _Deadline) -> None:
         self._inner = inner

@@ -85,15 +85,14 @@ def completion_text(
 ) -> AnswerText | None:
     """Return the answer in a chat completion; None for anything else.
 
-    Reasoning that stands apart is left out unless it is to be kept, in `<think>` tags. Calls of
-    functions that were declared become text, in `<tool_call>` tags. Without an answer, the
-    reasoning of a model that came to its end is the answer: some servers label a whole text as
-    reasoning.
+    Separate reasoning is dropped, or kept in `<think>` tags if requested. Calls of declared
+    functions become text in `<tool_call>` tags. If there is no answer, the reasoning of a model
+    that finished is the answer: some servers label the whole text as reasoning.
 
     Args:
         data: the body of the response.
-        max_new_tokens: that were asked for, to say where an answer was cut off.
-        keeps_reasoning: whether reasoning is a part of the answer.
+        max_new_tokens: the requested limit, to say where an answer was cut off.
+        keeps_reasoning: whether reasoning is part of the answer.
         has_functions: whether functions were declared to the server.
     """
     try:
@@ -144,7 +143,7 @@ def _calls_of(message: Mapping[str, Any]) -> str:
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             return ""
         arguments = function.get("arguments", "{}")
-        # Most servers give the model's own text, some its value.
+        # Most servers send the model's own text, some the parsed value.
         arguments = arguments if isinstance(arguments, str) else json.dumps(arguments)
         texts.append(tool_call_text(function["name"], arguments.strip() or "{}"))
     return "\n".join(texts)
@@ -153,7 +152,7 @@ def _calls_of(message: Mapping[str, Any]) -> str:
 def _flaw(
     message: Mapping[str, Any], finish_reason: Any, *, max_new_tokens: int, takes_calls: bool
 ) -> str | None:
-    """Return why a completion may hold no answer."""
+    """Return why a completion may contain no answer."""
     if finish_reason == "length":
         return f"cut off (finish_reason length) after --max-new-tokens {max_new_tokens} or fewer"
     if isinstance(refusal := message.get("refusal"), str) and refusal:
@@ -172,7 +171,7 @@ def retry_wait_s(headers: Mapping[str, str], *, default_s: float, longest_s: flo
 
     Args:
         headers: of the response, with lower-case names.
-        default_s: the wait without a readable header, in seconds.
+        default_s: the wait if there is no readable header, in seconds.
         longest_s: upper bound, in seconds.
     """
     wanted = headers.get("retry-after", "")

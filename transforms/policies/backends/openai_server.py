@@ -29,7 +29,7 @@ _ABOUT_ONE_QUESTION = frozenset({400, 413, 422})
 _SHOWN_CHARACTERS = 300
 _SHOWN_NAMES = 10
 _HIDDEN = "***"
-# Shorter ones, such as "none" or "0" for a server that asks for any, are words of answers.
+# Shorter ones, such as "none" or "0" for a server that accepts any key, occur in answers.
 _SHORTEST_SECRET = 6
 
 
@@ -105,7 +105,7 @@ class ServerAnswerer:
             "max_new_tokens": self._options.max_new_tokens,
             "seed": self._options.seed if self._options.temperature else None,
             "image_format": self._options.image_format,
-            # Left out where it is as before, so that finished runs keep their fingerprints.
+            # Omitted if it is the default, so that finished runs keep their fingerprints.
             **({} if interface == "text" else {"tool_interface": interface}),
         }
 

@@ -18,12 +18,12 @@ ToolInterface = Literal["text", "server"]
 
 
 def read_key(variable: str | None) -> str:
-    """Return the key that an environment variable holds, "" for none."""
+    """Return the key in an environment variable, "" for none."""
     return "" if variable is None else os.environ.get(variable, "").strip()
 
 
 def check_key(variable: str | None) -> None:
-    """Make sure that this process's environment holds the key.
+    """Check that this process's environment has the key.
 
     Raises:
         ConfigError: the variable is not set, or its value cannot be a key.
@@ -114,18 +114,18 @@ class CheckpointOptions(SamplingOptions):
 
 @options
 class ServerOptions(SamplingOptions):
-    """Where the server is and how it is asked.
+    """The address of a server and the settings of its requests.
 
     Attributes:
         base_url: up to and including the version. Proxies and passwords from the environment or a
             .netrc file are ignored.
         timeout_s: of a request; a response that has begun may take as long again.
-        api_key_variable: None sends no key. White space around the key is left out.
+        api_key_variable: None sends no key. White space around the key is removed.
         image_format: png is lossless; jpeg is smaller.
         tool_interface: how functions that a model may call are declared: as text in the system
             message, which any server takes, or in the server's own fields `tools` and `tool_calls`.
-        max_pixels: matters to coordinates in pixels: no server tells at which size its model sees
-            an image, so that none is sent which is larger. The default is LLaMA-Factory's limit,
+        max_pixels: matters for coordinates in pixels: servers do not report the size at which their
+            model sees an image, so no larger image is sent. The default is LLaMA-Factory's limit,
             the lowest of the usual servers.
 
     Raises:

@@ -65,7 +65,7 @@ def first_candidates(
     """Propose objects around the first positive click, one per radius.
 
     Args:
-        window: where to look.
+        window: the part of the image to search.
         cells: every click, oldest first.
         centre: the click at the centre of the object.
         radii: candidate radii of the object, as shares of the window's longer side.

@@ -31,7 +31,7 @@ class PastError:
     cell: Cell
 
     def depth_share(self, truth: Mask) -> float:
-        """Return the click's share of depth in the mask's error if `truth` holds, in [0, 1].
+        """Return the click's share of depth in the mask's error if `truth` is right, in [0, 1].
 
         Args:
             truth: bool, hypothetical true labels. Shape: the window's.

@@ -46,7 +46,7 @@ class GridCut:
             bool, True for object. Shape: (H, W).
 
         Raises:
-            ValueError: another shape than the grid's.
+            ValueError: a shape other than the grid's.
         """
         if unary.shape != self._unary.shape:
             raise ValueError(

@@ -73,7 +73,7 @@ class TargetMemory:
         box: the box prompt, clipped to the image, or None.
         mask: the answer to clicks and box.
         past: recent masks, each with the click that followed, latest last.
-        window: the part of the image that the last click was solved in.
+        window: the part of the image in which the last click was solved.
         given: an external mask from before the first click, or None.
     """
 

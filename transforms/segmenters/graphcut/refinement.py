@@ -23,8 +23,9 @@ _GLOBAL_ROUNDS = 2
 _PRIOR_WEIGHT = 1.5
 _CLICK_WEIGHT = 2.5
 _OLD_CLICK_WEIGHT = 1.5
-# From these click numbers on: solve only the part near the click; keep only the connected change at
-# the click for whole-window candidates too; up to this one, propose whole-window candidates.
+# Click numbers: the first for which only the part near the click is solved; the first for which
+# whole-window candidates too keep only the change connected to the click; the last for which
+# whole-window candidates are proposed.
 _LOCAL_FROM = 3
 _CONNECTED_FROM = 6
 _GLOBAL_UNTIL = 8
@@ -136,7 +137,7 @@ def change_candidates(
     """Propose changes of a mask for the last click.
 
     Args:
-        window: where to look.
+        window: the part of the image to change.
         prior: float32, each cell's share of the mask before the click. Shape: the window's.
         cells: every click, the new one last.
         past: recent errors and their clicks, including the new one.

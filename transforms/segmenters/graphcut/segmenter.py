@@ -49,8 +49,8 @@ class GraphCutSegmenter:
     if several clicks share a pixel.
 
     The answer depends only on the image, the box and the sequence of clicks: without feedback, or
-    with feedback of other clicks, all clicks are answered again in order. A given mask
-    (`feedback_of`) is changed by clicks like one of the segmenter's own.
+    with feedback of other clicks, all clicks are answered again in order. Clicks change a given
+    mask (`feedback_of`) just like a mask of the segmenter.
     """
 
     def __init__(self) -> None:

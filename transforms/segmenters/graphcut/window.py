@@ -103,7 +103,7 @@ class ImageWindow:
         return min(rows - 1, max(0, row)), min(columns - 1, max(0, column)), click.is_positive
 
     def distance(self, row: int, column: int) -> Values:
-        """Return every cell's distance to one, in cells. Shape: `shape`."""
+        """Return the distance of every cell to a given one, in cells. Shape: `shape`."""
         return np.sqrt((self.rows - row) ** 2 + (self.columns - column) ** 2)
 
     def shrink(self, mask: Mask) -> Values:

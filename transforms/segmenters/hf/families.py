@@ -1,7 +1,7 @@
 """Adapters that encode and decode for each family of SAM models in transformers.
 
 Every target has its own row in the batch dimension, and so does its image: transformers' dimension
-for several prompts of one image (`point_batch_size`) cannot hold a previous mask per prompt.
+for several prompts of one image (`point_batch_size`) does not support a previous mask per prompt.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class SamAdapter:
 class SamHqAdapter:
     """SAM-HQ (Ke et al. 2023): the best of SAM's three masks plus the mask of the HQ token.
 
-    As the authors' predictor with its defaults, `multimask_output=True, hq_token_only=False`.
+    Like the authors' predictor with its defaults, `multimask_output=True, hq_token_only=False`.
     """
 
     def __init__(self, model: Any) -> None:

@@ -1,7 +1,7 @@
 """Load a SAM model of transformers and its image processor, completely or not at all, offline.
 
-transformers only warns when it replaces weights that do not fit by random ones; here that is an
-error. torch and transformers are imported when first needed.
+transformers only warns when it replaces mismatched weights with random ones; here that is an error.
+torch and transformers are imported when first needed.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ def load_model(folder: CheckpointFolder, *, device: str) -> LoadedModel:
     """Load a checkpoint onto a device.
 
     Args:
-        folder: what `read_checkpoint_folder` found.
-        device: a torch device, or "auto" for CUDA where there is one.
+        folder: the result of `read_checkpoint_folder`.
+        device: a torch device, or "auto" for CUDA if available.
 
     Raises:
         ConfigError: packages missing, no such device, a model type without click prompts, or a
-            configuration, weights and processor that do not fit together.
+            configuration, weights and processor that do not match.
     """
     family = _find_family(folder)
     _import_packages()
@@ -75,14 +75,14 @@ def load_model(folder: CheckpointFolder, *, device: str) -> LoadedModel:
 
 
 def preprocess(processor: Any, image: np.ndarray) -> Any:
-    """Return `pixel_values` (1, 3, S, S) and, of some families, `reshaped_input_sizes`.
+    """Return `pixel_values` (1, 3, S, S) and, for some families, `reshaped_input_sizes`.
 
     Args:
         processor: image processor of transformers.
         image: uint8 RGB. Shape: (H, W, 3).
     """
-    # State the layout: transformers takes an image of one or three rows for channels first. The
-    # copy is writable, as torch requires.
+    # State the layout: transformers would take an image with one or three rows as channels-first.
+    # The copy is writable, as torch requires.
     return processor(
         images=np.array(image, order="C"), input_data_format="channels_last", return_tensors="pt"
     )

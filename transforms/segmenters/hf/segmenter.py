@@ -50,11 +50,11 @@ class HuggingFaceSegmenter:
     Args:
         checkpoint: the folder that `save_pretrained` writes: `config.json`, safetensors and
             optionally the image processor's settings. Model types: the keys of `families.FAMILIES`.
-        device: a torch device, or "auto" for CUDA where there is one.
+        device: a torch device, or "auto" for CUDA if available.
 
     Raises:
-        ConfigError: no such folder, an unsupported model, files that do not fit together, packages
-            missing, or no such device.
+        ConfigError: no such folder, an unsupported model, inconsistent files, packages missing, or
+            no such device.
     """
 
     def __init__(self, checkpoint: str | None = None, *, device: str = "auto") -> None:
@@ -81,10 +81,10 @@ class HuggingFaceSegmenter:
         return self._device.type != "cpu"
 
     def set_image(self, image: Image) -> None:
-        """Encode the image once for all predictions that follow.
+        """Encode the image once for all later predictions.
 
         Raises:
-            SegmenterError: the image is so narrow that its shorter side scales to nothing.
+            SegmenterError: the image is so narrow that its shorter side scales to 0 pixels.
         """
         self._current = None
         self._current = self.encode_images([image])[0]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _BIAS_ELEMENTS = 4_000_000
-"""Size of one block on the CPU: 16 MB in float32, which fit its cache."""
+"""Size of one block on the CPU: 16 MB in float32, which fits in its cache."""
 
 
 def fuse_encoder_attention(image_encoder: Any) -> None:
@@ -125,7 +125,7 @@ def attend_with_bias(
 
 
 class FewKeysAttention(nn.Module):
-    """Computes what the decoder's `Attention` computes, fast where there are few keys.
+    """Computes what the decoder's `Attention` computes, but fast for few keys.
 
     A softmax along a few numbers wastes wide vector registers, so keys come first in memory and
     queries last.

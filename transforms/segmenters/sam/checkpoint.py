@@ -25,7 +25,7 @@ Identity = dict[str, str | int | float | bool | None]
 
 
 def load_sam(checkpoint: str | None, *, storage: Storage) -> tuple[Sam, Identity]:
-    """Load SAM from an official `.pth` file; the weights show its size.
+    """Load SAM from an official `.pth` file; its size is inferred from the weights.
 
     Raises:
         ConfigError: no such file, not a SAM checkpoint, or packages missing.
@@ -62,7 +62,7 @@ def _load_model(data: bytes, *, name: str) -> tuple[Sam, str]:
         ) from error
     try:
         state = load_checkpoint(data)
-    # A broken or hostile file can end the unpickler in any way; nothing of it has been run.
+    # A broken or hostile file can make the unpickler raise anything; none of its code has run.
     except Exception as error:
         problem = refusal(error) if data else "it is empty"
         raise ConfigError(
@@ -83,7 +83,7 @@ def _load_model(data: bytes, *, name: str) -> tuple[Sam, str]:
     model = sam_model_registry[model_type](checkpoint=None)
     try:
         model.load_state_dict(state, strict=True)
-    # Keys that are no texts, or values that are no tensors, raise errors of many types.
+    # Keys that are not strings, or values that are not tensors, raise errors of many types.
     except Exception as error:
         raise ConfigError(
             [f"{name} does not fit SAM {model_type}: {' '.join(str(error).split())[:300]}"]

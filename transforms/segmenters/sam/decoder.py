@@ -1,7 +1,7 @@
 """SAM's prompt encoder and mask decoder for pairs of an image and a prompt.
 
-segment-anything's decoder repeats one image's embedding for all prompts. Here every prompt comes
-with its embedding, so one call handles targets of many images.
+segment-anything's decoder repeats one image's embedding for all prompts. Here every prompt has its
+own embedding, so one call handles targets of many images.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class SamDecoder:
     """Answers prompts about encoded images.
 
     Args:
-        model: SAM of segment-anything's classes, on its device, in evaluation mode; its decoder
-            is rebuilt for speed.
+        model: SAM built from segment-anything's classes, on its device and in evaluation mode; its
+            decoder is rebuilt for speed.
     """
 
     def __init__(self, model: Sam) -> None:
@@ -65,14 +65,15 @@ class SamDecoder:
         self._position = model.prompt_encoder.get_dense_pe()
 
     def decode(self, images: Sequence[EncodedImage], requests: Sequence[Request]) -> Decoded:
-        """Answer each request about the image in its place.
+        """Answer each request about the image at the same index.
 
         Args:
             images: one per request.
-            requests: agree in the number of clicks and in whether they carry box and feedback.
+            requests: all with the same number of clicks; all or none with a box, all or none with
+                feedback.
 
         Raises:
-            ValueError: a request has neither click nor box.
+            ValueError: a request has neither clicks nor a box.
         """
         if not requests[0].clicks and requests[0].box is None:
             raise ValueError("SAM needs at least one click or a box")
@@ -149,7 +150,7 @@ class SamDecoder:
 
 
 class _TokenUpscaling:
-    """Computes mask logits from the image's tokens without transposing the channels to images.
+    """Computes mask logits from the image's tokens without rearranging all channels into maps.
 
     SAM upscales its tokens twice by a transposed convolution of stride 2, which maps each token to
     a 2 x 2 block: a matrix product. Only the final logits are rearranged.
@@ -167,7 +168,7 @@ class _TokenUpscaling:
 
         Args:
             tokens: Shape: (N, h * w, C).
-            weights: of the mask, by upscaled channel. Shape: (N, c).
+            weights: the mask's weight of each upscaled channel. Shape: (N, c).
             size_hw: h and w.
 
         Returns:
@@ -191,7 +192,7 @@ def _enlarged(x: Tensor, convolution: Any) -> Tensor:
         convolution: from C to c channels.
 
     Returns:
-        Shape: (..., 4, c), the four of a block in row-major order.
+        Shape: (..., 4, c), the four cells of a block in row-major order.
     """
     weight = convolution.weight.permute(2, 3, 1, 0).reshape(-1, convolution.weight.shape[0])
     bias = convolution.bias.repeat(4)

@@ -74,7 +74,7 @@ class EmbeddingStore:
 
     Args:
         limits: the capacity of each place.
-        device: where embeddings are wanted.
+        device: where `get` returns embeddings.
 
     Raises:
         ConfigError: the folder cannot be created.
@@ -161,7 +161,7 @@ class _Folder:
 
         path = self._file(key)
         try:
-            # Mapped, so that a header cannot announce more than the file holds.
+            # Memory-mapped, so that a header cannot declare more data than the file contains.
             array = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
             os.utime(path)
         except FileNotFoundError:
@@ -193,7 +193,7 @@ class _Folder:
             )
 
     def _make_room(self, size: int) -> None:
-        """Remove the files used longest ago, a tenth more than needed, so that this is rare."""
+        """Remove the least recently used files, a tenth more than needed, so that this is rare."""
         files = sorted(self._files())
         held = sum(size for _, _, size in files)
         goal = max(0.9 * self._max_bytes - size, 0)

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 class SamEncoder:
     """Encode images as embeddings.
 
-    Every batch has the same size, the last one padded: an embedding does not depend on the number
-    of images, and a compiled encoder sees a single shape. Batches of one image are spread over the
-    threads.
+    All batches have the same size (the last one is padded), so an embedding does not depend on the
+    number of images and a compiled encoder sees a single shape. Batches of one image are spread
+    over the threads.
 
     Args:
-        model: SAM of segment-anything's classes, on its device, in evaluation mode; its encoder
-            is rebuilt for speed.
+        model: SAM built from segment-anything's classes, on its device and in evaluation mode; its
+            encoder is rebuilt for speed.
         bf16: compute the blocks of the transformer in bfloat16.
         half_embeddings: return float16.
         batch_size: images per call; halved permanently when out of memory.
@@ -76,7 +76,7 @@ class SamEncoder:
         """Encode images of any sizes.
 
         Raises:
-            RuntimeError: out of memory for a single image, among others.
+            RuntimeError: out of memory for a single image, or another error of torch.
         """
         if self._batch_size == 1:
             return self._threads.map(self._encode_one, images)
@@ -154,7 +154,8 @@ class _Captured:
 
     torch.compile's graphs belong to the thread that captured them, but batches come from several
     threads. Hundreds of separate launches would also compete for Python's lock with the threads
-    that search clicks; this is one launch. Call it with a dedicated stream as the current one.
+    that search clicks; this is a single launch. Call it with a dedicated stream set as the current
+    one.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -164,7 +165,7 @@ class _Captured:
         self._output = torch.empty(0)
 
     def __call__(self, batch: Tensor) -> Tensor:
-        """Return what the module returns; the next call overwrites it."""
+        """Return the module's output; the next call overwrites it."""
         if self._graph is None or self._input.shape != batch.shape:
             self._capture(batch)
         else:

@@ -22,12 +22,12 @@ class SamOptions:
 
     Attributes:
         precision: of the image encoder's blocks, "fp32" or "bf16"; all else stays float32.
-        embeddings: type in which embeddings are kept, "float32" or "float16".
+        embeddings: dtype of kept embeddings, "float32" or "float16".
         compile: compile the image encoder with `torch.compile`.
         cuda_graphs: launch the image encoder as one CUDA graph per batch; CUDA only.
         encoder_batch: images per call of the encoder; None means 1 on the CPU, 4 elsewhere.
         store: folder that caches embeddings for later runs; None caches none on disk.
-        store_gb: GiB that the folder may hold.
+        store_gb: largest size of the folder, in GiB.
         memory_gb: GiB of embeddings kept in memory.
         device_gb: GiB of embeddings kept on the device.
     """

@@ -44,12 +44,12 @@ class SamSegmenter:
     decided by rounding: IoU at least 0.999 in float32.
 
     Args:
-        checkpoint: path of the official `.pth` file; its weights show whether it is ViT-B, ViT-L
-            or ViT-H.
-        device: a torch device, or "auto" for CUDA where there is one.
+        checkpoint: path of the official `.pth` file; ViT-B, ViT-L or ViT-H is recognised from its
+            weights.
+        device: a torch device, or "auto" for CUDA if available.
         options: precision, compilation, kept embeddings.
         storage: reads `checkpoint`.
-        threads: share the CPU's work; if the model runs on the CPU, each uses one PyTorch thread.
+        threads: share the CPU work; if the model runs on the CPU, each uses one PyTorch thread.
             None leaves threading to PyTorch.
 
     Raises:
@@ -78,10 +78,10 @@ class SamSegmenter:
         threads: Threads | None = None,
         identity: Identity | None = None,
     ) -> SamSegmenter:
-        """Wrap a model of segment-anything's classes; it is rebuilt for speed.
+        """Wrap a model built from segment-anything's classes; it is rebuilt for speed.
 
         Args:
-            identity: of the model; None hashes all weights.
+            identity: the model's identity; None hashes all weights.
         """
         segmenter = cls.__new__(cls)
         identity = identity or model_identity(model)
@@ -98,7 +98,7 @@ class SamSegmenter:
         return self._device.type != "cpu"
 
     def set_image(self, image: Image) -> None:
-        """Encode the image once for all predictions that follow."""
+        """Encode the image once for all later predictions."""
         self._current = self.encode_images([image])[0]
 
     def predict(
@@ -132,9 +132,9 @@ class SamSegmenter:
     def predict_many(self, pairs: Sequence[tuple[EncodedImage, Request]]) -> list[Prediction]:
         """Segment objects of many images, as many as fit in one decoder call.
 
-        Requests of one call agree in the number of clicks and in whether they carry a box and
-        feedback, so that no prompt has to be padded. On the CPU, calls are small and spread over
-        the threads; neither their size nor the masks depend on the number of threads.
+        Requests in one call have the same number of clicks, and either all or none have a box or
+        feedback, so no prompt needs padding. On the CPU, calls are small and spread over the
+        threads; neither their size nor the masks depend on the number of threads.
         """
         at_most = _PAIRS_ON_DEVICE if self.leaves_cpu_free else _PAIRS_ON_CPU
         batches = list(batches_of_one_kind([request for _, request in pairs], at_most=at_most))

@@ -1,4 +1,4 @@
-"""Which network a SimpleClick checkpoint holds: its sizes, read off the file's config.
+"""The sizes of the network in a SimpleClick checkpoint, read from the file's config.
 
 A config is `{"class": ..., "params": {parameter: {"value": ...}}}`. It is untrusted: class names
 are compared as text, never imported, and numbers are bounded before anything is built from them.
@@ -114,7 +114,7 @@ def read_architecture(config: Mapping[str, Any], *, name: str) -> Architecture:
 
     Args:
         config: as in the module's docstring.
-        name: of the file, for errors.
+        name: the file's name, for errors.
 
     Raises:
         ConfigError: another model class, or unsupported settings; all of them at once.

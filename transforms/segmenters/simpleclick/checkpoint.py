@@ -1,8 +1,8 @@
 """Load SimpleClick's checkpoint files without running any of their code.
 
-A file is `{"state_dict": tensors, "config": how the model was built}`, or a list of such, one per
-click. Besides tensors and plain containers, the official files hold the training loss, an object of
-the authors' package; it is replaced by an empty stand-in, and every other name is refused.
+A file is `{"state_dict": tensors, "config": how the model was built}`, or a list of these, one per
+click. Besides tensors and plain containers, the official files contain the training loss, an object
+of the authors' package; it is replaced with an empty placeholder, and every other name is refused.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _NAMES_SHOWN = 4
 
 
 class _Loss:
-    """Stand-in for the training loss; discards its contents."""
+    """Placeholder for the training loss; discards its contents."""
 
     def __setstate__(self, state: object) -> None:
         pass
 
 
 def _loss_function(*_: object) -> None:
-    """Stand in for the function that the training loss refers to."""
+    """Replace the function that the training loss refers to."""
 
 
 def load_networks(data: bytes, *, name: str) -> tuple[SimpleClickNetwork, ...]:
@@ -38,14 +38,14 @@ def load_networks(data: bytes, *, name: str) -> tuple[SimpleClickNetwork, ...]:
 
     Args:
         data: the file's content.
-        name: of the file, for errors.
+        name: the file's name, for errors.
 
     Returns:
         float32 on the CPU, for inference.
 
     Raises:
-        ConfigError: not a checkpoint, truncated, with code in it, of another model, or with a
-            config that its tensors or this implementation do not fit.
+        ConfigError: not a checkpoint, truncated, contains code, of another model, or has a config
+            that does not match its tensors or this implementation.
     """
     content = _unpickled(data, name=name)
     entries = content if isinstance(content, list) else [content]
@@ -61,7 +61,7 @@ def _unpickled(data: bytes, *, name: str) -> Any:
     ]
     try:
         return load_checkpoint(data, stand_ins=stand_ins)
-    # A broken or hostile file can end the unpickler in any way; nothing of it has been run.
+    # A broken or hostile file can make the unpickler raise anything; none of its code has run.
     except Exception as error:
         raise ConfigError(
             [

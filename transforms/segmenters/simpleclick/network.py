@@ -2,7 +2,7 @@
 
 An independent implementation of the paper (Liu et al. 2023, "SimpleClick: Interactive Image
 Segmentation with Simple Vision Transformers"). What the paper leaves open (which blocks see all
-tokens, the pyramid's inner widths) is as in the authors' published code, and parameters have the
+tokens, the pyramid's inner widths) follows the authors' published code, and parameters have the
 official names and shapes. Unused parameters of the official files (`cls_token`, `fc_norm`, the
 classifier, `up_conv1`, `up_conv2`) exist so that the files load strictly.
 """
@@ -261,9 +261,9 @@ class _ConvRelu(nn.Module):
 class _Fusion(nn.Module):
     """Joins maps of several sizes: resized, concatenated, and through a 1 x 1 convolution.
 
-    Every output of such a convolution is a weighted sum of its inputs, and resizing keeps weighted
-    sums. So each map is multiplied by its part of the weights first, before resizing: equal up to
-    rounding, without the large concatenation.
+    Such a convolution outputs weighted sums of its inputs, and resizing preserves weighted sums. So
+    each map is multiplied by its part of the weights before it is resized: the result is the same
+    up to rounding, without the large concatenation.
     """
 
     def __init__(self, maps: int, width: int) -> None:

@@ -43,9 +43,9 @@ class SimpleClick:
     in the authors' predictor; the result differs from that of one prediction per click.
 
     Args:
-        checkpoint: path of an official `.pth` file; its config shows whether it is ViT-B, ViT-L or
-            ViT-H.
-        device: a torch device, or "auto" for CUDA where there is one.
+        checkpoint: path of an official `.pth` file; ViT-B, ViT-L or ViT-H is recognised from its
+            config.
+        device: a torch device, or "auto" for CUDA if available.
         storage: reads `checkpoint`.
         max_targets: targets per call of the network, each counted twice for its mirror image; about
             0.2 GB of memory per target with ViT-B.
@@ -147,8 +147,8 @@ class SimpleClick:
 
         Raises:
             ValueError: a box was given.
-            SegmenterError: no image, no click, a click outside the image, or feedback of
-                another tool or of an image of another size.
+            SegmenterError: no image, no click, a click outside the image, or feedback from another
+                tool or for an image of another size.
         """
         return self.predict_batch([Request(clicks=tuple(clicks), box=box, feedback=feedback)])[0]
 

@@ -26,7 +26,7 @@ class TargetState:
 
     Attributes:
         probabilities: float32 in [0, 1], not writeable, 0 outside the crop. Shape: (H, W).
-        crop: the part of the image that the last prediction looked at.
+        crop: the part of the image that the last prediction used.
     """
 
     probabilities: NDArray[np.float32]
@@ -105,12 +105,12 @@ def _checked_state(request: Request, *, size_hw: tuple[int, int]) -> TargetState
     """Return a request's feedback, None for a new target.
 
     Args:
-        request: what is asked.
+        request: the request to check.
         size_hw: height and width of the current image.
 
     Raises:
         ValueError: a box was given.
-        SegmenterError: no click, a click outside the image, or feedback of another tool or of a
+        SegmenterError: no click, a click outside the image, or feedback from another tool or for an
             image of another size.
     """
     if request.box is not None:

@@ -1,6 +1,6 @@
 """Zooming in on the object: the part of the image that SimpleClick sees, and clicks in it.
 
-The crop is kept from click to click until it no longer suits the object (the zoom-in of Sofiiuk et
+The crop is kept from click to click until it no longer fits the object (the zoom-in of Sofiiuk et
 al. 2020, "f-BRS: Rethinking Backpropagating Refinement for Interactive Segmentation").
 """
 
@@ -29,7 +29,7 @@ UNUSED_ROW: PointRow = (-1.0, -1.0, -1.0)
 
 
 class Crop(NamedTuple):
-    """A part of the image; the last row and column belong to it."""
+    """A part of the image; its last row and column are included."""
 
     row_min: int
     row_max: int
@@ -38,7 +38,7 @@ class Crop(NamedTuple):
 
     @classmethod
     def whole(cls, size_hw: tuple[int, int]) -> Crop:
-        """Return all of an image."""
+        """Return the crop that covers the whole image."""
         return cls(0, size_hw[0] - 1, 0, size_hw[1] - 1)
 
     @property

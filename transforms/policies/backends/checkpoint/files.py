@@ -1,7 +1,7 @@
 """Find, check and hash the files of a model checkpoint before anything is loaded.
 
-A checkpoint is a folder in the layout of Hugging Face: a full model, or a LoRA adapter and its
-base model. Nothing is downloaded and no code of a folder is run.
+A checkpoint is a folder in the layout of Hugging Face: a full model, or a LoRA adapter and its base
+model. Nothing is downloaded and no code in a folder is run.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _HASHED = frozenset(
 
 @dataclass(frozen=True)
 class CheckpointFiles:
-    """Locate a checkpoint; built by `find_checkpoint`.
+    """The files of a checkpoint; built by `find_checkpoint`.
 
     Attributes:
         model: the folder of the full model.
@@ -122,7 +122,7 @@ def find_checkpoint(model: str, *, adapter: str | None = None) -> CheckpointFile
         model_type = _check_model(named, problems=problems)
         weights = check_model_weights(named, problems=problems)
     if named is None or problems:
-        # An unreadable file is found by each check that reads it.
+        # Every check that reads an unreadable file reports it.
         raise ConfigError(list(dict.fromkeys(problems)))
     return CheckpointFiles(named, model_type, weights, adapter_folder)
 
@@ -174,7 +174,7 @@ def _find_in_cache(repo_id: str, *, marker: str) -> tuple[Path | None, str]:
     for file in (marker, CONFIG, ADAPTER_CONFIG):
         try:
             found = try_to_load_from_cache(repo_id, file, cache_dir=cache)
-        except ValueError:  # the hub allows no such id
+        except ValueError:  # not a valid hub id
             break
         if isinstance(found, str):
             return Path(found).parent, cache

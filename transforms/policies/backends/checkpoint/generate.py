@@ -60,9 +60,9 @@ class CheckpointAnswerer:
     """Answer with a loaded checkpoint; built by `load_checkpoint_answerer`.
 
     A question becomes one user message in the checkpoint's chat template, with the image at its
-    mark, after its system message and functions if it has them. The processor gets the image at
-    full size and resizes it itself. Sampling settings of the checkpoint, such as a repetition
-    penalty, are ignored.
+    mark, preceded by its system message and functions, if any. The processor gets the image at full
+    size and resizes it itself. Sampling settings of the checkpoint, such as a repetition penalty,
+    are ignored.
 
     With a temperature, a question's draws depend on its target, its turn and the seed, not on its
     place in a batch. Only rounding varies: on another device, dtype or batch size, scores differ in

@@ -1,6 +1,6 @@
 """Load a checkpoint with transformers and peft: complete or not at all, offline and silent.
 
-Both libraries only warn when they replace missing weights by random ones; here that is an error.
+Both libraries only warn when they replace missing weights with random ones; here that is an error.
 torch, transformers and peft are imported on first use.
 """
 
@@ -22,7 +22,7 @@ from hlmat.transforms.torch_support.transformers import first_line, list_keys, q
 
 @dataclass(frozen=True)
 class LoadedCheckpoint:
-    """Hold a model that is ready to answer.
+    """A model that is ready to answer.
 
     Attributes:
         model: the transformers model on its device, including the adapter's layers.

@@ -63,7 +63,7 @@ def find_chat_template(processor: Any, *, folder: Path) -> str:
     parts = [{"type": "image"}, {"type": "text", "text": _PROBE}]
     try:
         rendered = render_question(processor, template, parts)
-    except Exception as error:  # a template is foreign code and can raise anything
+    except Exception as error:  # a template is third-party code and can raise anything
         raise ConfigError(
             [f"the chat template in {folder} cannot be rendered: {first_line(error)}"]
         ) from error
@@ -89,7 +89,7 @@ def render_question(
 ) -> str:
     """Return the prompt of one user message, up to the start of the answer.
 
-    Functions are declared by the template where it knows `tools`, as Qwen's do, else as text in
+    The template declares functions if it supports `tools`, as Qwen's do; otherwise they are text in
     the system message.
 
     Args:
