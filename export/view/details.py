@@ -21,11 +21,11 @@ _LEFT_OUT = ("schema_version", "image_digest", "config_fingerprint")
 
 @dataclass(frozen=True)
 class TrainingView:
-    """How the rows that a training would see are made.
+    """How to make the rows that a training would see.
 
     Attributes:
-        task: of the data set.
-        options: of its samples; rows of the first expression alone are shown.
+        task: the data set's task.
+        options: options of its samples; only rows of the first expression are shown.
     """
 
     task: TrainingTask
@@ -48,7 +48,7 @@ def target_details(
     """Return a trajectory for the page.
 
     Args:
-        row: of `TRAJECTORY_SCHEMA`.
+        row: a row of `TRAJECTORY_SCHEMA`.
         training: how its training rows are made; None leaves them out.
         asked: the settings of the model that acted, as the run recorded them.
     """
@@ -65,7 +65,7 @@ def target_details(
 def _question(
     asked: Mapping[str, Any] | None, training: TrainingView | None, expression: str
 ) -> str | None:
-    """Return what the model was asked about a target; None where the run did not record it."""
+    """Return the question that the model got about a target; None if the run did not record it."""
     template = (asked or {}).get("prompt")
     if asked is None or not isinstance(template, str):
         return None

@@ -1,4 +1,4 @@
-"""The files of the page of an exported training set: its rows as texts and images."""
+"""The files of the page for an exported training set: its rows as texts and images."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class ExportFiles:
 
     Attributes:
         name: shown as its title.
-        folder: of the training set.
-        rows: of its JSON file.
-        storage: reads its images, which stay below the folder.
-        max_side: of whole images in pixels; None keeps every size.
+        folder: the training set's folder.
+        rows: the rows of its JSON file.
+        storage: reads its images, which must be inside the folder.
+        max_side: longest side of whole images in pixels; None keeps every size.
     """
 
     name: str
@@ -42,7 +42,7 @@ class ExportFiles:
     max_side: int | None = None
 
     def read(self, name: str) -> bytes | None:
-        """Return a file of the page; None where there is no such file. Raises TargetError."""
+        """Return a file of the page; None if there is no such file. Raises TargetError."""
         if name in page_names():
             return page_file(name)
         if name == "data/page.js":
@@ -56,7 +56,7 @@ class ExportFiles:
         return thumbnail(image) if match[1] == "thumbs" else self._whole(image)
 
     def data_names(self) -> Iterator[str]:
-        """Yield the names of every file of data, without images."""
+        """Yield the names of all data files, without images."""
         yield "data/page.js"
         for chunk in range(-(-len(self.rows) // INDEX_ROWS)):
             yield f"data/rows-{chunk}.js"
@@ -139,7 +139,7 @@ def open_export(folder: str, storage: Storage) -> list[dict[str, Any]]:
     """Read the rows of a training set for LLaMA-Factory.
 
     Raises:
-        DataError: the folder holds none, or it is damaged.
+        DataError: the folder has no training set, or it is damaged.
     """
     path = join_under(folder, DATASET_INFO)
     try:
@@ -158,12 +158,12 @@ def open_export(folder: str, storage: Storage) -> list[dict[str, Any]]:
 
 
 def confined(storage: Storage, folder: str) -> Storage:
-    """Return a storage whose links do not lead out of a folder on the disk."""
+    """Return a storage whose links cannot lead out of a local folder."""
     return storage if "://" in folder else ConfinedStorage(storage, folder)
 
 
 def _check_row(row: Any) -> None:
-    """Raise ValueError for what is not a row with texts and names of images."""
+    """Raise ValueError for anything but a row with texts and image names."""
     texts = [message[key] for message in row["messages"] for key in ("role", "content")]
     if not all(isinstance(value, str) for value in (*texts, *row["images"])):
         raise ValueError("a row's messages and images must be texts")

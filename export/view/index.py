@@ -1,4 +1,4 @@
-"""What the page knows of every target before it is opened: columns of short values."""
+"""The page's index: short values of every target, by column, before its details are loaded."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _STEP = ("steps.kind", "steps.is_initial", "steps.iou", "steps.score")
 _DIGITS = 4
 
 Key = tuple[str, str, str]
-"""Data set, split and target id: a target in every run."""
+"""Data set, split and target id: they identify a target across runs."""
 
 
 def index_columns(rows: RunRows, first: int, count: int) -> dict[str, list[Any]]:
     """Return the columns of some targets, one value per target.
 
-    `curve` is the IoU before the policy's first click and after each; `image` the number of the
-    first of neighbouring targets that show the same image.
+    `curve` is the IoU before the policy's first click and after each; `image` is the number of the
+    first of adjacent targets that show the same image.
     """
     table = rows.columns(first, count, [*_TARGET, *_OUTCOME, *_STEP, "expressions"])
     curves, scores = _of_steps(table)
@@ -64,12 +64,12 @@ def row_numbers(rows: RunRows) -> dict[Key, int]:
 def paired_columns(
     columns: Mapping[str, Sequence[Any]], numbers: Mapping[Key, int], outcomes: pa.Table
 ) -> dict[str, list[Any]]:
-    """Return what another run made of the targets of an index; None where it lacks one.
+    """Return another run's outcomes for the targets of an index; None if it lacks a target.
 
     Args:
-        columns: of `index_columns`.
-        numbers: of the other run, by `row_numbers`.
-        outcomes: of the other run, by `outcomes_of`.
+        columns: result of `index_columns`.
+        numbers: the other run's result of `row_numbers`.
+        outcomes: the other run's result of `outcomes_of`.
     """
     keys = zip(columns["dataset"], columns["split"], columns["id"], strict=True)
     found = [numbers.get(key) for key in keys]

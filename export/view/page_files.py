@@ -1,4 +1,4 @@
-"""The files of a run's page by name, each made when it is asked for."""
+"""The files of a run's page by name, each made on request."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class RunImages(Protocol):
         ...
 
     def of_reject(self, reject: Reject) -> tuple[Image, Rle | None]:
-        """Load what is left of a reject: its image, and its mask. Raises TargetError."""
+        """Load what can be read of a reject: its image and its mask. Raises TargetError."""
         ...
 
 
 @dataclass(frozen=True)
 class ViewedRun:
-    """A run whose page is made.
+    """A run shown on a page.
 
     Attributes:
         name: shown as its title.
@@ -75,10 +75,9 @@ class PageFiles:
         run: what is shown.
         against: another run over the same targets, shown beside it.
         training: how training rows are made; None shows none.
-        targets_per_file: whose details travel together.
-        max_side: of whole images in pixels; None keeps every size.
-        with_rendered: whether training images are among the files, so that the page need not draw
-            them.
+        targets_per_file: number of targets whose details share a file.
+        max_side: longest side of whole images in pixels; None keeps every size.
+        with_rendered: whether to include training images, so that the page need not draw them.
     """
 
     run: ViewedRun
@@ -90,7 +89,7 @@ class PageFiles:
     _made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def read(self, name: str) -> bytes | None:
-        """Return a file of the page; None where there is no such file.
+        """Return a file of the page; None if there is no such file.
 
         Raises:
             DataError: a file of the run cannot be read.
@@ -107,7 +106,7 @@ class PageFiles:
         return None
 
     def data_names(self) -> Iterator[str]:
-        """Yield the names of every file of data, without images."""
+        """Yield the names of all data files, without images."""
         run, against = self.run, self.against
         yield "data/page.js"
         for prefix, rows, size in (
@@ -156,9 +155,9 @@ class PageFiles:
         """Return an image of a training row as the model sees it.
 
         Args:
-            number: of the target.
-            row: of its training rows.
-            place: among the images of the row.
+            number: the target's number.
+            row: index of the training row.
+            place: index of the image in the row.
         """
         if self.training is None or not self.with_rendered:
             return None
@@ -307,7 +306,7 @@ def problem_script(number: int, problem: str | None) -> bytes:
 
 
 def _facts(manifest: Manifest) -> dict[str, Any]:
-    """Return what a run is about, by label."""
+    """Return basic facts about a run, by label."""
     config = manifest.config
     facts = {
         "data set": f"{config['dataset']} ({config['split']})",

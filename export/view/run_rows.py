@@ -1,4 +1,4 @@
-"""The rows of a finished run by number, read from Parquet when they are asked for."""
+"""The rows of a finished run by number, read from Parquet on request."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _KEPT_BYTES = 1 << 26
 class RunRows:
     """The rows of one kind of a run's files, in the run's order.
 
-    Only the footers of the files are read at once; a file is compared with the manifest by its
+    Only the footers of the files are read at first; a file is compared with the manifest by its
     number of rows, not by its sha256.
 
     Args:
         out: the run's folder, a local path or a URL.
-        manifest: of the run.
-        folder: the files' folder in it, `trajectories` or `rejects`.
-        schema: of the files.
+        manifest: the run's manifest.
+        folder: the folder of the files inside it, `trajectories` or `rejects`.
+        schema: schema of the files.
 
     Raises:
-        DataError: a file is missing or is not as the manifest lists it.
+        DataError: a file is missing or does not match the manifest.
     """
 
     def __init__(self, out: str, manifest: Manifest, *, folder: str, schema: pa.Schema) -> None:
@@ -68,7 +68,7 @@ class RunRows:
         return self._complete(table.slice(place, 1).to_pylist()[0])
 
     def rows(self) -> Iterator[Row]:
-        """Yield every row in order; memory holds one row group."""
+        """Yield every row in order, with one row group in memory."""
         for number in range(self.count):
             yield self.row(number)
 
@@ -77,9 +77,9 @@ class RunRows:
 
         Args:
             first: number of the first row.
-            count: of rows; fewer at the end.
-            names: of columns, `steps.iou` for a field of the steps. The table has the columns that
-                the files have.
+            count: number of rows; fewer at the end.
+            names: names of columns, `steps.iou` for a field of the steps. The table omits columns
+                that the files lack.
         """
         last = min(first + count, self.count)
         tables = []
@@ -141,7 +141,7 @@ def _open(path: str, schema: pa.Schema, entry: FileEntry) -> pq.ParquetFile:
 
 
 def _paths(file: pq.ParquetFile, names: Sequence[str]) -> list[str]:
-    """Return the files' own paths of columns; the elements of lists have a name in between."""
+    """Return the paths of columns in the files; those of lists include the element's name."""
     wanted = {tuple(name.split(".")) for name in names}
     found = []
     for index in range(len(file.schema)):

@@ -1,4 +1,4 @@
-"""The parts of a page that are the same for everything that is viewed, and the form of its data."""
+"""The parts that all pages share, and the format of their data."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ TYPES: Mapping[str, str] = {
     "png": "image/png",
     "svg": "image/svg+xml",
 }
-"""Media type by the ending of a file's name."""
+"""Media type by the extension of a file's name."""
 INDEX_ROWS = 5000
 """Targets in one file of the index."""
 _NAMED = re.compile(r'(?:src|href)="(page/[^"]+)"')
 
 Made = tuple[Mapping[str, bytes], int, int]
-"""Files by name; how many images they are of; how many images are missing."""
+"""Files by name, the number of images that they show, and the number of missing images."""
 
 
 class ViewedPage(Protocol):
     """A page: its files by name, the same on a server and in a folder."""
 
     def read(self, name: str) -> bytes | None:
-        """Return a file; None where there is no such file. Raises DataError or TargetError."""
+        """Return a file; None if there is no such file. Raises DataError or TargetError."""
         ...
 
     def data_names(self) -> Iterator[str]:
-        """Yield the names of every file of data, without images."""
+        """Yield the names of all data files, without images."""
         ...
 
     def image_jobs(self) -> Iterator[Callable[[], Made]]:
@@ -47,12 +47,12 @@ class ViewedPage(Protocol):
 
 
 def page_names() -> tuple[str, ...]:
-    """Return the names of the files that are the same for every page."""
+    """Return the names of the files that all pages share."""
     return ("index.html", *_NAMED.findall(_page_text("index.html")))
 
 
 def page_file(name: str) -> bytes:
-    """Return a file that is the same for every page."""
+    """Return a file that all pages share."""
     text = _page_text(posixpath.basename(name))
     if name == "index.html":
         text = text.replace("CONTENT_SECURITY_POLICY", CONTENT_SECURITY_POLICY)
@@ -60,9 +60,9 @@ def page_file(name: str) -> bytes:
 
 
 def data_script(name: str, value: Any) -> bytes:
-    """Return a script that hands a value to the page: pages opened from disk may load no JSON.
+    """Return a script that passes a value to the page: pages opened from disk cannot load JSON.
 
-    All characters beyond ASCII are escaped, so that no text ends the script.
+    All characters beyond ASCII are escaped, so that no text can end the script.
     """
     text = json.dumps(value, separators=(",", ":"))
     return f'hlmat.receive("{name}",{text});\n'.encode("ascii")

@@ -45,7 +45,7 @@ class Judged:
     """A mask and its verdict.
 
     Attributes:
-        score: the model's, in [0, 1]; None if its answer has none.
+        score: the model's score, in [0, 1]; None if its answer has none.
         verdict: `KEPT` or `DOUBTFUL`.
     """
 
@@ -134,7 +134,7 @@ def _write(
         for j, name in zip(judged, names, strict=True):
             if j.verdict == verdict:
                 storage.write_bytes(f"{out}/{verdict}/{name}", mask_png(j.annotation.given))
-    # Written last: its presence means that everything is complete.
+    # Written last: if it exists, everything is complete.
     storage.write_bytes(f"{out}/{METRICS}", render_metrics_json(figures))
     return {
         "kept masks": f"{out}/{KEPT}.json",

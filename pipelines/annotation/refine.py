@@ -133,7 +133,7 @@ def _write(
         for one, name in zip(refined, names, strict=True)
     ]
     storage.write_bytes(f"{out}/refinements.csv", csv_bytes(rows))
-    # Written last: its presence means that everything is complete.
+    # Written last: if it exists, everything is complete.
     storage.write_bytes(f"{out}/{METRICS}", render_metrics_json(figures))
     return {
         "refined": f"{out}/refined.json",

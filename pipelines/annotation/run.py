@@ -39,7 +39,7 @@ class Annotation:
     """A mask of the data set and the rollout that started from it.
 
     Attributes:
-        target_id: of the data set; the rollout's id adds the expression's number.
+        target_id: id in the data set; the rollout's id adds the number of the expression.
         given: the mask that the rollout started from.
     """
 
@@ -75,7 +75,7 @@ class AnnotationRun:
     Attributes:
         annotations: in the data set's order.
         figures: common to every report: counts, data set, model.
-        source: the masks' instances file, if they come from one.
+        source: the instances file of the masks, if they come from one.
         mirrored: the image folder, if each image has one mask file; else None.
         remarks: for the user.
     """
@@ -107,13 +107,13 @@ class AnnotationReport:
 def roll_out_annotations(config: AnnotationConfig, *, quiet: bool) -> AnnotationRun:
     """Roll out from the data set's masks, resuming an unfinished run.
 
-    With corrupted masks the result is a measurement, so training images are refused as in an
+    With corrupted masks the result is a measurement, so training images are refused, as for an
     evaluation.
 
     Raises:
         ConfigError: something that the run needs is missing, or images are training images.
         DataError: the data set cannot be listed, or has no usable mask.
-        OutputError: the output folder cannot be written or holds another run.
+        OutputError: the output folder cannot be written or contains another run.
         IncompleteError: units died; the same call resumes them.
     """
     rollouts, out = config.rollouts, config.rollouts.run.out
@@ -154,10 +154,10 @@ def roll_out_annotations(config: AnnotationConfig, *, quiet: bool) -> Annotation
 
 
 def csv_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return rows, at least one, as CSV in UTF-8: a line of names first, empty cells for None.
+    """Return rows, at least one, as CSV in UTF-8: names in the first line, empty cells for None.
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front; control
-    characters are written as escapes.
+    characters are escaped.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")

@@ -56,7 +56,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
 
     Returns:
         By name the figures of metrics.json with `difference` from the first evaluation over the
-        shared targets (None for the first, or where nothing is shared) and `remarks`.
+        shared targets (None for the first, or if nothing is shared) and `remarks`.
 
     Raises:
         ConfigError: with every problem of the command line.

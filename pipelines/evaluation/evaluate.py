@@ -56,7 +56,7 @@ IOU_BY_STEP = "charts/iou_by_step.png"
 NOC = "charts/noc.png"
 RELIABILITY = "charts/reliability.png"
 SHOWN_TARGETS = 12
-"""Number of worst and of best targets to draw."""
+"""Number of worst and best targets to draw."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def evaluate(config: EvaluationConfig, *, quiet: bool = False) -> EvaluationRepo
     Raises:
         ConfigError: a model or file is missing, or the evaluation would use training images.
         DataError: the data set cannot be listed, or has no targets.
-        OutputError: the output folder cannot be written or holds another run.
+        OutputError: the output folder cannot be written or contains another run.
         IncompleteError: units died; the same call resumes them.
     """
     refuse_other_frames(config.run.policy, model=config.model, trained_on=config.trained_on)
@@ -102,7 +102,7 @@ def evaluated_images(config: EvaluationConfig, with_digests: bool) -> list[Known
     """Return the images that an evaluation uses, for the leak guard.
 
     Args:
-        config: of the evaluation.
+        config: the evaluation's configuration.
         with_digests: read the images and add the digests of their pixels.
     """
     run = config.run
@@ -267,7 +267,7 @@ def _image_lines(charts: Mapping[str, bytes]) -> str:
 def _seconds_per_click(run: RunReport, *, clicks: int, storage: Storage, out: str) -> float | None:
     """Return the time per click, policy and segmenter together, on this run's machine.
 
-    A run that was already complete, or resumed, keeps the time measured before, if any.
+    A run that was resumed or already complete keeps the time measured earlier, if any.
     """
     if run.targets_done and clicks and run.status.value == "new":
         return round(run.elapsed_s / clicks, 4)

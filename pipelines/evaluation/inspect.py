@@ -111,7 +111,7 @@ def _find(options: InspectOptions) -> Trajectory | Reject:
 
 
 def _view(trajectory: Trajectory) -> dict[str, Any]:
-    # Imported where it is used: the rows already hold every column by its documented name.
+    # Imported here: the rows already have every column under its documented name.
     from hlmat.transforms.dataset_io.arrow import trajectory_to_row
 
     row = trajectory_to_row(trajectory)
@@ -158,7 +158,7 @@ def _write_strip(trajectory: Trajectory, options: InspectOptions, *, path: str) 
 
 
 def _write_reject(reject: Reject, options: InspectOptions, *, path: str) -> str:
-    """Write what can be drawn of a reject; return what that is."""
+    """Draw as much of a reject as possible to a file; return a description of it."""
     manifest = read_run_manifest(options.run_folder)
     reader = open_source(manifest, data_root=options.data_root)
     problems = []

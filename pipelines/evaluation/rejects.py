@@ -1,4 +1,4 @@
-"""The job `hlmat rejects`: why targets of a run gave no trajectory."""
+"""The job `hlmat rejects`: why targets of a run have no trajectory."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def format_rejects(view: Mapping[str, Any], *, out: str) -> str:
 
 
 def closing_remarks(out: str, *, rejected: int) -> list[str]:
-    """Return for the end of a run the first message of each reason, one line each.
+    """Return the first message of each reason for the end of a run, one line each.
 
     Args:
         out: the run's folder.

@@ -1,4 +1,4 @@
-"""The results of a finished run: each target's figures, read back from its trajectories."""
+"""The results of a finished run: each target's figures, computed from its trajectories."""
 
 from __future__ import annotations
 

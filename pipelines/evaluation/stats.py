@@ -15,7 +15,7 @@ from hlmat.transforms.metrics.summary import Summary
 from hlmat.transforms.metrics.target_results import measure_rollout, rolled_out
 
 FILLING_SHARE = 0.95
-"""Share of an image: a target that covers more may be an inverted mask."""
+"""Share of an image; a target that covers more may be an inverted mask."""
 
 
 def read_figures(out: str, *, verify_all: bool = False) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def remarks_on(figures: Mapping[str, Any]) -> list[str]:
 
 
 def _example(figures: Mapping[str, Any], reason: str) -> str:
-    """Return a reject's message as the end of a sentence; nothing if there is none."""
+    """Return a reject's message as the end of a sentence; "" if there is none."""
     message = figures.get("reject_examples", {}).get(reason)
     return "" if message is None else f"; for example, {message}"
 

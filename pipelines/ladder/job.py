@@ -42,8 +42,8 @@ class LadderJob:
     """A call of `hlmat ladder`. Built by `read_ladder`.
 
     Attributes:
-        star_arguments: of `hlmat star-plus`.
-        places: flags on the location of data and weights, and on the device.
+        star_arguments: arguments of `hlmat star-plus`.
+        places: flags for the locations of data and weights, and for the device.
         limit: number of targets of each set; None for all.
     """
 

@@ -51,7 +51,7 @@ def make_ladder(arguments: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ConfigError: with every problem of recipe and command line.
         DataError: a data set cannot be read.
-        OutputError: the output cannot be written, or holds something else.
+        OutputError: the output cannot be written, or contains something else.
         IncompleteError: a training or an evaluation failed; the same call resumes it.
     """
     job = read_ladder(arguments)

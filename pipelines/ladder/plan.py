@@ -17,9 +17,9 @@ class Variant:
     """A training that differs from the first in one flag.
 
     Attributes:
-        name: of the training, and of its folder.
-        label: of its row in a table.
-        flag: of `hlmat train`, and of `hlmat evaluate` as well.
+        name: name of the training and of its folder.
+        label: label of its row in a table.
+        flag: flag of both `hlmat train` and `hlmat evaluate`.
     """
 
     name: str
@@ -32,10 +32,10 @@ class Measurement:
     """One evaluation on each set.
 
     Attributes:
-        name: of its folder within the set's.
-        label: of its row in a table.
+        name: name of its folder inside the set's folder.
+        label: label of its row in a table.
         model: `FIRST`, `STAR_PLUS` or the name of a variant.
-        flags: of `hlmat evaluate`, after the recipe's and the set's.
+        flags: flags of `hlmat evaluate` that follow the recipe's and the set's.
         against: the measurement to compare with, over shared targets.
     """
 
@@ -52,7 +52,7 @@ class LadderPlan:
 
     Attributes:
         sets: flags that choose held-out targets, by the set's name.
-        rounds: of StaR+.
+        rounds: rounds of StaR+.
         rollout_limit: number of training targets to roll out; None for all.
         stop_score: the model's score of a mask at which it stops, in (0, 1].
         search: clicks tried in each state, at least 2.

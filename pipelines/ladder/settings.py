@@ -173,7 +173,7 @@ def _read_keys(content: Mapping[str, Any], check: Check) -> argparse.Namespace:
 
 
 def _check_recipe(own: Values, check: Check) -> None:
-    """Report why the recipe's evaluation cannot be the first rung."""
+    """Report why the recipe's evaluation cannot be the first rung of the ladder."""
     if not own.get("score"):
         check.note(
             "a ladder needs a model that scores its masks, and export.yaml teaches no score; add "

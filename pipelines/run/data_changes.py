@@ -1,4 +1,4 @@
-"""What changed in a data set since a run was made from it, target by target and file by file."""
+"""Changes in a data set since a run was made from it, target by target and file by file."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class ListedTarget:
 
     Attributes:
         key: digest of everything that the data set says about it.
-        files: of its pixels.
-        is_missing: it was rejected because a file of it is not there.
+        files: the files of its pixels.
+        is_missing: whether it was rejected because one of its files is missing.
     """
 
     key: str
@@ -38,7 +38,7 @@ class ListedTarget:
 
 @dataclass(frozen=True)
 class EarlierRun:
-    """What a run in the folder was made from.
+    """The data that a run in the folder was made from.
 
     Attributes:
         targets: as listed, by id.
@@ -51,12 +51,12 @@ class EarlierRun:
 
 @dataclass(frozen=True)
 class DataChanges:
-    """Differences between a run's data set and the present one; targets by id, files by path.
+    """Differences between a run's data set and the current one; targets by id, files by path.
 
     Attributes:
-        lost: targets that are not there any more, or whose files are not.
-        files: those whose content differs, or that were read for the listing and are gone.
-        of_rejects: whether all of it concerns targets that the run rejected.
+        lost: targets that no longer exist, or whose files no longer exist.
+        files: files whose content differs, or that were read for the listing and are gone.
+        of_rejects: whether all changes concern targets that the run rejected.
     """
 
     new: tuple[str, ...] = ()
@@ -67,12 +67,11 @@ class DataChanges:
 
     @property
     def blocks(self) -> bool:
-        """Whether the run's results are invalid for the present data. A missing file is not a
-        reason."""
+        """Whether the current data invalidates the run's results; missing files do not matter."""
         return bool(self.new or self.changed or self.files)
 
     def error(self, out: str, *, retries: bool) -> OutputError:
-        """Return what to raise where the changes block a run.
+        """Return the error for changes that block a run.
 
         Args:
             out: the run's folder.
@@ -106,10 +105,10 @@ class DataChanges:
 def compare_data(
     earlier: EarlierRun, items: Iterable[WorkItem], files: InputChanges
 ) -> DataChanges:
-    """Compare a run's targets and files with those listed now.
+    """Compare a run's targets and files with those of the current listing.
 
-    If each expression is a separate target, a reject still represents all of its image's
-    object: it has the id of the targets without ``@k``.
+    If each expression is a separate target, a reject still stands for the whole object: it has the
+    id of the targets without ``@k``.
     """
     new, changed, lost, seen = [], [], [], set()
     objects = {target_id.rpartition("@")[0] for target_id in earlier.targets}
@@ -151,7 +150,7 @@ def compare_data(
 
 
 def planned_run(folder: RunFolder) -> EarlierRun:
-    """Return what an unfinished run was made from, by its plan and its finished units."""
+    """Return the data of an unfinished run, from its plan and its finished units."""
     layout, storage = folder.layout, folder.storage
     targets: dict[str, ListedTarget] = {}
     rejected: set[str] = set()
@@ -169,14 +168,14 @@ def planned_run(folder: RunFolder) -> EarlierRun:
             data = storage.read_bytes(f"{layout.units}/{name}")
             table = parquet_bytes_to_table(data, schema=UNIT_SCHEMA, name=name)
         except DataError:
-            # Reported with a way out when the final files are made.
+            # Reported, with advice, when the final files are made.
             continue
         rejected.update(table.filter(table["reject"].is_valid())["target_id"].to_pylist())
     return EarlierRun(targets, frozenset(rejected))
 
 
 def finished_run(folder: RunFolder, manifest: Manifest) -> EarlierRun:
-    """Return what a finished run was made from, by its trajectories and rejects."""
+    """Return the data of a finished run, from its trajectories and rejects."""
     out, storage = folder.layout.out, folder.storage
     targets = {
         t.target.ref.target_id: _listed(t.target.ref)
@@ -187,7 +186,7 @@ def finished_run(folder: RunFolder, manifest: Manifest) -> EarlierRun:
 
 
 def changed_inputs(before: Inputs, now: InputChanges) -> Inputs:
-    """Return the digests that still hold."""
+    """Return the digests that are still valid."""
     other = {*now.changed, *now.gone}
     return {path: entry for path, entry in before.items() if path not in other}
 
@@ -195,7 +194,7 @@ def changed_inputs(before: Inputs, now: InputChanges) -> Inputs:
 def _listed(item: WorkItem) -> ListedTarget:
     ref = ref_of(item)
     text = json.dumps(asdict(ref), sort_keys=True, ensure_ascii=False, default=list)
-    # As the tables store names that are not valid Unicode.
+    # The tables store names that are not valid Unicode in the same way.
     data = text.encode("utf-8", "backslashreplace")
     return ListedTarget(
         hashlib.sha256(data).hexdigest()[:24],

@@ -1,4 +1,4 @@
-"""What another runner needs, checked from here before anything is written."""
+"""Check what another runner needs, from this machine and before anything is written."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _DOCKER_S = 20.0
 
 
 def check_engine(choice: RunnerChoice) -> None:
-    """Report at once what would otherwise fail, or hang, when the job is submitted.
+    """Report now what would otherwise fail, or hang, when the job is submitted.
 
     Raises:
-        ConfigError: the runner's flags cannot be right.
-        IncompleteError: a job server, a worker pool, a program or a jar is not there.
+        ConfigError: the runner's flags are invalid.
+        IncompleteError: a job server, a worker pool, a program or a jar is missing.
     """
     if choice.beam_name not in _PORTABLE:
         return
@@ -88,12 +88,12 @@ def environment_type(choice: RunnerChoice, options: PipelineOptions) -> str:
 
 
 def _is_name_of_another(environment: str) -> bool:
-    """Return whether an environment is a URN or a class of the user's own."""
+    """Return whether an environment is a URN or the user's own class."""
     return "." in environment or ":" in environment
 
 
 def pool_address(portable: PortableOptions) -> str | None:
-    """Return the address of the worker pool of environment EXTERNAL, None if it is not given."""
+    """Return the address of the worker pool of environment EXTERNAL, None if none is given."""
     return portable.environment_config or _option(portable, "external_service_address")
 
 
@@ -103,7 +103,7 @@ def _option(portable: PortableOptions, name: str) -> str | None:
 
 
 def _missing_job_server(choice: RunnerChoice, options: PipelineOptions) -> Iterator[str]:
-    """Say what is missing of a job server that Beam starts here itself."""
+    """Yield what is missing for a job server that Beam starts on this machine."""
     if choice.beam_name == "PrismRunner":
         place = options.view_as(PrismRunnerOptions).prism_location
         if place and not urlparse(place).scheme and not os.path.isfile(place):
@@ -128,7 +128,7 @@ def _missing_job_server(choice: RunnerChoice, options: PipelineOptions) -> Itera
 
 
 def _check_environment(kind: str, portable: PortableOptions, *, is_here: bool) -> None:
-    """Check what workers need, where the engine runs on this machine."""
+    """Check what workers need if the engine runs on this machine."""
     if kind == "EXTERNAL":
         address = pool_address(portable)
         if not address:

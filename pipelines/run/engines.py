@@ -1,4 +1,4 @@
-"""Run a pipeline on another runner: its log apart, its failures as sentences, no endless wait."""
+"""Run a pipeline on another runner: separate log, readable failures, no endless wait."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ WORKER_TIMEOUT_S = 120
 
 _POLL_S = 1.0
 _CANCEL_S = 5.0
-# Runners that start their own job server if none is named.
+# Runners that start their own job server if none is given.
 _STARTING = ("PrismRunner", "FlinkRunner", "SparkRunner")
 # Runners with their own limits.
 _PATIENT = ("DataflowRunner", "FnApiRunner", "DirectRunner", "BundleBasedDirectRunner")
-# What a worker of another Python version says of a pickled function.
+# The error of a worker with another Python version for a pickled function.
 _OTHER_BYTECODE = re.compile(
     r"code\(\) argument|code expected at (least|most)|bad marshal data|unknown opcode"
 )
@@ -57,12 +57,12 @@ def run_on_engine(
     """Run a pipeline on another runner and wait for its end.
 
     Args:
-        log: a local file for what Beam and the runner log; it is removed when the job succeeds.
+        log: a local file for the log of Beam and the runner; removed when the job succeeds.
         has_begun: whether a worker wrote its note.
 
     Raises:
         IncompleteError: the engine failed, or no worker began in time.
-        Exception: what a step raised.
+        Exception: raised by a step.
     """
     with engine_log(log) as note_trace:
         try:
@@ -98,19 +98,19 @@ def _run(pipeline: Any, choice: RunnerChoice, *, has_begun: Callable[[], bool]) 
 
     with LocalWorkers() as workers:
         if choice.beam_name in _STARTING and "--job_endpoint" not in str(choice.flags):
-            # In this thread: Beam's process of a job server wants to handle Ctrl-C.
+            # In this thread, because Beam's job server installs a handler for Ctrl-C.
             submit()
         workers.run(work, watch=_deadline(choice, has_begun, running))
 
 
 def log_file(out: str) -> str:
-    """Return the log of a run's engine: in its folder, or in the temporary one for a URL."""
+    """Return the log of a run's engine: in its folder, or in a temporary one for a URL."""
     folder = tempfile.gettempdir() if "://" in out else out
     return os.path.join(folder, "engine.log")
 
 
 def engine_fault(error: BaseException, choice: RunnerChoice) -> str | None:
-    """Return what to report for an exception that the engine caused, None for any other.
+    """Return what to report for an exception caused by the engine, None for any other.
 
     Args:
         error: raised by submitting the job or waiting for it.
@@ -173,7 +173,7 @@ def engine_fault(error: BaseException, choice: RunnerChoice) -> str | None:
 
 
 def missing_workers(choice: RunnerChoice, *, waited_s: float) -> str:
-    """Return what to say when no worker began in time."""
+    """Return the message for when no worker began in time."""
     return (
         f"no worker of {choice.beam_name} began within {waited_s:g} s; "
         f"{_advice_on_workers(choice)}, or give a slow start more time by --worker-timeout"
@@ -200,7 +200,7 @@ def _advice_on_workers(choice: RunnerChoice) -> str:
 
 @contextlib.contextmanager
 def engine_log(path: str) -> Iterator[Callable[[BaseException], None]]:
-    """Send what Beam logs, and what its threads print, to a file while the body runs.
+    """Send Beam's log, and what its threads print, to a file while the body runs.
 
     With `--verbose` the console shows it too. Yields a function that adds an exception.
     """
@@ -236,13 +236,13 @@ def engine_log(path: str) -> Iterator[Callable[[BaseException], None]]:
         root.setLevel(levels[0])
         beams.setLevel(levels[1])
         if not is_verbose:
-            # Beam lets what Prism says through whatever the level.
+            # Beam passes on Prism's messages at any level.
             logging.getLogger("PrismJobServer").setLevel(logging.CRITICAL)
         handler.close()
 
 
 class _LogStream:
-    """A stream for workers in this process, which print what they also report."""
+    """A stream for workers in this process, which also print what they report."""
 
     encoding = "utf-8"
 
@@ -266,7 +266,7 @@ def _deadline(
 ) -> Callable[[], None]:
     """Return a function that raises IncompleteError when no worker began in time.
 
-    The time counts from the submission of the job, for which Beam lists the installed packages.
+    The time starts with the submission of the job, for which Beam lists the installed packages.
     """
     limit_s = choice.worker_timeout_s
     if limit_s is None and choice.beam_name in _PATIENT:
@@ -295,7 +295,7 @@ def _deadline(
 
 
 def _cancel(running: list[Any]) -> None:
-    # The engine may be the one that is gone.
+    # The engine itself may be gone.
     with contextlib.suppress(Exception):
         running[0].cancel()
 

@@ -57,7 +57,7 @@ def open_source(manifest: Manifest, *, data_root: str | None) -> DatasetReader:
 
 
 def load_unsized_image(manifest: Manifest, image_path: str, *, data_root: str | None) -> Image:
-    """Read an image whose mask says nothing about its size. Raises TargetError."""
+    """Read an image whose mask does not give its size. Raises TargetError."""
     root = data_root or manifest.source.get("data_root") or ""
     storage = storage_for(root)
     if "://" not in root and not manifest.source.get("follow_links"):

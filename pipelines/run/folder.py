@@ -34,7 +34,7 @@ class RunFolder:
 
     @classmethod
     def of(cls, out: str) -> RunFolder:
-        """Return the folder at a local path or URL; its files are written apart, then moved."""
+        """Return the folder at a local path or URL; files are written elsewhere, then moved in."""
         layout = OutputLayout(out)
         return cls(layout, storage_for(out, scratch=layout.scratch))
 
@@ -44,11 +44,12 @@ class RunFolder:
 
         Shards of one run share the folder.
 
-        URLs have no locks: two runs of one configuration write the same bytes there, and each
-        file appears whole; one of another configuration is refused by the record of the first.
+        URLs have no locks: two runs with the same configuration write the same bytes there, and
+        each file appears complete; a run with another configuration is refused because of the first
+        one's record.
 
         Raises:
-            OutputError: another run works in the folder, or it cannot be written.
+            OutputError: another run is using the folder, or it cannot be written.
         """
         with ExitStack() as stack:
             if "://" not in self.layout.out:
@@ -67,11 +68,11 @@ class RunFolder:
         """Claim the folder for a configuration.
 
         Args:
-            config: plain JSON values, everything that can change a result.
+            config: plain JSON values: everything that can change a result.
             overwrite: remove an earlier run first.
 
         Raises:
-            OutputError: the folder is not writable, or holds a run of another configuration.
+            OutputError: the folder is not writable, or contains a run with another configuration.
         """
         if overwrite:
             self._clear()
@@ -98,10 +99,10 @@ class RunFolder:
         return RunStatus.NEW
 
     def note_targets(self, config: Mapping[str, Any], targets: Mapping[str, Any]) -> None:
-        """Record what the run works on.
+        """Record the targets of the run.
 
         Args:
-            config: as given to `begin`.
+            config: as for `begin`.
             targets: their number and digest.
         """
         self._write_run({"config": config, "targets": targets})
@@ -111,9 +112,9 @@ class RunFolder:
         return (self._read(self.layout.run) or {}).get("targets")
 
     def reopen(self, config: Mapping[str, Any], targets: Mapping[str, Any]) -> None:
-        """Turn a finished run into an unfinished one, whose units and plan are written."""
+        """Turn a finished run into an unfinished one whose units and plan have been written."""
         self.note_targets(config, targets)
-        # From here on the folder holds an unfinished run.
+        # Now the folder contains an unfinished run.
         self.storage.remove(self.layout.manifest)
         self.remove_final_files()
 
@@ -124,7 +125,7 @@ class RunFolder:
             self.storage.remove_dir(f"{self.layout.out}/{folder}")
 
     def failures(self) -> list[str]:
-        """Return why units died in the last attempt, one text per unit that is not done since."""
+        """Return why units died in the last attempt, one text per unit that is still not done."""
         notes = []
         done = {name.partition(".")[0] for name in self.storage.list_dir(self.layout.units)}
         for name in self.storage.list_dir(self.layout.failures):
@@ -140,7 +141,7 @@ class RunFolder:
         self.storage.remove_dir(self.layout.failures)
 
     def finish(self, manifest: bytes) -> None:
-        """Write the manifest, then remove what only an unfinished run needs."""
+        """Write the manifest, then remove the files that only an unfinished run needs."""
         self.storage.write_bytes(self.layout.manifest, manifest)
         self.clear_working_files()
 

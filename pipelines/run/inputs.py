@@ -1,9 +1,9 @@
-"""The files that a run is made from: sizes and digests, and what has changed since.
+"""The files that a run is made from: sizes, digests, and later changes.
 
-Digests, not modification times, say whether a file is the same: a copy of a data set gives the same
-bytes in every output file. Times only save work. A file that was touched last before its digest
-was taken, and has the recorded size, is not read again. So each file is read once more than
-the rollouts need.
+Digests, not modification times, decide whether a file is the same, so a copy of a data set gives
+the same bytes in every output file. Times only save work: a file that was last modified before its
+digest was taken, and still has the recorded size, is not read again. So each file is read once more
+than the rollouts need.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from hlmat.transforms.dataset_io.schemas import INPUT_SCHEMA
 from hlmat.transforms.readers.files.read_log import ReadLog
 
 _CLOCKS_DIFFER_S = 2.0
-"""A disk's clock and the machine's may differ by this; coarse time stamps too."""
+"""How much a disk's clock, or a coarse time stamp, may differ from the machine's clock."""
 
 
 @dataclass(frozen=True)
 class InputFile:
     """A file's size in bytes and the sha256 of its content, in hex.
 
-    Of a file behind a URL that was not read, the digest or time that its store's listing gives.
+    For a file behind a URL that was not read, the digest or time from the listing of its store.
     """
 
     size: int
@@ -47,14 +47,14 @@ Inputs = Mapping[str, InputFile]
 
 @dataclass(frozen=True)
 class InputChanges:
-    """What happened to the files of a run since it was made; paths relative to the data root."""
+    """Changes to the files of a run since it was made; paths relative to the data root."""
 
     changed: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
 
 
 def files_of(ref: TargetRef) -> Iterator[str]:
-    """Yield the files of pixels that a target names: its image, and its mask if that is a file."""
+    """Yield the files of a target's pixels: its image, and its mask if that is a file."""
     yield ref.image_path
     if '"mask"' not in ref.truth_ref:
         return
@@ -74,15 +74,15 @@ def take_inputs(
     known: Inputs | None = None,
     follow_links: bool = False,
 ) -> dict[str, InputFile]:
-    """Return size and digest of the files that are there, sorted by path.
+    """Return size and digest of the files that exist, sorted by path.
 
     Args:
-        paths: files of pixels. On a local disk they are read; of those behind a URL the listing
-            of their folder tells, without a request.
+        paths: files of pixels. Local files are read; for files behind a URL, the listing of their
+            folder is used, without a request.
         root: the data root.
         log: what was read while the data set was listed.
-        known: digests that need not be taken again.
-        follow_links: read files that links lead to out of the root.
+        known: digests that need not be computed again.
+        follow_links: read files outside the root that links point to.
     """
     found = {
         _relative(path, root): InputFile(size, sha256)
@@ -109,7 +109,7 @@ def changes_of(
     """Compare files with their record.
 
     Args:
-        before: the record.
+        before: the record of the files.
         root: the data root now.
         log: what was read while the data set was listed now.
         taken_at: when the record was made, in seconds since the epoch.
@@ -156,7 +156,7 @@ def inputs_from_bytes(data: bytes, *, name: str) -> dict[str, InputFile]:
     """Read a record back.
 
     Raises:
-        DataError: it is something else.
+        DataError: it is not a record.
     """
     table = parquet_bytes_to_table(data, schema=INPUT_SCHEMA, name=name)
     return {r["path"]: InputFile(r["bytes"], r["sha256"]) for r in table.to_pylist()}
@@ -182,7 +182,7 @@ def _is_text(path: str) -> bool:
 
 
 def _place(path: str, root: str, *, follow_links: bool) -> str | None:
-    """Return where a file is, None if that is out of the root."""
+    """Return where a file is, None if that is outside the root."""
     try:
         place = join_under(root, path)
         if "\0" in place:
@@ -197,7 +197,7 @@ def _place(path: str, root: str, *, follow_links: bool) -> str | None:
 
 
 def _listed(path: str, root: str, log: ReadLog) -> InputFile | None:
-    """Return what the listing of a file's folder says; None if it was not listed or is gone."""
+    """Return a file's entry in the listing of its folder; None if it was not listed or is gone."""
     try:
         stamp = log.listed_stamp(join_under(root, path))
     except (FileNotFoundError, TargetError):
@@ -217,10 +217,10 @@ def _is_gone(path: str, root: str, log: ReadLog) -> bool:
 
 
 def _differs(before: InputFile, now: InputFile) -> bool:
-    """Return whether two listings tell of different content.
+    """Return whether two listings show different content.
 
-    A store may name a digest where another, to which the data set was copied, names a time: then
-    sizes are compared alone.
+    A store may list a digest where another, to which the data set was copied, lists a time: then
+    only sizes are compared.
     """
     kinds = [mark.split(" ", 2)[:-1] for mark in (before.sha256, now.sha256)]
     is_same = kinds[0] != kinds[1] or before.sha256 == now.sha256
@@ -228,7 +228,7 @@ def _differs(before: InputFile, now: InputFile) -> bool:
 
 
 def _state(place: str) -> os.stat_result | None:
-    """Return the state of a plain file, None for anything else: a pipe would be waited for."""
+    """Return the state of a regular file, None for anything else: opening a pipe would block."""
     try:
         state = os.stat(place)
     except (OSError, ValueError):

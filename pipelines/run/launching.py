@@ -33,14 +33,14 @@ def launch(
         build: adds the steps to a pipeline.
         choice: the runner.
         out: the output folder.
-        storage: reaches it.
-        layout: of the units in it.
-        workers: of this machine.
-        has_processes: whether they work, or this process does.
+        storage: gives access to it.
+        layout: layout of the units in it.
+        workers: worker processes of this machine.
+        has_processes: whether they do the work instead of this process.
 
     Raises:
-        IncompleteError: a worker or the engine failed; what is done is kept.
-        Exception: what a step raised.
+        IncompleteError: a worker or the engine failed; finished work is kept.
+        Exception: raised by a step.
     """
     try:
         if choice.is_local:

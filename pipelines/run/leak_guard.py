@@ -46,11 +46,11 @@ def export_record(
     """Return the content of an export's record.
 
     Args:
-        manifest: of the run.
-        images: of the export.
-        frame: `Frame.record`: at which size a model sees them.
-        also: of the runs that it was compared with.
-        export: its settings and counts.
+        manifest: the run's manifest.
+        images: the images of the export.
+        frame: `Frame.record`, the size at which a model sees them.
+        also: manifests of the runs that it was compared with.
+        export: the settings and counts of the export.
     """
     record = {
         "run": manifest.config,

@@ -35,21 +35,21 @@ def main(*, job: int) -> None:
     import_beam_without_connectors()
     from apache_beam.runners.worker import sdk_worker_main
 
-    # First, as what the job sends names Beam's module, which would import torch.
+    # First, because the data from the job names Beam's module, which would import torch.
     import hlmat.transforms.beam.run_inference  # noqa: F401
 
     sdk_worker_main.main(sys.argv)
 
 
 def _pass_over_broken_connections(args: Any) -> None:
-    """Print what ended a thread, unless the job is gone, which then says why itself."""
+    """Print what ended a thread, unless the job is gone: then it reports the cause itself."""
     if type(args.exc_value).__module__.partition(".")[0] != "grpc":
         threading.__excepthook__(args)
 
 
 class _WithoutReports:
-    """A stream that leaves out the tracebacks of steps, which the harness both prints and sends,
-    and that the job's log is gone."""
+    """A stream without the tracebacks of steps, which the harness both prints and sends, and
+    without complaints that the job's log is gone."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream

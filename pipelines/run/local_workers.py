@@ -49,7 +49,7 @@ except Exception as error:
 """
 _SOCKET = "template"
 _BEAMS_WORDS = "Worker subprocess exited with return code "
-# These wait for a process, and read what it sends.
+# Threads that wait for a process, and that read what it sends.
 _BEAMS_THREADS = ("run_worker", "beam_control_read")
 _POLL_S = 0.1
 _JOIN_S = 2.0
@@ -86,7 +86,7 @@ class LocalWorkers:
         for path in self._folder.glob("*.pid"):
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(int(path.stem), signal.SIGKILL)
-        # They report the end of a process, which is expected from here on.
+        # They would report the end of a process, which is expected now.
         for thread in threading.enumerate():
             if thread.name in _BEAMS_THREADS:
                 thread.join(_JOIN_S)
@@ -94,16 +94,16 @@ class LocalWorkers:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def start(self) -> None:
-        """Start to import what workers need, where processes can be forked from that.
+        """Start importing what workers need, if workers can be forked from that process.
 
-        Elsewhere, and if this is not called, each worker imports for itself.
+        Otherwise, and if this is not called, each worker imports for itself.
         """
         if sys.platform != "linux" or self._template is not None:
             return
         with socket.socket(socket.AF_UNIX) as listener:
             folder = os.open(self._folder, os.O_RDONLY)
             try:
-                # A path by way of the folder's descriptor is never too long for a socket.
+                # A path through the folder's descriptor is never too long for a socket.
                 listener.bind(f"/proc/self/fd/{folder}/{_SOCKET}")
             finally:
                 os.close(folder)
@@ -132,7 +132,7 @@ class LocalWorkers:
 
         Args:
             work: the job.
-            watch: called again and again meanwhile; what it raises ends the wait.
+            watch: called repeatedly in the meantime; an exception from it ends the wait.
 
         Raises:
             IncompleteError: a worker could not start, or died.
@@ -166,7 +166,7 @@ class LocalWorkers:
         for path in self._folder.glob("*.failed"):
             return f"a worker process could not start: {path.read_text(errors='replace')}"
         for path in self._folder.glob("*.note"):
-            # Its process ends now; while somebody listens, what that breaks is not reported.
+            # Its process is about to end; wait for that before reporting what it wrote.
             if self._lost is not None or time.time() - path.stat().st_mtime > _JOIN_S:
                 return path.read_text(errors="replace")
         if self._lost is None and self._template is not None:
@@ -175,13 +175,13 @@ class LocalWorkers:
         return self._lost
 
     def _note_stall(self, sentence: str) -> None:
-        """Take the watchdog's report of a call in this process."""
+        """Record the watchdog's report of a call in this process."""
         self._lost = sentence
 
     def _note_lost_worker(self, args: Any) -> None:
         text = str(args.exc_value)
         if type(args.exc_value).__module__.partition(".")[0] == "grpc":
-            # A connection broke: the end of the process at its other side says why.
+            # A connection broke: the end of the process on the other side tells why.
             return
         if not isinstance(args.exc_value, RuntimeError) or not text.startswith(_BEAMS_WORDS):
             self._previous_hook(args)
@@ -193,13 +193,13 @@ class LocalWorkers:
 def _command(words: Sequence[str]) -> str:
     """Return a shell command that ignores Ctrl-C, which reaches every process of the terminal.
 
-    The job's own process ends the workers. With `exec`, Beam kills a worker and not its shell.
+    The job's own process ends the workers. With `exec`, Beam kills a worker instead of its shell.
     """
     return f"trap '' INT; exec {shlex.join(words)}"
 
 
 def _end_of_worker(code: int) -> str:
-    """Say how a worker ended, from its exit code as `subprocess` gives it."""
+    """Describe how a worker ended, from its exit code as `subprocess` returns it."""
     if code < 0:
         return (
             f"a worker process was killed by {signal.Signals(-code).name}; if memory ran out, "

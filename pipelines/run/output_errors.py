@@ -1,4 +1,4 @@
-"""What ends a job, as an error of the project: a step's exception, a full disk, no memory."""
+"""Turn what ends a job into an error of the project: a step's exception, a full disk, no memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hlmat.transforms.core.errors import HlmatError, IncompleteError, OutputErro
 
 @contextmanager
 def output_errors(out: str) -> Iterator[None]:
-    """Turn what a step raised, a full disk and a refused write into errors of the project."""
+    """Turn a step's exception, a full disk or a refused write into an error of the project."""
     try:
         yield
     except HlmatError:

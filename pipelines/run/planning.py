@@ -35,7 +35,7 @@ class Plan:
         files: paths of the plan files.
         targets_by_unit: number of targets per unit id, in the run's order.
         targets_sha256: digest over all units.
-        inputs: files of pixels that the targets name.
+        inputs: the files of the targets' pixels.
     """
 
     files: tuple[str, ...]
@@ -83,7 +83,7 @@ def write_plan(
 
 
 def listed_items(reader: DatasetReader, config: RunConfig) -> Iterator[WorkItem]:
-    """List the targets that a run is about, as its units hold them."""
+    """List the targets of a run, as its units contain them."""
     items = select_items(_listed(reader, config), partition=config.partition, limit=config.limit)
     if config.expressions is None:
         return items

@@ -1,4 +1,4 @@
-"""Try the rejects of a run again: everything else is kept, and the bytes are those of a new run."""
+"""Retry the rejects of a run: everything else is kept, and the bytes are those of a new run."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from hlmat.transforms.dataset_io.work_units import WorkUnit, unit_from_json
 
 
 def keep_finished(folder: RunFolder, manifest: Manifest, *, fingerprint: str) -> None:
-    """Turn a finished run into an unfinished one whose rejects are left to do.
+    """Turn a finished run into an unfinished one in which only the rejects remain.
 
     Args:
         folder: its plan is written.
-        manifest: of the finished run.
-        fingerprint: of the run.
+        manifest: the finished run's manifest.
+        fingerprint: the run's fingerprint.
     """
     out, storage = folder.layout.out, folder.storage
     rejected = {r.ref.target_id for r in read_rejects(storage, out, manifest=manifest)}
@@ -36,11 +36,11 @@ def keep_finished(folder: RunFolder, manifest: Manifest, *, fingerprint: str) ->
 
 
 def keep_unfinished(folder: RunFolder, *, fingerprint: str) -> None:
-    """Take apart those finished units of a run that hold rejects, or that are planned otherwise.
+    """Split the finished units of a run that contain rejects or are now planned differently.
 
     Args:
         folder: its plan is written.
-        fingerprint: of the run.
+        fingerprint: the run's fingerprint.
     """
     layout, storage = folder.layout, folder.storage
     planned = {layout.unit_file(unit.unit_id) for unit in _planned_units(folder)}
@@ -66,13 +66,13 @@ def _keep(
     lacks: Callable[[str], bool],
     fingerprint: str,
 ) -> None:
-    """Write the trajectories into files of the planned units.
+    """Write the trajectories to files of the planned units.
 
-    A unit whose targets all have one is done. Of any other unit the trajectories are put where
-    the workers find them, so that only its other targets are tried again.
+    A unit is done if all of its targets have one. The trajectories of any other unit are put where
+    the workers find them, so that only its other targets are retried.
     """
     layout, storage = folder.layout, folder.storage
-    # Nearly in the plan's order, so that few wait.
+    # Trajectories come nearly in the plan's order, so few wait.
     waiting: dict[str, Trajectory] = {}
     for unit in _planned_units(folder):
         if storage.is_file(layout.unit_file(unit.unit_id)):

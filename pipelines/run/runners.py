@@ -29,7 +29,7 @@ def pipeline_options(choice: RunnerChoice) -> PipelineOptions:
         if not _has(choice.flags, "--job_server_timeout", "--job-server-timeout"):
             flags.append(f"--job_server_timeout={JOB_SERVER_TIMEOUT_S}")
         if choice.beam_name == "DataflowRunner" and not _has(choice.flags, "--save_main_session"):
-            # Steps are imported from the package; the state of this process is nobody's business.
+            # Steps are imported from the package; workers do not need the state of this process.
             flags.append("--no_save_main_session")
         if choice.beam_name == "PrismRunner" and not _has(
             choice.flags, "--prism_location", "--job_endpoint"
@@ -76,7 +76,7 @@ def _has(flags: Sequence[str], *names: str) -> bool:
 
 
 def _installed_prism() -> list[str]:
-    """Return where `make prism` put Prism, or another on PATH; otherwise Beam downloads one."""
+    """Return the path of Prism from `make prism` or PATH; without one, Beam downloads it."""
     beside = os.path.join(os.path.dirname(sys.executable), "prism")
     found = beside if os.path.isfile(beside) else shutil.which("prism")
     return [] if found is None else [found]

@@ -41,8 +41,8 @@ class RunSource:
     """The data set of a run.
 
     Attributes:
-        log: what the reader read while it listed the targets.
-        opened_at: when that began, in seconds since the epoch.
+        log: the files that the reader read while it listed the targets.
+        opened_at: when the listing began, in seconds since the epoch.
     """
 
     config: RunConfig
@@ -55,11 +55,11 @@ class RunSource:
         """Open the data set of a configuration.
 
         Raises:
-            ConfigError: something that was asked for is missing.
+            ConfigError: something requested is missing.
             DataError: the data set cannot be read.
         """
         opened_at = now()
-        # An earlier run of this process may have kept what has changed since.
+        # An earlier run in this process may have cached data that has changed since.
         forget_kept()
         log = ReadLog(config.reader.storage)
         with reading_errors(config):
@@ -72,10 +72,10 @@ class RunSource:
         """Compare the data with that of a finished run; prepare its rejects if they are retried.
 
         Returns:
-            The plan of what is to do, None for nothing; remarks.
+            The plan of the remaining work, None if there is none; remarks.
 
         Raises:
-            OutputError: the data changed, so that the run's results do not hold for it.
+            OutputError: the data changed, so the run's results are not valid for it.
         """
         out = folder.layout.out
         manifest = read_manifest(folder.storage, out)
@@ -108,7 +108,7 @@ class RunSource:
         settings: Mapping[str, Any],
         fingerprint: str,
     ) -> tuple[Plan, list[str]]:
-        """Plan a new run, or what is left of an unfinished one; return remarks too.
+        """Plan a new run, or the rest of an unfinished one; return remarks too.
 
         Raises:
             DataError: there are no targets.
@@ -205,7 +205,7 @@ def _finished_inputs(folder: RunFolder, manifest: Manifest) -> tuple[Inputs, flo
 
 
 def _date(path: str, seconds: float) -> None:
-    """Give a local file the time of what it records."""
+    """Set the modification time of a local file to the time that it records."""
     if "://" not in path and os.path.exists(path):
         os.utime(path, (seconds, seconds))
 

@@ -1,4 +1,4 @@
-"""The coordinates that a model was trained in, compared with those in which it is asked."""
+"""Compare the coordinates that a model was trained with to those that it is prompted with."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from hlmat.transforms.prompting.frame import Frame, parse_frame
 def refuse_other_frames(
     policy: object, *, model: str | None, trained_on: Sequence[str] = ()
 ) -> None:
-    """Refuse to ask a model in other coordinates than it was trained to answer in.
+    """Refuse to prompt a model in coordinates other than those that it was trained with.
 
     Args:
-        policy: of the rollouts; only one that asks a model is checked.
-        model: the model's folder; what it was trained on is read if it has a record of that.
+        policy: the policy of the rollouts; only a model's policy is checked.
+        model: the model's folder; the record of its training data is read if there is one.
         trained_on: further folders that record its training data.
 
     Raises:
-        ConfigError: with both sizes or codecs.
+        ConfigError: they differ; states both sizes or codecs.
         DataError: a record is damaged.
     """
     if not isinstance(policy, ModelPolicyOptions):

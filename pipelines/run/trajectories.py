@@ -44,7 +44,7 @@ from hlmat.transforms.segmenters.registry import load_segmenter, segmenter_ident
 
 TARGETS_PER_OUTPUT_SHARD = 5000
 _READERS_OF_URLS = 16
-"""Threads of a worker that read images elsewhere: they wait for the most part."""
+"""Threads of a worker that read remote images: they mostly wait."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class RunReport:
         status: whether the run was new, resumed, or found complete.
         reader_layout: which data set layout was recognised; empty for a run found complete.
         elapsed_s: seconds spent on clicks in this call.
-        targets_done: targets worked on in this call.
+        targets_done: targets processed in this call.
         remarks: warnings about the data set, one sentence each.
     """
 
@@ -94,7 +94,7 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
     Raises:
         ConfigError: something that the run needs is missing.
         DataError: the data set cannot be listed, or has no targets.
-        OutputError: the output folder cannot be written or holds another run.
+        OutputError: the output folder cannot be written or contains another run.
         IncompleteError: units died; the same call resumes them.
     """
     check_paths_elsewhere(
@@ -139,7 +139,7 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
             if status is RunStatus.NEW and config.shard is None:
                 folder.clear_working_files()
             raise
-        # Other shards may note failures of theirs now.
+        # Other shards may be recording their failures now.
         if config.shard is None:
             folder.forget_failures()
         provenance = Provenance(
@@ -182,7 +182,7 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
 def rollout_settings(
     config: RunConfig, *, reader: DatasetReader, provenance: Provenance
 ) -> RolloutSettings:
-    """Return a worker's recipe for its simulation."""
+    """Return the settings from which a worker builds its simulation."""
     return RolloutSettings(
         reader=reader,
         segmenter=config.segmenter,
@@ -258,8 +258,8 @@ def _segmenter_identity(config: RunConfig) -> dict[str, str | int | float | bool
 
 
 def _has_worker_processes(config: RunConfig) -> bool:
-    """Return whether work is done outside this process: by several workers of this machine, or by
-    a segmenter that is the user's own code, whose end must not be the job's."""
+    """Return whether work is done outside this process: by several workers of this machine, or
+    because the segmenter is the user's own code, whose crash must not end the job."""
     is_foreign = ":" in config.segmenter.name and not config.segmenter.name.startswith("hlmat.")
     return config.runner.is_local and (config.runner.workers > 1 or is_foreign)
 

@@ -1,4 +1,4 @@
-"""The units of a run, of all of it or of one shard, and which are left."""
+"""The units of a run or of one of its shards, and those that are not done yet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hlmat.transforms.dataset_io.work_units import UnitShard
 
 
 def units_of(shard: UnitShard | None, plan: Plan) -> Mapping[str, int]:
-    """Return the number of targets of each unit of a shard; of all units without one."""
+    """Return the number of targets of each unit of a shard, or of every unit if it is None."""
     units = plan.targets_by_unit
     if shard is None:
         return units

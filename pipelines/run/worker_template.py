@@ -1,4 +1,4 @@
-"""A process that has imported what workers need and becomes one in a fork for each request.
+"""A process that has imported what workers need and forks a worker for each request.
 
 Importing takes a worker 2.5 s of processor time; a fork of this process takes 0.2 s. Neither
 Beam's harness nor a segmenter runs in it, so its only other threads are those of libraries that
@@ -37,19 +37,19 @@ sys.exit(code)
 """
 """A program that asks for a worker with its own environment and ends as the worker does.
 
-Its arguments are the folder and the name of the socket; it needs the standard library alone.
+Its arguments are the folder and the name of the socket; it needs only the standard library.
 """
 
 
 def fork_on_request(listener: int, *, job: int) -> int:
-    """Fork a worker for each request; return in the worker alone.
+    """Fork a worker for each request; return only in the worker.
 
     Args:
         listener: file descriptor of the socket on which `REQUEST` connects.
         job: process id of the job; this process ends when the job does.
 
     Returns:
-        The process id of the template, whose end is to be the worker's.
+        The process id of the template; the worker must end when the template does.
     """
     _import_what_workers_need()
     template = os.getpid()
@@ -59,7 +59,7 @@ def fork_on_request(listener: int, *, job: int) -> int:
         ready = select.select([server, *workers.values()], [], [], _POLL_S)[0]
         for pid, connection in list(workers.items()):
             if connection in ready:
-                # Its other side ended: the job has no more use for the worker.
+                # The other side ended: the job no longer needs the worker.
                 os.kill(pid, signal.SIGKILL)
         _report_ends(workers)
         if server in ready:
@@ -90,7 +90,7 @@ def _import_what_workers_need() -> None:
 
     from hlmat.transforms.oracle.click import oracle_click
 
-    # The first call loads compiled code, which takes as long as the other imports.
+    # The first call loads compiled code, which takes as long as all other imports.
     nothing = np.zeros((8, 8), np.bool_)
     oracle_click(nothing, ~nothing)
 

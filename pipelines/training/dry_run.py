@@ -1,4 +1,4 @@
-"""What `hlmat train` would do: every step and setting, validated, with nothing made."""
+"""What `hlmat train` would do: every step and setting, validated but not run."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from hlmat.transforms.core.errors import ConfigError
 def plan_training(arguments: argparse.Namespace) -> dict[str, Any]:
     """Validate recipe and command line, and return the steps of the training.
 
-    LLaMA-Factory need not be installed; its settings are checked where it is.
+    LLaMA-Factory need not be installed; its settings are checked if it is.
 
     Returns:
-        `recipe`; `steps`, the command lines in order; `settings`, LLaMA-Factory's; `missing`, a
-        line for each package that the training needs and that is not installed.
+        `recipe`; `steps`, the command lines in order; `settings`, LLaMA-Factory's; `missing`, one
+        line for each package that the training needs but that is not installed.
 
     Raises:
         ConfigError: with every problem of recipe and command line.
-        DataError: there are no finished rollouts where some are to be learnt from.
+        DataError: the training is to learn from rollouts, but there are no finished ones.
     """
     job = read_job(arguments)
     missing = missing_packages(job.settings)
@@ -45,7 +45,7 @@ def plan_training(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def format_plan(plan: Mapping[str, Any]) -> str:
-    """Return a plan for reading."""
+    """Return a plan as readable text."""
     settings = yaml.safe_dump(plan["settings"], sort_keys=False, allow_unicode=True)
     return "\n".join(
         [

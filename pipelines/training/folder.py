@@ -25,7 +25,7 @@ except ImportError:  # Windows
 
 _CHECKPOINT = re.compile(r"checkpoint-([0-9]+)")
 _STATE = "trainer_state.json"
-# The processes of a killed training end too, but not at once.
+# The processes of a killed training also end, but not immediately.
 _SECONDS_TO_END = 5.0
 _STAGES = ("trajectories", "export", "train")
 
@@ -39,8 +39,8 @@ class TrainingFolder:
 
     Attributes:
         out: the folder, on the local disk.
-        shared_trajectories: a run elsewhere that other trainings use too, so it is never removed;
-            None if the training has its own.
+        shared_trajectories: a run elsewhere that other trainings also use, so it is never removed;
+            None if the training makes its own.
     """
 
     out: Path
@@ -114,14 +114,14 @@ class TrainingFolder:
             yield f
 
     def is_begun(self, settings: Mapping[str, Any]) -> bool:
-        """Whether this same training was begun here before.
+        """Whether this training was already started here.
 
         Args:
-            settings: plain JSON, by part (`trajectories`, `export`, `train`, ...): all that can
-                change the result.
+            settings: plain JSON, by part (`trajectories`, `export`, `train`, ...): everything that
+                can change the result.
 
         Raises:
-            OutputError: the folder holds another training, or files without a record.
+            OutputError: the folder contains another training, or files without a record.
         """
         record = self._read(self.run)
         if record is None:
@@ -190,7 +190,7 @@ class TrainingFolder:
         """Return the newest complete checkpoint and remove files that a resumed training does not
         need.
 
-        Without one, the model's folder is emptied.
+        Without a checkpoint, the model's folder is emptied.
         """
         whole, broken = checkpoints(self.model)
         for path in broken:
@@ -227,7 +227,7 @@ class TrainingFolder:
             path.unlink(missing_ok=True)
 
     def _trim_log(self, *, after: int) -> None:
-        """Remove the steps that will be repeated from LLaMA-Factory's log."""
+        """Remove from LLaMA-Factory's log the steps that will be repeated."""
         path = self.model / "trainer_log.jsonl"
         if not path.is_file():
             return
@@ -257,7 +257,7 @@ class TrainingFolder:
 
 
 def _is_locked(f: IO[bytes]) -> bool:
-    """Lock a file; False if another process still holds it after a grace period."""
+    """Lock a file; return False if another process still holds the lock after a grace period."""
     if fcntl is None:
         return True
     end = time.monotonic() + _SECONDS_TO_END
@@ -281,7 +281,7 @@ def checkpoints(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def relative_name(path: Path) -> str:
-    """Return a path as seen from the working folder if it lies there, else as it is."""
+    """Return a path relative to the working folder if it is inside it, else unchanged."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative
 

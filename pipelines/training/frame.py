@@ -1,4 +1,4 @@
-"""Whether LLaMA-Factory shows a model the images at the size that its coordinates count in."""
+"""Check that LLaMA-Factory shows a model the images at the size that its coordinates refer to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRAINER_MIN_PIXELS = 32 * 32
 """The area to which LLaMA-Factory 0.9.5 enlarges images unless `image_min_pixels` is set."""
 
 USUAL_SIZES_HW = ((480, 640), (1500, 2000), (333, 500))
-"""Sizes of images to compare by before the real ones are known."""
+"""Image sizes for the comparison before the real ones are known."""
 
 _QWEN_SIDE = 28
 
@@ -26,7 +26,7 @@ _QWEN_SIDE = 28
 def frame_problem(
     options: LlamaFactoryOptions, settings: Mapping[str, Any], *, recipe: Recipe
 ) -> str | None:
-    """Return why written pixels would not be those that the model sees, None if they are.
+    """Return why pixel coordinates would not match what the model sees, None if they would.
 
     LLaMA-Factory reduces an image whose area exceeds `image_max_pixels` before the model's
     processor resizes it (`mm_plugin._preprocess_image`), which moves every coordinate of the codec
@@ -60,16 +60,16 @@ def check_seen_sizes(
     model: Path,
     sizes_hw: Collection[tuple[int, int]],
 ) -> None:
-    """Compare the sizes that pixels are counted in with those that the trained model sees.
+    """Compare the sizes that pixel coordinates refer to with those that the trained model sees.
 
     Args:
         options: how the data set is written.
         settings: LLaMA-Factory's.
-        model: the folder of the model that is trained; its processor is asked.
+        model: the folder of the model that is trained; its processor gives the sizes.
         sizes_hw: (height, width) of the images of the run.
 
     Raises:
-        ConfigError: the sizes of an image differ, or the processor does not tell its own.
+        ConfigError: the sizes of an image differ, or the processor does not report its own.
     """
     codec, view = options.turn_format.codec, options.view
     if codec.name != "pixels":
@@ -98,10 +98,10 @@ def check_seen_sizes(
 
 
 def trainer_size(size_hw: tuple[int, int], settings: Mapping[str, Any]) -> tuple[int, int]:
-    """Return the (height, width) at which LLaMA-Factory hands an image to the model's processor.
+    """Return the (height, width) at which LLaMA-Factory passes an image to the model's processor.
 
-    As `mm_plugin._preprocess_image` of version 0.9.5: to the bounds of the area, and for the
-    templates of Qwen-VL to sides of at least 28 pixels.
+    Like `mm_plugin._preprocess_image` of version 0.9.5: the area is brought within its bounds, and
+    for the templates of Qwen-VL the sides are at least 28 pixels.
 
     Args:
         size_hw: of the image, (height, width), in pixels.

@@ -46,7 +46,7 @@ class TrainingJob:
 
     Attributes:
         options: how the data set is written, from `export`.
-        rollouts: fingerprints of the rollouts that it also learns from.
+        rollouts: fingerprints of the rollouts that it learns from as well.
         settings: LLaMA-Factory's, with overrides and without paths.
         base: arguments for building the base model first, None if one is given.
     """
@@ -74,7 +74,7 @@ class TrainingJob:
 
         Args:
             model: the base model's folder.
-            checkpoint: to resume from.
+            checkpoint: the checkpoint to resume from.
         """
         settings = {
             **self.settings,
@@ -107,7 +107,7 @@ class TrainingJob:
 
 
 SettingsCheck = Callable[[Mapping[str, Any], TrainingFolder, bool], list[str]]
-"""From LLaMA-Factory's settings, the folder and `--overwrite` to problems."""
+"""Returns problems, given LLaMA-Factory's settings, the folder and `--overwrite`."""
 
 
 def read_job(
@@ -117,7 +117,7 @@ def read_job(
 
     Args:
         arguments: parsed with the flags of `hlmat train`.
-        check_settings: finds further problems, to be reported with the others.
+        check_settings: finds further problems to report with the others.
 
     Raises:
         ConfigError: with every problem.

@@ -29,12 +29,12 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(argument: str) -> None:
-    """Train as a configuration says, or check LLaMA-Factory's settings.
+    """Train according to a configuration, or check LLaMA-Factory's settings.
 
     Args:
-        argument: path of a YAML file; or `--check-settings`, for settings as JSON in the standard
-            input, and as the last line of the output the names of all settings (`known`) and what
-            is wrong with values (`problems`, by name).
+        argument: path of a YAML file; or `--check-settings`, which reads settings as JSON from
+            standard input and prints, as the last line of output, the names of all settings
+            (`known`) and what is wrong with values (`problems`, by name).
     """
     _end_with_parent()
     make_importable()
@@ -63,7 +63,7 @@ def main(argument: str) -> None:
 def make_importable() -> None:
     """Work around imports that fail although LLaMA-Factory does not need them here.
 
-    They are torchvision with a CPU-only torch, and torchaudio, which images do not need.
+    These are torchvision with a CPU-only torch, and torchaudio, which images do not need.
     """
     ensure_importable()
     try:

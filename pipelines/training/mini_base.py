@@ -19,7 +19,7 @@ from hlmat.transforms.tiny_vlm.build import build_tiny_vlm
 from hlmat.transforms.tiny_vlm.pretraining import PretrainingReport
 
 RECORD = "mini_base.json"
-"""Written last: the model's settings."""
+"""The record of the model's settings, written last."""
 
 _HELD_OUT_IMAGES = 200
 
@@ -35,7 +35,7 @@ def make_mini_base(
 
     Raises:
         ConfigError: with every problem of the command line.
-        OutputError: the folder holds something else, or cannot be written.
+        OutputError: the folder contains something else, or cannot be written.
     """
     config = tiny_vlm_config(arguments)
     out, settings, options = config.output.out, config.settings(), config.pretraining

@@ -18,7 +18,7 @@ INSTALL_TRAIN = (
     "`make install-train`, or without a checkout `pip install 'hlmat[train,sam]'` and "
     "`pip install --no-deps llamafactory==0.9.5`"
 )
-"""How to install what a training needs; the Makefile pins the same version."""
+"""How to install the packages of a training; the Makefile pins the same version."""
 
 _MODULE = "hlmat.pipelines.training.llamafactory_main"
 _SHOWN_LINES = 20
@@ -26,13 +26,13 @@ _SECONDS_TO_END = 15.0
 
 
 def check_settings(settings: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
-    """Ask the installed LLaMA-Factory about settings.
+    """Check settings with the installed LLaMA-Factory.
 
     Args:
         settings: plain JSON.
 
     Returns:
-        The names of all its settings; what was expected of values that do not fit, by name.
+        The names of all its settings; what was expected instead of invalid values, by name.
 
     Raises:
         IncompleteError: it cannot be imported.
@@ -70,8 +70,8 @@ def run_llama_factory(
         config: LLaMA-Factory's settings.
         log: the file to append to.
         cache: folder for tokenised data.
-        lock: kept open in the process.
-        show: also receives the output, as it arrives.
+        lock: kept open in the subprocess.
+        show: also receives the output as it arrives.
 
     Raises:
         IncompleteError: the training failed.

@@ -1,4 +1,4 @@
-"""Check that a training's packages are installed and LLaMA-Factory takes its settings."""
+"""Check that a training's packages are installed and LLaMA-Factory accepts its settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hlmat.transforms.core.suggestions import did_you_mean
 
 
 def missing_packages(settings: Mapping[str, Any]) -> list[str]:
-    """Return a problem for each package that the training needs and that is missing.
+    """Return a problem for each missing package that the training needs.
 
     Args:
         settings: LLaMA-Factory's.
@@ -37,9 +37,9 @@ def missing_packages(settings: Mapping[str, Any]) -> list[str]:
 
 
 def settings_problems(settings: Mapping[str, Any]) -> list[str]:
-    """Return a problem for each setting that the installed LLaMA-Factory would not take.
+    """Return a problem for each setting that the installed LLaMA-Factory would not accept.
 
-    They are unknown names, and values of another type than its own declarations say.
+    These are unknown names, and values whose type differs from its declarations.
 
     Args:
         settings: LLaMA-Factory's.

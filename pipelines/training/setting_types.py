@@ -23,7 +23,7 @@ def settings_of(classes: Iterable[Any]) -> dict[str, Any]:
     for cls in classes:
         try:
             hints = typing.get_type_hints(cls)
-        # Hints are foreign code, and may name what is not imported.
+        # Hints are third-party code and may name things that are not imported.
         except Exception:
             hints = {}
         found |= {f.name: hints.get(f.name, Any) for f in dataclasses.fields(cls) if f.init}
@@ -31,13 +31,13 @@ def settings_of(classes: Iterable[Any]) -> dict[str, Any]:
 
 
 def type_problems(settings: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, str]:
-    """Return what was expected of each value that does not fit its setting's type.
+    """Return what was expected instead of each value that does not match its setting's type.
 
-    A number fits where a text is expected, and null fits everything.
+    A number is accepted as text, and null is always accepted.
 
     Args:
         settings: values by name.
-        types: as `settings_of` gives them.
+        types: the result of `settings_of`.
     """
     problems = {}
     for name, value in settings.items():
@@ -58,7 +58,7 @@ def _problem(value: Any, hint: Any) -> str | None:
     # A type that pydantic does not know is left to LLaMA-Factory.
     except Exception:
         return None
-    # Texts and switches are no numbers; other values may be of a similar type.
+    # Texts and booleans are not accepted as numbers; other values may be of a similar type.
     is_strict = isinstance(value, str | bool)
     try:
         adapter.validate_python(value, strict=is_strict)

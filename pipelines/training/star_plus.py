@@ -1,8 +1,8 @@
-"""The job `hlmat star-plus`: improve a model with its rollouts, round after round.
+"""The job `hlmat star-plus`: improve a model with its own rollouts, round by round.
 
 StaR+ of SegAgent (arXiv 2503.08625): the model is rolled out on its training targets; clicks that
-raise the IoU are kept, others replaced by the oracle's in the same state; the base model is trained
-again on the first data and the additions of all rounds so far.
+raise the IoU are kept, others are replaced with the oracle's in the same state; the base model is
+then retrained on the first data and the additions of all rounds so far.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class StarPlusJob:
 
     Attributes:
         first: the training before the first round.
-        arguments: of `hlmat train`, for that training.
-        out: of the rounds.
-        rounds: how many.
+        arguments: arguments of `hlmat train` for that training.
+        out: output folder of the rounds.
+        rounds: number of rounds.
         rollout_limit: number of targets to roll out; None for all.
         evaluation: arguments of `hlmat evaluate` without model and output.
     """
@@ -137,13 +137,13 @@ def improve(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run all remaining rounds; return the results of each.
 
     The folder of a round holds `rollouts`, the training with its `model`, and `evaluation`;
-    `rounds.json` records the data and results of each. Finished parts are kept: the same call
+    `rounds.json` records the data and results of each round. Finished parts are kept: the same call
     resumes an interrupted job, also within a round.
 
     Raises:
         ConfigError: with every problem of recipe and command line.
         DataError: the data set cannot be read.
-        OutputError: the output cannot be written, or holds another training.
+        OutputError: the output cannot be written, or contains another training.
         IncompleteError: rollouts or training failed; the same call resumes.
     """
     job = read_star_plus(arguments)

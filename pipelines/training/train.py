@@ -40,7 +40,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ConfigError: with every problem of recipe and command line; a missing base model.
         DataError: the data set cannot be read.
-        OutputError: the output cannot be written, or holds another training.
+        OutputError: the output cannot be written, or contains another training.
         IncompleteError: trajectories or training failed; the same call resumes.
     """
     job = read_job(arguments, check_settings=_found_in_settings)
@@ -118,10 +118,10 @@ def _make_data(job: TrainingJob) -> str:
 
 
 def _check_frame(job: TrainingJob, *, model: Path) -> None:
-    """Compare the frame of the data set with what the model will be shown, by every image's size.
+    """Compare the frame of the data set with what the model will see, for the size of every image.
 
     Raises:
-        ConfigError: they differ, or the data set does not tell.
+        ConfigError: they differ, or the data set does not record its frame.
     """
     folder = job.folder
     if job.options.frame.codec != "pixels":
@@ -147,7 +147,7 @@ def _write_config(job: TrainingJob, *, model: Path, checkpoint: Path | None) -> 
 
 def _show(data: bytes) -> None:
     stream = unfiltered(sys.stderr)
-    # Progress bars go back to the start of their line.
+    # Progress bars return to the start of their line.
     stream.write(visible(data.decode("utf-8", errors="replace"), keep="\n\r"))
     stream.flush()
 

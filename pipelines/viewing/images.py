@@ -1,4 +1,4 @@
-"""A run's images for its page, read by the reader that the run was made with."""
+"""A run's images for its page, read with the reader that the run was made with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ReaderImages:
 
     Attributes:
         reader: of its data set; None if that cannot be opened.
-        problem: why it cannot.
+        problem: why it cannot be opened.
         data_root: where the data set is now; None for the place in the manifest.
     """
 
@@ -34,18 +34,18 @@ class ReaderImages:
         return self._opened().load_image(image_path, size_hw=size_hw)
 
     def of_reject(self, reject: Reject) -> tuple[Image, Rle | None]:
-        """Load what is left of a reject: its image, and its mask.
+        """Load what can be read of a reject: its image and its mask.
 
-        Without an image it is grey.
+        Without an image, a grey one is used.
 
         Raises:
-            TargetError: nothing is left.
+            TargetError: nothing can be read.
         """
         reader = self._opened()
         try:
             truth = reader.load_truth(reject.ref).truth
         except (TargetError, ValueError, KeyError, TypeError):
-            # Whatever was wrong with it is the reject's reason.
+            # Any problem with it is already the reject's reason.
             path = reject.ref.image_path
             return load_unsized_image(self.manifest, path, data_root=self.data_root), None
         size_hw = (truth.shape[0], truth.shape[1])

@@ -1,4 +1,4 @@
-"""A page written as a folder that works from disk and on any web server."""
+"""Write a page as a folder that works from disk and on any web server."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from hlmat.transforms.core.threads import Threads, available_cores
 
 
 def save_page(page: ViewedPage, folder: str, *, quiet: bool = False) -> dict[str, int]:
-    """Write every file of a page; return the numbers of files and of images that are missing.
+    """Write every file of a page; return the numbers of files and of missing images.
 
     The folder appears once it is complete.
 
     Raises:
         OutputError: the folder is not empty or cannot be written.
-        DataError: what is shown cannot be read.
+        DataError: the data shown cannot be read.
     """
     out = os.path.abspath(folder)
     if os.path.lexists(out) and not (os.path.isdir(out) and not os.listdir(out)):

@@ -1,4 +1,4 @@
-"""A run's page served to the browsers of this machine."""
+"""Serve a run's page to browsers on this machine."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _HEADERS = {
 
 
 class PageServer(ThreadingHTTPServer):
-    """Serves the files of a page below an unguessable path, to this machine alone.
+    """Serves the files of a page under an unguessable path, to this machine only.
 
-    A request needs the path's token and a Host header that names this server: a page from
-    elsewhere knows neither, even if it has its own name resolve to this machine.
+    A request needs the path's token and a Host header that names this server: a page from another
+    site has neither, even if its own name resolves to this machine.
 
     Args:
-        page: what is served.
-        port: on 127.0.0.1; 0 takes a free one.
+        page: the page to serve.
+        port: port on 127.0.0.1; 0 takes a free one.
 
     Raises:
         ConfigError: the port is taken.
@@ -63,11 +63,11 @@ class PageServer(ThreadingHTTPServer):
 
     @property
     def hosts(self) -> frozenset[str]:
-        """The Host headers under which this server answers."""
+        """The Host headers that this server answers."""
         return frozenset(f"{name}:{self.server_port}" for name in (ADDRESS, "localhost"))
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keep quiet about browsers that went away."""
+        """Ignore browsers that closed their connection."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
@@ -86,14 +86,14 @@ class _Request(BaseHTTPRequestHandler):
         self._send(*self._answer(), with_body=True)
 
     def do_HEAD(self) -> None:
-        """Send what `do_GET` sends before the file."""
+        """Send only the headers that `do_GET` sends."""
         self._send(*self._answer(), with_body=False)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Print nothing: the terminal belongs to the command."""
 
     def _answer(self) -> tuple[HTTPStatus, bytes, str]:
-        """Return the status, the content and the ending of the file's name."""
+        """Return the status, the content and the extension of the file's name."""
         if self.headers.get("Host", "") not in self.server.hosts:
             return HTTPStatus.FORBIDDEN, b"unknown host\n", "txt"
         _, token, *rest = [*urlsplit(self.path).path.split("/", 2), ""][:3]

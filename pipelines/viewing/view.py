@@ -33,7 +33,7 @@ def view_run(
     Args:
         arguments: of the command.
         quiet: show no progress.
-        tell: is given the address of a served page.
+        tell: receives the address of a served page.
 
     Raises:
         ConfigError: with every problem of the command line.
@@ -52,7 +52,7 @@ def view_run(
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            # The way to end a server, and nothing is left undone.
+            # Ctrl-C is the normal way to stop the server.
             return {}
     return {}
 
@@ -78,7 +78,7 @@ def _open_other(asked: ViewOptions) -> ViewedRun:
 
 
 def _open_page(asked: ViewOptions, training: TrainingView) -> tuple[ViewedPage, dict[str, int]]:
-    """Return the page of a run or of a training set, and the numbers of what it shows."""
+    """Return the page of a run or training set, and counts of what it shows."""
     out = asked.run_folder
     storage = storage_for(out)
     if storage.is_file(join_under(out, DATASET_INFO)):
@@ -104,7 +104,7 @@ def _name(out: str) -> str:
 
 
 def _open_browser(address: str) -> None:
-    """Open a page in a browser with a window; one in the terminal would take it over."""
+    """Open a page in a graphical browser; a text browser would take over the terminal."""
     has_window = sys.platform in ("darwin", "win32") or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
     )

@@ -1,5 +1,4 @@
-"""HTTP requests with one deadline and bounded responses, whatever a server sends, however
-slowly."""
+"""HTTP requests with one deadline and bounded responses, even from a slow or hostile server."""
 
 from __future__ import annotations
 
