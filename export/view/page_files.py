@@ -72,7 +72,7 @@ class PageFiles:
     """The files of a page by name; the same names on a server and in a folder.
 
     Attributes:
-        run: what is shown.
+        run: the run to show.
         against: another run over the same targets, shown beside it.
         training: how training rows are made; None shows none.
         targets_per_file: number of targets whose details share a file.
@@ -207,7 +207,7 @@ class PageFiles:
                 try:
                     files[name] = images.encoded(images.drawn(trajectory.target, state))
                 except TargetError:
-                    # Already counted where the image itself is written.
+                    # The image itself is already counted as missing.
                     return files, len(files), 0
         return files, len(files), 0
 

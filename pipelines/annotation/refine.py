@@ -41,7 +41,7 @@ class Refined:
 
     @classmethod
     def of(cls, annotation: Annotation) -> Refined:
-        """Choose the mask with the model's best score, the given one included."""
+        """Choose the mask with the model's best score, including the given one."""
         chosen = choose_mask(annotation.rollout, "best-scored")
         return cls(annotation, 0 if chosen is None else chosen + 1)
 

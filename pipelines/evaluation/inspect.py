@@ -24,7 +24,7 @@ from hlmat.transforms.prompting.strips import image_strip
 
 
 def inspect_run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Find a trajectory or a reject, write its strip if requested, and return what is printed.
+    """Find a trajectory or a reject, write its strip if requested, and return the view to print.
 
     Raises:
         ConfigError: no such target.

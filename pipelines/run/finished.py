@@ -28,11 +28,11 @@ def open_source(manifest: Manifest, *, data_root: str | None) -> DatasetReader:
     """Open the data set that a run was made from, for its images.
 
     Args:
-        data_root: where the data set is now; None takes the root named in the manifest.
+        data_root: where the data set is now; None uses the root in the manifest.
 
     Raises:
-        ConfigError: the manifest names no data root and none is given.
-        LayoutError: the data set is not there.
+        ConfigError: neither the manifest nor the caller gives a data root.
+        LayoutError: the data set is missing.
     """
     config = manifest.config
     root = data_root or manifest.source.get("data_root")

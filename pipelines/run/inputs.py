@@ -173,7 +173,7 @@ def _relative(path: str, root: str | None) -> str:
 
 
 def _is_text(path: str) -> bool:
-    """Return whether a table can hold a name; files of other names are not followed."""
+    """Return whether a table can store a name; files with other names are not tracked."""
     try:
         path.encode()
     except UnicodeEncodeError:

@@ -42,7 +42,7 @@ def main(*, job: int) -> None:
 
 
 def _pass_over_broken_connections(args: Any) -> None:
-    """Print what ended a thread, unless the job is gone: then it reports the cause itself."""
+    """Print a thread's uncaught error, unless a connection broke: the job reports why."""
     if type(args.exc_value).__module__.partition(".")[0] != "grpc":
         threading.__excepthook__(args)
 

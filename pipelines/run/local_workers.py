@@ -181,7 +181,7 @@ class LocalWorkers:
     def _note_lost_worker(self, args: Any) -> None:
         text = str(args.exc_value)
         if type(args.exc_value).__module__.partition(".")[0] == "grpc":
-            # A connection broke: the end of the process on the other side tells why.
+            # A connection broke: the exit of the process on the other side is the cause to report.
             return
         if not isinstance(args.exc_value, RuntimeError) or not text.startswith(_BEAMS_WORDS):
             self._previous_hook(args)

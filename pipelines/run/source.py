@@ -174,7 +174,7 @@ class RunSource:
 
 
 def finish_inputs(folder: RunFolder) -> bytes | None:
-    """Move the record of the files to its final place and return it; None if there are no files."""
+    """Move the record of the files to its final path and return it; None if there are no files."""
     inputs, taken_at = _planned_inputs(folder)
     if not inputs:
         return None

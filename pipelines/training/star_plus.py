@@ -136,7 +136,7 @@ def read_star_plus(arguments: argparse.Namespace) -> StarPlusJob:
 def improve(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run all remaining rounds; return the results of each.
 
-    The folder of a round holds `rollouts`, the training with its `model`, and `evaluation`;
+    The folder of a round contains `rollouts`, the training with its `model`, and `evaluation`;
     `rounds.json` records the data and results of each round. Finished parts are kept: the same call
     resumes an interrupted job, also within a round.
 

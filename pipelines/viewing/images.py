@@ -21,7 +21,7 @@ class ReaderImages:
     Attributes:
         reader: of its data set; None if that cannot be opened.
         problem: why it cannot be opened.
-        data_root: where the data set is now; None for the place in the manifest.
+        data_root: where the data set is now; None uses the root in the manifest.
     """
 
     reader: DatasetReader | None

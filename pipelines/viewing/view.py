@@ -28,7 +28,7 @@ _SAVED_TOGETHER = 8
 def view_run(
     arguments: argparse.Namespace, *, quiet: bool, tell: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Save a page, or serve it until Ctrl-C; return what is printed.
+    """Save a page, or serve it until Ctrl-C; return the result to print.
 
     Args:
         arguments: of the command.

@@ -36,12 +36,12 @@ _CELLS_AT_ONCE = 4_000_000
 _DRAWS_AT_ONCE = 100_000
 
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""From sums over targets to figures. Shapes: (R, M) to (R, K); NaN where a figure is undefined."""
+"""From sums over targets to figures. Shapes: (R, M) to (R, K); NaN for an undefined figure."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with the limits of its 95 % interval; None for a single image, which gives none."""
+    """A figure with the limits of its 95 % interval, which are None if there is only one image."""
 
     value: float
     low: float | None
@@ -102,7 +102,7 @@ def ratio_interval(
 
 
 def ratios(numerators: NDArray[np.float64], denominators: NDArray[np.float64]) -> Any:
-    """Divide elementwise; 1 where the denominator is 0, as the IoU of two empty masks."""
+    """Divide elementwise; 1 if the denominator is 0, like the IoU of two empty masks."""
     return np.divide(
         numerators, denominators, out=np.ones_like(numerators), where=denominators != 0
     )
@@ -203,7 +203,7 @@ def _draw(rng: np.random.Generator, *, count: int, resamples: int) -> NDArray[np
 
 def _tail_level(num_images: int) -> float:
     """Return the share of resamples beyond each limit (Hesterberg 2015, expanded percentiles)."""
-    # Imported where it is used: commands without intervals start sooner.
+    # Imported here, so that commands without intervals start sooner.
     from scipy.special import ndtr, stdtrit
 
     quantile = stdtrit(num_images - 1, (1 - COVERAGE) / 2)

@@ -1,4 +1,4 @@
-"""The rules of a run that decide what its figures over clicks may be called."""
+"""The rules of a run that determine the names of its figures over clicks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ THRESHOLDS = (0.80, 0.85, 0.90)
 
 @dataclass(frozen=True)
 class ClickProtocol:
-    """The rules of a run that decide what its figures may be called.
+    """The rules of a run that determine the names of its figures.
 
     Attributes:
         max_clicks: clicks that the policy may make.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from hlmat.transforms.core.records import StopReason, Trajectory
 
 MANY = 0.1
-"""Smallest share of rollouts ended by invalid answers that is worth a remark."""
+"""Invalid answers are worth a remark if they end at least this share of the rollouts."""
 _SHOWN_CHARACTERS = 160
 SHOWN_FORMS = 10
 """Forms of invalid answers in a report."""

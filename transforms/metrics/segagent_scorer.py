@@ -52,7 +52,7 @@ def segagent_figures(
             have, takes each rollout's last mask.
 
     Raises:
-        DataError: a rollout is shorter than K, where the scorer would stop with an error.
+        DataError: a rollout is shorter than K; the scorer would stop with an error too.
     """
     totals = np.zeros(2)
     ious: list[float] = []

@@ -1,4 +1,4 @@
-"""What a rollout would have given with fewer clicks, computed from its own masks.
+"""The results that a rollout would have had with fewer clicks, computed from its own masks.
 
 A greedy model's next click depends on the clicks so far, not on how many are left: the first K
 clicks of a rollout are the rollout of at most K clicks. Table 2 of SegAgent (arXiv 2503.08625) is

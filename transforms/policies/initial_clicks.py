@@ -19,7 +19,7 @@ class RandomClicksPolicy:
     """Start with random clicks, half inside the object and half around it, then hand over.
 
     Clicks around the object are within its box, enlarged 1.5 times about its centre. Clicks inside
-    and around alternate, inside first; fewer free pixels give fewer clicks.
+    and around alternate, inside first; there are fewer if free pixels run out.
 
     Args:
         seed: the run's seed.

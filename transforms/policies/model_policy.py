@@ -42,7 +42,7 @@ def check_frame(conversation: Conversation, answerer: Answerer) -> None:
 
     Args:
         conversation: its codec `pixels` counts the processor's pixels; others are relative.
-        answerer: asked for the size if it knows it (`SeesSize`); a server does not say.
+        answerer: gives the size if it knows it (`SeesSize`); a server does not.
 
     Raises:
         ConfigError: the sizes differ for one of a few probed images.

@@ -66,7 +66,7 @@ def load_checkpoint(data: bytes, *, stand_ins: Sequence[tuple[Any, str]] = ()) -
 
     Raises:
         ValueError: damaged, of another kind, contains code, or has sizes that exceed the file.
-        Exception: whatever torch finds wrong.
+        Exception: any error that torch raises.
     """
     check_checkpoint(data, also_called={name for _, name in stand_ins})
     import torch
@@ -276,7 +276,8 @@ def _check_directory(data: bytes) -> None:
 def _check_legacy(data: bytes, called: Collection[str]) -> None:
     """Check the format before torch 1.6: five pickles, then each storage's bytes."""
     if data[:1] != b"\x80" or not data.startswith(_LEGACY_MAGIC, 2):
-        # Another kind of pickle: the calls in it tell more than its missing header.
+        # Another kind of pickle: an error about its calls is clearer than one about a missing
+        # header.
         _CheckpointReader(data, called=called).read()
         raise ValueError("it does not begin as torch writes files")
     position = 2 + len(_LEGACY_MAGIC)

@@ -1,4 +1,4 @@
-"""Resolve `--device` to a torch device, and tell what a device can do."""
+"""Resolve `--device` to a torch device, and report what a device can do."""
 
 from __future__ import annotations
 

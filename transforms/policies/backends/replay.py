@@ -65,7 +65,7 @@ def load_replay(path: str) -> ReplayAnswerer:
 
     Args:
         path: JSON lines of ``{"target_id": ..., "answers": [...]}``, or a predictions.json with
-            target ids, as `hlmat evaluate` writes it. Initial steps that no model was asked about
+            target ids, as `hlmat evaluate` writes it. Initial steps without a question to the model
             do not count as turns.
 
     Raises:

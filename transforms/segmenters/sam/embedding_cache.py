@@ -126,7 +126,7 @@ class _Shelf:
         return tensor
 
     def add(self, key: str, tensor: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
-        """Add a tensor; return what was evicted, which is the tensor itself if it is too large."""
+        """Add a tensor; return the evicted ones: the tensor itself if it is too large."""
         self.take(key)
         self._tensors[key] = tensor
         self._bytes += tensor.nbytes
