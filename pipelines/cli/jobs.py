@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hlmat.pipelines.cli.exit_codes import EXIT_INCOMPLETE, EXIT_OK, EXIT_REJECTS, fail
+from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.visible_text import visible_json
 
 if TYPE_CHECKING:
@@ -247,11 +248,22 @@ def run_view(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _import_beam(runner: RunnerChoice) -> None:
-    """Import Beam before a job does, with what its runner needs."""
-    if runner.is_local:
-        from hlmat.transforms.beam.imports import import_beam_without_connectors
+    """Import Beam before a job does, with what its runner needs.
 
+    Raises:
+        ConfigError: a job on this machine imported less of it, earlier in this process.
+    """
+    from hlmat.transforms.beam.imports import has_connectors, import_beam_without_connectors
+
+    if runner.is_local:
         import_beam_without_connectors()
+    elif not has_connectors():
+        raise ConfigError(
+            [
+                f"--runner {runner.name} needs parts of Beam that this process left out when it "
+                "ran a job with --runner local; start it in a process of its own"
+            ]
+        )
 
 
 def _refuse_rest(arguments: argparse.Namespace, rest: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from hlmat.export.llama_factory.layout import ExportLayout
+from hlmat.export.llama_factory.layout import DATASET_INFO, ExportLayout
 from hlmat.export.llama_factory.writer import not_empty
 from hlmat.pipelines.run.folder import RunStatus
 from hlmat.transforms.core.errors import OutputError
@@ -19,6 +19,9 @@ from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.core.url_storage import storage_for
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+_IMAGE_FOLDER = re.compile(r"[0-9a-f]{2}/")
+_IMAGE = re.compile(r"[0-9a-f]{24}-.*")
+"""Names of `export.llama_factory.images.image_name`."""
 
 
 @dataclass(frozen=True)
@@ -100,26 +103,64 @@ class ExportFolder:
         self._clear_working_files()
 
     def clear(self) -> None:
-        """Remove an earlier export, finished or not, and nothing else."""
-        layout = self.layout
-        begun, record = self._read(layout.run), self._read(layout.record)
-        if begun is None and record is None:
+        """Remove an earlier export, finished or not, and nothing else.
+
+        What tells that the folder holds an export goes last, so that a call that was killed here
+        can be repeated.
+
+        Raises:
+            OutputError: other files lie among those of the export.
+        """
+        layout, settings = self.layout, self._earlier_settings()
+        if settings is None:
             return
-        names = {str((begun or {}).get("name")), *(self._read(layout.dataset_info) or {})}
+        rows = layout.rows(settings["name"])
+        if foreign := self._foreign_entries(settings["name"]):
+            raise OutputError(
+                f"{layout.out} also holds {', '.join(foreign[:3])}"
+                f"{' and more' if foreign[3:] else ''}, which the export did not write; move "
+                "that elsewhere, or choose another --out"
+            )
         # First: from here on the folder holds no finished export.
         self.storage.remove(layout.dataset_info)
         self.storage.remove_dir(layout.images)
-        for name in names:
-            if _NAME.fullmatch(name):
-                self.storage.remove(layout.rows(name))
-        for path in (layout.record, layout.rejects):
+        for path in (rows, layout.rejects):
             self.storage.remove(path)
         self._clear_working_files()
+        self.storage.remove(layout.record)
 
     def _clear_working_files(self) -> None:
         if "://" not in self.layout.out:
             self.storage.remove(self.layout.engine_log)
         self.storage.remove_dir(self.layout.working)
+
+    def _earlier_settings(self) -> dict[str, Any] | None:
+        """Return the settings of the export that the folder holds, None if it holds none."""
+        made = (self._read(self.layout.record) or {}).get("export")
+        finished = made.get("settings") if isinstance(made, dict) else None
+        for settings in (self._read(self.layout.run), finished):
+            if isinstance(settings, dict) and {"name", "run", "version"} <= settings.keys():
+                return settings if _NAME.fullmatch(str(settings["name"])) else None
+        return None
+
+    def _foreign_entries(self, name: str) -> list[str]:
+        """Return what lies among the files of an export without being one of them."""
+        layout, list_dir = self.layout, self.storage.list_dir
+        own = {
+            *(layout.dataset_info, layout.record, layout.rejects, layout.rows(name)),
+            *(layout.engine_log, f"{layout.images}/", f"{layout.working}/"),
+        }
+        own_names = {path.removeprefix(f"{layout.out.rstrip('/')}/") for path in own} | {LOCK_NAME}
+        foreign = [entry for entry in list_dir(layout.out) if entry not in own_names]
+        listed = self._read(layout.dataset_info) or {}
+        foreign += [f"{DATASET_INFO}: {key}" for key in listed if key != name]
+        for folder in list_dir(layout.images):
+            if not _IMAGE_FOLDER.fullmatch(folder):
+                foreign.append(f"images/{folder}")
+                continue
+            names = list_dir(f"{layout.images}/{folder.rstrip('/')}")
+            foreign += [f"images/{folder}{each}" for each in names if not _IMAGE.fullmatch(each)]
+        return foreign
 
     def _refuse_other(self, before: Any, settings: Mapping[str, Any]) -> None:
         if before == json.loads(_json(settings)):

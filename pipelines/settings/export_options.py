@@ -30,6 +30,7 @@ from hlmat.transforms.core.records import Box
 from hlmat.transforms.core.threads import available_cores
 from hlmat.transforms.core.url_storage import url_problem
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice
+from hlmat.transforms.prompting.dialogues.registry import load_dialogue
 from hlmat.transforms.prompting.templates import load_prompt, score_prompt
 
 if TYPE_CHECKING:
@@ -288,6 +289,8 @@ def export_fingerprint(arguments: argparse.Namespace) -> dict[str, Any]:
     for name in ("prompt", "box-prompt", "score-prompt"):
         if found.get(name):
             found[name] = load_prompt(found[name]).text
+    if found.get("dialogue"):
+        found["dialogue"] = load_dialogue(found["dialogue"]).identity()
     return found
 
 

@@ -1,5 +1,6 @@
 from .do_units import DoUnits as DoUnits
 from .faults import carried_error as carried_error
+from .imports import has_connectors as has_connectors
 from .imports import import_beam_without_connectors as import_beam_without_connectors
 from .read_units import ReadWorkUnits as ReadWorkUnits
 from .shards import ShardPlan as ShardPlan

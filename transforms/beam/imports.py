@@ -21,21 +21,28 @@ _CONNECTORS = (
     "google.auth",
     "pandas",
 )
+_MARK = "hlmat_left_out_connectors"
 
 
 def import_beam_without_connectors() -> None:
-    """Import Beam as a job on this machine needs it, unless it has been imported already.
+    """Import Beam as a job on this machine needs it, unless it is imported already.
 
     The project reads and writes through its own storage, so Beam's file systems are only needed by
-    runners that stage files. What is left out here can be imported later.
+    runners that stage files.
     """
     if "apache_beam" not in sys.modules:
         with imported_without(*_CONNECTORS):
-            import apache_beam  # noqa: F401
-            import pyarrow
+            import apache_beam
 
-            # pyarrow looks for pandas when it first converts something, to know its types.
-            pyarrow.array([])
+        setattr(apache_beam, _MARK, True)
+
+
+def has_connectors() -> bool:
+    """Return whether Beam is imported with its connectors, or can be.
+
+    Beam's modules remember what was missing, so that nothing can be added later in a process.
+    """
+    return not getattr(sys.modules.get("apache_beam"), _MARK, False)
 
 
 @contextmanager

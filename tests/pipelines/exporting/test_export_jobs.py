@@ -23,6 +23,7 @@ from hlmat.pipelines.cli.main import main
 from hlmat.pipelines.exporting.planning import plan_export
 from hlmat.pipelines.run.finished import read_run_manifest
 from hlmat.transforms.core.storage import LocalStorage
+from hlmat.transforms.prompting.dialogues import segagent
 
 RUN = (
     *("trajectories", "--dataset", "folder", "--max-clicks", "2", "--unit-size", "2"),
@@ -218,6 +219,86 @@ def test_a_folder_of_something_else_is_left_alone(
     assert export(finished, tmp_path, *overwrite) == EXIT_OUTPUT
     assert "exists already and is not an empty folder" in capsys.readouterr().err
     assert sorted(contents(tmp_path)) == ["dataset_info.json", "images/mine.jpg"]
+
+
+def test_another_tools_record_is_no_export(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.jpg").write_text("of theirs")
+    (tmp_path / "export.json").write_text('{"tool": "cvat", "export": {"settings": {}}}')
+    before = contents(tmp_path)
+    assert export(finished, tmp_path, "--overwrite") == EXIT_OUTPUT
+    assert "exists already and is not an empty folder" in capsys.readouterr().err
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        ("notes.txt", "notes.txt"),
+        ("images/mine.jpg", "images/mine.jpg"),
+        ("images/ab/mine.jpg", "images/ab/mine.jpg"),
+    ],
+)
+def test_what_others_put_beside_an_export_is_not_removed(
+    name: str,
+    named: str,
+    finished: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    assert export(finished, out) == 0
+    (out / name).parent.mkdir(exist_ok=True)
+    (out / name).write_text("of theirs")
+    before = contents(out)
+    assert export(finished, out, "--codec", "thousandths", "--overwrite") == EXIT_OUTPUT
+    assert capsys.readouterr().err == (
+        f"hlmat: error: {out} also holds {named}, which the export did not write; move that "
+        "elsewhere, or choose another --out\n"
+    )
+    assert contents(out) == before
+
+
+def test_data_sets_added_to_the_list_of_an_export_are_not_removed(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert export(finished, out) == 0
+    listed = json.loads((out / "dataset_info.json").read_text())
+    (out / "dataset_info.json").write_text(json.dumps({**listed, "other": {}}))
+    (out / "other.json").write_text("[]")
+    before = contents(out)
+    assert export(finished, out, "--overwrite") == EXIT_OUTPUT
+    assert "also holds other.json, dataset_info.json: other, which" in capsys.readouterr().err
+    assert contents(out) == before
+
+
+def test_an_overwrite_that_was_killed_can_be_repeated(
+    finished: Path, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert export(finished, out, "--codec", "thousandths", "--name", "mine") == 0
+    (out / "dataset_info.json").unlink()
+    shutil.rmtree(out / "images")
+    assert export(finished, out) == EXIT_OUTPUT
+    assert export(finished, out, "--overwrite") == 0
+    assert contents(out) == whole
+
+
+def test_an_edited_dialogue_is_another_export(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = Path(segagent.__file__).read_text()
+    file, out = tmp_path / "mine.py", tmp_path / "out"
+    file.write_text(source)
+    dialogue = f"{file}:SegAgent"
+    assert export(finished, out, "--dialogue", dialogue) == 0
+    assert export(finished, out, "--dialogue", dialogue) == 0
+    file.write_text(f"{source}\n# edited\n")
+    assert export(finished, out, "--dialogue", dialogue) == EXIT_OUTPUT
+    assert 'dialogue: it was "mine.py' in capsys.readouterr().err
 
 
 def test_nothing_to_learn_leaves_no_folder(
