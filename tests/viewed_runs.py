@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from builders import columns, provenance, steps, target, trajectory
 from hlmat.export.llama_factory.tasks.registry import training_task
@@ -72,8 +74,6 @@ def write_run(
 ) -> Path:
     """Write the folder of a finished run; every shard has an equal part of the trajectories."""
     size = -(-len(trajectories) // shards)
-    import pyarrow as pa
-
     tables = {
         OutputLayout.trajectory_name(k, shards): trajectory_table(
             trajectories[k * size : (k + 1) * size]
@@ -91,6 +91,26 @@ def write_run(
     counts = {"trajectories": len(trajectories), "rejects": len(rejects)}
     manifest = build_manifest(files, {**CONFIG, **(config or {})}, counts)
     (out / "manifest.json").write_bytes(manifest)
+    return out
+
+
+def damage(out: Path, **values: Any) -> Path:
+    """Change values of a run's first trajectory, as a damaged disk would; return its folder."""
+    path = min((out / "trajectories").iterdir())
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    rows[0] |= values
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    return out
+
+
+def damage_text(out: Path, text: str) -> Path:
+    """Make a text in a run's trajectories something that is not UTF-8; return its folder."""
+    for path in (out / "trajectories").iterdir():
+        pq.write_table(pq.read_table(path), path, compression="none", use_dictionary=False)
+        data = path.read_bytes()
+        assert text.encode() in data
+        path.write_bytes(data.replace(text.encode(), b"\xff" * len(text)))
     return out
 
 

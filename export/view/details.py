@@ -53,7 +53,7 @@ def target_details(
         asked: the settings of the model that acted, as the run recorded them.
     """
     details = {name: value for name, value in row.items() if name not in _LEFT_OUT}
-    details["question"] = _question(asked, training, row["expressions"][0])
+    details["question"] = _question(asked, training, next(iter(row["expressions"]), ""))
     if training is not None:
         details["rows"] = [
             {**row, "masks": [None if s.mask is None else s.mask.counts for s in shown]}

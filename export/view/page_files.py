@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, Protocol
@@ -21,7 +22,7 @@ from hlmat.export.view.index import (
 )
 from hlmat.export.view.run_rows import RunRows
 from hlmat.export.view.static_files import INDEX_ROWS, Made, data_script, page_file, page_names
-from hlmat.transforms.core.errors import TargetError
+from hlmat.transforms.core.errors import DataError, TargetError
 from hlmat.transforms.core.protocols import Image
 from hlmat.transforms.core.records import Reject, Rle
 from hlmat.transforms.dataset_io.arrow import row_to_reject, row_to_trajectory
@@ -99,10 +100,8 @@ class PageFiles:
             return page_file(name)
         for pattern, make in self._makers.items():
             if (match := re.fullmatch(pattern, name)) is not None:
-                try:
+                with _damage_named(name):
                     return make(*(int(number) for number in match.groups()))
-                except IndexError:
-                    return None
         return None
 
     def data_names(self) -> Iterator[str]:
@@ -130,54 +129,71 @@ class PageFiles:
             rf"data/against-{number}.js": lambda k: self._targets("against", self.against, k),
             rf"data/reject-{number}.js": self._reject,
             rf"data/problem-{number}.js": self._problem,
-            rf"thumbs/{number}.jpg": lambda n: thumbnail(self.image(n)),
-            rf"images/{number}.jpg": lambda n: whole_image(self.image(n), max_side=self.max_side),
-            rf"thumbs/reject-{number}.jpg": lambda n: thumbnail(self.reject_image(n)),
-            rf"images/reject-{number}.jpg": lambda n: whole_image(
-                self.reject_image(n), max_side=self.max_side
+            rf"thumbs/{number}.jpg": lambda n: self._thumbnail(n, self.run.targets, self.image),
+            rf"images/{number}.jpg": lambda n: self._whole(n, self.run.targets, self.image),
+            rf"thumbs/reject-{number}.jpg": lambda n: self._thumbnail(
+                n, self.run.rejects, self.reject_image
+            ),
+            rf"images/reject-{number}.jpg": lambda n: self._whole(
+                n, self.run.rejects, self.reject_image
             ),
             rf"rendered/{number}-{number}-{number}.(?:jpg|png)": self.rendered,
         }
 
     def image(self, number: int) -> Image:
-        """Load the image of a target by its number. Raises TargetError or IndexError."""
-        if number >= self.run.targets.count:
-            raise IndexError(number)
+        """Load the image of a target by its number. Raises TargetError."""
         columns = self.run.targets.columns(number, 1, ["image_path", "height", "width"])
         row = columns.to_pylist()[0]
         return self.run.images.of_target(row["image_path"], size_hw=(row["height"], row["width"]))
 
     def reject_image(self, number: int) -> Image:
-        """Load the image of a reject by its number. Raises TargetError or IndexError."""
+        """Load the image of a reject by its number. Raises TargetError."""
         return self.run.images.of_reject(row_to_reject(self.run.rejects.row(number)))[0]
 
     def rendered(self, number: int, row: int, place: int) -> bytes | None:
-        """Return an image of a training row as the model sees it.
+        """Return an image of a training row as the model sees it; None if there is none.
 
         Args:
             number: the target's number.
             row: index of the training row.
             place: index of the image in the row.
         """
-        if self.training is None or not self.with_rendered:
+        if self.training is None or not self.with_rendered or number >= self.run.targets.count:
             return None
         trajectory = row_to_trajectory(self.run.targets.row(number))
-        shown = [images for _, images in self.training.rows(trajectory)][row][place]
+        rows = [images for _, images in self.training.rows(trajectory)]
+        if row >= len(rows) or place >= len(rows[row]):
+            return None
         images = StateImages(self.run.images.of_target, self.training.options)
-        return images.encoded(images.drawn(trajectory.target, shown))
+        return images.encoded(images.drawn(trajectory.target, rows[row][place]))
 
     def image_jobs(self) -> Iterator[Callable[[], Made]]:
         """Yield functions that make the files of the images, a few at a time."""
         rows = self.run.targets
         for first in range(0, rows.count, INDEX_ROWS):
             # The images that the index names.
-            for number in dict.fromkeys(index_columns(rows, first, INDEX_ROWS)["image"]):
-                yield partial(self._image_files, number)
+            with _damage_named("the index"):
+                numbers = index_columns(rows, first, INDEX_ROWS)["image"]
+            for number in dict.fromkeys(numbers):
+                yield partial(self._job, self._image_files, number)
         for number in range(self.run.rejects.count):
-            yield partial(self._reject_files, number)
+            yield partial(self._job, self._reject_files, number)
         if self.training is not None and self.with_rendered:
+            make = partial(self._rendered_files, self.training)
             for number in range(rows.count):
-                yield partial(self._rendered_files, number, self.training)
+                yield partial(self._job, make, number)
+
+    def _job(self, make: Callable[[int], Made], number: int) -> Made:
+        with _damage_named(f"row {number}"):
+            return make(number)
+
+    def _thumbnail(self, number: int, rows: RunRows, load: Callable[[int], Image]) -> bytes | None:
+        return thumbnail(load(number)) if number < rows.count else None
+
+    def _whole(self, number: int, rows: RunRows, load: Callable[[int], Image]) -> bytes | None:
+        if number >= rows.count:
+            return None
+        return whole_image(load(number), max_side=self.max_side)
 
     def _image_files(self, number: int) -> Made:
         try:
@@ -197,7 +213,7 @@ class PageFiles:
         whole = whole_image(image, max_side=self.max_side)
         return {f"thumbs/{name}.jpg": thumbnail(image), f"images/{name}.jpg": whole}, 1, 0
 
-    def _rendered_files(self, number: int, training: TrainingView) -> Made:
+    def _rendered_files(self, training: TrainingView, number: int) -> Made:
         trajectory = row_to_trajectory(self.run.targets.row(number))
         images = StateImages(self.run.images.of_target, training.options)
         files: dict[str, bytes] = {}
@@ -278,7 +294,9 @@ class PageFiles:
             ],
         )
 
-    def _reject(self, number: int) -> bytes:
+    def _reject(self, number: int) -> bytes | None:
+        if number >= self.run.rejects.count:
+            return None
         row = self.run.rejects.row(number)
         details = {name: row[name] for name in ("image_path", "truth_ref", "license")}
         truth = problem = None
@@ -291,7 +309,9 @@ class PageFiles:
             details["height"], details["width"] = truth.size_hw
         return data_script(f"reject-{number}", {**details, "problem": problem})
 
-    def _problem(self, number: int) -> bytes:
+    def _problem(self, number: int) -> bytes | None:
+        if number >= self.run.targets.count:
+            return None
         try:
             self.image(number)
             problem = None
@@ -303,6 +323,18 @@ class PageFiles:
 def problem_script(number: int, problem: str | None) -> bytes:
     """Return the file that says why a target's image cannot be shown."""
     return data_script(f"problem-{number}", problem)
+
+
+@contextmanager
+def _damage_named(part: str) -> Iterator[None]:
+    """Turn what a damaged file's values raise into a DataError that names what was asked for."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError) as error:
+        raise DataError(
+            f"{part} cannot be shown: a file of the run was changed or damaged ({error}); run "
+            "again with --overwrite"
+        ) from error
 
 
 def _facts(manifest: Manifest) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class RunRows:
 
         Raises:
             IndexError: there is no such row.
+            DataError: it cannot be read.
         """
         group, place = self._place(number)
         with self._lock:
@@ -65,7 +66,12 @@ class RunRows:
             self._kept.move_to_end(group)
             while len(self._kept) > 1 and sum(t.nbytes for t in self._kept.values()) > _KEPT_BYTES:
                 self._kept.popitem(last=False)
-        return self._complete(table.slice(place, 1).to_pylist()[0])
+        try:
+            (row,) = table.slice(place, 1).to_pylist()
+        except ValueError as error:
+            # Such as text that is not UTF-8.
+            raise _damaged(error) from error
+        return self._complete(row)
 
     def rows(self) -> Iterator[Row]:
         """Yield every row in order, with one row group in memory."""
@@ -104,15 +110,19 @@ class RunRows:
         try:
             table = file.read_row_group(index, columns=columns, use_threads=False)
         except (pa.ArrowException, OSError) as error:
-            raise DataError(
-                f"a file of the run cannot be read ({error}); it was changed or damaged: run again "
-                "with --overwrite"
-            ) from error
+            raise _damaged(error) from error
         return table.rename_columns(present_names(table.schema.names))
 
     def _complete(self, row: Row) -> Row:
         """Add the columns that earlier files lack."""
         return {**dict.fromkeys(self._schema.names), **row}
+
+
+def _damaged(error: Exception) -> DataError:
+    return DataError(
+        f"a file of the run cannot be read ({error}); it was changed or damaged: run again with "
+        "--overwrite"
+    )
 
 
 def _open(path: str, schema: pa.Schema, entry: FileEntry) -> pq.ParquetFile:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from hlmat.export.view.static_files import ViewedPage, page_names
 from hlmat.transforms.core.atomic_files import atomic_folder
-from hlmat.transforms.core.errors import OutputError
+from hlmat.transforms.core.errors import DataError, OutputError
 from hlmat.transforms.core.threads import Threads, available_cores
 
 
@@ -50,7 +50,10 @@ def _write(page: ViewedPage, folder: str, *, quiet: bool) -> dict[str, int]:
         counts["files"] += len(files)
 
     for name in (*page_names(), *page.data_names()):
-        write({name: page.read(name) or b""})
+        data = page.read(name)
+        if data is None:
+            raise DataError(f"the page has no {name}: the run changed meanwhile; save it again")
+        write({name: data})
     threads = Threads(available_cores())
     jobs = [*page.image_jobs()]
     made = threads.map_ahead(lambda job: job(), jobs, ahead=2 * threads.count)

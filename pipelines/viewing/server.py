@@ -18,6 +18,7 @@ from hlmat.transforms.core.visible_text import visible
 ADDRESS = "127.0.0.1"
 _MOST_AT_ONCE = 16
 _IDLE_S = 30
+_HTTP_PORT = 80
 _HEADERS = {
     "Content-Security-Policy": f"{CONTENT_SECURITY_POLICY}; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -64,7 +65,10 @@ class PageServer(ThreadingHTTPServer):
     @property
     def hosts(self) -> frozenset[str]:
         """The Host headers that this server answers."""
-        return frozenset(f"{name}:{self.server_port}" for name in (ADDRESS, "localhost"))
+        names = (ADDRESS, "localhost")
+        # Browsers leave out the port of http.
+        bare = names if self.server_port == _HTTP_PORT else ()
+        return frozenset((*(f"{name}:{self.server_port}" for name in names), *bare))
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore browsers that closed their connection."""
@@ -96,7 +100,11 @@ class _Request(BaseHTTPRequestHandler):
         """Return the status, the content and the extension of the file's name."""
         if self.headers.get("Host", "") not in self.server.hosts:
             return HTTPStatus.FORBIDDEN, b"unknown host\n", "txt"
-        _, token, *rest = [*urlsplit(self.path).path.split("/", 2), ""][:3]
+        try:
+            path = urlsplit(self.path).path
+        except ValueError:
+            return HTTPStatus.BAD_REQUEST, b"no address\n", "txt"
+        _, token, *rest = [*path.split("/", 2), ""][:3]
         if not hmac.compare_digest(token.encode(), self.server.token.encode()):
             return HTTPStatus.FORBIDDEN, b"open the whole address that hlmat view printed\n", "txt"
         name = unquote(rest[0]) or "index.html"
@@ -107,6 +115,10 @@ class _Request(BaseHTTPRequestHandler):
             return HTTPStatus.NOT_FOUND, _line(error.message), "txt"
         except HlmatError as error:
             return HTTPStatus.INTERNAL_SERVER_ERROR, _line(str(error)), "txt"
+        except Exception as error:
+            # The browser gets an answer whatever happens.
+            problem = f"{type(error).__name__}: {error}"
+            return HTTPStatus.INTERNAL_SERVER_ERROR, _line(problem), "txt"
         if data is None:
             return HTTPStatus.NOT_FOUND, b"no such file\n", "txt"
         return HTTPStatus.OK, data, name.rpartition(".")[2]
@@ -125,4 +137,5 @@ class _Request(BaseHTTPRequestHandler):
 
 
 def _line(text: str) -> bytes:
-    return f"{visible(text)}\n".encode("utf-8", "backslashreplace")
+    line = " ".join(visible(text).split())
+    return f"{line}\n".encode("utf-8", "backslashreplace")

@@ -15,10 +15,10 @@ import pytest
 from builders import target_ref
 from hlmat.export.llama_factory.writer import export_next_click
 from hlmat.export.view.page_files import PageFiles
-from hlmat.transforms.core.errors import TargetError
+from hlmat.transforms.core.errors import DataError, TargetError
 from hlmat.transforms.core.records import Reject, RejectReason
 from hlmat.transforms.prompting.templates import next_click_prompt
-from viewed_runs import DrawnImages, clicked, page_of, write_run
+from viewed_runs import DrawnImages, clicked, damage, damage_text, page_of, write_run
 
 REJECT = Reject(target_ref("r", "a hole"), RejectReason.EMPTY_MASK, "it has no pixel")
 
@@ -107,13 +107,59 @@ def test_every_name_of_data_is_a_file_and_no_other(tmp_path: Path) -> None:
         "data/against-0.js",
         "data/targets-00.js",
         "data/reject-1.js",
+        "data/problem-5.js",
         "images/5.jpg",
+        "thumbs/5.jpg",
+        "images/reject-1.jpg",
+        "thumbs/reject-1.jpg",
+        "rendered/5-0-0.jpg",
+        "rendered/0-1-0.jpg",
+        "rendered/0-0-1.jpg",
         "images/../0.jpg",
         "page/../index.html",
         "page/secret.js",
         "",
     ):
         assert page.read(name) is None, name
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("data/targets-0.js", {"height": 0}),
+        ("data/targets-0.js", {"truth_rle": "zz!!"}),
+        ("data/targets-0.js", {"truth_rle": "\xe9"}),
+        ("rendered/0-0-0.jpg", {"initial_rle": "P\\j^FPdUa9"}),
+    ],
+)
+def test_damaged_values_are_named(tmp_path: Path, name: str, values: dict[str, Any]) -> None:
+    page = page_of(damage(write_run(tmp_path, [clicked(0, 10)]), **values))
+    with pytest.raises(DataError, match=rf"{name} cannot be shown: .*; run again with --overw"):
+        page.read(name)
+
+
+def test_damaged_text_is_named_in_the_index_and_the_images(tmp_path: Path) -> None:
+    page = page_of(damage_text(write_run(tmp_path, [clicked(0, 10)]), "0.png"))
+    for name in ("data/index-0.js", "images/0.jpg", "thumbs/0.jpg"):
+        with pytest.raises(DataError, match=f"{name} cannot be shown: .*utf-8"):
+            page.read(name)
+    with pytest.raises(DataError, match="the index cannot be shown"):
+        next(page.image_jobs())
+
+
+def test_damaged_rows_are_named_where_images_are_saved(tmp_path: Path) -> None:
+    page = page_of(damage(write_run(tmp_path, [clicked(0, 10)]), truth_rle="zz!!"))
+    *_, rendered = page.image_jobs()
+    with pytest.raises(DataError, match="row 0 cannot be shown"):
+        rendered()
+
+
+def test_a_target_without_texts_is_shown(tmp_path: Path) -> None:
+    asked = {"prompt": next_click_prompt().text, "view": {"colour": "red"}, "codec": "another"}
+    run = write_run(tmp_path, [clicked(0, 10)], config={"policy_settings": asked})
+    (found,) = content(page_of(damage(run, expressions=[])), "targets-0")
+    assert "Segment this object: . " in found["question"]
+    assert found["rows"] == []
 
 
 def test_texts_cannot_end_the_script(tmp_path: Path) -> None:

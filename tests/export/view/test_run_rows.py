@@ -13,7 +13,7 @@ from hlmat.transforms.core.storage import LocalStorage
 from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.dataset_io.arrow import trajectory_to_row
 from hlmat.transforms.dataset_io.schemas import TRAJECTORY_SCHEMA
-from viewed_runs import clicked, write_run
+from viewed_runs import clicked, damage_text, write_run
 
 
 def rows_of(out: Path) -> RunRows:
@@ -60,6 +60,12 @@ def test_a_file_of_another_run_is_refused(tmp_path: Path) -> None:
     (out / name).write_bytes((other / name).read_bytes())
     with pytest.raises(DataError, match="holds 2 rows, the manifest lists 1"):
         rows_of(out)
+
+
+def test_text_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    rows = rows_of(damage_text(write_run(tmp_path, [clicked(0, 10)]), "object 0"))
+    with pytest.raises(DataError, match=r"utf-8.*; it was changed or damaged: run again"):
+        rows.row(0)
 
 
 def test_a_run_behind_a_url_is_read_the_same(tmp_path: Path, bucket: str) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hlmat.export.view.page_files import PageFiles
 from hlmat.pipelines.viewing.server import PageServer
 from hlmat.transforms.core.errors import ConfigError
-from viewed_runs import DrawnImages, clicked, page_of, write_run
+from viewed_runs import DrawnImages, clicked, damage, page_of, write_run
 
 
 @pytest.fixture
@@ -91,6 +93,39 @@ def test_images_come_with_their_type_or_the_reason(server: PageServer) -> None:
 @pytest.mark.parametrize("name", ["../run/manifest.json", "%2e%2e/manifest.json", "page/%00", "x"])
 def test_there_are_no_other_files(server: PageServer, name: str) -> None:
     assert ask(server, f"/{server.token}/{name}")[:2] == (404, b"no such file\n")
+
+
+def test_any_failure_is_an_answer_of_one_line(
+    server: PageServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(self: PageFiles, name: str) -> bytes:
+        raise RuntimeError(f"{name}\nwent wrong")
+
+    monkeypatch.setattr(PageFiles, "read", fail)
+    status, body, _ = ask(server, f"/{server.token}/data/page.js")
+    assert (status, body) == (500, b"RuntimeError: data/page.js went wrong\n")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_damaged_run_is_an_answer(server: PageServer) -> None:
+    assert isinstance(server.page, PageFiles)
+    damage(Path(server.page.run.out), truth_rle="zz!!")
+    status, body, _ = ask(server, f"/{server.token}/data/targets-0.js")
+    assert (status, body.count(b"\n")) == (500, 1)
+    assert b"a file of the run was changed or damaged" in body
+
+
+def test_an_address_that_is_none_is_refused(server: PageServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as connection:
+        host = f"127.0.0.1:{server.server_port}"
+        connection.sendall(f"GET http://[ HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+
+
+def test_browsers_leave_out_the_port_of_http(server: PageServer) -> None:
+    assert "localhost" not in server.hosts
+    server.server_port = 80
+    assert server.hosts == {"127.0.0.1", "localhost", "127.0.0.1:80", "localhost:80"}
 
 
 def test_head_has_no_body_and_nothing_can_be_sent(server: PageServer) -> None:

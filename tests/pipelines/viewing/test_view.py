@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from hlmat.export.view.page_files import PageFiles
 from hlmat.pipelines.cli.main import main
-from viewed_runs import clicked, write_run
+from hlmat.pipelines.viewing.save import save_page
+from hlmat.transforms.core.errors import DataError
+from viewed_runs import clicked, damage, page_of, write_run
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +105,24 @@ def test_a_training_set_has_a_page_of_its_rows(
     assert json.loads(capsys.readouterr().out)["rows"] == samples
     assert main(["view", sft, "--against", str(run), "--save", saved]) == 2
     assert "is a training set, not a run; leave it out" in capsys.readouterr().err
+
+
+def test_a_damaged_run_is_not_saved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = damage(write_run(tmp_path / "run", [clicked(0, 10)]), truth_rle="zz!!")
+    assert main(["view", str(out), "--save", str(tmp_path / "page"), "-q"]) == 3
+    problem = capsys.readouterr().err
+    assert "data/targets-0.js cannot be shown: a file of the run was changed or damaged" in problem
+    assert not (tmp_path / "page").exists()
+
+
+def test_a_name_without_a_file_ends_the_saving(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = page_of(write_run(tmp_path / "run", [clicked(0, 10)]))
+    monkeypatch.setattr(PageFiles, "data_names", lambda self: iter(["data/index-9.js"]))
+    with pytest.raises(DataError, match=r"the page has no data/index-9\.js"):
+        save_page(page, str(tmp_path / "page"), quiet=True)
+    assert not (tmp_path / "page").exists()
 
 
 def test_nothing_is_overwritten(
