@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hlmat.export.view.run_rows import RunRows
+from hlmat.transforms.metrics.click_curves import THRESHOLDS
 
 _TARGET = ("target_id", "dataset", "split", "image_path", "height", "width")
 _OUTCOME = ("initial_iou", "num_clicks", "final_iou", "stop_reason", "last_predicted_iou")
@@ -107,14 +108,14 @@ def _names_of(table: pa.Table, first: int) -> dict[str, list[Any]]:
 
 def _of_steps(table: pa.Table) -> tuple[list[list[float]], list[float | None]]:
     """Return the IoU curve of each target, and the segmenter's score of its last mask."""
-    starts = _rounded(table["initial_iou"])
+    starts = _rounded_short_of(table["initial_iou"])
     curves: list[list[float]] = []
     scores: list[float | None] = []
     for chunk in table["steps"].chunks:
         offsets = chunk.offsets.to_pylist()
         base = offsets[0] if offsets else 0
         fields = chunk.flatten()
-        ious = _rounded(fields.field("iou"))
+        ious = _rounded_short_of(fields.field("iou"))
         given = _rounded(fields.field("score"))
         initial = fields.field("is_initial").to_pylist()
         for start, end in itertools.pairwise(offsets):
@@ -126,6 +127,14 @@ def _of_steps(table: pa.Table) -> tuple[list[list[float]], list[float | None]]:
             curves.append([before, *ious[first:high]])
             scores.append(given[high - 1] if high > low else None)
     return curves, scores
+
+
+def _rounded_short_of(values: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """Round IoUs, but to no threshold of the clicks to reach it that they fall short of."""
+    return [
+        round(value - 10**-_DIGITS, _DIGITS) if exact < value in THRESHOLDS else value
+        for exact, value in zip(values.to_pylist(), _rounded(values), strict=True)
+    ]
 
 
 def _rounded(values: pa.Array | pa.ChunkedArray) -> list[Any]:

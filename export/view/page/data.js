@@ -30,7 +30,7 @@
 const KEPT_FILES = 300;
 
 const hlmat = {
-  /** @type {Map<string, { promise: Promise<any>, resolve: (value: any) => void }>} */
+  /** @type {Map<string, { promise: Promise<any>, resolve: (value: any) => void, isReceived: boolean }>} */
   asked: new Map(),
 
   /**
@@ -39,7 +39,10 @@ const hlmat = {
    * @param {any} value
    */
   receive(name, value) {
-    hlmat.asked.get(name)?.resolve(value);
+    const asked = hlmat.asked.get(name);
+    if (!asked) return;
+    asked.isReceived = true;
+    asked.resolve(value);
   },
 };
 
@@ -62,17 +65,24 @@ function loadData(name) {
     const script = document.createElement("script");
     resolve = (value) => done(value);
     script.src = `data/${name}.js`;
-    script.onload = () => script.remove();
+    const fail = (/** @type {string} */ problem) => {
+      hlmat.asked.delete(name);
+      failed(new Error(`${script.src} ${problem}`));
+    };
+    script.onload = () => {
+      script.remove();
+      if (hlmat.asked.get(name)?.isReceived === false) fail("holds no data");
+    };
     script.onerror = () => {
       script.remove();
-      hlmat.asked.delete(name);
-      failed(new Error(`${script.src} cannot be loaded`));
+      fail("cannot be loaded");
     };
     document.head.append(script);
   });
-  hlmat.asked.set(name, { promise, resolve });
-  if (hlmat.asked.size > KEPT_FILES) {
-    hlmat.asked.delete(hlmat.asked.keys().next().value ?? "");
+  hlmat.asked.set(name, { promise, resolve, isReceived: false });
+  for (const [old, { isReceived }] of hlmat.asked) {
+    if (hlmat.asked.size <= KEPT_FILES) break;
+    if (isReceived) hlmat.asked.delete(old);
   }
   return promise;
 }

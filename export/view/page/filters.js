@@ -53,7 +53,7 @@ function buildFilters(view) {
     );
   }
   fields.push(
-    element("button", { type: "button", id: "reset", onclick: () => view.change(emptyState()) }, "Reset"),
+    element("button", { type: "button", id: "reset", onclick: () => view.change(firstState(page)) }, "Reset"),
   );
   const focused = document.activeElement?.getAttribute("name");
   form.replaceChildren(...fields.filter((field) => field !== null));
@@ -107,7 +107,7 @@ function sortFields({ page, state }) {
     "div",
     { class: "row" },
     choice("Sort by", "sort", state.sort, [
-      ["", "order of the run"],
+      [page.against ? "run" : "", "order of the run"],
       ...keys.map(({ key, label }) => /** @type {[string, string]} */ ([key, label])),
       ["text", "text"],
     ]),

@@ -112,7 +112,7 @@ function targetCard(view, target) {
           `${shown(target.iou)} and ${shown(target.otherIou)}`,
           `${target.clicks} and ${target.otherClicks} clicks`,
         ];
-  return linkedCard(formatState({ ...view.state, target: target.id, step: null }), label, pictures, text, numbers);
+  return linkedCard(formatState({ ...view.state, target: target.id, n: target.n, step: null }), label, pictures, text, numbers);
 }
 
 /**
@@ -127,7 +127,7 @@ function rejectCard(view, reject) {
     imageOr(`thumbs/reject-${reject.n}.jpg`, "", async () => null),
   );
   return linkedCard(
-    formatState({ ...view.state, target: reject.id, step: null }),
+    formatState({ ...view.state, target: reject.id, n: reject.n, step: null }),
     `${text}, rejected: ${worded(reject.reason)}`,
     [image],
     text,
@@ -189,7 +189,7 @@ function maskedThumbnail(view, target, kind) {
   const number = kind === "targets" ? target.n : target.other ?? 0;
   loadTarget(view.page, number, kind).then((details) => {
     const last = details.steps.at(-1)?.mask_rle ?? details.initial_rle;
-    drawMasks(
+    const isDrawn = drawMasks(
       canvas,
       [details.height, details.width],
       [
@@ -199,8 +199,9 @@ function maskedThumbnail(view, target, kind) {
       ],
       THUMBNAIL_SIDE,
     );
+    if (!isDrawn) place.append(damagedMask());
     place.dataset.drawn = "";
-  }).catch(() => place.append(element("p", { class: "missing" }, "the mask cannot be read")));
+  }).catch(() => place.append(damagedMask()));
   return place;
 }
 

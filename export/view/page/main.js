@@ -59,13 +59,12 @@ async function start() {
 }
 
 /**
- * Read the state from the address; a page of two runs begins with their largest difference.
+ * Read the state from the address.
  * @param {Page} page
  */
 function stateOf(page) {
   const state = parseState(location.hash);
-  if (page.against && !location.hash) Object.assign(state, { sort: "difference" });
-  return state;
+  return { ...state, sort: state.sort || firstState(page).sort };
 }
 
 /** @param {View} view */

@@ -28,6 +28,7 @@ function runsOf(counts) {
       if (!more && digit & 16) value -= 2 ** shift;
     }
     if (runs.length > 2) value += runs[runs.length - 2];
+    if (!(value >= 0)) throw new Error("not a mask");
     runs.push(value);
   }
   return runs;
@@ -50,6 +51,7 @@ function maskPixels(counts, [height, width], [rows, columns]) {
   let start = 0;
   runsOf(counts).forEach((length, index) => {
     const end = start + length;
+    if (end > height * width) throw new Error("not a mask");
     if (index % 2 && length > 0) {
       for (let x = Math.floor(start / height); x * height < end && x < width; x++) {
         const column = drawnColumn[x];
@@ -102,24 +104,38 @@ function boundedSize([height, width], side) {
 }
 
 /**
- * Draw layers of masks onto a canvas that lies over an image.
+ * Draw layers of masks onto a canvas that lies over an image; nothing if a mask is damaged.
  * @param {HTMLCanvasElement} canvas
  * @param {[number, number]} size height and width of the masks
  * @param {{ counts: string | null, colour: number[], outline?: number }[]} layers
  * @param {number} side the bound on the canvas's longer side
+ * @returns {boolean} whether the masks can be read
  */
 function drawMasks(canvas, size, layers, side) {
   const drawn = boundedSize(size, side);
   [canvas.height, canvas.width] = drawn;
   const context = canvas.getContext("2d");
-  if (!context) return;
+  if (!context) return true;
   const data = context.createImageData(drawn[1], drawn[0]);
   const words = new Uint32Array(data.data.buffer);
-  for (const layer of layers) {
-    const [word] = new Uint32Array(new Uint8Array(layer.colour).buffer);
-    let pixels = maskPixels(layer.counts, size, drawn);
-    if (layer.outline) pixels = outlineOf(pixels, drawn, layer.outline);
-    for (let at = 0; at < pixels.length; at++) if (pixels[at]) words[at] = word;
+  try {
+    for (const layer of layers) {
+      const [word] = new Uint32Array(new Uint8Array(layer.colour).buffer);
+      let pixels = maskPixels(layer.counts, size, drawn);
+      if (layer.outline) pixels = outlineOf(pixels, drawn, layer.outline);
+      for (let at = 0; at < pixels.length; at++) if (pixels[at]) words[at] = word;
+    }
+  } catch {
+    return false;
   }
   context.putImageData(data, 0, 0);
+  return true;
+}
+
+/**
+ * Say on a picture that its mask cannot be shown.
+ * @returns {HTMLElement}
+ */
+function damagedMask() {
+  return element("p", { class: "missing" }, "the mask cannot be read");
 }

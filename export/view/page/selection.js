@@ -4,7 +4,7 @@
 /**
  * @typedef {{
  *   show: string, q: string, data: string, stop: string, reason: string, won: string,
- *   sort: string, down: boolean, page: number, target: string, step: number | null,
+ *   sort: string, down: boolean, page: number, target: string, n: number | null, step: number | null,
  *   ranges: Record<string, [number | null, number | null]>,
  * }} State
  */
@@ -29,8 +29,17 @@ const TEXT_KEYS = /** @type {const} */ (["show", "q", "data", "stop", "reason", 
 function emptyState() {
   return {
     show: "", q: "", data: "", stop: "", reason: "", won: "", sort: "", down: false, page: 1,
-    target: "", step: null, ranges: {},
+    target: "", n: null, step: null, ranges: {},
   };
+}
+
+/**
+ * Return the state of a page at first; one of two runs begins with their largest difference.
+ * @param {Page} page
+ * @returns {State}
+ */
+function firstState(page) {
+  return { ...emptyState(), sort: page.against ? "difference" : "" };
 }
 
 /**
@@ -42,12 +51,14 @@ function parseState(hash) {
   const given = new URLSearchParams(hash.replace(/^#/, ""));
   const state = emptyState();
   for (const key of TEXT_KEYS) state[key] = given.get(key) ?? "";
-  if (state.sort && state.sort !== "text" && !VALUES.some((value) => value.key === state.sort)) {
+  if (!["run", "text", ...VALUES.map(({ key }) => key)].includes(state.sort)) {
     state.sort = "";
   }
   state.down = given.get("down") === "1";
   state.page = Math.max(1, Math.floor(numberIn(given.get("page")) ?? 1));
-  state.step = numberIn(given.get("step"));
+  state.n = numberIn(given.get("n"));
+  const step = numberIn(given.get("step"));
+  state.step = step === null ? null : Math.max(0, Math.round(step));
   for (const { key } of VALUES) {
     const [low, high] = (given.get(key) ?? "").split("~");
     const range = /** @type {[number | null, number | null]} */ ([numberIn(low), numberIn(high)]);
@@ -65,6 +76,7 @@ function formatState(state) {
   for (const key of TEXT_KEYS) if (state[key]) given.set(key, state[key]);
   if (state.down) given.set("down", "1");
   if (state.page > 1) given.set("page", String(state.page));
+  if (state.target && state.n !== null) given.set("n", String(state.n));
   if (state.target && state.step !== null) given.set("step", String(state.step));
   for (const [key, [low, high]] of Object.entries(state.ranges)) {
     if (low !== null || high !== null) given.set(key, `${low ?? ""}~${high ?? ""}`);
@@ -103,7 +115,7 @@ function selectTargets(targets, state) {
       ranges.every(({ of, low, high }) => {
         const value = of(target);
         // What is shown with three digits is meant with three digits.
-        return value !== null && value >= low - 5e-5 && value <= high + 5e-5;
+        return value !== null && value >= low - 5e-4 && value <= high + 5e-4;
       }),
   );
   return sorted(found, state);
@@ -115,9 +127,9 @@ function selectTargets(targets, state) {
  */
 function sorted(targets, state) {
   const sign = state.down ? -1 : 1;
-  if (!state.sort) return state.down ? targets.reverse() : targets;
+  if (!state.sort || state.sort === "run") return state.down ? targets.reverse() : targets;
   if (state.sort === "text") {
-    return targets.sort((a, b) => sign * a.texts[0].localeCompare(b.texts[0], "en") || a.n - b.n);
+    return targets.sort((a, b) => sign * (a.texts[0] ?? "").localeCompare(b.texts[0] ?? "", "en") || a.n - b.n);
   }
   const of = VALUES.find(({ key }) => key === state.sort)?.of ?? ((t) => t.n);
   return targets.sort((a, b) => {

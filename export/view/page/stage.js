@@ -46,10 +46,13 @@ function buildStage(details, source, reason) {
   node.style.aspectRatio = `${details.width} / ${details.height}`;
   node.style.setProperty("--ratio", String(details.width / details.height));
   const thick = Math.max(1, Math.round(Math.min(WHOLE_SIDE, Math.max(...size)) / 500));
-  drawMasks(truth, size, [{ counts: details.truth_rle, colour: TRUTH_COLOUR, outline: thick }], WHOLE_SIDE);
-  if (details.ignore_rle) {
-    drawMasks(ignore, size, [{ counts: details.ignore_rle, colour: IGNORE_COLOUR }], WHOLE_SIDE);
-  }
+  const isDrawn = [
+    drawMasks(truth, size, [{ counts: details.truth_rle, colour: TRUTH_COLOUR, outline: thick }], WHOLE_SIDE),
+    drawMasks(ignore, size, [{ counts: details.ignore_rle, colour: IGNORE_COLOUR }],
+      details.ignore_rle ? WHOLE_SIDE : 1),
+  ];
+  const damaged = damagedMask();
+  node.append(damaged);
   let [scale, x, y, at] = [1, 0, 0, 0];
 
   const place = () => {
@@ -111,12 +114,13 @@ function buildStage(details, source, reason) {
     show(step) {
       at = Math.min(step, details.steps.length);
       const counts = at ? details.steps[at - 1].mask_rle : details.initial_rle;
-      drawMasks(
+      const isMaskDrawn = drawMasks(
         mask,
         size,
         [{ counts, colour: MASK_COLOUR }, { counts, colour: MASK_EDGE, outline: thick }],
         WHOLE_SIDE,
       );
+      damaged.hidden = [...isDrawn, isMaskDrawn].every(Boolean);
       drawClicks();
     },
     switchLayer(name, on) {

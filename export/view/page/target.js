@@ -14,8 +14,7 @@ const layersOn = Object.fromEntries(LAYERS.map(({ name }) => [name, true]));
 async function showTarget(view) {
   const { state, page } = view;
   const place = byId("target");
-  const target = view.targets.find(({ id }) => id === state.target);
-  const reject = view.rejects.find(({ id }) => id === state.target);
+  const { target, reject } = chosenOf(view);
   stages = [];
   slider = null;
   if (page.rows !== undefined) {
@@ -25,7 +24,13 @@ async function showTarget(view) {
   if (!target) {
     const message = view.loading ? "loading …" : `this page has no target ${state.target}`;
     place.replaceChildren(headOf(view, null, state.target), reject ? "" : message);
-    if (reject) await showReject(view, reject, place);
+    if (!reject) return;
+    try {
+      await showReject(view, reject, place);
+    } catch (error) {
+      if (view.state !== state) return;
+      place.replaceChildren(headOf(view, null, reject.texts[0] ?? reject.id), String(error));
+    }
     return;
   }
   try {
@@ -33,12 +38,31 @@ async function showTarget(view) {
     const other = target.other === null || target.other === undefined
       ? null
       : await loadTarget(page, target.other, "against");
-    if (view.state.target !== target.id) return;
+    if (view.state !== state) return;
     fillTarget(view, target, details, other);
   } catch (error) {
+    if (view.state !== state) return;
     place.replaceChildren(headOf(view, target, target.id), String(error));
   }
   place.focus();
+}
+
+/**
+ * Find the target or the reject that the state names. A reject may have the id of a target, so the
+ * kind on show comes first, and the number counts where the address has one.
+ * @param {View} view
+ * @returns {{ target?: Target, reject?: Reject }}
+ */
+function chosenOf({ state, targets, rejects }) {
+  const isNamed = (/** @type {{ id: string, n: number }} */ { id, n }) =>
+    id === state.target && (state.n === null || n === state.n);
+  const ofId = (/** @type {{ id: string }} */ { id }) => id === state.target;
+  for (const fits of [isNamed, ofId]) {
+    const [target, reject] = [targets.find(fits), rejects.find(fits)];
+    if (reject && (state.show === "rejects" || !target)) return { reject };
+    if (target) return { target };
+  }
+  return {};
 }
 
 /**
@@ -71,7 +95,7 @@ function fillTarget(view, target, details, other) {
   });
   const titles = other ? [view.page.title, view.page.against?.title ?? ""] : [""];
   byId("target").replaceChildren(
-    headOf(view, target, details.expressions[0]),
+    headOf(view, target, details.expressions[0] ?? target.id),
     layerSwitches(Boolean(details.ignore_rle)),
     element("div", { class: "step" }, element("label", { for: "step" }, "Step"), field, output),
     element(
@@ -101,7 +125,7 @@ function headOf(view, target, title) {
   const selection = target ? selectTargets([...view.targets], view.state) : [];
   const at = selection.findIndex(({ n }) => n === target?.n);
   const to = (/** @type {string} */ text, /** @type {Target | undefined} */ next) =>
-    element("a", next ? { href: formatState({ ...view.state, target: next.id, step: null }) } : { "aria-disabled": "true" }, text);
+    element("a", next ? { href: formatState({ ...view.state, target: next.id, n: next.n, step: null }) } : { "aria-disabled": "true" }, text);
   return element(
     "header",
     { class: "target-head" },
@@ -317,10 +341,11 @@ function trainingRows(view, target, details) {
 function drawnState(target, details, counts, training) {
   const canvas = element("canvas", { "aria-hidden": "true" });
   const colour = { green: [0, 255, 0], red: [255, 0, 0], blue: [0, 0, 255] }[training.colour] ?? [0, 255, 0];
-  drawMasks(canvas, [details.height, details.width],
+  const isDrawn = drawMasks(canvas, [details.height, details.width],
     [{ counts, colour: [...colour, Math.round(255 * training.opacity)] }], 800);
   return element("div", { class: "thumbnail" },
-    imageOr(`images/${target.image}.jpg`, "the state that the model sees", problemOf(target.image)), canvas);
+    imageOr(`images/${target.image}.jpg`, "the state that the model sees", problemOf(target.image)), canvas,
+    isDrawn ? null : damagedMask());
 }
 
 /**
@@ -329,15 +354,15 @@ function drawnState(target, details, counts, training) {
  * @param {HTMLElement} place
  */
 async function showReject(view, reject, place) {
+  const { state } = view;
   const details = await loadData(`reject-${reject.n}`);
-  if (view.state.target !== reject.id) return;
+  if (view.state !== state) return;
   const canvas = element("canvas", { "aria-hidden": "true", class: "layer" });
   const picture = element("div", { class: "thumbnail large" },
     imageOr(`images/reject-${reject.n}.jpg`, reject.texts[0] ?? "", async () => details.problem), canvas);
-  if (details.truth_rle) {
-    drawMasks(canvas, [details.height, details.width],
-      [{ counts: details.truth_rle, colour: TRUTH_COLOUR, outline: 2 }], 1200);
-  }
+  const isDrawn = !details.truth_rle || drawMasks(canvas, [details.height, details.width],
+    [{ counts: details.truth_rle, colour: TRUTH_COLOUR, outline: 2 }], 1200);
+  if (!isDrawn) picture.append(damagedMask());
   place.replaceChildren(
     headOf(view, null, reject.texts[0] ?? reject.id),
     element("p", { class: "end-text" }, `Rejected: ${worded(reject.reason)}. ${reject.message}`),

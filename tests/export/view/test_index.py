@@ -51,6 +51,15 @@ def test_curves_are_those_of_the_figures(tmp_path: Path) -> None:
         ]
 
 
+def test_no_iou_is_rounded_up_to_a_threshold_that_it_misses(tmp_path: Path) -> None:
+    made = clicked(0, 10, 20, 19)
+    ious = (0.89996, 0.9, 0.79999)
+    moved = tuple(replace(s, iou=iou) for s, iou in zip(made.steps, ious, strict=True))
+    out = write_run(tmp_path, [replace(made, steps=moved)])
+    found = index_columns(viewed(out).targets, 0, 1)
+    assert found["curve"] == [[0.0, 0.8999, 0.9, 0.7999]]
+
+
 def test_neighbours_on_one_image_share_it(tmp_path: Path) -> None:
     first = clicked(0, 10)
     ref = replace(clicked(1, 10).target.ref, image_path="0.png")
