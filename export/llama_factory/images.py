@@ -10,9 +10,13 @@ import cv2
 
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.export.llama_factory.samples import Shown
+from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.core.protocols import Image
-from hlmat.transforms.core.records import Target, TargetRef
+from hlmat.transforms.core.records import RejectReason, Target, TargetRef
 from hlmat.transforms.masks.rle import decode_rle
+
+MAX_JPEG_SIDE = 65_500
+"""The longest side in pixels that libjpeg writes."""
 
 
 class ImageLoader(Protocol):
@@ -44,8 +48,15 @@ class StateImages:
         """Return a state's image. It may be the loaded one, so it is not to be changed.
 
         Raises:
-            TargetError: the image cannot be loaded.
+            TargetError: the image cannot be loaded, or is TOO_LARGE for a JPEG file.
         """
+        height, width = target.size_hw
+        if self._suffix == ".jpg" and max(height, width) > MAX_JPEG_SIDE:
+            raise TargetError(
+                RejectReason.TOO_LARGE,
+                f"{target.ref.image_path} has {width} x {height} pixels, more than the "
+                f"{MAX_JPEG_SIDE:,} that a side of a JPEG file can have; use --image-format png",
+            )
         image = self._loaded(target.ref, target.size_hw)
         mask = None if shown.mask is None else decode_rle(shown.mask)
         return self._view.draw(image, mask)

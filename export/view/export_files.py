@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 from hlmat.export.view.images import thumbnail, whole_image
 from hlmat.export.view.static_files import INDEX_ROWS, Made, data_script, page_file, page_names
@@ -147,8 +147,12 @@ def open_export(folder: str, storage: Storage) -> list[dict[str, Any]]:
         (entry,) = info.values()
         path = join_under(folder, str(entry["file_name"]))
         rows = json.loads(storage.read_bytes(path))
-        for row in rows:
-            _check_row(row)
+        _check_rows(rows)
+    except TargetError as error:
+        raise DataError(
+            f"{path}: file_name {error.message}; make it again with hlmat export --format "
+            "llama-factory"
+        ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{path} is not a file of a training set ({type(error).__name__}: {error}); make it "
@@ -162,11 +166,32 @@ def confined(storage: Storage, folder: str) -> Storage:
     return storage if "://" in folder else ConfinedStorage(storage, folder)
 
 
-def _check_row(row: Any) -> None:
-    """Raise ValueError for anything but a row with texts and image names."""
-    texts = [message[key] for message in row["messages"] for key in ("role", "content")]
-    if not all(isinstance(value, str) for value in (*texts, *row["images"])):
-        raise ValueError("a row's messages and images must be texts")
+def _check_rows(rows: Any) -> None:
+    """Raise ValueError for anything but a list of rows with texts and image names."""
+    if not isinstance(rows, list):
+        raise ValueError(f"expected a list of rows, got {rows!r:.60}")
+    for number, row in enumerate(rows):
+        messages, images = (_list_in(row, key, number) for key in ("messages", "images"))
+        if not all(isinstance(name, str) for name in images):
+            raise ValueError(f"row {number}: its images must be names, got {images!r:.60}")
+        for message in messages:
+            texts = [message.get(k) for k in ("role", "content")] if _is_object(message) else [None]
+            if not all(isinstance(text, str) for text in texts):
+                raise ValueError(
+                    f"row {number}: a message must have texts as role and content, got "
+                    f"{message!r:.60}"
+                )
+
+
+def _list_in(row: Any, key: str, number: int) -> list[Any]:
+    value = row.get(key) if _is_object(row) else None
+    if not isinstance(value, list):
+        raise ValueError(f"row {number}: expected a list as its {key}, got {value!r:.60}")
+    return value
+
+
+def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
 
 
 def _short_texts(row: dict[str, Any]) -> tuple[str, str]:

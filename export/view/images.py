@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from hlmat.export.llama_factory.images import MAX_JPEG_SIDE
 from hlmat.transforms.core.protocols import Image
 
 THUMBNAIL_SIDE = 320
@@ -18,8 +19,8 @@ def thumbnail(image: Image) -> bytes:
 
 
 def whole_image(image: Image, *, max_side: int | None) -> bytes:
-    """Return a JPEG of an image, reduced if a side is longer than `max_side`."""
-    return _jpeg(image if max_side is None else reduced(image, max_side), _QUALITY)
+    """Return a JPEG of an image, reduced if a side is longer than `max_side` or JPEG can have."""
+    return _jpeg(reduced(image, min(max_side or MAX_JPEG_SIDE, MAX_JPEG_SIDE)), _QUALITY)
 
 
 def reduced(image: Image, max_side: int) -> Image:

@@ -70,6 +70,31 @@ def test_images_outside_the_folder_are_not_read(folder: Path, name: str) -> None
     assert next(iter(page.image_jobs()))() == ({}, 0, 1)
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{}", r"expected a list of rows, got \{\}"),
+        ("[1]", "row 0: expected a list as its messages, got None"),
+        ('[{"messages": [], "images": "abc"}]', "row 0: expected a list as its images, got 'abc'"),
+        ('[{"messages": [], "images": [1]}]', r"row 0: its images must be names, got \[1\]"),
+        ('[{"messages": ["a"], "images": []}]', "row 0: a message must have texts as role and"),
+        ('[{"messages": [{"role": "user"}], "images": []}]', "row 0: a message must have texts"),
+    ],
+)
+def test_rows_of_other_forms_are_named(folder: Path, text: str, problem: str) -> None:
+    (folder / "next_click.json").write_text(text, encoding="ascii")
+    with pytest.raises(DataError, match=rf"next_click\.json is not a file .*{problem}"):
+        open_export(str(folder), LocalStorage())
+
+
+def test_a_file_outside_the_folder_is_not_read(folder: Path) -> None:
+    info = '{"next_click": {"file_name": "../rows.json"}}'
+    (folder / "dataset_info.json").write_text(info, encoding="ascii")
+    (folder.parent / "rows.json").write_text("[]", encoding="ascii")
+    with pytest.raises(DataError, match=r"info\.json: file_name '\.\./rows\.json' leads out"):
+        open_export(str(folder), LocalStorage())
+
+
 @pytest.mark.parametrize("text", ["[", "[1]", '[{"messages": [{}], "images": []}]', "{}x"])
 def test_damaged_rows_are_named(folder: Path, text: str) -> None:
     (folder / "next_click.json").write_text(text, encoding="ascii")

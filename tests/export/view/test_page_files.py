@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from builders import target_ref
+from hlmat.export.llama_factory.images import MAX_JPEG_SIDE
 from hlmat.export.llama_factory.writer import export_next_click
+from hlmat.export.view.images import whole_image
 from hlmat.export.view.page_files import PageFiles
 from hlmat.transforms.core.errors import DataError, TargetError
 from hlmat.transforms.core.records import Reject, RejectReason
@@ -78,6 +80,13 @@ def test_images_are_reduced(tmp_path: Path) -> None:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert image is not None
     assert image.shape == (15, 20, 3)
+
+
+def test_images_longer_than_a_jpeg_file_can_be_are_reduced() -> None:
+    data = whole_image(np.zeros((2, MAX_JPEG_SIDE + 100, 3), np.uint8), max_side=None)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    assert image.shape == (2, MAX_JPEG_SIDE, 3)
 
 
 def test_a_missing_image_has_a_reason(tmp_path: Path) -> None:
