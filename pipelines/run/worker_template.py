@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import socket
+import sys
 from contextlib import suppress
 
 _IMPORTS = (
@@ -23,6 +24,7 @@ _IMPORTS = (
     "hlmat.transforms.policies.oracle",
 )
 _POLL_S = 0.05
+_REQUEST_S = 5.0
 
 REQUEST = """\
 import json, os, socket, sys
@@ -64,7 +66,9 @@ def fork_on_request(listener: int, *, job: int) -> int:
         _report_ends(workers)
         if server in ready:
             connection = server.accept()[0]
-            with connection.makefile() as lines:
+            connection.settimeout(_REQUEST_S)
+            environment = ""
+            with suppress(OSError), connection.makefile() as lines:
                 environment = lines.readline()
             if not environment.endswith("\n"):
                 connection.close()
@@ -75,6 +79,7 @@ def fork_on_request(listener: int, *, job: int) -> int:
                     open_socket.close()
                 os.environ.clear()
                 os.environ.update(json.loads(environment))
+                _seed_anew()
                 return template
             workers[pid] = connection
     os._exit(1)
@@ -93,6 +98,12 @@ def _import_what_workers_need() -> None:
     # The first call loads compiled code, which takes as long as all other imports.
     nothing = np.zeros((8, 8), np.bool_)
     oracle_click(nothing, ~nothing)
+
+
+def _seed_anew() -> None:
+    """Give NumPy's global generator a state of its own, as in a process that was not forked."""
+    if (random := sys.modules.get("numpy.random")) is not None:
+        random.seed()
 
 
 def _report_ends(workers: dict[int, socket.socket]) -> None:

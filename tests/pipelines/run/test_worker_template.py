@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -94,3 +95,32 @@ def test_the_end_of_the_template_is_the_end_of_the_workers(workers: LocalWorkers
 def test_an_error_of_the_worker_itself_is_reported(workers: LocalWorkers) -> None:
     assert request(workers, "raise ValueError('of the worker')").wait() == 1
     assert workers.failure() == "a worker process could not start: ValueError: of the worker"
+
+
+def test_workers_draw_from_generators_of_their_own(
+    workers: LocalWorkers, capfd: pytest.CaptureFixture[str]
+) -> None:
+    work = "import numpy as np; print('drawn', np.random.random(), flush=True)"
+    asked = [request(workers, work) for _ in range(3)]
+    assert [one.wait() for one in asked] == [0, 0, 0]
+    drawn = [line for line in capfd.readouterr().out.splitlines() if line.startswith("drawn")]
+    assert len(set(drawn)) == 3
+
+
+def test_half_a_request_does_not_hold_up_the_next_one(
+    workers: LocalWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = local_workers._START.replace(
+        "        job = fork",
+        "        import hlmat.pipelines.run.worker_template as template\n"
+        "        template._REQUEST_S = 0.1\n"
+        "        job = fork",
+    )
+    monkeypatch.setattr(local_workers, "_START", start)
+    workers.start()
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(str(workers._folder / local_workers._SOCKET))
+        silent.sendall(b'{"half": ')
+        assert request(workers, "pass").wait(timeout=60) == 0
+        assert silent.recv(1) == b""
+    assert workers.failure() is None
