@@ -57,7 +57,9 @@ def answer_form(text: str) -> str:
     >>> answer_form("<think>It is left.</think>\\nClick at (12, 345)!")
     '<think>...</think> Click at (#, #)!'
     """
-    text = _REASONING.sub(r"\1...\2", text)
+    # After the last end there is nothing to replace, and looking from each start would take long.
+    head, end, tail = text.rpartition("</think>")
+    text = _REASONING.sub(r"\1...\2", head + end) + tail
     form = re.sub(r"[0-9]+", "#", " ".join(text.split()))
     return form if len(form) <= _SHOWN_CHARACTERS else form[:_SHOWN_CHARACTERS] + "..."
 

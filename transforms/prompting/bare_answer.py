@@ -6,13 +6,14 @@ import re
 
 _REASONING_STARTS, _REASONING_ENDS = "<think>", "</think>"
 _FENCE = re.compile(r"```[A-Za-z]*\n(.*)\n```", re.DOTALL)
-_MARKS = ("**", "`", "*")
-_MOST_WRAPPERS = 4
-"""A fence, bold letters, a code mark and a full stop."""
+_MARKS = (("<|begin_of_box|>", "<|end_of_box|>"), ("**", "**"), ("`", "`"), ("*", "*"))
+"""Those of GLM-4.5V around its answer, and Markdown's."""
+_MOST_WRAPPERS = 5
+"""A box, a fence, bold letters, a code mark and a full stop."""
 
 
 def bare_answer(text: str) -> str:
-    """Strip reasoning, code fence, bold marks, full stop and white space.
+    """Strip reasoning, GLM-4.5V's box, code fence, bold marks, full stop and white space.
 
     Reasoning ends at the last `</think>`; its start is part of the prompt for some models.
 
@@ -37,7 +38,7 @@ def bare_answer(text: str) -> str:
 def _unwrapped(text: str) -> str:
     if (fenced := _FENCE.fullmatch(text)) is not None:
         return fenced[1].strip()
-    for mark in _MARKS:
-        if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark):
-            return text[len(mark) : -len(mark)].strip()
+    for start, end in _MARKS:
+        if len(text) > len(start + end) and text.startswith(start) and text.endswith(end):
+            return text[len(start) : -len(end)].strip()
     return text.removesuffix(".").rstrip()

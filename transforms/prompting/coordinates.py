@@ -105,7 +105,8 @@ class _Scale(ABC):
     def parse(self, text: str) -> int:
         if not _INTEGER.fullmatch(text):
             raise ValueError(f"{text!r} is not a whole number")
-        return int(text)
+        # "-0" must not count as zero.
+        return min(int(text), -1) if text[0] == "-" else int(text)
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,10 @@ class _DecimalEdges(_Edges):
         return f"{whole}.{fraction:0{self.digits}d}"
 
     def parse(self, text: str) -> int:
-        return _decimal_value(text, self.digits)
+        value = _decimal_value(text, self.digits)
+        # "1.0009" must not count as the far edge.
+        beyond = value == self.last and text.partition(".")[2].strip("0") != ""
+        return value + beyond
 
 
 def _decimal_value(text: str, digits: int) -> int:
@@ -269,10 +273,9 @@ class CoordinateCodec:
         if not (0 <= x < width and 0 <= y < height):
             raise ValueError(f"({x}, {y}) is outside the image of {width} x {height} pixels")
         resized_hw = self.resize(size_hw)
-        column = self._scale.encode(x, length=width, resized=resized_hw[1])
-        row = self._scale.encode(y, length=height, resized=resized_hw[0])
-        first, second = (column, row) if self.order == "xy" else (row, column)
-        return self._scale.render(first), self._scale.render(second)
+        column = self._scale.render(self._scale.encode(x, length=width, resized=resized_hw[1]))
+        row = self._scale.render(self._scale.encode(y, length=height, resized=resized_hw[0]))
+        return (column, row) if self.order == "xy" else (row, column)
 
     def parse(self, text: str, *, size_hw: tuple[int, int]) -> tuple[int, int]:
         """Read a pair and return the pixel (x, y), always inside the image.
@@ -299,12 +302,9 @@ class CoordinateCodec:
         """
         names = ("x", "y") if self.order == "xy" else ("column", "row")
         texts = (first, second) if self.order == "xy" else (second, first)
-        lengths = (size_hw[1], size_hw[0])
-        resized_hw = self.resize(size_hw)
+        lengths, resized_wh = size_hw[::-1], self.resize(size_hw)[::-1]
         pixels = []
-        for name, number, length, resized in zip(
-            names, texts, lengths, (resized_hw[1], resized_hw[0]), strict=True
-        ):
+        for name, number, length, resized in zip(names, texts, lengths, resized_wh, strict=True):
             value = self._scale.parse(number)
             end = self._scale.end(resized=resized)
             if not 0 <= value < end:

@@ -68,6 +68,11 @@ def test_the_most_frequent_forms_are_listed_without_numbers_and_reasoning():
     assert len(forms) == 10
 
 
+def test_starts_without_an_end_stay_and_take_one_pass():
+    assert answer_form("<think>a</think>b<think>c") == "<think>...</think>b<think>c"
+    assert answer_form("<think>" * 300_000) == ("<think>" * 23)[:160] + "..."
+
+
 def test_a_long_form_is_cut_off():
     assert answer_form("9" * 500) == "#"
     assert answer_form("a" * 500) == "a" * 160 + "..."

@@ -20,6 +20,8 @@ ANSWER = "Positive point: (0.332, 0.444)"
         f"**{ANSWER}**.",
         f"`{ANSWER}`",
         f"```\n{ANSWER}\n```",
+        f"<|begin_of_box|>{ANSWER}<|end_of_box|>",
+        f"<think>a</think>\n<|begin_of_box|>\n```\n**`{ANSWER}`.**\n```\n<|end_of_box|>",
         f"```text\n{ANSWER}\n```\n",
         f"<think>The box is left.</think>\n\n{ANSWER}",
         f"The box is on the left, so I click it.</think>\n{ANSWER}",

@@ -126,6 +126,12 @@ def test_the_corner_is_written_as_expected(name: str, order: Order, text: str) -
         ("thousandths_inclusive", "(1000, 5)", "x is 1000, expected 0 to 999"),
         ("zero_to_1000", "(1001, 5)", "x is 1001, expected 0 to 1000"),
         ("decimal_inclusive", "(1.001, 0.5)", "x is 1.001, expected 0.000 to 1.000"),
+        ("decimal_inclusive", "(1.0009, 1.0009)", "x is 1.0009, expected 0.000 to 1.000"),
+        ("decimal_inclusive", "(0.5, 1.000000000000000001)", "y is 1.000000000000000001, exp"),
+        ("decimal_inclusive", "(-0.0, 0.5)", "x is -0.0, expected 0.000 to 1.000"),
+        ("thousandths", "(-0, -0)", "x is -0, expected 0 to 999"),
+        ("zero_to_1000", "(0, -00)", "y is -00, expected 0 to 1000"),
+        ("pixels", "(-0, 0)", "x is -0, expected 0 to 643"),
         ("pixels", "(0, 476)", "y is 476, expected 0 to 475"),
     ],
 )
@@ -156,6 +162,11 @@ def test_the_far_edge_is_the_last_pixel(name: str, far: str) -> None:
     codec = build_codec(name)
     assert codec.pixel(far, far, size_hw=(480, 640)) == (639, 479)
     assert codec.pixel("0", far, size_hw=(1, 1)) == (0, 0)
+
+
+def test_zeros_after_the_far_edge_are_read() -> None:
+    codec = build_codec("decimal_inclusive")
+    assert codec.pixel("1.000000", "0.9999", size_hw=(480, 640)) == (639, 479)
 
 
 @given(pixels(), st.integers(0, 1000))

@@ -37,9 +37,11 @@ Answer with your reasoning in <think> tags, then one action in <action> tags: \
 Positive Point (x, y) or Negative Point (x, y){finish}. \
 Coordinates are {coordinates}, with four decimals."""
 _FINISH = ", or Terminate once the mask fits, with a summary in <answer> tags after the action"
+# No part contains a tag, so two actions are not one answer.
+_PART = r"(?:(?!</?(?:think|action|answer)>).)*"
 _ANSWER = re.compile(
-    r"\s*<think>(?P<think>.*?)</think>\s*<action>\s*(?P<action>[^<>]*?)\s*</action>"
-    r"(?:\s*<answer>.*?</answer>)?\s*",
+    rf"\s*<think>{_PART}</think>\s*<action>(?P<action>{_PART})</action>\s*"
+    rf"(?:<answer>{_PART}</answer>\s*)?",
     re.DOTALL,
 )
 _POINT = re.compile(r"(Positive|Negative) Point (\([^()]*\))")
@@ -109,8 +111,8 @@ class Ibis(Dialogue):
 def _read(text: str, *, size_hw: tuple[int, int], codec: CoordinateCodec) -> Action:
     whole = _ANSWER.fullmatch(text)
     if whole is None:
-        raise ValueError("not an answer: expected <think>...</think> and <action>...</action>")
-    said = whole["action"]
+        raise ValueError("not an answer: expected <think>...</think> and one <action>...</action>")
+    said = whole["action"].strip()
     if said in _ENDS:
         return Finish()
     point = _POINT.fullmatch(said)

@@ -27,6 +27,7 @@ from hlmat.transforms.prompting.bare_answer import bare_answer
 from hlmat.transforms.prompting.coordinates import CoordinateCodec
 from hlmat.transforms.prompting.dialogues.protocol import Dialogue, Offer
 from hlmat.transforms.prompting.dialogues.strict_json import (
+    NumberText,
     expect_keys,
     parse_corners,
     parse_point,
@@ -48,6 +49,7 @@ Locate this object: {expression}. Report its box in JSON format: \
 [{"bbox_2d": [x0, y0, x1, y1], "label": "object"}]. \
 Its corners, the top left and the bottom right one, are {coordinates}."""
 
+_ENDS = ("finish", "no object")
 _EXPECTED = '[{"point_2d": [x, y], "label": "positive" or "negative"}]'
 
 
@@ -105,9 +107,9 @@ def _written(action: Action, *, size_hw: tuple[int, int], codec: CoordinateCodec
             ]
             return f'{{"bbox_2d": [{", ".join(corners)}], "label": "object"}}'
         case Finish():
-            return json.dumps({"label": "finish"})
+            return json.dumps({"label": _ENDS[0]})
         case NoObject():
-            return json.dumps({"label": "no object"})
+            return json.dumps({"label": _ENDS[1]})
 
 
 def _read(content: Any, *, size_hw: tuple[int, int], codec: CoordinateCodec) -> Action:
@@ -118,13 +120,14 @@ def _read(content: Any, *, size_hw: tuple[int, int], codec: CoordinateCodec) -> 
     entry = content[0]
     label = entry.get("label") if isinstance(entry, dict) else None
     if isinstance(entry, dict) and "bbox_2d" in entry:
-        x0, y0, x1, y1 = parse_corners(
-            expect_keys(entry, "bbox_2d", "label")["bbox_2d"], size_hw=size_hw, codec=codec
-        )
+        corners = expect_keys(entry, "bbox_2d", "label")["bbox_2d"]
+        if not isinstance(label, str) or isinstance(label, NumberText) or label in _ENDS:
+            raise ValueError(f"a box with the label {shown(label)}, expected the object's name")
+        x0, y0, x1, y1 = parse_corners(corners, size_hw=size_hw, codec=codec)
         return Box(x0, y0, x1 + 1, y1 + 1)
-    if label in ("finish", "no object") and "point_2d" not in entry:
+    if label in _ENDS and "point_2d" not in entry:
         expect_keys(entry, "label")
-        return Finish() if label == "finish" else NoObject()
+        return Finish() if label == _ENDS[0] else NoObject()
     point = expect_keys(entry, "point_2d", "label")["point_2d"]
     if label not in ("positive", "negative"):
         raise ValueError(f"the label {shown(label)}, expected positive or negative")

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from hlmat.transforms.prompting.coordinates import CoordinateCodec
 
 _SHOWN_CHARACTERS = 60
+_SHOWN_DEPTH = 8
 
 
 class NumberText(str):
@@ -84,14 +85,17 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
 
 
-def _text_of(value: Any) -> str:
+def _text_of(value: Any, depth: int = _SHOWN_DEPTH) -> str:
     match value:
         case NumberText():
             return str(value)
+        case list() | dict() if not depth:
+            return "..."
         case list():
-            return f"[{', '.join(map(_text_of, value[:_SHOWN_CHARACTERS]))}]"
+            entries = (_text_of(entry, depth - 1) for entry in value[:_SHOWN_CHARACTERS])
+            return f"[{', '.join(entries)}]"
         case dict():
-            pairs = (f"{json.dumps(key)}: {_text_of(entry)}" for key, entry in value.items())
+            pairs = (f"{json.dumps(k)}: {_text_of(entry, depth - 1)}" for k, entry in value.items())
             return f"{{{', '.join(pairs)}}}"
         case _:
             return json.dumps(value)

@@ -21,15 +21,12 @@ from hlmat.transforms.prompting.dialogues.strict_json import (
     shown,
 )
 
-_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
+_CALL_STARTS, _CALL_ENDS = "<tool_call>", "</tool_call>"
 _FUNCTION = re.compile(r"<function=(\w+)>(.*)</function>", re.DOTALL)
-_PARAMETER = re.compile(r"\s*<parameter=(\w+)>\s*(.*?)\s*</parameter>\s*", re.DOTALL)
-# LLaMA-Factory's template of GLM-4.5 does not close a call.
-_UNCLOSED = re.compile(r"<tool_call>\s*(\w+\s*(?:<arg_key>.*</arg_value>)?)", re.DOTALL)
+_PARAMETER_STARTS, _PARAMETER_ENDS = re.compile(r"\s*<parameter=(\w+)>"), "</parameter>"
 _NAMED = re.compile(r"(\w+)\s*((?:<arg_key>.*</arg_value>)?)", re.DOTALL)
-_ARGUMENT = re.compile(
-    r"\s*<arg_key>\s*(\w+)\s*</arg_key>\s*<arg_value>\s*(.*?)\s*</arg_value>\s*", re.DOTALL
-)
+_ARGUMENT_STARTS = re.compile(r"\s*<arg_key>\s*(\w+)\s*</arg_key>\s*<arg_value>")
+_ARGUMENT_ENDS = "</arg_value>"
 
 
 def tool_call_text(name: str, arguments: str) -> str:
@@ -57,43 +54,45 @@ def parse_tool_call(text: str) -> tuple[str, Any]:
     ('stop', {})
     """
     answer = bare_answer(text)
-    calls = _CALL.findall(answer)
-    if not calls and (unclosed := _UNCLOSED.fullmatch(answer)) is not None:
-        return _call_in(unclosed[1])
-    if not calls:
+    starts, ends = answer.count(_CALL_STARTS), answer.count(_CALL_ENDS)
+    if starts > 1:
+        raise ValueError(f"{starts} calls of functions, expected one")
+    inside = answer.removeprefix(_CALL_STARTS).removesuffix(_CALL_ENDS).strip()
+    # LLaMA-Factory's template of GLM-4.5 does not close a call.
+    if not starts or (not ends and _NAMED.fullmatch(inside) is None):
         raise ValueError("no call of a function: expected <tool_call>...</tool_call>")
-    if len(calls) > 1:
-        raise ValueError(f"{len(calls)} calls of functions, expected one")
-    if _CALL.fullmatch(answer) is None:
+    if _CALL_STARTS in inside or _CALL_ENDS in inside:
         raise ValueError("text beside the call of a function, expected the call alone")
-    return _call_in(calls[0])
+    return _call_in(inside)
 
 
 def _call_in(text: str) -> tuple[str, Any]:
     """Return function and arguments of a call in one of the three forms."""
     if (tagged := _FUNCTION.fullmatch(text)) is not None:
-        return tagged[1], _arguments(tagged[2], _PARAMETER)
+        return tagged[1], _arguments(tagged[2], _PARAMETER_STARTS, _PARAMETER_ENDS)
     if (named := _NAMED.fullmatch(text)) is not None:
-        return named[1], _arguments(named[2], _ARGUMENT)
+        return named[1], _arguments(named[2], _ARGUMENT_STARTS, _ARGUMENT_ENDS)
     call = expect_keys(parse_strict_json(text), "name", "arguments")
     if not isinstance(call["name"], str):
         raise ValueError(f"the function {shown(call['name'])}, expected a name")
     return call["name"], call["arguments"]
 
 
-def _arguments(text: str, argument: re.Pattern[str]) -> dict[str, Any]:
+def _arguments(text: str, starts: re.Pattern[str], ends: str) -> dict[str, Any]:
     """Return arguments in tags; a list is JSON, anything else the text itself."""
     found: dict[str, Any] = {}
+    text = text.rstrip()
     place = 0
-    while place < len(text.rstrip()):
-        match = argument.match(text, place)
-        if match is None:
+    while place < len(text):
+        start = starts.match(text, place)
+        end = -1 if start is None else text.find(ends, start.end())
+        if start is None or end < 0:
             raise ValueError("text beside the arguments of a function, expected these alone")
-        name, value = match[1], match[2]
+        name, value = start[1], text[start.end() : end].strip()
         if name in found:
             raise ValueError(f"the argument {name!r} occurs twice in one call")
         found[name] = parse_strict_json(value) if value.startswith("[") else value
-        place = match.end()
+        place = end + len(ends)
     return found
 
 

@@ -111,6 +111,55 @@ def test_neither_does_a_deep_or_long_one(name: str, text: str) -> None:
         assert isinstance(read.action, InvalidAction)
 
 
+ALMOST = [
+    "<think>",
+    "<think>x</think>\n<action>",
+    "<think>x</think><action>a</action><answer>",
+    "<tool_call>",
+    "<tool_call><function=add_point><parameter=label>",
+    "<tool_call>add_point<arg_key>label</arg_key><arg_value>",
+    "```json\n",
+    "Current IOU: 1.",
+    "Positive point: (1, ",
+]
+
+
+@every_dialogue
+@pytest.mark.parametrize("start", ALMOST)
+def test_a_long_text_that_lacks_its_end_is_read_in_one_pass(name: str, start: str) -> None:
+    """A search from each place to the end of these texts would not end within minutes."""
+    dialogue = load_dialogue(name)
+    texts = [start * (20_000 // len(start))]
+    texts += [start + filler * 20_000 + end for filler in "\n <1" for end in ("", "x")]
+    for text in texts:
+        for wrapped in (text, f"{text}</tool_call>", f"{text}</function></tool_call>"):
+            read = dialogue.read(wrapped, size_hw=SIZE, codec=own_codec(dialogue))
+            assert isinstance(read.action, InvalidAction)
+
+
+@every_dialogue
+def test_a_nested_value_of_any_depth_is_shown_in_short(name: str) -> None:
+    dialogue = load_dialogue(name)
+    for depth in (900, 450):
+        deep = "[" * depth + "]" * depth
+        for text in (
+            deep,
+            f'[{{"point_2d": {deep}, "label": "positive"}}]',
+            f'[{{"point_2d": [1, 2], "label": {deep}}}]',
+            f'[{{"bbox_2d": {deep}, "label": "object"}}]',
+            f'<tool_call>{{"name": {deep}, "arguments": {{}}}}</tool_call>',
+            f'<tool_call>{{"name": "add_point", "arguments": {deep}}}</tool_call>',
+            '<tool_call>{"name": "add_point", "arguments": '
+            f'{{"point_2d": {deep}, "label": "positive"}}}}</tool_call>',
+            '<tool_call>{"name": "add_point", "arguments": '
+            f'{{"point_2d": [1, 2], "point_type": {deep}}}}}</tool_call>',
+            deep.replace("[", '{"a":[').replace("]", "]}"),
+        ):
+            read = dialogue.read(text, size_hw=SIZE, codec=own_codec(dialogue))
+            assert isinstance(read.action, InvalidAction)
+            assert len(read.action.problem) < 200
+
+
 @every_dialogue
 def test_a_dialogue_has_a_question_for_all_that_it_can_say(name: str) -> None:
     dialogue = load_dialogue(name)
@@ -204,6 +253,12 @@ MEDSAM = '{"name": "add_point", "arguments": {"point_2d": [999, 0], "point_type"
         ("json-point", f"```json\n[\n  {POINT}\n]\n```", Click(320, 120, True)),
         ("json-point", f"<think>Hm.</think>\n[{POINT}]", Click(320, 120, True)),
         ("json-point", '[{"label": "negative", "point_2d": [1000, 1000]}]', Click(639, 479, False)),
+        (
+            "json-point",
+            f"<think>Hm.</think><|begin_of_box|>```json\n[{POINT}]\n```<|end_of_box|>",
+            Click(320, 120, True),
+        ),
+        ("segagent", "<|begin_of_box|>Finish<|end_of_box|>", Finish()),
         ("tools", f"<think>\n</think>\n<tool_call>{CALL}</tool_call>", Click(320, 120, True)),
         ("medsam-agent", f"<tool_call>\n{MEDSAM}\n</tool_call>", Click(639, 0, True)),
         ("think", "so it is.\n</think>\nNegative point: (0.5, 0.25)", Click(320, 120, False)),
@@ -241,9 +296,21 @@ def test_forms_that_models_write_are_read(name: str, text: str, action: Action) 
         ("json-point", '[{"point_2d": [5, NaN], "label": "positive"}]', "NaN is no number"),
         ("json-point", '[{"label": "finish", "label": "finish"}]', "the key 'label' occurs twice"),
         ("json-point", '[{"bbox_2d": [9, 9, 1, 1], "label": "object"}]', "a box needs x0 < x1"),
+        (
+            "json-point",
+            '[{"bbox_2d": [1, 1, 9, 9], "label": "no object"}]',
+            'a box with the label "no object", expected the object\'s name',
+        ),
+        ("json-point", '[{"bbox_2d": [1, 1, 9, 9], "label": "finish"}]', 'the label "finish", exp'),
+        ("json-point", '[{"bbox_2d": [1, 1, 9, 9], "label": null}]', "the label null, expected"),
+        ("json-point", '[{"bbox_2d": [1, 1, 9, 9], "label": 5}]', "the label 5, expected"),
+        ("json-point", '[{"bbox_2d": [1, 1, 9, 9], "label": ["a"]}]', 'the label ["a"], expected'),
         ("tools", CALL, "no call of a function: expected <tool_call>"),
         ("tools", f"<tool_call>{CALL}</tool_call>" * 2, "2 calls of functions, expected one"),
         ("tools", f"Now: <tool_call>{CALL}</tool_call>", "text beside the call of a function"),
+        ("tools", f"<tool_call>{CALL}</tool_call>\nDone.</tool_call>", "text beside the call"),
+        ("tools", f"<tool_call>stop<tool_call>{CALL}</tool_call>", "2 calls of functions"),
+        ("tools", f"</tool_call><tool_call>{CALL}", "text beside the call of a function"),
         ("tools", '<tool_call>{"name": "undo", "arguments": {}}</tool_call>', "undo is not among"),
         ("tools", '<tool_call>{"name": "zoom", "arguments": {}}</tool_call>', "the function"),
         ("tools", '<tool_call>{"name": "stop"}</tool_call>', "the keys 'name', expected 'name', "),
@@ -265,6 +332,19 @@ def test_forms_that_models_write_are_read(name: str, text: str, action: Action) 
             "<action>Positive Point (1, 0)</action>",
             "not an answer",
         ),
+        (
+            "ibis",
+            "<think>a</think><action>Positive Point (0.1, 0.2)</action>\n"
+            "<think>b</think><action>Terminate</action>",
+            "not an answer: expected <think>...</think> and one <action>...</action>",
+        ),
+        (
+            "ibis",
+            "<think>a</think><action>Positive Point (0.1, 0.2)</action><answer>x</answer>"
+            "<action>Terminate</action><answer>y</answer>",
+            "not an answer",
+        ),
+        ("ibis", "<think>a<think>b</think><action>Terminate</action>", "not an answer"),
     ],
 )
 def test_anything_else_is_invalid_with_the_reason(name: str, text: str, problem: str) -> None:
@@ -341,7 +421,9 @@ def test_calls_are_read_as_the_templates_of_other_families_write_them(
         (QWEN.replace("</function>", "so</function>"), "text beside the arguments"),
         (QWEN.replace("=label", "=point_2d"), "the argument 'point_2d' occurs twice"),
         (GLM.replace(">label", ">point_2d"), "the argument 'point_2d' occurs twice"),
-        (GLM + GLM, "text beside the arguments"),
+        (GLM + GLM, "2 calls of functions, expected one"),
+        (GLM + "\n</tool_call>" + GLM, "2 calls of functions, expected one"),
+        (QWEN.replace("</parameter>", ""), "text beside the arguments"),
         (GLM + " So.", "no call of a function"),
         ("<tool_call>stop it", "no call of a function"),
     ],
