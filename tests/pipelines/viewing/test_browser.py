@@ -2,116 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from builders import target_ref
+from browser_pages import SCRIPT, Load, served, status, texts, until
 from hlmat.export.llama_factory.writer import export_next_click
 from hlmat.export.view.export_files import ExportFiles, open_export
 from hlmat.export.view.page_files import PageFiles
-from hlmat.export.view.static_files import ViewedPage
 from hlmat.pipelines.viewing.save import save_page
-from hlmat.pipelines.viewing.server import PageServer
-from hlmat.transforms.core.records import Reject, RejectReason, StopReason
 from hlmat.transforms.core.storage import LocalStorage
-from viewed_runs import DrawnImages, clicked, damage, page_of, write_run
+from viewed_runs import DrawnImages, clicked, page_of, write_run
 
 pytestmark = pytest.mark.browser
-
-SCRIPT = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
-WIDTHS = ((5, 10), (10,), (20,), (38, 25, 22), (2,), (15, 18))
-DAMAGED = "the mask cannot be read"
-Load = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium without a window; tests are skipped where there is none."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> PageFiles:
-    """Six targets of IoU 0.5, 0.5, 1, 0.91, 0.1, 0.9; two rejects; one missing image."""
-    made = [clicked(n, *widths) for n, widths in enumerate(WIDTHS)]
-    made[0] = clicked(0, *WIDTHS[0], text=SCRIPT)
-    made[1] = replace(clicked(1, *WIDTHS[1]), stop_reason=StopReason.NO_GAIN)
-    made[2] = replace(made[2], steps=(replace(made[2].steps[0], answer=SCRIPT, score=0.8),))
-    rejects = [
-        Reject(target_ref("r0", SCRIPT), RejectReason.EMPTY_MASK, f"nothing in {SCRIPT}"),
-        Reject(target_ref("r1", "a hole"), RejectReason.CROWD, "a crowd"),
-    ]
-    run = write_run(tmp_path_factory.mktemp("browser") / "run", made, rejects)
-    return page_of(run, images=DrawnImages("4.png"))
-
-
-@contextmanager
-def served(page: ViewedPage) -> Iterator[str]:
-    with PageServer(page) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield server.address
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@pytest.fixture(scope="module")
-def address(page: PageFiles) -> Iterator[str]:
-    with served(page) as address:
-        yield address
-
-
-@pytest.fixture
-def load(browser: Any, address: str) -> Iterator[Load]:
-    """Load a page once its index is complete; errors of its scripts fail the test."""
-    tabs, problems = [], []
-
-    def load(hash: str = "", *, at: str = address, width: int = 1280) -> Any:
-        tab = browser.new_page(viewport={"width": width, "height": 900})
-        tab.set_default_timeout(120_000)
-        tabs.append(tab)
-        tab.on("pageerror", lambda error: problems.append(str(error)))
-        tab.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
-        tab.goto(f"{at}{hash}")
-        tab.wait_for_selector("body[data-ready]")
-        return tab
-
-    yield load
-    for tab in tabs:
-        tab.close()
-    assert [p for p in problems if "404" not in p and "ERR_FILE_NOT_FOUND" not in p] == []
-
-
-def texts(tab: Any) -> list[str]:
-    """Return the texts of the cards in their order."""
-    return tab.locator("#grid .text").all_text_contents()
-
-
-def status(tab: Any) -> str:
-    return tab.locator("#status").text_content()
-
-
-def until(tab: Any, expected: str) -> None:
-    """Wait for the status line."""
-    tab.wait_for_function(
-        "text => document.getElementById('status').textContent === text", arg=expected
-    )
 
 
 def test_filters_choose_and_stay_in_the_address(load: Load) -> None:
@@ -268,105 +172,6 @@ def test_a_saved_page_works_from_disk(load: Load, page: PageFiles, tmp_path: Pat
     assert tab.text_content("#step-text") == "after 2 of 2: IoU 0.900 (+0.150)"
 
 
-def test_the_order_of_the_run_is_kept_beside_another_run(
-    load: Load, page: PageFiles, tmp_path: Path
-) -> None:
-    other = write_run(tmp_path / "other", [clicked(n, 14) for n in (5, 2, 0, 1)])
-    in_order = [SCRIPT, *(f"object {n}" for n in range(1, 6))]
-    with served(page_of(Path(page.run.out), other)) as address:
-        tab = load(at=address)
-        tab.select_option("[name=sort]", "run")
-        tab.wait_for_function("location.hash === '#sort=run'")
-        assert texts(load("#sort=run", at=address)) == in_order
-        tab.click("#grid a")
-        tab.click("#back")
-        tab.wait_for_selector("#grid a", state="visible")
-        assert texts(tab) == in_order
-        tab.click("#reset")
-        tab.wait_for_function("location.hash === '#sort=difference'")
-
-
-def test_ranges_keep_what_is_shown_with_their_digits(load: Load) -> None:
-    # The IoU is 0.9091.
-    tab = load("#iou=0.909~0.909")
-    assert texts(tab) == ["object 3"]
-
-
-@pytest.mark.parametrize(("step", "start"), [("-1", "before"), ("0.6", "after 1 of 3")])
-def test_steps_of_an_address_are_brought_into_range(load: Load, step: str, start: str) -> None:
-    tab = load(f"#target=t3&step={step}")
-    tab.wait_for_selector("#step")
-    assert tab.text_content("#step-text").startswith(start)
-
-
-def test_a_reject_with_the_id_of_a_target_is_opened(load: Load, tmp_path: Path) -> None:
-    rejects = [
-        Reject(target_ref("t0", "again"), RejectReason.DUPLICATE_ID, f"the id occurs {n} times")
-        for n in (2, 3)
-    ]
-    with served(page_of(write_run(tmp_path, [clicked(0, 10)], rejects))) as address:
-        tab = load("#show=rejects", at=address)
-        tab.click("#grid li:nth-child(2) a")
-        tab.wait_for_selector(".end-text")
-        assert tab.text_content(".end-text") == "Rejected: duplicate id. the id occurs 3 times"
-        assert tab.evaluate("location.hash") == "#show=rejects&target=t0&n=1"
-        tab = load("#target=t0", at=address)
-        tab.wait_for_selector("#step")
-
-
-def test_damaged_masks_are_named(load: Load, tmp_path: Path) -> None:
-    run = write_run(tmp_path, [clicked(0, 10)])
-    # Its runs are negative and far longer than the image.
-    with served(page_of(damage(run, initial_rle="P\\j^FPdUa9"), training=None)) as address:
-        tab = load("#target=t0", at=address)
-        tab.wait_for_selector("#step")
-        assert tab.locator(".stage .missing").is_hidden()
-        tab.keyboard.press("ArrowLeft")
-        assert tab.inner_text(".stage .missing") == DAMAGED
-    with served(page_of(damage(run, truth_rle="P\\j^FPdUa9"), training=None)) as address:
-        tab = load(at=address)
-        tab.wait_for_selector("#grid .missing")
-        assert tab.inner_text("#grid .missing") == DAMAGED
-        tab.click("#grid a")
-        tab.wait_for_selector("#step")
-        assert tab.inner_text(".stage .missing") == DAMAGED
-
-
-def test_targets_without_texts_are_sorted_and_shown(load: Load, tmp_path: Path) -> None:
-    run = damage(write_run(tmp_path, [clicked(0, 10), clicked(1, 10)]), expressions=[])
-    with served(page_of(run)) as address:
-        assert texts(load("#sort=text&down=1", at=address)) == ["object 1", "t0"]
-        tab = load("#target=t0", at=address)
-        tab.wait_for_selector("#step")
-        assert tab.inner_text("h2") == "t0"
-
-
-def test_files_without_data_are_named(load: Load, page: PageFiles, tmp_path: Path) -> None:
-    save_page(replace(page, with_rendered=False), str(tmp_path / "page"), quiet=True)
-    (tmp_path / "page" / "data" / "targets-3.js").write_bytes(b"")
-    (tmp_path / "page" / "data" / "reject-1.js").unlink()
-    address = (tmp_path / "page" / "index.html").as_uri()
-    tab = load("#target=t3", at=address)
-    tab.wait_for_selector("#target:has-text('data/targets-3.js holds no data')")
-    tab = load("#target=r1", at=address)
-    tab.wait_for_selector("#target:has-text('data/reject-1.js cannot be loaded')")
-
-
-def test_files_that_are_still_loading_are_kept(load: Load) -> None:
-    left = load().evaluate(
-        """() => {
-          const resolve = () => {};
-          for (let k = 0; k < 400; k++) {
-            hlmat.asked.set(`x${k}`, { promise: null, resolve, isReceived: k % 4 === 0 });
-          }
-          loadData("problem-0");
-          return [...hlmat.asked.keys()].filter((name) => name.startsWith("x"));
-        }"""
-    )
-    assert {f"x{k}" for k in range(400) if k % 4} <= set(left)
-    assert "x0" not in left
-
-
 def test_rows_of_a_training_set_are_shown(load: Load, tmp_path: Path) -> None:
     out = str(tmp_path / "sft")
     made = [clicked(0, 10, 20, text=SCRIPT), clicked(1, 15)]
@@ -463,6 +268,6 @@ def test_twenty_thousand_targets(load: Load, tmp_path: Path) -> None:
         until(tab, "1 of 20,000 targets")
         tab.fill("[name=q]", "")
         until(tab, "20,000 of 20,000 targets")
-        tab.click("text=Last")
+        tab.click("#pager button:text-is('Last')")
         tab.wait_for_selector("#pager span:has-text('page 417 of 417')")
         assert tab.locator("#grid li").count() == 32

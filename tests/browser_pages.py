@@ -1,0 +1,42 @@
+"""What tests read off a page in a browser."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hlmat.export.view.static_files import ViewedPage
+from hlmat.pipelines.viewing.server import PageServer
+
+SCRIPT = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
+Load = Callable[..., Any]
+
+
+@contextmanager
+def served(page: ViewedPage) -> Iterator[str]:
+    with PageServer(page) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server.address
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def texts(tab: Any) -> list[str]:
+    """Return the texts of the cards in their order."""
+    return tab.locator("#grid .text").all_text_contents()
+
+
+def status(tab: Any) -> str:
+    return tab.locator("#status").text_content()
+
+
+def until(tab: Any, expected: str) -> None:
+    """Wait for the status line."""
+    tab.wait_for_function(
+        "text => document.getElementById('status').textContent === text", arg=expected
+    )
