@@ -139,6 +139,11 @@ def test_other_folders_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "is not the output of a finished run" in capsys.readouterr().err
 
 
+def _heed_interrupts() -> None:
+    """Undo what a shell does to programs in the background: they ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_a_served_page_ends_with_ctrl_c(run: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "hlmat", "view", str(run), "--no-browser", "--json"],
@@ -146,6 +151,7 @@ def test_a_served_page_ends_with_ctrl_c(run: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        preexec_fn=_heed_interrupts,
     )
     try:
         assert process.stdout is not None
