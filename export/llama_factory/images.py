@@ -11,8 +11,9 @@ import cv2
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.export.llama_factory.samples import Shown
 from hlmat.transforms.core.errors import TargetError
+from hlmat.transforms.core.image_digest import check_same_image
 from hlmat.transforms.core.protocols import Image
-from hlmat.transforms.core.records import RejectReason, Target, TargetRef
+from hlmat.transforms.core.records import RejectReason, Target
 from hlmat.transforms.masks.rle import decode_rle
 
 MAX_JPEG_SIDE = 65_500
@@ -48,7 +49,8 @@ class StateImages:
         """Return a state's image. It may be the loaded one, so it is not to be changed.
 
         Raises:
-            TargetError: the image cannot be loaded, or is TOO_LARGE for a JPEG file.
+            TargetError: the image cannot be loaded, is TOO_LARGE for a JPEG file, or is not the one
+                of the run (CHANGED_IMAGE).
         """
         height, width = target.size_hw
         if self._suffix == ".jpg" and max(height, width) > MAX_JPEG_SIDE:
@@ -57,7 +59,7 @@ class StateImages:
                 f"{target.ref.image_path} has {width} x {height} pixels, more than the "
                 f"{MAX_JPEG_SIDE:,} that a side of a JPEG file can have; use --image-format png",
             )
-        image = self._loaded(target.ref, target.size_hw)
+        image = self._loaded(target)
         mask = None if shown.mask is None else decode_rle(shown.mask)
         return self._view.draw(image, mask)
 
@@ -66,10 +68,13 @@ class StateImages:
         image = cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
         return cv2.imencode(self._suffix, image, self._parameters)[1].tobytes()
 
-    def _loaded(self, ref: TargetRef, size_hw: tuple[int, int]) -> Image:
+    def _loaded(self, target: Target) -> Image:
+        ref, size_hw = target.ref, target.size_hw
         key = (ref.dataset, ref.image_path, size_hw)
         if self._image is None or self._image[0] != key:
-            self._image = (key, self._load_image(ref.image_path, size_hw=size_hw))
+            image = self._load_image(ref.image_path, size_hw=size_hw)
+            check_same_image(image, target)
+            self._image = (key, image)
         return self._image[1]
 
 

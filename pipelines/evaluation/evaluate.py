@@ -34,7 +34,7 @@ from hlmat.pipelines.run.training_frames import refuse_other_frames
 from hlmat.pipelines.run.trajectories import RunReport, make_trajectories
 from hlmat.pipelines.settings.evaluation_options import EvaluationConfig
 from hlmat.transforms.core.errors import DataError, TargetError
-from hlmat.transforms.core.image_digest import image_digest
+from hlmat.transforms.core.image_digest import check_same_image, image_digest
 from hlmat.transforms.core.image_identity import KnownImage, image_key
 from hlmat.transforms.core.protocols import DatasetReader
 from hlmat.transforms.core.records import TargetRef, Trajectory
@@ -227,6 +227,7 @@ def _strips(
                 image = reader.load_image(
                     trajectory.target.ref.image_path, size_hw=trajectory.target.size_hw
                 )
+                check_same_image(image, trajectory.target)
             except TargetError as error:
                 unreadable.append(f"no strip of {target_id}: {error}")
                 continue

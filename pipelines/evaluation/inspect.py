@@ -15,6 +15,7 @@ from hlmat.export.runs.trajectories import read_rejects, read_trajectories
 from hlmat.pipelines.run.finished import load_unsized_image, open_source, read_run_manifest
 from hlmat.pipelines.settings.report_options import InspectOptions, inspect_options
 from hlmat.transforms.core.errors import ConfigError, OutputError, TargetError
+from hlmat.transforms.core.image_digest import check_same_image
 from hlmat.transforms.core.protocols import Image
 from hlmat.transforms.core.records import Click, Reject, Trajectory
 from hlmat.transforms.core.suggestions import closest
@@ -152,6 +153,7 @@ def _write_strip(trajectory: Trajectory, options: InspectOptions, *, path: str) 
     target = trajectory.target
     try:
         image = reader.load_image(target.ref.image_path, size_hw=target.size_hw)
+        check_same_image(image, target)
     except TargetError as error:
         raise ConfigError([f"{error}; give the image location with --data-root"]) from error
     _write_image(image_strip(image, trajectory), path=path)

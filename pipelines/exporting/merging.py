@@ -97,8 +97,8 @@ def _too_many(merge: Merge, *, targets: int) -> DataError:
     first = merge.rejects[0]
     count = len(merge.rejects)
     return DataError(
-        f"{count} of {targets} targets cannot be exported, the first because an image of the run "
-        f"cannot be read: {first['reason']}: {first['message']}; say with --data-root where the "
+        f"{count} of {targets} targets cannot be exported, the first because of its image: "
+        f"{first['reason']}: {first['message']}; say with --data-root where the "
         "data set is now, or allow more with --max-reject-rate"
         if first["reason"] not in ("malformed_entry", "malformed_segmentation")
         else f"{count} of {targets} targets cannot be exported, the first of them "

@@ -15,6 +15,7 @@ from .errors import is_out_of_memory as is_out_of_memory
 from .folder_lock import LOCK_NAME as LOCK_NAME
 from .folder_lock import locked_folder as locked_folder
 from .garbage import no_cycle_search as no_cycle_search
+from .image_digest import check_same_image as check_same_image
 from .image_identity import KnownImage as KnownImage
 from .image_identity import find_leaks as find_leaks
 from .image_identity import image_key as image_key

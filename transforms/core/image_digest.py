@@ -8,7 +8,9 @@ from itertools import product
 import cv2
 import numpy as np
 
+from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.core.protocols import Image
+from hlmat.transforms.core.records import RejectReason, Target
 
 _ROWS_AT_ONCE = 256
 
@@ -41,6 +43,26 @@ def image_digest(image: Image) -> str:
     }
     largest = max(ranks.values())
     return min(_digest(_moved(image, *p)) for p, rank in ranks.items() if rank == largest)
+
+
+def check_same_image(image: Image, target: Target) -> None:
+    """Check that an image still has the pixels that a target's trajectory was made with.
+
+    A target without a digest is not checked. Turned or mirrored, an image counts as the same.
+
+    Args:
+        image: uint8 RGB. Shape: (H, W, 3).
+        target: read from a run.
+
+    Raises:
+        TargetError: CHANGED_IMAGE.
+    """
+    if target.image_digest is not None and image_digest(image) != target.image_digest:
+        raise TargetError(
+            RejectReason.CHANGED_IMAGE,
+            f"{target.ref.image_path} has other pixels than when the run was made, so clicks and "
+            "masks may lie beside their objects; restore the image, or make the run again",
+        )
 
 
 def _sum(part: Image) -> int:

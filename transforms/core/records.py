@@ -36,6 +36,7 @@ class RejectReason(StrEnum):
     MISSING_MASK = "missing_mask"
     MISSING_ANNOTATION = "missing_annotation"
     UNREADABLE_IMAGE = "unreadable_image"
+    CHANGED_IMAGE = "changed_image"
     UNREADABLE_MASK = "unreadable_mask"
     MALFORMED_SEGMENTATION = "malformed_segmentation"
     MALFORMED_ENTRY = "malformed_entry"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import fsspec
 import pytest
 from hypothesis import given, settings
@@ -344,7 +345,7 @@ def test_many_missing_images_end_the_export_and_are_read_again_later(
     flags = ("--data-root", tmp_path / "data", "--unit-size", "1")
     assert export(finished, out, *flags) == EXIT_DATA
     message = capsys.readouterr().err
-    assert "5 of 6 targets cannot be exported, the first because an image" in message
+    assert "5 of 6 targets cannot be exported, the first because of its image: " in message
     assert "say with --data-root where the data set is now" in message
     assert not (out / "dataset_info.json").exists()
     assert len(list((out / ".partial" / "units").iterdir())) == 1
@@ -361,6 +362,31 @@ def test_no_image_at_all_ends_the_export_whatever_is_allowed(
     flags = ("--data-root", tmp_path / "data", "--max-reject-rate", "1")
     assert export(finished, tmp_path / "out", *flags) == EXIT_DATA
     assert "6 of 6 targets cannot be exported" in capsys.readouterr().err
+
+
+def test_an_image_that_changed_since_the_run_is_a_reject(
+    data: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(data, root)
+    (changed,) = (root / "images").glob("n4.*")
+    image = cv2.imread(str(changed))
+    image[0, 0] ^= 255
+    cv2.imwrite(str(changed), image)
+    out = tmp_path / "out"
+    flags = ("--data-root", root)
+    assert export(finished, out, *flags) == 0
+    (line,) = (out / "rejects.jsonl").read_text().splitlines()
+    assert json.loads(line)["reason"] == "changed_image"
+    exported = {row["target_id"] for row in json.loads((out / "next_click.json").read_bytes())}
+    assert exported == {f"folder/all/n{k}" for k in (0, 1, 2, 3, 5)}
+    inspect = ("inspect", finished, "--index", "4", "--strip", tmp_path / "strip.png")
+    assert run(*inspect, *flags) == 2
+    assert capsys.readouterr().err == (
+        f"hlmat: error: changed_image: images/{changed.name} has other pixels than when the run "
+        "was made, so clicks and masks may lie beside their objects; restore the image, or make "
+        "the run again; give the image location with --data-root\n"
+    )
 
 
 def test_machines_elsewhere_see_no_local_path(

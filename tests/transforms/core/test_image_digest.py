@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from hlmat.transforms.core.image_digest import image_digest
+import builders
+from hlmat.transforms.core.errors import TargetError
+from hlmat.transforms.core.image_digest import check_same_image, image_digest
 from hlmat.transforms.core.protocols import Image
+from hlmat.transforms.core.records import RejectReason
 
 images = npst.arrays(
     np.uint8,
@@ -45,3 +50,14 @@ def test_the_digest_stays_what_it_is() -> None:
     # Made with this function: records of training data keep it for years.
     image = np.arange(300 * 40 * 3, dtype=np.uint32).astype(np.uint8).reshape(300, 40, 3)
     assert image_digest(image) == "d39760106f350a7322a03243b49c0ed3"
+
+
+def test_an_image_is_compared_with_a_target_s_digest() -> None:
+    image = np.zeros((4, 6, 3), np.uint8)
+    target = builders.target(np.ones((4, 6), dtype=bool))
+    check_same_image(image, target)
+    recorded = replace(target, image_digest=image_digest(image))
+    check_same_image(image, recorded)
+    with pytest.raises(TargetError, match="has other pixels than when the run was made") as error:
+        check_same_image(image + np.uint8(1), recorded)
+    assert error.value.reason is RejectReason.CHANGED_IMAGE
