@@ -37,18 +37,21 @@ def iou_by_step_chart(series: Mapping[str, Sequence[Mapping[str, Any]]]) -> byte
     return _png(figure)
 
 
-def noc_chart(iou_after_click: Sequence[Sequence[float]]) -> bytes:
+def noc_chart(
+    iou_after_click: Sequence[Sequence[float]], *, thresholds: Sequence[float] = THRESHOLDS
+) -> bytes:
     """Draw the share of targets that have reached an IoU after each number of clicks.
 
     Args:
         iou_after_click: for each target, the IoU after 0, 1, 2, ... clicks.
+        thresholds: the IoUs.
     """
     figure, axes = _new_axes()
     after = np.asarray(iou_after_click, dtype=np.float64)
     clicks = np.arange(after.shape[1])
-    for threshold in THRESHOLDS:
+    for threshold in thresholds:
         reached = np.maximum.accumulate(after >= threshold, axis=1).mean(axis=0)
-        axes.step(clicks, reached, where="post", marker="o", label=f"IoU of {threshold:.2f}")
+        axes.step(clicks, reached, where="post", marker="o", label=f"IoU of {threshold:g}")
     axes.set_xticks(clicks)
     axes.set_ylim(0, 1)
     axes.set_xlabel("clicks")

@@ -22,6 +22,7 @@ h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .25rem 1.2rem .25rem 0; border-bottom: 1px solid #8886; }
 td { overflow-wrap: anywhere; }
+.wide { overflow-x: auto; } .wide td { overflow-wrap: normal; white-space: nowrap; }
 figure { margin: 1rem 0; } figcaption { overflow-wrap: anywhere; }
 img { max-width: 100%; height: auto; background: #fff; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
@@ -35,6 +36,7 @@ def render_html(
     settings: Mapping[str, object],
     charts: Mapping[str, bytes],
     strips: Mapping[str, bytes],
+    tables: Mapping[str, tuple[Sequence[str], Iterable[Sequence[object]]]] | None = None,
 ) -> bytes:
     """Return a report as an HTML file that loads nothing.
 
@@ -44,6 +46,7 @@ def render_html(
         settings: of the run, by label.
         charts: PNG files by title.
         strips: PNG files by caption; they are embedded as JPEG.
+        tables: further tables by heading, each with its head and its rows.
     """
     style_digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{style_digest}'"
@@ -59,6 +62,8 @@ def render_html(
         _table(("figure", "value", "95 % interval"), figure_rows(figures)),
         *(f"<p>{_text(note)}</p>" for note in figure_notes(figures)),
     ]
+    for heading, (head, rows) in (tables or {}).items():
+        parts += [f"<h2>{_text(heading)}</h2>", '<div class="wide">', _table(head, rows), "</div>"]
     if charts:
         shown = [_figure(name, data, "png") for name, data in charts.items()]
         parts += ["<h2>Charts</h2>", '<div class="charts">', *shown, "</div>"]

@@ -20,6 +20,7 @@ from hlmat.export.reports.evaluation_report import (
     figure_text,
     results_row,
 )
+from hlmat.export.reports.noc_tables import render_noc_tables
 from hlmat.export.runs.manifest import read_manifest
 from hlmat.export.runs.trajectories import read_trajectories
 from hlmat.pipelines.evaluation.evaluate import METRICS
@@ -106,6 +107,8 @@ def format_comparison(figures: Mapping[str, Mapping[str, Any]]) -> str:
             _DIFFERENCES_HEADER.format(first=escape_markdown(next(iter(figures)))),
             *differences,
         ]
+    if len({tuple(each.get("at_limit", ())) for each in figures.values()} - {()}) == 1:
+        lines += ["", render_noc_tables({n: f for n, f in figures.items() if "at_limit" in f})]
     remarks = [remark for each in figures.values() for remark in each.get("remarks", ())]
     lines += ["", f"{METHOD}.", *(f"Warning: {remark}." for remark in remarks)]
     return "\n".join(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -23,8 +23,10 @@ from hlmat.export.reports.evaluation_report import (
     render_metrics_json,
     worst_and_best,
 )
+from hlmat.export.reports.noc_tables import iou_rows, noc_rows, render_noc_tables
 from hlmat.export.runs.manifest import Manifest
 from hlmat.export.runs.trajectories import read_rejects, read_trajectories
+from hlmat.pipelines.evaluation.click_time import measure_click_time
 from hlmat.pipelines.evaluation.results import click_protocol, evaluation_results
 from hlmat.pipelines.evaluation.stats import format_counts
 from hlmat.pipelines.run.finished import open_source, read_run_manifest
@@ -33,6 +35,7 @@ from hlmat.pipelines.run.planning import reading_errors
 from hlmat.pipelines.run.training_frames import refuse_other_frames
 from hlmat.pipelines.run.trajectories import RunReport, make_trajectories
 from hlmat.pipelines.settings.evaluation_options import EvaluationConfig
+from hlmat.pipelines.settings.noc_options import Protocol
 from hlmat.transforms.core.errors import DataError, TargetError
 from hlmat.transforms.core.image_digest import check_same_image, image_digest
 from hlmat.transforms.core.image_identity import KnownImage, image_key
@@ -43,6 +46,7 @@ from hlmat.transforms.core.threads import Threads, available_cores
 from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.dataset_io.work_units import select_items
 from hlmat.transforms.metrics.bootstrap import remark_on_images
+from hlmat.transforms.metrics.click_curves import ClickProtocol, clicks_at_most
 from hlmat.transforms.metrics.invalid_answers import remark_on_invalid
 from hlmat.transforms.metrics.target_results import TargetResult
 from hlmat.transforms.prompting.strips import image_strip
@@ -143,7 +147,10 @@ def _write_report(
     out = config.run.out
     storage = storage_for(out)
     manifest = read_run_manifest(out)
-    protocol = click_protocol(manifest)
+    is_noc = config.clicks.protocol is Protocol.NOC20
+    protocol = replace(
+        click_protocol(manifest), thresholds=config.clicks.thresholds, has_boundary=is_noc
+    )
     trajectories = list(read_trajectories(storage, out, manifest=manifest))
     if not trajectories:
         raise DataError(
@@ -154,7 +161,12 @@ def _write_report(
     rejects = _counted(r.reason.value for r in read_rejects(storage, out, manifest=manifest))
     clicks = sum(t.num_clicks for t in trajectories)
     figures |= {
-        "SPC": _seconds_per_click(run, clicks=clicks, storage=storage, out=out),
+        "protocol": str(config.clicks.protocol),
+        **(
+            _noc_figures(config, results, protocol=protocol)
+            if is_noc
+            else {"SPC": _seconds_per_click(run, clicks=clicks, storage=storage, out=out)}
+        ),
         "step": config.step,
         "rejected": sum(rejects.values()),
         "rejects": rejects,
@@ -178,7 +190,14 @@ def _write_report(
         "configuration": trajectories[0].provenance.config_fingerprint,
     }
     text = render_markdown(figures, title="Evaluation", settings=settings)
-    charts = {} if missing_for_charts() else _charts(figures, results)
+    tables = {}
+    if is_noc:
+        rows = {str(figures["dataset"]): figures}
+        text += f"\n{render_noc_tables(rows)}\n"
+        tables = {"Clicks by IoU": noc_rows(rows), "IoU by clicks": iou_rows(rows)}
+    charts = (
+        {} if missing_for_charts() else _charts(figures, results, thresholds=protocol.thresholds)
+    )
     strips, unreadable = _strips(results, trajectories, manifest=manifest, config=config)
     remarks += unreadable
     contents = {
@@ -192,6 +211,7 @@ def _write_report(
             settings=settings,
             charts={_CHART_TITLES[name]: data for name, data in charts.items()},
             strips={_strip_caption(name): data for name, data in strips.items()},
+            tables=tables,
         ),
         # Written last, to mark the report as complete.
         REPORT: (text + _image_lines(charts)).encode(),
@@ -205,6 +225,24 @@ def _write_report(
         "images": f"{out}/charts, {out}/strips" if charts else f"{out}/strips",
     }
     return EvaluationReport(figures, text, files, remarks)
+
+
+def _noc_figures(
+    config: EvaluationConfig, results: Sequence[TargetResult], *, protocol: ClickProtocol
+) -> dict[str, Any]:
+    """Return what the protocol noc20 adds: targets that need every click, time after a warm-up."""
+    limit = protocol.max_clicks
+    time = measure_click_time(config.run)
+    return {
+        "at_limit": {
+            f"{100 * t:g}": sum(
+                clicks_at_most(r.iou_after_click, t, max_clicks=limit) == limit for r in results
+            )
+            for t in protocol.thresholds
+        },
+        "SPC": time.seconds_per_click,
+        "SPC_targets": time.targets,
+    }
 
 
 def _strips(
@@ -236,11 +274,13 @@ def _strips(
     return strips, unreadable
 
 
-def _charts(figures: Mapping[str, Any], results: Sequence[TargetResult]) -> dict[str, bytes]:
+def _charts(
+    figures: Mapping[str, Any], results: Sequence[TargetResult], *, thresholds: Sequence[float]
+) -> dict[str, bytes]:
     """Draw the charts of a report as PNG files, by name."""
     charts = {
         IOU_BY_STEP: iou_by_step_chart({str(figures["policy"]): figures["IoU@k"]}),
-        NOC: noc_chart([r.iou_after_click for r in results]),
+        NOC: noc_chart([r.iou_after_click for r in results], thresholds=thresholds),
     }
     if "score_calibration" in figures:
         charts[RELIABILITY] = reliability_chart(figures["score_calibration"]["bins"])

@@ -57,7 +57,11 @@ def evaluation_results(
     """
     results = [
         measure_rollout(
-            rolled_out(t), step=step, max_clicks=protocol.max_clicks, with_boundary=True
+            rolled_out(t),
+            step=step,
+            max_clicks=protocol.max_clicks,
+            with_boundary=True,
+            with_boundary_by_click=protocol.has_boundary,
         )
         for t in trajectories
     ]

@@ -8,9 +8,11 @@ from .leak_guard import TRAINING_RECORD as TRAINING_RECORD
 from .leak_guard import export_record as export_record
 from .leak_guard import refuse_leaks as refuse_leaks
 from .local_workers import LocalWorkers as LocalWorkers
+from .planning import listed_items as listed_items
 from .planning import reading_errors as reading_errors
 from .progress import show_progress as show_progress
 from .training_frames import recorded_frame as recorded_frame
 from .training_frames import refuse_other_frames as refuse_other_frames
 from .trajectories import RunReport as RunReport
 from .trajectories import make_trajectories as make_trajectories
+from .trajectories import rollout_settings as rollout_settings

@@ -25,6 +25,7 @@ from .flags import Group as Group
 from .flags import arguments_of as arguments_of
 from .flags import flags_in as flags_in
 from .flags import spellings_in as spellings_in
+from .noc_options import Protocol as Protocol
 from .prompt_options import CONVERSATION as CONVERSATION
 from .report_options import InspectOptions as InspectOptions
 from .report_options import inspect_options as inspect_options

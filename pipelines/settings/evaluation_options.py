@@ -6,12 +6,19 @@ import argparse
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, cast
 
 from pydantic import AfterValidator
 
 from hlmat.pipelines.settings.flags import Flag, Group
+from hlmat.pipelines.settings.noc_options import (
+    FIXED_LIMITS,
+    NOC,
+    NocOptions,
+    Protocol,
+    refuse_fixed_flags,
+)
 from hlmat.pipelines.settings.prompt_options import CONVERSATION, read_conversation
 from hlmat.pipelines.settings.run_flags import DATA, RUNNING, SEED, SEGMENTER, output_group
 from hlmat.pipelines.settings.run_options import RunConfig, run_config
@@ -103,6 +110,7 @@ class EvaluationConfig:
         model: folder of the model that runs in this process, if any.
         trained_on: further folders that record what the model was trained on.
         allow_leak: only warn if training and evaluation share images.
+        clicks: the protocol, and the IoUs of NoC and NoF.
     """
 
     run: RunConfig
@@ -110,6 +118,7 @@ class EvaluationConfig:
     model: str | None = None
     trained_on: tuple[str, ...] = ()
     allow_leak: bool = False
+    clicks: NocOptions = field(default_factory=NocOptions)
 
 
 def policy_group(names: Sequence[str] = POLICY_NAMES) -> Group:
@@ -206,6 +215,7 @@ EVALUATE = (
             SEED,
         ),
     ),
+    NOC,
     GUARD,
     output_group(TARGETS_PER_UNIT),
     RUNNING,
@@ -233,7 +243,11 @@ def evaluation_config(
     check = check or Check()
     values = Values(arguments, EVALUATE, check)
     values.read_given()
-    name = values.get("policy")
+    clicks = values.build(NocOptions)
+    is_noc = clicks.protocol is Protocol.NOC20
+    if is_noc:
+        refuse_fixed_flags(values, check)
+    name = "oracle" if is_noc and not values.is_given("policy") else values.get("policy")
     is_model = name in MODEL_POLICIES
     seed = values.get("seed")
     draws_boxes = values.get("initial-action") == InitialAction.POLICY_BOX
@@ -258,7 +272,12 @@ def evaluation_config(
         rest=rest,
         groups=groups,
         # The model ends its rollouts, not the ground truth.
-        limits={"target_iou": None, "stop_on_no_gain": False, "score_last": scores},
+        limits={
+            "target_iou": None,
+            "stop_on_no_gain": False,
+            "score_last": scores,
+            **(FIXED_LIMITS if is_noc else {}),
+        },
         # Every process loads the model.
         workers=1 if is_model else None,
         expressions=evaluation.expressions,
@@ -288,6 +307,7 @@ def evaluation_config(
         model=values.get("model") if name == "mllm" else None,
         trained_on=evaluation.trained_on,
         allow_leak=evaluation.allow_leak,
+        clicks=clicks,
     )
 
 

@@ -9,8 +9,10 @@ from .bootstrap import remark_on_images as remark_on_images
 from .calibration import ScoredMask as ScoredMask
 from .calibration import calibration_figures as calibration_figures
 from .calibration import scored_masks as scored_masks
+from .click_curves import NOC_CLICKS as NOC_CLICKS
 from .click_curves import THRESHOLDS as THRESHOLDS
 from .click_curves import ClickProtocol as ClickProtocol
+from .click_curves import clicks_at_most as clicks_at_most
 from .invalid_answers import invalid_causes as invalid_causes
 from .invalid_answers import invalid_forms as invalid_forms
 from .invalid_answers import remark_on_invalid as remark_on_invalid

@@ -9,7 +9,7 @@ NOC_CLICKS = 20
 """The number of clicks with which the field measures NoC."""
 
 THRESHOLDS = (0.80, 0.85, 0.90)
-"""IoUs of NoC and NoF."""
+"""The usual IoUs of NoC and NoF."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class ClickProtocol:
         target_iou: the IoU that ends a trajectory, or None.
         initial_action: what the segmenter gets before the first click; "none" for nothing.
         stop_at_score: the model's own score of a mask that ends a trajectory, or None.
+        thresholds: IoUs of NoC and NoF.
+        has_boundary: whether the boundary IoU is measured after every click too.
     """
 
     max_clicks: int
@@ -29,6 +31,8 @@ class ClickProtocol:
     target_iou: float | None = None
     initial_action: str = "none"
     stop_at_score: float | None = None
+    thresholds: tuple[float, ...] = THRESHOLDS
+    has_boundary: bool = False
 
     def label(self, name: str, threshold: float) -> str:
         """Return "NoC@85", with a remark in brackets if the field measures it differently.
@@ -61,3 +65,13 @@ def clicks_to_reach(iou_after_click: Sequence[float], threshold: float) -> int |
     2
     """
     return next((k for k, iou in enumerate(iou_after_click) if iou >= threshold), None)
+
+
+def clicks_at_most(iou_after_click: Sequence[float], threshold: float, *, max_clicks: int) -> int:
+    """Return a target's clicks as NoC counts them: `max_clicks` if it never reaches the IoU.
+
+    >>> clicks_at_most([0.0, 0.7], 0.9, max_clicks=20)
+    20
+    """
+    clicks = clicks_to_reach(iou_after_click, threshold)
+    return max_clicks if clicks is None else clicks

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hlmat.transforms.core.records import Reject, StopReason
 from hlmat.transforms.metrics.bootstrap import Interval, bootstrap_intervals, ratios
-from hlmat.transforms.metrics.click_curves import THRESHOLDS, ClickProtocol, clicks_to_reach
+from hlmat.transforms.metrics.click_curves import ClickProtocol, clicks_at_most, clicks_to_reach
 from hlmat.transforms.metrics.target_results import TargetResult
 
 # IoUs are summed as whole multiples of 2^-60: integer sums do not depend on the order.
@@ -62,7 +62,8 @@ class Summary:
         """Add a target's result.
 
         Raises:
-            ValueError: it has more clicks than the protocol allows.
+            ValueError: it has more clicks than the protocol allows, or no boundary IoU by click
+            although the protocol has it.
         """
         values = _column_values(result, self.protocol)
         image = result.image if self._by_image else ""
@@ -111,9 +112,10 @@ class Summary:
             `targets`, `trajectories`, `rejected`, `rejects`, `stop_reasons` (counts),
             `clicks_per_target`, `gIoU`, `cIoU`, `IoU@k` (a list, k = 1 to max_clicks), `IoU@0`
             (only after an initial action), `NoC` and `NoF` (by label, see `ClickProtocol.label`),
-            and whatever else every result has: `boundary_IoU`, calls, `invalid_rate`. If some
-            targets have no object, also `N-acc`, the share of them whose prediction is empty, and
-            `T-acc`, the share of the others whose prediction is not (Liu et al., GRES, CVPR 2023).
+            `boundary_IoU@k` (a list, if the protocol has it), and whatever else every result has:
+            `boundary_IoU`, calls, `invalid_rate`. If some targets have no object, also `N-acc`, the
+            share of them whose prediction is empty, and `T-acc`, the share of the others whose
+            prediction is not (Liu et al., GRES, CVPR 2023).
         """
         figures = self._figures()
         count = self.num_targets
@@ -195,7 +197,9 @@ class Summary:
         listed += [_Figure("IoU@k", str(k), f"after {k}") for k in clicks]
         if protocol.initial_action != "none":
             listed.append(_Figure(None, "IoU@0", "after 0"))
-        for t in THRESHOLDS:
+        if protocol.has_boundary:
+            listed += [_Figure("boundary_IoU@k", str(k), f"boundary after {k}") for k in clicks]
+        for t in protocol.thresholds:
             listed.append(_Figure("NoC", protocol.label("NoC", t), f"needed {t}"))
             listed.append(_Figure("NoF", protocol.label("NoF", t), f"failed {t}", is_count=True))
         return listed
@@ -222,8 +226,8 @@ class Summary:
         for figure, cell in zip(figures, cells, strict=True):
             if figure.group is None:
                 content[figure.label] = cell
-            elif figure.group == "IoU@k":
-                content["IoU@k"].append(cell)
+            elif figure.group in ("IoU@k", "boundary_IoU@k"):
+                content.setdefault(figure.group, []).append(cell)
             else:
                 content[figure.group][figure.label] = cell
         return content
@@ -246,8 +250,10 @@ def _column_names(protocol: ClickProtocol | None) -> Iterator[str]:
     yield from (reason.value for reason in StopReason)
     if protocol is not None:
         yield from (f"after {k}" for k in range(protocol.max_clicks + 1))
-        yield from (f"needed {t}" for t in THRESHOLDS)
-        yield from (f"failed {t}" for t in THRESHOLDS)
+        if protocol.has_boundary:
+            yield from (f"boundary after {k}" for k in range(protocol.max_clicks + 1))
+        yield from (f"needed {t}" for t in protocol.thresholds)
+        yield from (f"failed {t}" for t in protocol.thresholds)
 
 
 def _column_values(result: TargetResult, protocol: ClickProtocol | None) -> list[int]:
@@ -274,15 +280,19 @@ def _column_values(result: TargetResult, protocol: ClickProtocol | None) -> list
             f"target {result.target_id!r} has {result.clicks} clicks, more than the "
             f"{protocol.max_clicks} of the protocol; give the run's own"
         )
-    needed = [clicks_to_reach(result.iou_after_click, t) for t in THRESHOLDS]
-    values += [round(iou * _IOU_UNIT) for iou in result.iou_after_click]
-    values += [protocol.max_clicks if n is None else n for n in needed]
-    values += [int(n is None) for n in needed]
+    after, limit = result.iou_after_click, protocol.max_clicks
+    values += [round(iou * _IOU_UNIT) for iou in after]
+    if protocol.has_boundary:
+        if result.boundary_iou_after_click is None:
+            raise ValueError(f"target {result.target_id!r} has no boundary IoU by click")
+        values += [round(iou * _IOU_UNIT) for iou in result.boundary_iou_after_click]
+    values += [clicks_at_most(after, t, max_clicks=limit) for t in protocol.thresholds]
+    values += [int(clicks_to_reach(after, t) is None) for t in protocol.thresholds]
     return values
 
 
 def _is_iou(name: str) -> bool:
-    return name in ("iou", "boundary_iou") or name.startswith("after ")
+    return name in ("iou", "boundary_iou") or name.startswith(("after ", "boundary after "))
 
 
 def _count_of(interval: Interval, count: int) -> dict[str, Any]:

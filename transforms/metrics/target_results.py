@@ -86,6 +86,7 @@ class TargetResult:
         clicks: clicks that the policy made.
         stop_reason: why the rollout ended, if known.
         boundary_iou: IoU of the inner contour bands, if computed.
+        boundary_iou_after_click: the same for the masks of `iou_after_click`, if computed.
         model_calls: questions that the model answered; None if not counted.
         decoder_calls: requests that the segmenter answered; None if not counted.
         has_object: False if the truth has no pixel, so that an empty mask is the right answer.
@@ -105,6 +106,7 @@ class TargetResult:
     decoder_calls: int | None = None
     has_object: bool = True
     predicts_object: bool = True
+    boundary_iou_after_click: tuple[float, ...] | None = None
 
 
 def rolled_out(trajectory: Trajectory) -> RolledOut:
@@ -157,7 +159,12 @@ def choose_mask(rollout: RolledOut, step: StepChoice) -> int | None:
 
 
 def measure_rollout(
-    rollout: RolledOut, *, step: StepChoice, max_clicks: int, with_boundary: bool = False
+    rollout: RolledOut,
+    *,
+    step: StepChoice,
+    max_clicks: int,
+    with_boundary: bool = False,
+    with_boundary_by_click: bool = False,
 ) -> TargetResult:
     """Return what a rollout adds to the figures.
 
@@ -167,6 +174,7 @@ def measure_rollout(
         step: which mask is the prediction; "no object" does not change that of an earlier click.
         max_clicks: clicks that the policy could make; `iou_after_click` has one more entry.
         with_boundary: whether to compute the boundary IoU, which decodes the mask.
+        with_boundary_by_click: whether to compute it after every click too.
     """
     clicks = len(rollout.masks) - rollout.first_click
     ious = _ious(rollout)
@@ -198,6 +206,9 @@ def measure_rollout(
         decoder_calls=rollout.decoder_calls,
         has_object=rle_area(rollout.truth) > 0,
         predicts_object=_has_pixels(mask),
+        boundary_iou_after_click=_boundary_ious_by_click(rollout, max_clicks=max_clicks)
+        if with_boundary_by_click
+        else None,
     )
 
 
@@ -239,6 +250,16 @@ def _boundary_iou_of(rollout: RolledOut, rle: Rle | None) -> float:
         counted = ~decode_rle(rollout.ignore)
         mask, truth = mask & counted, truth & counted
     return boundary_iou(mask, truth)
+
+
+def _boundary_ious_by_click(rollout: RolledOut, *, max_clicks: int) -> tuple[float, ...]:
+    """Return the boundary IoU before the first click and after each; an end keeps its last."""
+    masks = [rollout.mask_before(k) for k in range(rollout.first_click, len(rollout.masks) + 1)]
+    if rollout.stop_reason is StopReason.NO_OBJECT:
+        masks.append(None)
+    ious = [_boundary_iou_of(rollout, mask) for mask in masks]
+    ious += [ious[-1]] * (max_clicks + 1 - len(ious))
+    return tuple(ious[: max_clicks + 1])
 
 
 def _inner_band(mask: Mask, width_px: int) -> Mask:
