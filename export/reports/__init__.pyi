@@ -7,6 +7,7 @@ from .charts import reliability_chart as reliability_chart
 from .evaluation_html import render_html as render_html
 from .evaluation_report import RESULTS_HEADER as RESULTS_HEADER
 from .evaluation_report import escape_markdown as escape_markdown
+from .evaluation_report import figure_notes as figure_notes
 from .evaluation_report import figure_text as figure_text
 from .evaluation_report import render_markdown as render_markdown
 from .evaluation_report import render_metrics_json as render_metrics_json

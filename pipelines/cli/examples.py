@@ -37,6 +37,8 @@ examples:
   hlmat evaluate --policy replay --answers out/mini/test/predictions.json --dataset shapes \\
       --split test --out out/replayed
   hlmat evaluate --policy centre --dataset shapes --split test --out out/centre
+  hlmat evaluate --policy human --click-decile all --dataset shapes --split test \\
+      --out out/human                          # how robust the segmenter is to people's clicks
 
 """
 FILTER_EXAMPLES = """\

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 from pydantic import AfterValidator
 
 from hlmat.pipelines.settings.flags import Flag, Group
+from hlmat.pipelines.settings.human_clicks import EVALUATED_CLICKS, read_human_clicks
 from hlmat.pipelines.settings.noc_options import (
     FIXED_LIMITS,
     NOC,
@@ -34,6 +35,7 @@ from hlmat.transforms.policies.backends.options import (
     SamplingOptions,
     ServerOptions,
 )
+from hlmat.transforms.policies.human_options import ALL_DECILES
 from hlmat.transforms.policies.mllm import MODEL_POLICIES, ModelPolicyOptions
 from hlmat.transforms.policies.registry import BASELINES, PolicyOptions, check_policy_name
 from hlmat.transforms.rollout.options import Beginning, InitialAction, Limits, SearchOptions
@@ -111,6 +113,7 @@ class EvaluationConfig:
         trained_on: further folders that record what the model was trained on.
         allow_leak: only warn if training and evaluation share images.
         clicks: the protocol, and the IoUs of NoC and NoF.
+        all_deciles: evaluate each decile of people's clicks, each in a folder of its own.
     """
 
     run: RunConfig
@@ -119,6 +122,7 @@ class EvaluationConfig:
     trained_on: tuple[str, ...] = ()
     allow_leak: bool = False
     clicks: NocOptions = field(default_factory=NocOptions)
+    all_deciles: bool = False
 
 
 def policy_group(names: Sequence[str] = POLICY_NAMES) -> Group:
@@ -204,6 +208,7 @@ EVALUATE = (
     DATA,
     SEGMENTER,
     policy_group(),
+    EVALUATED_CLICKS,
     CONVERSATION,
     Group(
         "rollout",
@@ -255,12 +260,13 @@ def evaluation_config(
         check.note(f"--initial-action policy-box: the policy {name} draws no boxes")
     problem = check_policy_name(name, among=POLICY_NAMES)
     check.maybe(problem)
+    human = read_human_clicks(values, check, policy=name, allows_all=True)
     answerer = None
     policy = PolicyOptions("oracle", seed, is_baseline=True)
     if is_model:
         answerer = _answerer_options(values, check, name=name, seed=seed)
     elif problem is None:
-        policy = PolicyOptions(name, seed, is_baseline=True)
+        policy = PolicyOptions(name, seed, is_baseline=True, human=human)
     scores = is_model and values.get("score")
     if values.has("stop-score") and not scores:
         check.note("--stop-score needs a model that scores its masks; add --score")
@@ -308,6 +314,7 @@ def evaluation_config(
         trained_on=evaluation.trained_on,
         allow_leak=evaluation.allow_leak,
         clicks=clicks,
+        all_deciles=human is not None and values.get("click-decile") == ALL_DECILES,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hlmat.pipelines.settings.flags import Flag, Group, Pair
+from hlmat.pipelines.settings.human_clicks import CLICK_DECILE, CLICK_MODEL
 from hlmat.pipelines.settings.runner_choice import RunnerChoice
 from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.dataset_io.work_units import DatasetPartition, UnitShard
@@ -203,6 +204,8 @@ TRAJECTORIES = (
         (
             Flag("policy", PolicyOptions, "name", names=tuple(POLICIES)),
             Flag("initial-clicks", PolicyOptions, "num_initial_clicks"),
+            CLICK_MODEL,
+            CLICK_DECILE,
             Flag(
                 "initial-action",
                 Beginning,

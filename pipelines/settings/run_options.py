@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hlmat.pipelines.settings.flags import Group, spellings_in
+from hlmat.pipelines.settings.human_clicks import read_human_clicks
 from hlmat.pipelines.settings.run_flags import DATA, TRAJECTORIES, OutputOptions, SelectionOptions
 from hlmat.pipelines.settings.runner_choice import (
     COMMON_FLAGS,
@@ -139,7 +140,8 @@ def trajectories_config(arguments: argparse.Namespace, *, rest: Sequence[str] = 
     check = Check()
     values = Values(arguments, TRAJECTORIES, check)
     values.read_given()
-    policy = values.build(PolicyOptions, seed=values.get("seed"))
+    human = read_human_clicks(values, check, policy=values.get("policy"))
+    policy = values.build(PolicyOptions, seed=values.get("seed"), human=human)
     if values.get("initial-action") == InitialAction.POLICY_BOX:
         check.note("--initial-action policy-box goes with a model: hlmat evaluate")
     shard = values.build(UnitShard) if values.has("shard") else None

@@ -13,6 +13,7 @@ from .click_curves import NOC_CLICKS as NOC_CLICKS
 from .click_curves import THRESHOLDS as THRESHOLDS
 from .click_curves import ClickProtocol as ClickProtocol
 from .click_curves import clicks_at_most as clicks_at_most
+from .click_deciles import decile_figures as decile_figures
 from .invalid_answers import invalid_causes as invalid_causes
 from .invalid_answers import invalid_forms as invalid_forms
 from .invalid_answers import remark_on_invalid as remark_on_invalid

@@ -1,3 +1,7 @@
+from .human_options import ALL_DECILES as ALL_DECILES
+from .human_options import HumanClickOptions as HumanClickOptions
+from .human_options import HumanClicks as HumanClicks
+from .human_options import load_click_model as load_click_model
 from .mllm import MODEL_POLICIES as MODEL_POLICIES
 from .mllm import ModelPolicyOptions as ModelPolicyOptions
 from .model_policy import Conversation as Conversation

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from hlmat.transforms.clickability.click_model import built_in_click_model
 from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.core.suggestions import did_you_mean
+from hlmat.transforms.policies.human_options import HumanClicks
 
 if TYPE_CHECKING:
     from hlmat.transforms.core.protocols import ClickPolicy
@@ -26,6 +28,7 @@ class PolicyOptions:
         num_initial_clicks: at most, for `random` and `grid` among `POLICIES`; the grid is the
             largest square one that needs no more.
         is_baseline: whether the name is one of `BASELINES`.
+        human: of the policy `human`: its model and decile; None for the model of the package.
 
     Raises:
         ConfigError: unknown name, or fewer than one initial click.
@@ -37,6 +40,7 @@ class PolicyOptions:
         default=4, ge=1, help="random, grid: clicks made before the oracle's, at most"
     )
     is_baseline: bool = setting(default=False, help="whether a baseline is meant")
+    human: HumanClicks | None = setting(default=None, help="human: the model of people's clicks")
 
     def conflicts(self) -> Iterator[str]:
         """Yield problems with combinations of values."""
@@ -47,9 +51,15 @@ class PolicyOptions:
         """Build the policy."""
         return self._entries[self.name].build(self)
 
-    def identity(self) -> dict[str, int]:
+    def identity(self) -> dict[str, Any]:
         """Return what determines the clicks, apart from name and seed, as plain JSON values."""
-        return {"initial_clicks": self.num_initial_clicks}
+        found: dict[str, Any] = {"initial_clicks": self.num_initial_clicks}
+        return found | self.human_clicks.identity() if self.name == "human" else found
+
+    @property
+    def human_clicks(self) -> HumanClicks:
+        """The model and decile of the policy `human`."""
+        return self.human or HumanClicks(built_in_click_model())
 
     @property
     def _entries(self) -> Mapping[str, PolicyEntry]:
@@ -96,6 +106,12 @@ def _build_grid(options: PolicyOptions) -> ClickPolicy:
     return GridPolicy(points_per_side=grid_side(options.num_initial_clicks), then=OraclePolicy())
 
 
+def _build_human(options: PolicyOptions) -> ClickPolicy:
+    from hlmat.transforms.policies.human import HumanPolicy
+
+    return HumanPolicy(options.human_clicks, seed=options.seed)
+
+
 def _build_centre(options: PolicyOptions) -> ClickPolicy:
     from hlmat.transforms.policies.baselines import CentrePolicy
 
@@ -111,6 +127,7 @@ def _build_random_baseline(options: PolicyOptions) -> ClickPolicy:
 POLICIES: Mapping[str, PolicyEntry] = {
     "oracle": PolicyEntry("the deepest pixel of the deeper error region", _build_oracle),
     "uniform": PolicyEntry("a random pixel of the error", _build_uniform),
+    "human": PolicyEntry("a pixel of the error where people would click", _build_human),
     "random": PolicyEntry(
         "random initial clicks in and around the object, then oracle", _build_random
     ),
@@ -121,6 +138,7 @@ POLICIES: Mapping[str, PolicyEntry] = {
 BASELINES: Mapping[str, PolicyEntry] = {
     "centre": PolicyEntry("one click at the image's centre", _build_centre),
     "random": PolicyEntry("random clicks anywhere", _build_random_baseline),
+    "human": PolicyEntry("a pixel of the error where people would click", _build_human),
     "oracle": PolicyEntry("the deepest pixel of the deeper error region", _build_oracle),
 }
 """Policies to compare a model's figures with."""

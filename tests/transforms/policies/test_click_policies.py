@@ -144,7 +144,7 @@ def test_a_number_of_points_gives_the_grid_that_fits() -> None:
 def test_an_unknown_policy_names_the_nearest() -> None:
     message = (
         "--policy 'orcale' is unknown; did you mean 'oracle'? "
-        "choose from oracle, uniform, random, grid"
+        "choose from oracle, uniform, human, random, grid"
     )
     assert check_policy_name("orcale") == message
     assert check_policy_name("grid") is None
