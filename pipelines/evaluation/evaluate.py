@@ -28,7 +28,7 @@ from hlmat.export.runs.manifest import Manifest
 from hlmat.export.runs.trajectories import read_rejects, read_trajectories
 from hlmat.pipelines.evaluation.click_time import measure_click_time
 from hlmat.pipelines.evaluation.results import click_protocol, evaluation_results
-from hlmat.pipelines.evaluation.stats import format_counts
+from hlmat.pipelines.evaluation.stats import format_counts, may_be_inverted
 from hlmat.pipelines.run.finished import open_source, read_run_manifest
 from hlmat.pipelines.run.leak_guard import refuse_leaks
 from hlmat.pipelines.run.planning import reading_errors
@@ -168,6 +168,7 @@ def _write_report(
             else {"SPC": _seconds_per_click(run, clicks=clicks, storage=storage, out=out)}
         ),
         "step": config.step,
+        "filling_targets": sum(may_be_inverted(t.target) for t in trajectories),
         "rejected": sum(rejects.values()),
         "rejects": rejects,
         "targets": len(trajectories) + sum(rejects.values()),

@@ -8,14 +8,16 @@ from typing import Any
 from hlmat.export.runs.manifest import read_manifest, verify
 from hlmat.export.runs.trajectories import read_rejects, read_trajectories
 from hlmat.pipelines.evaluation.results import click_protocol
-from hlmat.transforms.core.records import RejectReason
+from hlmat.transforms.core.records import RejectReason, Target
 from hlmat.transforms.core.url_storage import storage_for
-from hlmat.transforms.masks.rle import rle_area
+from hlmat.transforms.masks.rle import rle_area, rle_surrounds
 from hlmat.transforms.metrics.summary import Summary
 from hlmat.transforms.metrics.target_results import measure_rollout, rolled_out
 
 FILLING_SHARE = 0.95
 """Share of an image; a target that covers more may be an inverted mask."""
+_SURROUNDING_SHARE = 0.5
+"""As above, for a target that has the whole border of its image."""
 
 
 def read_figures(out: str, *, verify_all: bool = False) -> dict[str, Any]:
@@ -36,8 +38,7 @@ def read_figures(out: str, *, verify_all: bool = False) -> dict[str, Any]:
     summary = Summary(protocol, by_image=False)
     filling = 0
     for trajectory in read_trajectories(storage, out, manifest=manifest):
-        height, width = trajectory.target.size_hw
-        filling += rle_area(trajectory.target.truth) > FILLING_SHARE * height * width
+        filling += may_be_inverted(trajectory.target)
         rollout = rolled_out(trajectory)
         summary.add(measure_rollout(rollout, step="last", max_clicks=protocol.max_clicks))
     examples: dict[str, str] = {}
@@ -56,14 +57,21 @@ def read_figures(out: str, *, verify_all: bool = False) -> dict[str, Any]:
     }
 
 
+def may_be_inverted(target: Target) -> bool:
+    """Return whether a target's mask looks like the background of an object."""
+    height, width = target.size_hw
+    share = rle_area(target.truth) / (height * width)
+    return share > FILLING_SHARE or (share > _SURROUNDING_SHARE and rle_surrounds(target.truth))
+
+
 def remarks_on(figures: Mapping[str, Any]) -> list[str]:
     """Return remarks on the targets of a run, one sentence each."""
     remarks = []
     if filling := figures.get("filling_targets"):
         remarks.append(
             f"{filling} of {figures['targets']} targets cover more than {FILLING_SHARE:.0%} of "
-            "their image: their masks may be inverted; if objects are black, give --mask-values "
-            "object=0"
+            "their image, or all of its border and most of the rest: their masks may be inverted; "
+            "if objects are black, give --mask-values object=0"
         )
     if ambiguous := figures["rejects"].get(RejectReason.AMBIGUOUS_MASK):
         remarks.append(

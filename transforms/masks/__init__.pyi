@@ -4,12 +4,12 @@ from .corruption import box_mask as box_mask
 from .corruption import coarse_polygon as coarse_polygon
 from .corruption import corrupted_to_iou as corrupted_to_iou
 from .corruption import random_discs as random_discs
+from .image_files import exif_orientation as exif_orientation
+from .image_files import image_size_hw as image_size_hw
 from .images import MaskRule as MaskRule
 from .images import decode_image as decode_image
 from .images import decode_levels as decode_levels
 from .images import decode_mask_image as decode_mask_image
-from .images import exif_orientation as exif_orientation
-from .images import image_size_hw as image_size_hw
 from .levels import Levels as Levels
 from .levels import lossless as lossless
 from .mask_values import MaskValues as MaskValues
@@ -30,6 +30,7 @@ from .rle import rle_box_xywh as rle_box_xywh
 from .rle import rle_joint_part as rle_joint_part
 from .rle import rle_overlap as rle_overlap
 from .rle import rle_problem as rle_problem
+from .rle import rle_surrounds as rle_surrounds
 from .rle import rle_to_json as rle_to_json
 from .rle import whole_number as whole_number
 from .upsampling import Upsampling as Upsampling

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import re
 import warnings
 from collections.abc import Iterator
 from enum import StrEnum
@@ -12,24 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
-from PIL import ImageOps
 
 from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.core.protocols import Image, Mask, TruthMasks
 from hlmat.transforms.core.records import RejectReason
 from hlmat.transforms.masks.grey_depth import png_depth, usual_top
+from hlmat.transforms.masks.image_files import (
+    exif_orientation,
+    load_pixels,
+    number_of_pages,
+    turned_by_exif,
+)
 from hlmat.transforms.masks.levels import LevelKind, Levels, find_object
 from hlmat.transforms.masks.mask_values import MaskValues
 from hlmat.transforms.masks.rle import MAX_PIXELS
 from hlmat.transforms.masks.valued_masks import read_valued_mask
 
-_EXIF_ORIENTATION = 0x0112
 _FIRST_SWAPPING = 5
-_PNG_EXIF = (b"eXIf", b"Raw profile type")
-# Pillow opens other formats, such as EPS, with external programs.
-_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _NAMED_VALUES = 5
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _MAX_GREY = 65535
 _PIXELS_AT_ONCE = 1 << 20
 _WEBP_HEADER = 64
@@ -37,9 +35,6 @@ _DARK = 16
 """Colours of 16 bit that are all below this after their reduction to 8 bit had 12 bit or fewer."""
 _TRIMAP_OBJECT = 255
 _TRIMAP_IGNORE = 128
-
-# Freed blocks of this size return to the system; smaller ones may not.
-PilImage.core.set_block_size(1 << 26)
 
 
 class MaskRule(StrEnum):
@@ -87,11 +82,13 @@ def decode_image(
         TargetError: UNREADABLE_IMAGE, also for colours in so small a part of their 16 bit that the
             image would be nearly black; TOO_LARGE or SIZE_MISMATCH.
     """
-    image = _decode(data, name=name, max_pixels=max_pixels, reason=RejectReason.UNREADABLE_IMAGE)
+    image = load_pixels(
+        data, name=name, max_pixels=max_pixels, reason=RejectReason.UNREADABLE_IMAGE
+    )
     depth = png_depth(data)
     stored_hw = (image.height, image.width)
     if size_hw is not None and stored_hw != size_hw:
-        turned = _turned_by_exif(image)
+        turned = turned_by_exif(image)
         if (turned.height, turned.width) != size_hw:
             raise TargetError(
                 RejectReason.SIZE_MISMATCH,
@@ -100,7 +97,7 @@ def decode_image(
             )
         image = turned
     elif (turns_if_same_size or turn_must_show) and size_hw is not None:
-        turned = _turned_by_exif(image)
+        turned = turned_by_exif(image)
         if turn_must_show and turned is not image and (turned.height, turned.width) == size_hw:
             raise TargetError(
                 RejectReason.SIZE_MISMATCH,
@@ -118,33 +115,6 @@ def decode_image(
             "8 bit",
         )
     return rgb
-
-
-def exif_orientation(data: bytes) -> int:
-    """Return an image's EXIF orientation, 1 to 8; 1 without a readable tag.
-
-    2 to 4 mirror or rotate the stored image and keep its size; 5 to 8 swap its sides.
-    """
-    try:
-        image = _open(data, name="", reason=RejectReason.UNREADABLE_IMAGE)
-        if image.format == "PNG" and not any(mark in data for mark in _PNG_EXIF):
-            # Pillow would decode the whole image to make sure that no tag follows.
-            return 1
-        value = image.getexif().get(_EXIF_ORIENTATION, 1)
-    # Without a readable EXIF block the stored orientation is used.
-    except Exception:
-        return 1
-    return value if type(value) is int and 1 <= value <= 8 else 1
-
-
-def image_size_hw(data: bytes, *, name: str) -> tuple[int, int]:
-    """Return (height, width) as stored, without decoding the pixels.
-
-    Raises:
-        TargetError: UNREADABLE_IMAGE.
-    """
-    image = _open(data, name=name, reason=RejectReason.UNREADABLE_IMAGE)
-    return image.height, image.width
 
 
 def decode_mask_image(
@@ -190,9 +160,16 @@ def decode_levels(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> Le
 
     Raises:
         TargetError: UNREADABLE_MASK or TOO_LARGE; SIZE_MISMATCH for one that its EXIF tag turns
-            without changing its size.
+            without changing its size; AMBIGUOUS_MASK for one of several pages.
     """
-    image = _decode(data, name=name, max_pixels=max_pixels, reason=RejectReason.UNREADABLE_MASK)
+    if (pages := number_of_pages(data)) > 1:
+        raise TargetError(
+            RejectReason.AMBIGUOUS_MASK,
+            f"{name} has several pages or frames of the same size, at least {pages}, and a mask "
+            "is read from one; save each as a file of its own, as NAME_0.png and NAME_1.png for "
+            "two objects",
+        )
+    image = load_pixels(data, name=name, max_pixels=max_pixels, reason=RejectReason.UNREADABLE_MASK)
     orientation = exif_orientation(data)
     if orientation > 1 and (orientation < _FIRST_SWAPPING or image.width == image.height):
         raise TargetError(
@@ -216,65 +193,6 @@ def _trimap(values: NDArray[np.integer], *, name: str) -> tuple[Mask, Mask]:
             f"{_TRIMAP_OBJECT}, found {found}{more} as well",
         )
     return truth, ignore
-
-
-def _open(data: bytes, *, name: str, reason: RejectReason) -> PilImage.Image:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return PilImage.open(io.BytesIO(data), formats=_FORMATS)
-    except PilImage.DecompressionBombError as error:
-        raise TargetError(
-            RejectReason.TOO_LARGE,
-            f"{name} has more than the {MAX_PIXELS:,} pixels that are read; reduce it first "
-            f"({error})",
-        ) from error
-    # Pillow's plugins raise exceptions of any type on broken files.
-    except Exception as error:
-        if data.startswith(_LFS_POINTER):
-            raise TargetError(
-                reason,
-                f"{name} cannot be read: it is a pointer of Git LFS; run `git lfs pull` there",
-            ) from error
-        raise _unreadable(name, reason, error) from error
-
-
-def _decode(data: bytes, *, name: str, max_pixels: int, reason: RejectReason) -> PilImage.Image:
-    image = _open(data, name=name, reason=reason)
-    if image.width * image.height > max_pixels:
-        raise TargetError(
-            RejectReason.TOO_LARGE,
-            f"{name} has {image.width} x {image.height} pixels, more than the "
-            f"{max_pixels:,} that are read; reduce it first",
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image.load()
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise _unreadable(name, reason, error) from error
-    return image
-
-
-def _unreadable(name: str, reason: RejectReason, error: Exception) -> TargetError:
-    cause = " ".join(str(error).split()) or type(error).__name__
-    # A memory address would make the message differ from run to run.
-    cause = re.sub(r"<_io\.BytesIO object at 0x[0-9a-fA-F]+>", "from its content", cause)
-    return TargetError(reason, f"{name} cannot be read as an image: {cause}")
-
-
-def _turned_by_exif(image: PilImage.Image) -> PilImage.Image:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if image.getexif().get(_EXIF_ORIENTATION) not in range(2, 9):
-                return image
-            return ImageOps.exif_transpose(image)
-    # Without a readable EXIF block the stored orientation is used.
-    except Exception:
-        return image
 
 
 def _to_rgb(image: PilImage.Image, *, used_bits: int | None = None) -> Image:

@@ -281,7 +281,7 @@ def _is_ringing(greys: NDArray[np.integer], between: Mask, *, dark: int, bright:
 
 def _split_lossy(levels: Levels, greys: NDArray[np.integer] | None) -> Mask | None:
     """Split halfway between the two levels that have flat areas; None if there are others."""
-    if greys is None:
+    if greys is None or _exactly_flat(greys) > 2:
         return None
     found = [value for value, _ in _flat_greys(greys)]
     low, high = int(greys.min()), int(greys.max())
@@ -315,6 +315,19 @@ def _flat_greys(greys: NDArray[np.integer]) -> list[tuple[int, int]]:
             break
     # An image of a few pixels has no flat areas.
     return found or [(int(np.median(greys)), greys.size)]
+
+
+def _exactly_flat(greys: NDArray[np.integer]) -> int:
+    """Return how many levels of a lossy image fill areas without any noise.
+
+    Such areas are far from all borders, so even classes of close numbers are told apart.
+    """
+    darkest, brightest = _neighbours(greys)
+    values, counts = np.unique(greys[darkest == brightest], return_counts=True)
+    values = values[counts >= _FLAT_SHARE * greys.size]
+    # Areas of one brightness differ in their last digit if they were compressed twice.
+    gap = _FLAT_RANGE if values.size and values[-1] >= _FAR else 0
+    return 1 + int(np.count_nonzero(np.diff(values) > gap))
 
 
 def _flat_colours(levels: Levels) -> list[int]:

@@ -74,6 +74,19 @@ def rle_area(rle: Rle) -> int:
     return int(rlemasklib.area(rle_to_coco(rle)))
 
 
+def rle_surrounds(rle: Rle) -> bool:
+    """Return whether a mask has every pixel on the border of its image, and a hole.
+
+    >>> ring = np.ones((3, 4), dtype=bool)
+    >>> ring[1, 2] = False
+    >>> rle_surrounds(encode_mask(ring)), rle_surrounds(encode_mask(~ring))
+    (True, False)
+    """
+    height, width = rle.size_hw
+    x, y, w, h = (int(v) for v in rlemasklib.to_bbox(rlemasklib.complement(rle_to_coco(rle))))
+    return w > 0 and x > 0 and y > 0 and x + w < width and y + h < height
+
+
 def rle_box_xywh(rle: Rle) -> tuple[int, int, int, int]:
     """Return the tight box as (x, y, width, height); zeros for an empty mask."""
     x, y, width, height = rlemasklib.to_bbox(rle_to_coco(rle))

@@ -21,13 +21,8 @@ from hlmat.transforms.core.errors import ConfigError, LayoutError, TargetError
 from hlmat.transforms.core.protocols import Image, TruthMasks
 from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
 from hlmat.transforms.core.storage import Storage
-from hlmat.transforms.masks.images import (
-    MaskRule,
-    decode_image,
-    decode_mask_image,
-    exif_orientation,
-    image_size_hw,
-)
+from hlmat.transforms.masks.image_files import exif_orientation, image_size_hw
+from hlmat.transforms.masks.images import MaskRule, decode_image, decode_mask_image
 from hlmat.transforms.masks.rasterize import segmentation_to_mask
 from hlmat.transforms.readers.files.expressions import sentences_of
 from hlmat.transforms.readers.files.frames import fit_of, size_drawn_at

@@ -13,7 +13,7 @@ from hlmat.transforms.core.errors import LayoutError, TargetError
 from hlmat.transforms.core.protocols import Image, TruthMasks
 from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
 from hlmat.transforms.core.storage import Storage
-from hlmat.transforms.masks.images import exif_orientation, image_size_hw
+from hlmat.transforms.masks.image_files import exif_orientation, image_size_hw
 from hlmat.transforms.masks.rle import whole_number
 from hlmat.transforms.readers.files.expressions import sentences_of
 from hlmat.transforms.readers.files.frames import FIRST_SWAPPING, Fit, fit_of, undecided_turn

@@ -87,6 +87,25 @@ def test_inverted_masks_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixt
     assert areas(tmp_path / "black") == [200]
 
 
+def test_a_dark_object_on_white_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    large = np.full(SIZE, 255, np.uint8)
+    large[5:40, 5:60] = 0
+    root = make_folder(tmp_path / "data", {"a": large, "b": OBJECT})
+    warning = (
+        "hlmat: 1 of 2 targets cover more than 95% of their image, or all of its border and most "
+        "of the rest: their masks may be inverted; if objects are black, give --mask-values "
+        "object=0\n"
+    )
+    assert run(root, tmp_path / "out") == 0
+    assert warning in capsys.readouterr().err
+    flags = ["--dataset", "folder", "--data-root", str(root), "--workers", "1", "-q"]
+    evaluate = ["evaluate", "--policy", "oracle", "--max-clicks", "1", *flags]
+    assert main([*evaluate, "--out", str(tmp_path / "evaluated")]) == 0
+    assert warning in capsys.readouterr().err
+
+
 def test_captions_are_counted_and_those_left_over_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

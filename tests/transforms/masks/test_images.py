@@ -14,7 +14,8 @@ from PIL import Image as PilImage
 
 from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.core.records import RejectReason
-from hlmat.transforms.masks.images import MaskRule, decode_image, decode_mask_image, image_size_hw
+from hlmat.transforms.masks.image_files import image_size_hw
+from hlmat.transforms.masks.images import MaskRule, decode_image, decode_mask_image
 
 _ORIENTATION = 0x0112
 
@@ -68,13 +69,15 @@ class TestDecodeImage:
         data = encode(image, transparency=b"\x00\x80")
         assert decode_image(data, name="a", size_hw=(3, 4)).shape == (3, 4, 3)
 
+    @pytest.mark.parametrize("file", ["PNG", "TIFF"])
     @pytest.mark.parametrize("orientation", range(1, 9))
-    def test_exif_is_obeyed_only_where_the_mask_needs_it(self, orientation: int) -> None:
+    def test_exif_is_obeyed_only_where_the_mask_needs_it(self, orientation: int, file: str) -> None:
         stored = np.zeros((4, 6, 3), np.uint8)
         stored[:, :3] = 255
         exif = PilImage.Exif()
         exif[_ORIENTATION] = orientation
-        data = encode(PilImage.fromarray(stored), "PNG", exif=exif)
+        data = encode(PilImage.fromarray(stored), file, exif=exif)
+        assert image_size_hw(data, name="a") == (4, 6)
         raw = decode_image(data, name="a", size_hw=(4, 6))
         np.testing.assert_array_equal(raw, stored)
         if orientation >= 5:
@@ -340,7 +343,7 @@ def tagged(array: np.ndarray, orientation: int, *, file: str = "PNG") -> bytes:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("file", ["PNG", "JPEG"])
+@pytest.mark.parametrize("file", ["PNG", "JPEG", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_mask_that_its_tag_turns_in_place_is_refused(orientation: int, file: str) -> None:
     wide = np.zeros((16, 32), np.uint8)

@@ -216,6 +216,13 @@ def test_classes_in_a_jpeg_are_refused_by_their_levels() -> None:
     assert "120: 1," in message
 
 
+@pytest.mark.parametrize("pair", [(1, 2), (1, 3), (2, 5), (8, 15), (7, 20), (100, 110), (250, 255)])
+def test_numbers_of_classes_in_a_jpeg_are_refused(pair: tuple[int, int]) -> None:
+    values = grey((BOX, pair[0]), (np.s_[66:88, 4:116], pair[1]))
+    for quality in (95, 85):
+        problem(encode(PilImage.fromarray(values), "JPEG", quality=quality))
+
+
 def test_colours_in_a_jpeg_are_refused() -> None:
     values = np.zeros((90, 120, 3), np.uint8)
     values[BOX] = (255, 0, 0)

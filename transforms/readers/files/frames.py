@@ -12,7 +12,7 @@ from typing import Any
 from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.core.records import RejectReason
 from hlmat.transforms.core.storage import Storage
-from hlmat.transforms.masks.images import exif_orientation, image_size_hw
+from hlmat.transforms.masks.image_files import exif_orientation, image_size_hw
 from hlmat.transforms.masks.rle import whole_number
 from hlmat.transforms.readers.files.images import read_below
 
