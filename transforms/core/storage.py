@@ -15,7 +15,7 @@ import re
 import shutil
 import stat
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from hlmat.transforms.core.atomic_files import atomic_file
 from hlmat.transforms.core.errors import TargetError
@@ -56,6 +56,28 @@ class Storage(Protocol):
         ...
 
 
+class ReadableFile(Protocol):
+    """A file that is open for reading."""
+
+    def read_on(self, size: int) -> bytes:
+        """Return the next bytes, at most `size`; none at the end. Raises OSError."""
+        ...
+
+    def part(self, start: int, end: int) -> bytes:
+        """Return the bytes from `start` to before `end`, fewer where the file ends. Raises
+        OSError."""
+        ...
+
+
+@runtime_checkable
+class OpensFiles(Protocol):
+    """A storage that can open a file instead of returning all of it."""
+
+    def open_file(self, path: str) -> ReadableFile | None:
+        """Open a file for reading; None if it can only be read whole. Raises as `read_bytes`."""
+        ...
+
+
 def join_under(root: str, name: str) -> str:
     """Join a name from a data file to a root that it must not leave.
 
@@ -84,6 +106,26 @@ def _escapes(normal: str) -> bool:
     return normal.startswith("/") or parts[0] == ".." or bool(has_drive)
 
 
+class LocalFile:
+    """A file of the local disk, closed when nothing refers to this object any more.
+
+    Attributes:
+        number: what the operating system calls it.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def read_on(self, size: int) -> bytes:
+        return os.read(self.number, size)
+
+    def part(self, start: int, end: int) -> bytes:
+        return os.pread(self.number, end - start, start)
+
+    def __del__(self) -> None:
+        os.close(self.number)
+
+
 @dataclass(frozen=True)
 class LocalStorage:
     """The local disk.
@@ -101,6 +143,13 @@ class LocalStorage:
         with open(path, "rb", opener=_without_waiting) as f:
             _check_regular(os.fstat(f.fileno()), path)
             return f.read()
+
+    def open_file(self, path: str) -> LocalFile:
+        """Open a file for reading. Raises FileNotFoundError, or OSError if it cannot be read."""
+        _check_regular(os.stat(path), path)
+        file = LocalFile(_without_waiting(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
+        _check_regular(os.fstat(file.number), path)
+        return file
 
     def write_bytes(self, path: str, data: bytes) -> None:
         with atomic_file(path, scratch=self.scratch) as f:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import operator
 import zlib
 from collections.abc import Iterable, Iterator
 from itertools import groupby, islice
@@ -15,6 +16,7 @@ from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
 
 _REF_FIELDS = tuple(field.name for field in dataclasses.fields(TargetRef))
+_ref_values = operator.attrgetter(*_REF_FIELDS)
 
 WorkItem = TargetRef | Reject
 """A target to roll out, or one that the reader already had to reject."""
@@ -28,11 +30,14 @@ class WorkUnit:
         unit_id: hex digest of the run's fingerprint and the items.
         index: position in the run, from 0.
         items: never empty.
+        items_json: the items as written for the id, which takes most of the time of planning; None
+            if they are not written yet.
     """
 
     unit_id: str
     index: int
     items: tuple[WorkItem, ...]
+    items_json: str | None = dataclasses.field(default=None, repr=False, compare=False)
 
 
 class _PartOfMany:
@@ -116,13 +121,8 @@ def plan_units(
 
 def unit_to_json(unit: WorkUnit) -> str:
     """Return a unit as one line of JSON."""
-    return _canonical_json(
-        {
-            "unit_id": unit.unit_id,
-            "index": unit.index,
-            "items": [_item_to_dict(item) for item in unit.items],
-        }
-    )
+    items = unit.items_json or _items_to_json(unit.items)
+    return f'{{"index":{unit.index},"items":{items},"unit_id":{_canonical_json(unit.unit_id)}}}'
 
 
 def unit_from_json(line: str) -> WorkUnit:
@@ -146,14 +146,18 @@ def unit_from_json(line: str) -> WorkUnit:
 
 
 def _build_unit(items: list[WorkItem], *, index: int, fingerprint: str) -> WorkUnit:
-    text = fingerprint + _canonical_json([_item_to_dict(item) for item in items])
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return WorkUnit(unit_id=digest[:32], index=index, items=tuple(items))
+    text = _items_to_json(items)
+    digest = hashlib.sha256((fingerprint + text).encode()).hexdigest()
+    return WorkUnit(unit_id=digest[:32], index=index, items=tuple(items), items_json=text)
+
+
+def _items_to_json(items: Iterable[WorkItem]) -> str:
+    return _canonical_json([_item_to_dict(item) for item in items])
 
 
 def _item_to_dict(item: WorkItem) -> dict[str, Any]:
     ref = ref_of(item)
-    data: dict[str, Any] = {name: getattr(ref, name) for name in _REF_FIELDS}
+    data: dict[str, Any] = dict(zip(_REF_FIELDS, _ref_values(ref), strict=True))
     if isinstance(item, Reject):
         data["reject"] = {"reason": item.reason, "message": item.message}
     return data

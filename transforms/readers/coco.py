@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import posixpath
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from hlmat.transforms.core.errors import LayoutError, TargetError
 from hlmat.transforms.core.protocols import Image, TruthMasks
 from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
 from hlmat.transforms.core.storage import Storage
+from hlmat.transforms.readers.files.coco_annotations import read_instances
 from hlmat.transforms.readers.files.coco_captions import caption_texts
 from hlmat.transforms.readers.files.coco_segmentation import (
     image_size,
@@ -20,10 +24,10 @@ from hlmat.transforms.readers.files.coco_segmentation import (
 )
 from hlmat.transforms.readers.files.coco_tables import CocoTables, image_name
 from hlmat.transforms.readers.files.expressions import sentences_of
+from hlmat.transforms.readers.files.frames import Fit
 from hlmat.transforms.readers.files.ids import Entry, id_of, id_order, number_of
 from hlmat.transforms.readers.files.image_places import ImagePlaces, dated_splits
 from hlmat.transforms.readers.files.images import load_image_file
-from hlmat.transforms.readers.files.json import need_list, read_json
 from hlmat.transforms.readers.files.polygon_units import check_units, percent_remark
 from hlmat.transforms.readers.mask_folders import shown_entries
 from hlmat.transforms.readers.options import ReaderOptions
@@ -73,26 +77,27 @@ class CocoReader:
         the same file are one image.
 
         Raises:
-            DataError: the file is malformed.
+            DataError: the file is malformed, or changes while it is read.
         """
         path = posixpath.join(self.root, self.annotations)
-        content = read_json(self.storage, path)
-        need_list(content, "images", path=path)
-        need_list(content, "categories", path=path)
-        tables = CocoTables(content, path=path)
-        remark = percent_remark(tables.annotation_entries, tables.images)
+        content, annotations = read_instances(self.storage, path, tables=("images", "categories"))
+        tables = CocoTables(content, annotations, path=path)
+        remark = percent_remark(annotations, tables.images)
         self._remarks[:] = [f"{path}: {remark}"] if remark else []
         listing = _Listing(tables, self._image_places(tables))
-        of_image: Counter[str] = Counter()
-        for entry in sorted(tables.annotation_entries, key=listing.order):
-            image_path = listing.path_of(_fields(entry))
-            ref = self._bare_ref(
-                entry, listing, image_path=image_path, object_id=of_image[image_path]
-            )
-            of_image[image_path] += 1
+        is_first = annotations.ids.is_first
+        image_path, object_id = None, 0
+        for position in listing.order().tolist():
+            entry = annotations[position]
+            place = listing.place_of(_fields(entry).get("image_id"))
+            # All annotations of an image are consecutive.
+            object_id = object_id + 1 if place.path == image_path else 0
+            image_path = place.path
             try:
-                yield _checked(ref, entry, listing)
+                truth = _truth_of(entry, listing, is_first=bool(is_first[position]))
+                yield self._ref(entry, place, object_id, truth)
             except TargetError as error:
+                ref = self._ref(entry, place, object_id, _NO_TRUTH)
                 yield Reject(ref, error.reason, error.message)
         if listing.unused_captions:
             self._remarks.append(_remark_on_captions(path, listing.unused_captions))
@@ -132,25 +137,49 @@ class CocoReader:
             names=[name for name in names if name],
         )
 
-    def _bare_ref(
-        self, entry: Any, listing: _Listing, *, image_path: str, object_id: int
-    ) -> TargetRef:
-        fields = _fields(entry)
-        image = listing.image_of(fields)
-        name = image_name(image) if image is not None else ""
-        own_id = id_of(fields.get("id"))
+    def _ref(self, entry: Any, place: _Place, object_id: int, truth: _Truth) -> TargetRef:
+        own_id = id_of(_fields(entry).get("id"))
         return TargetRef(
             target_id=f"{self.name}/{self.split}/{own_id or 'unknown'}",
             dataset=self.name,
             split=self.split,
-            image_path=image_path,
-            image_name=name or "unknown",
-            image_id=number_of(fields.get("image_id")),
+            image_path=place.path,
+            image_name=place.name or "unknown",
+            image_id=place.number,
             object_id=object_id,
-            expressions=(),
-            truth_ref="{}",
+            expressions=truth.expressions,
+            truth_ref=truth.text,
             license=LICENSES["coco"],
         )
+
+
+class _Truth(NamedTuple):
+    """What an annotation says: its expressions and its `truth_ref`."""
+
+    expressions: tuple[str, ...]
+    text: str
+
+
+_NO_TRUTH = _Truth((), "{}")
+
+
+class _Place(NamedTuple):
+    """Where an image is: its path, its name in the file, its id as text and as number."""
+
+    path: str
+    name: str
+    key: str | None
+    number: int | None
+
+
+class _UsableImage(NamedTuple):
+    """An image that annotations may have, its size if the file has one, and how shapes fit it."""
+
+    key: str | None
+    entry: Entry
+    name: str
+    size_hw: tuple[int, int] | None
+    fit: Fit | None
 
 
 def open_coco(name: str, options: ReaderOptions) -> CocoReader:
@@ -205,8 +234,6 @@ class _Listing:
 
     def __init__(self, tables: CocoTables, places: ImagePlaces) -> None:
         self.tables = tables
-        ids = (id_of(_fields(entry).get("image_id")) for entry in tables.annotation_entries)
-        self._annotations_of = Counter(ids)
         self._unknown = posixpath.join(places.folder, "unknown")
         self._paths: dict[str | None, str] = {}
         self._problems: dict[str | None, TargetError] = {}
@@ -222,39 +249,68 @@ class _Listing:
             first.setdefault(path, id_order(key))
         self._first = first
         self.unused_captions: dict[str, None] = {}
+        # Those of the last annotation, whose image the next one usually has.
+        self._place: _Place | None = None
+        self._image: _UsableImage | None = None
 
-    def image_of(self, fields: Mapping[str, Any]) -> Entry | None:
-        """Return the first entry of an annotation's image, or None."""
-        found = self.tables.images.all_of(fields.get("image_id"))
-        return found[0] if found else None
+    def place_of(self, image_id: object) -> _Place:
+        """Return where an image is according to its first entry."""
+        key = id_of(image_id)
+        if self._place is None or self._place.key != key:
+            found = self.tables.images.all_of(image_id)
+            name = image_name(found[0]) if found else ""
+            self._place = _Place(self.path_of(image_id), name, key, number_of(image_id))
+        return self._place
 
-    def path_of(self, fields: Mapping[str, Any]) -> str:
-        """Return the path of an annotation's image."""
-        return self._paths.get(id_of(fields.get("image_id")), self._unknown)
+    def image_of(self, image_id: object, *, name: str) -> _UsableImage:
+        """Return the image of an annotation, whose name is for messages. Raises TargetError."""
+        key = id_of(image_id)
+        if self._image is None or self._image.key != key:
+            entry = self.tables.image_of(image_id, name=name)
+            if not image_name(entry):
+                raise TargetError(
+                    RejectReason.MALFORMED_ENTRY,
+                    f"image {entry['id']} has neither a file_name nor a coco_url",
+                )
+            if (problem := self._problems.get(key)) is not None:
+                raise problem
+            size_hw = fit = None
+            with suppress(TargetError):
+                size_hw = image_size(entry, name=name)
+                fit = self.tables.fit_on(entry, size_hw=size_hw)
+            self._image = _UsableImage(key, entry, image_name(entry), size_hw, fit)
+        return self._image
 
-    def check_path(self, fields: Mapping[str, Any]) -> None:
-        """Raise TargetError if the name of an annotation's image leads out of the data root."""
-        if (problem := self._problems.get(id_of(fields.get("image_id")))) is not None:
-            raise problem
+    def path_of(self, image_id: object) -> str:
+        """Return an image's path."""
+        return self._paths.get(id_of(image_id), self._unknown)
 
     def annotations_of(self, image: Entry) -> int:
         """Return how many annotations an entry of an image has."""
-        return self._annotations_of[id_of(image.get("id"))]
+        return len(self.tables.annotations.image_ids.positions_of(image.get("id")))
 
-    def order(self, entry: Any) -> tuple[Any, ...]:
-        """Return the sort key of annotations: the first id of their image's file, then both ids."""
-        fields = _fields(entry)
-        image_id = id_order(fields.get("image_id"))
-        path = self.path_of(fields)
-        return (self._first.get(path, image_id), path, image_id, id_order(fields.get("id")))
+    def order(self) -> npt.NDArray[np.int64]:
+        """Return the positions of all annotations by the first id of their image's file, then by
+        both ids."""
+        ids, image_ids = self.tables.annotations.ids, self.tables.annotations.image_ids
+        codes, of_annotation = np.unique(image_ids.codes, return_inverse=True)
+        images = [image_ids.id_of_code(int(code)) for code in codes]
+        in_order = sorted(range(len(images)), key=lambda place: self._order_of(images[place]))
+        ranks = np.empty(len(images), np.int64)
+        ranks[in_order] = np.arange(len(images))
+        return np.lexsort([*ids.sort_keys(), ranks[of_annotation]])
+
+    def _order_of(self, image_id: str | None) -> tuple[Any, ...]:
+        path, own = self.path_of(image_id), id_order(image_id)
+        return (self._first.get(path, own), path, own)
 
 
 def _fields(entry: Any) -> Mapping[str, Any]:
     return entry if isinstance(entry, dict) else {}
 
 
-def _checked(ref: TargetRef, entry: Any, listing: _Listing) -> TargetRef:
-    """Complete a reference. Raises TargetError for what cannot be used."""
+def _truth_of(entry: Any, listing: _Listing, *, is_first: bool) -> _Truth:
+    """Check an annotation. Raises TargetError for what cannot be used."""
     tables = listing.tables
     own_id = id_of(_fields(entry).get("id"))
     if own_id is None:
@@ -262,26 +318,21 @@ def _checked(ref: TargetRef, entry: Any, listing: _Listing) -> TargetRef:
             RejectReason.MALFORMED_ENTRY,
             f"an annotation has neither a whole number nor a text as id: {entry!r:.80}",
         )
-    if tables.annotations.all_of(own_id)[0] is not entry:
+    if not is_first:
         raise TargetError(
             RejectReason.DUPLICATE_ID, f"annotation id {own_id} occurs again; the first counts"
         )
     name = f"annotation {own_id}"
-    image = tables.image_of(entry.get("image_id"), name=name)
-    if not image_name(image):
-        raise TargetError(
-            RejectReason.MALFORMED_ENTRY,
-            f"image {image['id']} has neither a file_name nor a coco_url",
-        )
-    listing.check_path(entry)
-    texts = caption_texts(entry, image, of_image=listing.annotations_of(image), name=name)
-    if not texts and sentences_of(image.get("caption")):
-        listing.unused_captions[image_name(image)] = None
+    image = listing.image_of(entry.get("image_id"), name=name)
+    caption = image.entry.get("caption")
+    of_image = 0 if caption is None else listing.annotations_of(image.entry)
+    texts = caption_texts(entry, image.entry, of_image=of_image, name=name)
+    if caption is not None and not texts and sentences_of(caption):
+        listing.unused_captions[image.name] = None
     texts = texts or tables.category_text(entry.get("category_id"), name=name)
     if entry.get("iscrowd"):
         raise TargetError(RejectReason.CROWD, f"{name} covers a crowd, not one object")
-    size_hw = image_size(image, name=name)
+    size_hw = image.size_hw or image_size(image.entry, name=name)
     check_units(entry, size_hw=size_hw, name=name)
-    fit = tables.fit_on(image, size_hw=size_hw)
-    truth_ref = segmentation_ref(entry.get("segmentation"), size_hw=size_hw, fit=fit)
-    return replace(ref, expressions=texts, truth_ref=truth_ref)
+    text = segmentation_ref(entry.get("segmentation"), size_hw=size_hw, fit=image.fit)
+    return _Truth(texts, text)

@@ -18,6 +18,7 @@ from hlmat.transforms.core.protocols import Image, TruthMasks
 from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.masks.rle import whole_number
+from hlmat.transforms.readers.files.coco_annotations import read_instances
 from hlmat.transforms.readers.files.coco_segmentation import (
     image_size,
     load_segmentation,
@@ -107,7 +108,7 @@ class RefcocoReader:
         if not entries:
             raise ConfigError([self._no_such_split()])
         instances_path = posixpath.join(self.root, self.folder, "instances.json")
-        tables = CocoTables(read_json(self.storage, instances_path), path=instances_path)
+        tables = CocoTables(*read_instances(self.storage, instances_path), path=instances_path)
         listing = _Listing(tables, self._image_places(tables), is_clef=self.name == "refclef")
         seen: set[str] = set()
         reported: set[str] = set()
@@ -211,7 +212,7 @@ class RefcocoReader:
         self, ref: TargetRef, ann_id: object, tables: CocoTables, reported: set[str]
     ) -> Iterator[Reject]:
         """Report an annotation id that occurs more than once, the first time that it is used."""
-        again, key = len(tables.annotations.all_of(ann_id)) - 1, str(id_of(ann_id))
+        again, key = len(tables.annotations.ids.positions_of(ann_id)) - 1, str(id_of(ann_id))
         if again < 1 or key in reported:
             return
         reported.add(key)

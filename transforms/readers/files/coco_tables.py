@@ -8,6 +8,7 @@ from typing import Any
 
 from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.core.records import RejectReason
+from hlmat.transforms.readers.files.coco_annotations import CocoAnnotations
 from hlmat.transforms.readers.files.expressions import clean_expressions
 from hlmat.transforms.readers.files.frames import Fit, fit_of
 from hlmat.transforms.readers.files.ids import Entry, Table, id_of
@@ -22,21 +23,21 @@ class CocoTables:
     entries agree. Of annotations, the first in the file counts.
 
     Args:
-        content: of the JSON file.
+        content: of the JSON file, except for the annotations.
+        annotations: of the file.
         path: for messages.
 
     Raises:
         DataError: a table is missing.
     """
 
-    def __init__(self, content: object, *, path: str) -> None:
+    def __init__(self, content: object, annotations: CocoAnnotations, *, path: str) -> None:
         self.images = Table(need_list(content, "images", path=path))
         categories = content.get("categories", []) if isinstance(content, Mapping) else []
         self.categories = Table(categories if isinstance(categories, list) else [])
-        self.annotation_entries = need_list(content, "annotations", path=path)
-        self.annotations = Table(self.annotation_entries)
-        self._segmentations: dict[str | None, list[Any]] | None = None
+        self.annotations = annotations
         self._fits: dict[str | None, Fit] = {}
+        self._texts: dict[str | None, tuple[str, ...]] = {}
 
     def image_of(self, image_id: object, *, name: str) -> Entry:
         """Return the entry of an image.
@@ -55,7 +56,7 @@ class CocoTables:
                 RejectReason.MISSING_ANNOTATION,
                 f"{name} is of image {image_id!r:.80}, which is not listed",
             )
-        if any(_image_facts(entry) != _image_facts(found[0]) for entry in found):
+        if len(found) > 1 and len({_image_facts(entry) for entry in found}) > 1:
             names = ", ".join(dict.fromkeys(f"{image_name(entry)!r:.80}" for entry in found[:4]))
             raise TargetError(
                 RejectReason.DUPLICATE_ID,
@@ -70,20 +71,21 @@ class CocoTables:
         Raises:
             TargetError: MISSING_ANNOTATION.
         """
-        found = self.annotations.all_of(annotation_id)
-        if not found:
+        found = self.annotations.ids.positions_of(annotation_id)
+        if not len(found):
             raise TargetError(
                 RejectReason.MISSING_ANNOTATION,
                 f"{name}: instances.json lacks annotation {annotation_id!r:.80}",
             )
-        if id_of(found[0].get("image_id")) != id_of(image_id):
+        annotation: Entry = self.annotations[int(found[0])]
+        if id_of(annotation.get("image_id")) != id_of(image_id):
             again = ", and the id occurs again" if len(found) > 1 else ""
             raise TargetError(
                 RejectReason.MISSING_ANNOTATION,
                 f"{name}: annotation {annotation_id!r:.80} is of image "
-                f"{found[0].get('image_id')!r:.80}, not of image {image_id!r:.80}{again}",
+                f"{annotation.get('image_id')!r:.80}, not of image {image_id!r:.80}{again}",
             )
-        return found[0]
+        return annotation
 
     def fit_on(self, image: Entry, *, size_hw: tuple[int, int]) -> Fit | None:
         """Return how all shapes of an image fit its recorded size.
@@ -92,15 +94,11 @@ class CocoTables:
         """
         if is_coco_name(image_name(image)):
             return None
-        if self._segmentations is None:
-            self._segmentations = {}
-            for entry in self.annotation_entries:
-                if isinstance(entry, dict):
-                    key = id_of(entry.get("image_id"))
-                    self._segmentations.setdefault(key, []).append(entry.get("segmentation"))
         key = id_of(image.get("id"))
         if key not in self._fits:
-            self._fits[key] = fit_of(self._segmentations.get(key, ()), size_hw)
+            of_image = self.annotations.image_ids.positions_of(key)
+            entries = map(self.annotations.__getitem__, of_image.tolist())
+            self._fits[key] = fit_of((entry.get("segmentation") for entry in entries), size_hw)
         return self._fits[key]
 
     def category_text(self, category_id: object, *, name: str) -> tuple[str, ...]:
@@ -109,6 +107,9 @@ class CocoTables:
         Raises:
             TargetError: MALFORMED_ENTRY if it has none, DUPLICATE_ID if it has several.
         """
+        key = id_of(category_id)
+        if (known := self._texts.get(key)) is not None:
+            return known
         found = [entry.get("name") for entry in self.categories.all_of(category_id)]
         texts = clean_expressions(n.replace("_", " ") for n in found if isinstance(n, str))
         if len(texts) > 1:
@@ -122,6 +123,7 @@ class CocoTables:
                 RejectReason.MALFORMED_ENTRY,
                 f"{name} has the category {category_id!r:.80}, which has no name in the file",
             )
+        self._texts[key] = texts
         return texts
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.core.records import RejectReason
-from hlmat.transforms.core.storage import Storage
+from hlmat.transforms.core.storage import OpensFiles, ReadableFile, Storage
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,11 @@ class ConfinedStorage:
         """Return a file's content; also raises TargetError (PATH_ESCAPES_ROOT)."""
         self.check(path)
         return self.inner.read_bytes(path)
+
+    def open_file(self, path: str) -> ReadableFile | None:
+        """Open a file; None if `inner` cannot; also raises TargetError (PATH_ESCAPES_ROOT)."""
+        self.check(path)
+        return self.inner.open_file(path) if isinstance(self.inner, OpensFiles) else None
 
     def write_bytes(self, path: str, data: bytes) -> None:
         self.check(path)

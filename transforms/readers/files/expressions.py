@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 _KEYS = ("sentences", "expressions", "captions", "caption", "expression", "sent", "raw")
+_KEY_SET = frozenset(_KEYS)
 
 
 def clean_expressions(values: Iterable[object]) -> tuple[str, ...]:
@@ -44,6 +45,8 @@ def expressions_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
     The first of `sentences`, `expressions`, `captions`, `caption`, `expression`, `sent` and
     `raw` that is not empty is read: a text or a list of texts.
     """
+    if _KEY_SET.isdisjoint(entry):
+        return ()
     found = (sentences_of(entry[key]) for key in _KEYS if entry.get(key) is not None)
     return next((texts for texts in found if texts), ())
 

@@ -74,9 +74,13 @@ def percent_remark(entries: Iterable[object], images: Table) -> str | None:
 
 def percent_extent(segmentation: object) -> Extent | None:
     """Return the extent of polygons if all of it is within 0 to 100, and not within 0 to 1."""
-    polygons = segmentation if isinstance(segmentation, list) else []
-    numbers = [p for p in polygons if _is_numbers(p) and len(p) >= 6]
-    if not numbers or len(numbers) != len(polygons):
+    numbers: list[list[float]] = []
+    for polygon in segmentation if isinstance(segmentation, list) else []:
+        # Nearly every polygon lies beyond 100 pixels.
+        if not _is_numbers(polygon) or len(polygon) < 6 or max(polygon) > _PERCENT:
+            return None
+        numbers.append(polygon)
+    if not numbers:
         return None
     xs = [v for p in numbers for v in p[0::2]]
     ys = [v for p in numbers for v in p[1::2]]

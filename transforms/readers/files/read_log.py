@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
-from hlmat.transforms.core.storage import Storage
+from hlmat.transforms.core.storage import OpensFiles, ReadableFile, Storage
 from hlmat.transforms.core.url_storage import FileStamp, UrlStorage
 
 
@@ -33,6 +34,13 @@ class ReadLog:
             self.read[path] = (len(data), hashlib.sha256(data).hexdigest())
         return data
 
+    def open_file(self, path: str) -> ReadableFile | None:
+        """Open a file, which is noted once it is read to its end; None if it must be read whole."""
+        file = self._inner.open_file(path) if isinstance(self._inner, OpensFiles) else None
+        if file is None or not self._is_noting:
+            return file
+        return _NotedFile(file, lambda size, sha256: self.read.update({path: (size, sha256)}))
+
     def listed_stamp(self, path: str) -> FileStamp | None:
         """Return what a listing of a store says of a file, as `UrlStorage.listed_stamp`."""
         return self._inner.listed_stamp(path) if isinstance(self._inner, UrlStorage) else None
@@ -57,3 +65,22 @@ class ReadLog:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_inner": self._inner, "_is_noting": False, "read": {}}
+
+
+class _NotedFile:
+    """A file whose size and digest are passed on when its end is reached."""
+
+    def __init__(self, inner: ReadableFile, note: Callable[[int, str], None]) -> None:
+        self._inner, self._note = inner, note
+        self._size, self._digest = 0, hashlib.sha256()
+
+    def read_on(self, size: int) -> bytes:
+        data = self._inner.read_on(size)
+        self._size += len(data)
+        self._digest.update(data)
+        if not data:
+            self._note(self._size, self._digest.hexdigest())
+        return data
+
+    def part(self, start: int, end: int) -> bytes:
+        return self._inner.part(start, end)
