@@ -85,6 +85,12 @@ COMMANDS: Mapping[str, Command] = {
         examples.REFINE_EXAMPLES,
         jobs.run_refine,
     ),
+    "serve-segmenter": Command(
+        "serve a segmenter to several runs, on this machine or others",
+        USE_MODELS,
+        examples.SERVE_SEGMENTER_EXAMPLES,
+        jobs.run_serve_segmenter,
+    ),
     "stats": Command("print the figures of a run", LOOK, examples.STATS_EXAMPLES, jobs.run_stats),
     "rejects": Command(
         "list why targets of a run were rejected", LOOK, examples.REJECTS_EXAMPLES, jobs.run_rejects
@@ -119,7 +125,7 @@ def list_commands() -> str:
     for group in (MAKE_DATA, TRAIN_MODELS, USE_MODELS, LOOK):
         lines += ["", f"{group}:"]
         lines += [
-            f"  {name:<14} {command.summary}"
+            f"  {name:<15} {command.summary}"
             for name, command in COMMANDS.items()
             if command.group == group
         ]

@@ -20,6 +20,13 @@ examples:
       --mask-colour red --out out/shapes-sft-448
 
 """
+SERVE_SEGMENTER_EXAMPLES = """\
+examples:
+  hlmat serve-segmenter --segmenter sam --checkpoint sam_vit_l_0b3195.pth
+  hlmat serve-segmenter --segmenter my_tool:MySegmenter --host 0.0.0.0 --port 8100
+  hlmat trajectories --dataset shapes --segmenter http://127.0.0.1:8100 --out out/served
+
+"""
 STATS_EXAMPLES = """\
 examples:
   hlmat stats out/shapes

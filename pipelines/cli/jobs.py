@@ -270,6 +270,24 @@ def run_view(arguments: argparse.Namespace, rest: list[str]) -> int:
     return _print_report(arguments, report) if report else EXIT_OK
 
 
+def run_serve_segmenter(arguments: argparse.Namespace, rest: list[str]) -> int:
+    _refuse_rest(arguments, rest)
+    from hlmat.pipelines.serving.serve import serve_segmenter
+    from hlmat.transforms.segmenters.remote.wire import TOKEN_VARIABLE
+
+    def tell(address: str, token: str | None) -> None:
+        if arguments.json:
+            _print_json({"address": address, "token": token})
+        else:
+            if token is not None:
+                print(f"first, in each client's shell:\n  export {TOKEN_VARIABLE}={token}")
+            print(f"use it with    --segmenter {address}\nend with       Ctrl-C")
+        sys.stdout.flush()
+
+    serve_segmenter(arguments, tell=tell)
+    return EXIT_OK
+
+
 def _import_beam(runner: RunnerChoice) -> None:
     """Import Beam before a job does, with what its runner needs.
 

@@ -41,6 +41,8 @@ from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.dataset_io.layout import OutputLayout
 from hlmat.transforms.rollout.unit_worker import RolloutSettings
 from hlmat.transforms.segmenters.registry import load_segmenter, segmenter_identity
+from hlmat.transforms.segmenters.remote.address import is_address
+from hlmat.transforms.segmenters.remote.segmenter import RemoteSegmenter
 
 TARGETS_PER_OUTPUT_SHARD = 5000
 _READERS_OF_URLS = 16
@@ -109,8 +111,12 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
     folder = RunFolder.of(config.out)
     source = RunSource.open(config)
     reader = source.reader
-    identity = _segmenter_identity(config)
-    settings = {**config.identity(identity, config.policy.identity()), "split": reader.split}
+    identity, device, config = _identified(config)
+    settings = {
+        **config.identity(identity, config.policy.identity()),
+        "device": device,
+        "split": reader.split,
+    }
     fingerprint = fingerprint_of(settings)
 
     with (
@@ -143,7 +149,7 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
         if config.shard is None:
             folder.forget_failures()
         provenance = Provenance(
-            segmenter=config.segmenter.name,
+            segmenter=str(identity["name"]),
             weights_sha256=str(identity.get("weights_sha256") or ""),
             policy=config.policy.name,
             seed=config.seed,
@@ -240,27 +246,36 @@ def run_pipeline(job: Job, workers: LocalWorkers) -> None:
     )
 
 
-def _segmenter_identity(config: RunConfig) -> dict[str, str | int | float | bool | None]:
-    """Return the segmenter's identity.
+def _identified(
+    config: RunConfig,
+) -> tuple[dict[str, str | int | float | bool | None], str, RunConfig]:
+    """Return the segmenter's identity and device, and the configuration for the workers, which
+    ties them to the segmenter that a server has now.
 
     The segmenter is built here once, to report problems before workers start. If workers run on
     other machines, this one need not have their device.
     """
     options = config.segmenter
-    if not config.runner.is_local:
+    if not config.runner.is_local and not is_address(options.name):
         options = replace(options, device="cpu")
     try:
-        return segmenter_identity(load_segmenter(options), config.segmenter)
+        segmenter = load_segmenter(options)
     except SystemExit as error:
         raise ConfigError(
             [f"--segmenter {options.name!r}: loading it ended the program (SystemExit: {error})"]
         ) from error
+    identity = segmenter_identity(segmenter, config.segmenter)
+    if not isinstance(segmenter, RemoteSegmenter):
+        return identity, config.segmenter.device, config
+    tied = replace(config, segmenter=replace(options, served=segmenter.digest))
+    return identity, segmenter.device, tied
 
 
 def _has_worker_processes(config: RunConfig) -> bool:
     """Return whether work is done outside this process: by several workers of this machine, or
     because the segmenter is the user's own code, whose crash must not end the job."""
-    is_foreign = ":" in config.segmenter.name and not config.segmenter.name.startswith("hlmat.")
+    name = config.segmenter.name
+    is_foreign = ":" in name and not name.startswith("hlmat.") and not is_address(name)
     return config.runner.is_local and (config.runner.workers > 1 or is_foreign)
 
 

@@ -41,6 +41,7 @@ from .runner_choice import RunnerChoice as RunnerChoice
 from .runner_choice import check_paths_elsewhere as check_paths_elsewhere
 from .runner_choice import check_runner_flags as check_runner_flags
 from .runner_choice import threads_per_worker as threads_per_worker
+from .serving_options import ServingOptions as ServingOptions
 from .tiny_vlm_options import tiny_vlm_config as tiny_vlm_config
 from .training_options import DATA_FLAGS as DATA_FLAGS
 from .training_options import EXPORT_FLAGS as EXPORT_FLAGS

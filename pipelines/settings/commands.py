@@ -25,6 +25,7 @@ _DECLARATIONS: Mapping[str, tuple[str, str]] = {
     "score": ("evaluation_options", "SCORE"),
     "compare": ("report_options", "COMPARE"),
     "mini-base": ("tiny_vlm_options", "MINI_BASE"),
+    "serve-segmenter": ("serving_options", "SERVE_SEGMENTER"),
     "stats": ("report_options", "STATS"),
     "rejects": ("report_options", "REJECTS"),
     "inspect": ("report_options", "INSPECT"),
@@ -40,6 +41,7 @@ _FIRST: Mapping[str, tuple[str, ...]] = {
     "filter": ("recipe", "model", "dataset", "data-root", "out"),
     "refine": ("recipe", "model", "dataset", "data-root", "out"),
     "mini-base": ("out", "seed", "device", "image-size", "steps"),
+    "serve-segmenter": ("segmenter", "checkpoint", "device", "host", "port"),
     "view": ("save", "against", "data-root", "browser", "recipe"),
 }
 """The flags that most people need; a command's help begins with them."""

@@ -315,7 +315,7 @@ def _help(flag: Flag) -> str:
         text = f"{text}: {', '.join(declaration.choices)}"
     if flag.names:
         text = f"{text}: {', '.join(flag.names)}" + (
-            ", or module:Class of your own" if flag.is_open else ""
+            ", module:Class of your own, or the address of a server" if flag.is_open else ""
         )
     default = flag.default_text
     value = flag.default_value

@@ -13,7 +13,7 @@ from hlmat.transforms.readers.registry import DATASETS
 from hlmat.transforms.readers.shapes.options import ShapesOptions
 from hlmat.transforms.rollout.options import AreaFilter, Beginning, Limits
 from hlmat.transforms.segmenters.options import SegmenterOptions
-from hlmat.transforms.segmenters.registry import SEGMENTERS
+from hlmat.transforms.segmenters.registry import SEGMENTERS, SERVED_UNIT_SIZE
 
 
 @options
@@ -149,7 +149,8 @@ def output_group(unit_size: int | None = None) -> Group:
     Args:
         unit_size: the default; None leaves it to the segmenter.
     """
-    by_segmenter = ", ".join(f"{name} {entry.unit_size}" for name, entry in SEGMENTERS.items())
+    sizes = {name: entry.unit_size for name, entry in SEGMENTERS.items()}
+    by_segmenter = ", ".join(f"{n} {s}" for n, s in {**sizes, "server": SERVED_UNIT_SIZE}.items())
     return Group(
         "output",
         (

@@ -46,7 +46,12 @@ from hlmat.transforms.rollout.options import (
     SearchOptions,
 )
 from hlmat.transforms.segmenters.options import SegmenterOptions
-from hlmat.transforms.segmenters.registry import SEGMENTERS, check_segmenter_name
+from hlmat.transforms.segmenters.registry import (
+    SEGMENTERS,
+    SERVED_UNIT_SIZE,
+    check_segmenter_name,
+)
+from hlmat.transforms.segmenters.remote.address import is_address
 
 
 @dataclass(frozen=True)
@@ -182,7 +187,7 @@ def run_config(
     """
     selection = values.build(SelectionOptions)
     output = values.build(OutputOptions, **_unit_size(values))
-    segmenter = _segmenter_options(values)
+    segmenter = segmenter_options(values)
     default_workers = workers or _default_workers(segmenter.name)
     runner = values.build(
         RunnerChoice, workers=values.get("workers") or default_workers, flags=tuple(rest)
@@ -232,10 +237,10 @@ def run_config(
     )
 
 
-def _segmenter_options(values: Values) -> SegmenterOptions:
+def segmenter_options(values: Values) -> SegmenterOptions:
     """Return the segmenter's options, with a search path that works in every worker."""
     more: dict[str, Any] = {"storage": storage_for(values.get("checkpoint"))}
-    if ":" in values.get("segmenter"):
+    if ":" in values.get("segmenter") and not is_address(values.get("segmenter")):
         folders = values.get("segmenter-path") or (".",)
         more["search_path"] = tuple(map(os.path.abspath, folders))
     return values.build(SegmenterOptions, **more)
@@ -266,6 +271,8 @@ def shapes_options(values: Values, check: Check, *, dataset: str) -> ShapesOptio
 def _unit_size(values: Values) -> dict[str, int]:
     if values.get("unit-size") is not None:
         return {}
+    if is_address(values.get("segmenter")):
+        return {"unit_size": SERVED_UNIT_SIZE}
     entry = SEGMENTERS.get(values.get("segmenter"))
     return {"unit_size": RunConfig.unit_size if entry is None else entry.unit_size}
 

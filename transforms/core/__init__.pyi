@@ -2,6 +2,9 @@ from .atomic_files import atomic_file as atomic_file
 from .atomic_files import atomic_folder as atomic_folder
 from .atomic_files import remove_stale_files as remove_stale_files
 from .atomic_files import temporary_path as temporary_path
+from .bounded_http import HttpClient as HttpClient
+from .bounded_http import HttpError as HttpError
+from .bounded_http import Response as Response
 from .errors import AnswerError as AnswerError
 from .errors import ConfigError as ConfigError
 from .errors import DataError as DataError
@@ -10,6 +13,7 @@ from .errors import IncompleteError as IncompleteError
 from .errors import LayoutError as LayoutError
 from .errors import OutputError as OutputError
 from .errors import SegmenterError as SegmenterError
+from .errors import ServedSegmenterError as ServedSegmenterError
 from .errors import TargetError as TargetError
 from .errors import is_out_of_memory as is_out_of_memory
 from .folder_lock import LOCK_NAME as LOCK_NAME
@@ -75,6 +79,8 @@ from .rng import target_rng as target_rng
 from .safetensors_file import announced_size as announced_size
 from .storage import LocalStorage as LocalStorage
 from .storage import MemoryStorage as MemoryStorage
+from .storage import OpensFiles as OpensFiles
+from .storage import ReadableFile as ReadableFile
 from .storage import Storage as Storage
 from .storage import join_under as join_under
 from .suggestions import closest as closest

@@ -6,7 +6,8 @@ HlmatError
 │   ├── LayoutError      a data set folder does not have the expected layout
 │   └── TargetError      one target cannot be used; becomes a counted reject
 ├── SegmenterError     a segmenter failed or broke its protocol
-├── AnswerError        a model or its server cannot answer
+│   └── ServedSegmenterError  one failed on its server, which has worded it
+├── AnswerError        a model, its server or a segmenter's server cannot answer
 └── OutputError        output cannot be written, or would mix with other output
     └── IncompleteError  a run ended with units missing; running it again completes it
 """
@@ -88,8 +89,12 @@ class SegmenterError(HlmatError):
     """
 
 
+class ServedSegmenterError(SegmenterError):
+    """A segmenter failed on its server; the message is the one that a run would record."""
+
+
 class AnswerError(HlmatError):
-    """A model or its server cannot answer; the same questions can be asked again."""
+    """A model, its server or a segmenter's server cannot answer; the same can be asked again."""
 
 
 class OutputError(HlmatError):

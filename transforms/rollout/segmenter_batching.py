@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from hlmat.transforms.core.error_place import error_place
-from hlmat.transforms.core.errors import SegmenterError
+from hlmat.transforms.core.errors import AnswerError, SegmenterError, ServedSegmenterError
 from hlmat.transforms.core.protocols import (
     BatchSegmenter,
     Image,
@@ -86,6 +86,9 @@ class SegmenterSession:
         Args:
             questions: index of the image, and request.
             targets: the id of each question's target, for the watchdog.
+
+        Raises:
+            AnswerError: the segmenter's server cannot answer; all can be asked again.
         """
         names = [""] * len(questions) if targets is None else targets
         if isinstance(self._segmenter, ManyImagesSegmenter):
@@ -113,6 +116,8 @@ class SegmenterSession:
         try:
             with self._watched("feedback_of", []):
                 return StartingPoint(feedback=segmenter.feedback_of(mask))
+        except AnswerError:
+            raise
         # A segmenter is third-party code: an error must affect this target only.
         except Exception as error:
             return _failure(segmenter, "feedback_of", error)
@@ -193,6 +198,8 @@ class SegmenterSession:
         try:
             with self._watched("set_image", [target]):
                 self._segmenter.set_image(self._images[index])
+        except AnswerError:
+            raise
         # A segmenter is third-party code: an error must affect this image's targets only.
         except Exception as error:
             return _failure(self._segmenter, "set_image", error)
@@ -233,6 +240,9 @@ def encode_all(
 
     Returns:
         One result per image, in order; failures as values.
+
+    Raises:
+        AnswerError: the segmenter's server cannot answer; all can be asked again.
     """
 
     def encode(batch: Sequence[Image]) -> list[Any]:
@@ -273,6 +283,8 @@ def _halving(
         return []
     try:
         return list(work(items))
+    except AnswerError:
+        raise
     # A segmenter is third-party code: an error must affect its own targets only.
     except Exception as error:
         if len(items) == 1:
@@ -304,6 +316,8 @@ def _counted(answers: Sequence[Result], items: Sequence[Any], method: str) -> li
 
 def _failure(segmenter: Segmenter, what: str, error: Exception) -> SegmenterError:
     """Return the failure of a method or, if `what` begins with a space, of a step."""
+    if isinstance(error, ServedSegmenterError):
+        return error
     name = f"{type(segmenter).__name__}{what if what.startswith((' ', '.')) else f'.{what}'}"
     text = " ".join(str(error).split())[:_SHOWN_CHARACTERS]
     place = "" if isinstance(error, SegmenterError) else error_place(error, owner=segmenter)

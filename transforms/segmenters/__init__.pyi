@@ -1,4 +1,5 @@
 from .registry import SEGMENTERS as SEGMENTERS
+from .registry import SERVED_UNIT_SIZE as SERVED_UNIT_SIZE
 from .registry import check_segmenter_name as check_segmenter_name
 from .registry import load_segmenter as load_segmenter
 from .registry import segmenter_identity as segmenter_identity

@@ -16,12 +16,13 @@ class SegmenterOptions:
     """Settings that a segmenter is built from.
 
     Attributes:
-        name: a key of `SEGMENTERS`, or `package.module:Class`.
+        name: a key of `SEGMENTERS`, `package.module:Class`, or the address of a server.
         arguments: further keyword arguments of a dotted class, or settings of a tool by name.
         search_path: folders searched first for the module of a dotted class.
         timeout_s: time limit of a call for each image or request in it; a call that exceeds it ends
             the run.
         storage: reads `checkpoint`.
+        served: the digest of the segmenter that the server at `name` must serve; None for any.
     """
 
     name: str = setting(default="graphcut", metavar="NAME", help="the segmenter")
@@ -49,4 +50,7 @@ class SegmenterOptions:
     )
     storage: SkipValidation[Storage] = setting(
         default_factory=LocalStorage, in_fingerprint=False, help="reaches `checkpoint`"
+    )
+    served: str | None = setting(
+        default=None, in_fingerprint=False, help="what the server must serve"
     )

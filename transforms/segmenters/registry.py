@@ -1,4 +1,4 @@
-"""Segmenters by name, and user-defined ones by dotted path.
+"""Segmenters by name, user-defined ones by dotted path, and served ones by address.
 
 A tool is imported only when it is loaded.
 """
@@ -19,6 +19,7 @@ from hlmat.transforms.core.threads import Threads
 from hlmat.transforms.core.working_folder import same_working_folder
 from hlmat.transforms.segmenters.custom import import_segmenter_class
 from hlmat.transforms.segmenters.options import SegmenterOptions
+from hlmat.transforms.segmenters.remote.address import address_problem, is_address
 
 if TYPE_CHECKING:
     from hlmat.transforms.core.protocols import Segmenter
@@ -110,8 +111,14 @@ SEGMENTERS: Mapping[str, SegmenterEntry] = {
 }
 
 
+SERVED_UNIT_SIZE = 128
+"""Default number of targets per unit for a server: which segmenter it has is not known yet."""
+
+
 def check_segmenter_name(name: str) -> str | None:
     """Return what is wrong with a `--segmenter` value, None if it can be looked up."""
+    if is_address(name):
+        return address_problem(name)
     module, colon, attribute = name.partition(":")
     if colon:
         if module and attribute.isidentifier():
@@ -122,7 +129,7 @@ def check_segmenter_name(name: str) -> str | None:
     hint = did_you_mean(name, SEGMENTERS)
     return (
         f"--segmenter {name!r} is unknown; {hint}choose from {', '.join(SEGMENTERS)}, "
-        "or give package.module:Class"
+        "or give package.module:Class or the address of a server"
     )
 
 
@@ -135,6 +142,7 @@ def load_segmenter(options: SegmenterOptions, *, threads: Threads | None = None)
     Raises:
         ConfigError: unknown name, import failure, a class that does not fit the protocol, or
             something the tool needs is missing.
+        AnswerError: the server at an address serves another segmenter than `options.served`.
     """
     from hlmat.transforms.core.protocols import Segmenter
 
@@ -142,6 +150,10 @@ def load_segmenter(options: SegmenterOptions, *, threads: Threads | None = None)
         raise ConfigError([problem])
     if options.name in SEGMENTERS:
         return SEGMENTERS[options.name].build(options, threads or Threads())
+    if is_address(options.name):
+        from hlmat.transforms.segmenters.remote.segmenter import connect_segmenter
+
+        return connect_segmenter(options)
     # The working folder is not on a worker's import path, so it is passed explicitly.
     search_path = options.search_path or (os.getcwd(),)
     with same_working_folder():
@@ -173,10 +185,13 @@ def segmenter_identity(
 ) -> dict[str, str | int | float | bool | None]:
     """Return what identifies a segmenter's answers, for fingerprints and provenance.
 
-    A user's class without `identity` is identified by the text of its module.
+    A user's class without `identity` is identified by the text of its module. A served segmenter
+    has the identity that it has in the server's process.
     """
     from hlmat.transforms.core.protocols import HasIdentity
 
+    if is_address(options.name):
+        return dict(segmenter.identity()) if isinstance(segmenter, HasIdentity) else {}
     identity: dict[str, str | int | float | bool | None] = {"name": options.name}
     if options.name not in SEGMENTERS:
         identity["source_sha256"] = _source_sha256(type(segmenter))

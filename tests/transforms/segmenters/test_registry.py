@@ -81,7 +81,7 @@ def test_unknown_names_suggest_the_nearest():
     assert check_segmenter_name("graphcut") is None
     assert problem("grphcut") == (
         "--segmenter 'grphcut' is unknown; did you mean 'graphcut'? choose from "
-        f"{', '.join(SEGMENTERS)}, or give package.module:Class"
+        f"{', '.join(SEGMENTERS)}, or give package.module:Class or the address of a server"
     )
     assert problem(":Class") == (
         "--segmenter ':Class': a class of your own is given as package.module:Class"

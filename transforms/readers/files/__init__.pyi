@@ -1,3 +1,4 @@
+from .coco_annotations import read_instances as read_instances
 from .coco_captions import caption_texts as caption_texts
 from .coco_segmentation import image_size as image_size
 from .coco_segmentation import load_segmentation as load_segmentation

@@ -62,14 +62,30 @@ class HttpClient:
             network_backend=_Network(httpcore.SyncBackend(), self._deadline),
         )
 
-    def send(self, method: str, url: str, *, body: bytes | None = None) -> Response:
-        """Send a request with a JSON body, if any, and read the whole response.
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+        timeout_s: float | None = None,
+    ) -> Response:
+        """Send a request and read the whole response.
+
+        Args:
+            method: of HTTP.
+            url: whole address.
+            body: of the request; None for none.
+            content_type: of the body.
+            timeout_s: of this request, in seconds; None for the client's.
 
         Raises:
             HttpError: no complete response within the bounds.
         """
-        kind = {} if body is None else {"Content-Type": "application/json"}
-        self._deadline.begin(self._timeout_s)
+        kind = {} if body is None else {"Content-Type": content_type}
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        self._deadline.begin(limit_s)
         try:
             with self._pool.stream(
                 method,
@@ -77,13 +93,14 @@ class HttpClient:
                 headers={**self._headers, **kind},
                 content=body,
                 # The wait for a free connection; everything else follows the deadline.
-                extensions={"timeout": {"pool": self._timeout_s}},
+                extensions={"timeout": {"pool": limit_s}},
             ) as response:
                 headers = {
                     name.decode("latin1").lower(): value.decode("latin1")
                     for name, value in response.headers
                 }
-                data = self._read(response.iter_stream(), headers.get("content-encoding", ""))
+                encoding = headers.get("content-encoding", "")
+                data = self._read(response.iter_stream(), encoding, limit_s)
                 return Response(response.status, headers, data)
         except HttpError:
             raise
@@ -96,7 +113,7 @@ class HttpClient:
         """Close the connections."""
         self._pool.close()
 
-    def _read(self, chunks: Iterable[bytes], encoding: str) -> bytes:
+    def _read(self, chunks: Iterable[bytes], encoding: str, limit_s: float) -> bytes:
         unpack = _unpacker(encoding)
         data = bytearray()
         received = 0
@@ -106,7 +123,7 @@ class HttpClient:
             if max(received, len(data)) > self._max_bytes:
                 raise HttpError(f"more than {self._max_bytes} bytes")
             if self._deadline.left_s() <= 0:
-                raise HttpError(f"ReadTimeout: incomplete after {self._timeout_s} s")
+                raise HttpError(f"ReadTimeout: incomplete after {limit_s} s")
         if unpack is not None and not unpack.eof:
             raise HttpError("a compressed body that is cut short")
         return bytes(data)

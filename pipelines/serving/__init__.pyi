@@ -1,0 +1,1 @@
+from .serve import serve_segmenter as serve_segmenter
