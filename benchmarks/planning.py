@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 _POINTS = 24
 _PER_IMAGE = 100
+_SHAPES = 1000
 _REFCOCO = {"images": 19_994, "annotations": 196_771, "refs": 50_000, "sentences": 142_210}
 """Counts of RefCOCO's files, from the data set's authors."""
 
@@ -33,8 +34,8 @@ _REFCOCO = {"images": 19_994, "annotations": 196_771, "refs": 50_000, "sentences
 def main() -> None:
     """Run the comparison and print it; with `--plan`, plan one data set."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--annotations", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--annotations", type=int, nargs="+", default=[100_000, 3_000_000])
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--plan", nargs=2, metavar=("DATASET", "ROOT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.plan:
@@ -127,6 +128,19 @@ def _write_instances(path: Path, names: list[str], count: int) -> None:
     rng, per_image = np.random.default_rng(0), -(-count // len(names))
     angles = np.linspace(0, 2 * np.pi, _POINTS, endpoint=False)
     circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    shapes = []
+    for _ in range(_SHAPES):
+        centre, radius = rng.uniform((120, 120), (520, 360)), rng.uniform(15, 90)
+        polygon = np.round(centre + radius * circle, 2)
+        left, top = polygon.min(axis=0)
+        width, height = np.ptp(polygon, axis=0)
+        shape = {
+            "category_id": 1,
+            "iscrowd": 0,
+            "bbox": [float(left), float(top), float(width), float(height)],
+            "segmentation": [polygon.ravel().tolist()],
+        }
+        shapes.append(json.dumps(shape)[1:])
     with open(path, "w") as file:
         images = [
             {"id": number, "file_name": name, "width": 640, "height": 480}
@@ -136,19 +150,8 @@ def _write_instances(path: Path, names: list[str], count: int) -> None:
         head = json.dumps({"images": images, "categories": categories})
         file.write(head[:-1] + ', "annotations": [')
         for number in range(count):
-            centre, radius = rng.uniform((120, 120), (520, 360)), rng.uniform(15, 90)
-            polygon = np.round(centre + radius * circle, 2)
-            left, top = polygon.min(axis=0)
-            width, height = np.ptp(polygon, axis=0)
-            entry = {
-                "id": number + 1,
-                "image_id": number // per_image + 1,
-                "category_id": 1,
-                "iscrowd": 0,
-                "bbox": [float(left), float(top), float(width), float(height)],
-                "segmentation": [polygon.ravel().tolist()],
-            }
-            file.write((", " if number else "") + json.dumps(entry))
+            ids = f'{{"id": {number + 1}, "image_id": {number // per_image + 1}, '
+            file.write((", " if number else "") + ids + shapes[number % _SHAPES])
         file.write("]}")
 
 

@@ -97,9 +97,12 @@ def take_inputs(
         missing = [path for path in sorted({*paths}) if path not in found and _is_text(path)]
         found |= {path: known[path] for path in missing if path in known}
         unread = [path for path in missing if path not in known]
-        places = [_place(path, root, follow_links=follow_links) for path in unread]
-        taken = Threads(available_cores()).map(_digest, places)
-        found |= {p: t for p, t in zip(unread, taken, strict=True) if t is not None}
+        below = _Root(root, follow_links=follow_links)
+        places = {path: below.place_of(path) for path in unread}
+        # A table's images are no files.
+        there = {path: place for path, place in places.items() if place is not None}
+        taken = Threads(available_cores()).map(_digest, there.values())
+        found |= {p: t for p, t in zip(there, taken, strict=True) if t is not None}
     return dict(sorted(found.items()))
 
 
@@ -116,13 +119,14 @@ def changes_of(
         follow_links: as in `take_inputs`.
     """
     read = {_relative(path, root): content for path, content in log.read.items()}
+    below = None if root is None else _Root(root, follow_links=follow_links)
     changed, gone = [], []
     for path, recorded in before.items():
         if path in read:
             if InputFile(*read[path]) != recorded:
                 changed.append(path)
             continue
-        if root is None:
+        if root is None or below is None:
             continue
         if "://" in root:
             now_listed = _listed(path, root, log)
@@ -131,7 +135,7 @@ def changes_of(
             elif now_listed is not None and _differs(recorded, now_listed):
                 changed.append(path)
             continue
-        place = _place(path, root, follow_links=follow_links)
+        place = below.place_of(path)
         state = None if place is None else _state(place)
         if state is None:
             gone.append(path)
@@ -181,19 +185,33 @@ def _is_text(path: str) -> bool:
     return True
 
 
-def _place(path: str, root: str, *, follow_links: bool) -> str | None:
-    """Return where a file is, None if that is outside the root."""
-    try:
-        place = join_under(root, path)
-        if "\0" in place:
-            return None
-        if not follow_links:
-            top, real = os.path.realpath(root), os.path.realpath(place)
-            if not real.startswith(os.path.join(top, "")):
+class _Root:
+    """A local data root; it remembers where its folders are."""
+
+    def __init__(self, root: str, *, follow_links: bool) -> None:
+        self._root, self._follows = root, follow_links
+        self._top = os.path.join(os.path.realpath(root), "")
+        self._folders: dict[str, str] = {}
+
+    def place_of(self, path: str) -> str | None:
+        """Return where a file is, None if that is outside the root, or if there is nothing."""
+        try:
+            place = join_under(self._root, path)
+            if not os.path.exists(place):
                 return None
-    except (TargetError, ValueError):
-        return None
-    return place
+            if not self._follows and not self._real(place).startswith(self._top):
+                return None
+        except (TargetError, ValueError):
+            return None
+        return place
+
+    def _real(self, place: str) -> str:
+        if os.path.islink(place):
+            return os.path.realpath(place)
+        folder, name = os.path.split(place)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return os.path.normpath(os.path.join(self._folders[folder], name))
 
 
 def _listed(path: str, root: str, log: ReadLog) -> InputFile | None:

@@ -24,6 +24,7 @@ from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.masks.image_files import exif_orientation, image_size_hw
 from hlmat.transforms.masks.images import MaskRule, decode_image, decode_mask_image
 from hlmat.transforms.masks.rasterize import segmentation_to_mask
+from hlmat.transforms.readers.files.coco_segmentation import polygons_text
 from hlmat.transforms.readers.files.expressions import sentences_of
 from hlmat.transforms.readers.files.frames import fit_of, size_drawn_at
 from hlmat.transforms.readers.files.ids import id_of, number_of
@@ -159,7 +160,7 @@ class ParquetReader:
                 image_path = self._image_path(row, path=path, number=number, places=places)
                 ref = self._build_ref(row, fields, target_id, image_path, index)
                 truth = self._truth_of(ref, fields, path=path, number=number)
-                yield replace(ref, truth_ref=json.dumps(truth, separators=(",", ":")))
+                yield replace(ref, truth_ref=_truth_text(truth))
             except TargetError as error:
                 image_path = f"{path}/{number}/image"
                 ref = self._build_ref(row, fields, target_id, image_path, index)
@@ -221,6 +222,14 @@ class ParquetReader:
         if self.columns.segmentation is not None:
             truth |= segmentation_in(fields, self.columns.segmentation, place=place)
         return truth
+
+
+def _truth_text(truth: dict[str, Any]) -> str:
+    polygons = polygons_text(truth.get("segmentation"))
+    if polygons is None or "size" in truth:
+        return json.dumps(truth, separators=(",", ":"))
+    place = {"file": truth["file"], "row": truth["row"]}
+    return f'{json.dumps(place, separators=(",", ":"))[:-1]},"segmentation":{polygons}}}'
 
 
 def open_parquet_tables(name: str, options: ReaderOptions) -> ParquetReader:

@@ -118,7 +118,7 @@ def segmentation_in(row: Mapping[str, Any], column: str, *, place: str) -> dict[
         value = _json(value, place=f"{place}: {column}")
         if isinstance(value, dict) and "segmentation" in value:
             value = value["segmentation"]
-    if isinstance(value, list) and value and all(isinstance(v, int | float) for v in value):
+    if isinstance(value, list) and value and {*map(type, value)} <= {int, float, bool}:
         value = [value]
     if isinstance(value, Mapping):
         counts = value.get("counts")

@@ -33,7 +33,7 @@ def segmentation_ref(
         ignore: compressed run lengths of the ignored pixels, or None.
         fit: which size the image's shapes fit, if its EXIF tag makes that matter.
     """
-    if fit is None and ignore is None and (text := _plain_text(segmentation)) is not None:
+    if fit is None and ignore is None and (text := polygons_text(segmentation)) is not None:
         return f'{{"segmentation":{text},"size":[{size_hw[0]},{size_hw[1]}]}}'
     content = {"segmentation": segmentation, "size": list(size_hw)}
     if fit is not None:
@@ -54,6 +54,20 @@ def union_ref(
     if fit is not None:
         content["shapes_fit"] = fit.value
     return json.dumps(content, separators=(",", ":"), default=_counts_as_text)
+
+
+def polygons_text(segmentation: Any) -> str | None:
+    """Return polygons as `json.dumps` writes them without blanks; None for what orjson, which is
+    ten times as fast, writes differently: tiny and huge numbers, NaN, and texts."""
+    if type(segmentation) is not list:
+        return None
+    try:
+        text = orjson.dumps(segmentation)
+    except TypeError:
+        return None
+    if b'"' in text or b"e" in text or b"n" in text or b"0.0000" in text:
+        return None
+    return text.decode("ascii")
 
 
 def load_segmentation(ref: TargetRef, *, storage: Storage, root: str) -> TruthMasks:
@@ -121,20 +135,6 @@ def image_size(image: Mapping[str, Any], *, name: str) -> tuple[int, int]:
             f"{image.get('width')!r:.40}; expected whole numbers of pixels",
         )
     return height, width
-
-
-def _plain_text(segmentation: Any) -> str | None:
-    """Return polygons as `json.dumps` writes them without blanks; None for what orjson, which is
-    ten times as fast, writes differently: tiny and huge numbers, NaN, and texts."""
-    if type(segmentation) is not list:
-        return None
-    try:
-        text = orjson.dumps(segmentation)
-    except TypeError:
-        return None
-    if b'"' in text or b"e" in text or b"n" in text or b"0.0000" in text:
-        return None
-    return text.decode("ascii")
 
 
 def _counts_as_text(value: object) -> str:

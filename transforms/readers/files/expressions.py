@@ -52,8 +52,10 @@ def expressions_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _clean(text: str) -> str:
-    if not all(c.isprintable() for c in text):
+    if not text.isprintable():
         text = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
+    if text.isascii():
+        return " ".join(text.split())
     # Joiners and direction marks alone are no text.
     says = any(unicodedata.category(c) not in ("Cf", "Mn", "Zs") for c in text)
     return " ".join(text.split()) if says else ""
