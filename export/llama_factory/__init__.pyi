@@ -3,11 +3,13 @@ from .export_units import build_unit as build_unit
 from .export_units import unit_from_json as unit_from_json
 from .export_units import unit_to_json as unit_to_json
 from .images import MAX_JPEG_SIDE as MAX_JPEG_SIDE
+from .images import ImageLoader as ImageLoader
 from .images import StateImages as StateImages
 from .images import image_name as image_name
 from .layout import DATASET_INFO as DATASET_INFO
 from .layout import EXPORT_RECORD as EXPORT_RECORD
 from .layout import ExportLayout as ExportLayout
+from .layout import WorkingLayout as WorkingLayout
 from .merge import ExportCounts as ExportCounts
 from .merge import Merge as Merge
 from .merge import check_samples as check_samples
@@ -22,6 +24,10 @@ from .rows import sample_rows as sample_rows
 from .sample_options import SampleOptions as SampleOptions
 from .samples import Case as Case
 from .samples import Shown as Shown
+from .samples import shown_before as shown_before
 from .unit_export import ExportSettings as ExportSettings
+from .unit_export import cases_in_place as cases_in_place
+from .unit_export import read_outcome as read_outcome
 from .unit_samples import UnitSamples as UnitSamples
+from .unit_samples import reject_entry as reject_entry
 from .writer import not_empty as not_empty

@@ -52,6 +52,22 @@ class StateImages:
             TargetError: the image cannot be loaded, is TOO_LARGE for a JPEG file, or is not the one
                 of the run (CHANGED_IMAGE).
         """
+        self._check_size(target)
+        image = self._loaded(target)
+        mask = None if shown.mask is None else decode_rle(shown.mask)
+        return self._view.draw(image, mask)
+
+    def plain(self, target: Target) -> Image:
+        """Return a target's image at its full size; arguments and errors as above."""
+        self._check_size(target)
+        return self._loaded(target)
+
+    def encoded(self, drawn: Image) -> bytes:
+        """Return the file of a drawn image. Threads may call it at the same time."""
+        image = cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
+        return cv2.imencode(self._suffix, image, self._parameters)[1].tobytes()
+
+    def _check_size(self, target: Target) -> None:
         height, width = target.size_hw
         if self._suffix == ".jpg" and max(height, width) > MAX_JPEG_SIDE:
             raise TargetError(
@@ -59,14 +75,6 @@ class StateImages:
                 f"{target.ref.image_path} has {width} x {height} pixels, more than the "
                 f"{MAX_JPEG_SIDE:,} that a side of a JPEG file can have; use --image-format png",
             )
-        image = self._loaded(target)
-        mask = None if shown.mask is None else decode_rle(shown.mask)
-        return self._view.draw(image, mask)
-
-    def encoded(self, drawn: Image) -> bytes:
-        """Return the file of a drawn image. Threads may call it at the same time."""
-        image = cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
-        return cv2.imencode(self._suffix, image, self._parameters)[1].tobytes()
 
     def _loaded(self, target: Target) -> Image:
         ref, size_hw = target.ref, target.size_hw

@@ -14,22 +14,16 @@ REJECTS = "rejects.jsonl"
 
 
 @dataclass(frozen=True)
-class ExportLayout:
-    """Paths of one export.
+class WorkingLayout:
+    """Paths that exports of any format share.
 
-    `dataset_info` is written last: a folder without it holds an unfinished export. `working` exists
-    only while the export is incomplete.
+    `working` exists only while the export is incomplete.
 
     Attributes:
         out: the output folder, a local path or a URL.
     """
 
     out: str
-
-    @property
-    def dataset_info(self) -> str:
-        """What tells LLaMA-Factory how to read the rows."""
-        return posixpath.join(self.out, DATASET_INFO)
 
     @property
     def record(self) -> str:
@@ -40,11 +34,6 @@ class ExportLayout:
     def rejects(self) -> str:
         """A line of JSON for each target that could not be used; absent if there is none."""
         return posixpath.join(self.out, REJECTS)
-
-    @property
-    def images(self) -> str:
-        """Folder of the images."""
-        return posixpath.join(self.out, "images")
 
     @property
     def working(self) -> str:
@@ -86,10 +75,6 @@ class ExportLayout:
         """What Beam and another runner logged in an export that failed."""
         return posixpath.join(self.out, "engine.log")
 
-    def rows(self, name: str) -> str:
-        """Return the path of the rows of a data set."""
-        return posixpath.join(self.out, f"{name}.json")
-
     def plan_file(self, number: int) -> str:
         """Return the path of one list of units."""
         return posixpath.join(self.plan, f"units-{number:05d}.jsonl")
@@ -101,3 +86,25 @@ class ExportLayout:
     def failure_file(self, unit_id: str) -> str:
         """Return the path of the note on a unit that died."""
         return posixpath.join(self.failures, f"{unit_id}.json")
+
+
+@dataclass(frozen=True)
+class ExportLayout(WorkingLayout):
+    """Paths of one export for LLaMA-Factory.
+
+    `dataset_info` is written last: a folder without it holds an unfinished export.
+    """
+
+    @property
+    def dataset_info(self) -> str:
+        """What tells LLaMA-Factory how to read the rows."""
+        return posixpath.join(self.out, DATASET_INFO)
+
+    @property
+    def images(self) -> str:
+        """Folder of the images."""
+        return posixpath.join(self.out, "images")
+
+    def rows(self, name: str) -> str:
+        """Return the path of the rows of a data set."""
+        return posixpath.join(self.out, f"{name}.json")

@@ -77,14 +77,14 @@ class UnitExport:
                 different data.
             OSError: an image cannot be written.
         """
-        found = [_outcome(row) for part in unit.rows for row in self._rows.rows(part)]
+        found = [read_outcome(row) for part in unit.rows for row in self._rows.rows(part)]
         if unit.expressions is not None:
             found = [
                 _with_expressions(each, texts)
                 for each, texts in zip(found, unit.expressions, strict=True)
             ]
         also = self._also(unit, found)
-        cases = _cases(found, also)
+        cases = cases_in_place(found, also)
         with _Writing(self._write, threads=self._threads) as writing:
             made = export_unit(
                 self._task, cases, self._images, writing.begin, self._settings.options
@@ -113,7 +113,7 @@ class UnitExport:
             other = self._settings.others[each.run]
             rows = self._others[each.run].rows(each.rows)
             for place, row in enumerate(rows, start=each.place):
-                first, outcome = found[place], _outcome(row)
+                first, outcome = found[place], read_outcome(row)
                 if isinstance(first, Reject):
                     continue
                 if isinstance(outcome, Reject):
@@ -166,9 +166,15 @@ class _Writing:
                 future.result()
 
 
-def _cases(
+def cases_in_place(
     found: Sequence[Trajectory | Reject], also: Sequence[tuple[OtherRun, ...]]
 ) -> Sequence[Case | Reject]:
+    """Return the targets of a unit as cases, with the rejects in their places.
+
+    Args:
+        found: in the run's order.
+        also: the other runs' trajectories of each.
+    """
     places = [k for k, each in enumerate(found) if isinstance(each, Trajectory)]
     good = cases_of(each for each in found if isinstance(each, Trajectory))
     cases: list[Case | Reject | None] = [
@@ -179,7 +185,7 @@ def _cases(
     return [case for case in cases if case is not None]
 
 
-def _outcome(row: Row) -> Trajectory | Reject:
+def read_outcome(row: Row) -> Trajectory | Reject:
     """Return the trajectory of a row, or a reject where the row holds none."""
     try:
         trajectory = row_to_trajectory(row)

@@ -1,4 +1,6 @@
+from .data_card import cell as cell
 from .data_card import render_data_card as render_data_card
+from .data_card import settings_rows as settings_rows
 from .manifest import FileEntry as FileEntry
 from .manifest import Manifest as Manifest
 from .manifest import build_manifest as build_manifest

@@ -6,6 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from hlmat.transforms.core.visible_text import visible
+from hlmat.transforms.readers.sources import SOURCES
+from hlmat.transforms.readers.terms import ImageRights, image_rights
+
+_RIGHTS = {
+    ImageRights.GRANTED: "yes",
+    ImageRights.OWN: "as those of the files",
+    ImageRights.NOT_GRANTED: "none known",
+}
 
 _SETTINGS = {
     "policy": "clicks by",
@@ -31,9 +39,8 @@ def render_data_card(
         counts: as in its manifest.
         licenses: the terms by name of the data set that a row belongs to.
     """
-    segmenter = config["segmenter"]
     lines = [
-        f"# Click trajectories on {_cell(config['dataset'])} ({_cell(config['split'])})",
+        f"# Click trajectories on {cell(config['dataset'])} ({cell(config['split'])})",
         "",
         "Simulated annotation: at each step a click, the mask with which an interactive",
         "segmentation tool answers, and its IoU with the ground truth. Clicks and masks are made",
@@ -43,22 +50,39 @@ def render_data_card(
         "| | |",
         "|---|---|",
         f"| trajectories | {counts['trajectories']} of {counts['targets']} targets |",
-        f"| segmenter | {_cell(segmenter['name'])} |",
+        *settings_rows(config),
     ]
-    if segmenter.get("weights_sha256"):
-        lines.append(f"| weights (sha256) | {_cell(segmenter['weights_sha256'])} |")
-    lines += [
-        f"| {label} | {_cell(config[key])} |"
-        for key, label in _SETTINGS.items()
-        if config.get(key) is not None
-    ]
-    lines += ["", "## Terms", "", "| data set | terms |", "|---|---|"]
-    lines += [f"| {_cell(name)} | {_cell(terms)} |" for name, terms in sorted(licenses.items())]
+    lines += ["", "## Terms", ""]
+    lines += ["| data set | terms | right to publish images | source |", "|---|---|---|---|"]
+    lines += [_source(name, terms) for name, terms in sorted(licenses.items())]
     lines += ["", "Redistribution must comply with the terms of every data set listed.", ""]
     return "\n".join(lines)
 
 
-def _cell(value: Any) -> str:
+def settings_rows(config: Mapping[str, Any]) -> list[str]:
+    """Return how a run was made, as rows of a table.
+
+    Args:
+        config: the run's configuration, as in its manifest.
+    """
+    segmenter = config["segmenter"]
+    lines = [f"| segmenter | {cell(segmenter['name'])} |"]
+    if segmenter.get("weights_sha256"):
+        lines.append(f"| weights (sha256) | {cell(segmenter['weights_sha256'])} |")
+    return lines + [
+        f"| {label} | {cell(config[key])} |"
+        for key, label in _SETTINGS.items()
+        if config.get(key) is not None
+    ]
+
+
+def _source(name: str, terms: str) -> str:
+    origin = SOURCES[name].origin if name in SOURCES else "unknown"
+    shown = f"<{origin}>" if "://" in origin else cell(origin)
+    return f"| {cell(name)} | {cell(terms)} | {_RIGHTS[image_rights(name)]} | {shown} |"
+
+
+def cell(value: Any) -> str:
     """Return a value as text that cannot break out of a table cell or become markup."""
     text = visible(" ".join(str(value).split()))
     for character in "\\|`*_<>[]#":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from hlmat.pipelines.exporting.job import ExportJob
+from hlmat.pipelines.exporting.job import AnyJob
 from hlmat.pipelines.run.progress import show_progress
 from hlmat.pipelines.settings.runner_choice import RunnerChoice, check_paths_elsewhere
 from hlmat.transforms.beam.imports import import_beam_without_connectors
@@ -27,7 +28,7 @@ def check_runner(runner: RunnerChoice, paths: Mapping[str, str | None]) -> None:
         check_engine(runner)
 
 
-def do_units(job: ExportJob, *, quiet: bool) -> None:
+def do_units(job: AnyJob, *, quiet: bool) -> None:
     """Do every unit that is not done yet, here or by workers.
 
     Raises:
@@ -38,12 +39,12 @@ def do_units(job: ExportJob, *, quiet: bool) -> None:
     storage, layout = job.folder.storage, job.layout
     storage.remove_dir(layout.failures)
     done = {name.partition(".")[0] for name in storage.list_dir(layout.units)}
-    left = [unit for unit in job.plan.units if unit.unit_id not in done]
+    left: list[Any] = [unit for unit in job.plan.units if unit.unit_id not in done]
     if not left:
         return
     with show_progress(job.plan.targets_by_unit, layout=layout, storage=storage, quiet=quiet):
         if job.runner.is_local and job.runner.workers == 1:
-            work = job.settings.build()
+            work: Callable[[Any], bytes] = job.settings.build()
             for unit in left:
                 storage.write_bytes(layout.unit_file(unit.unit_id), work(unit))
         else:

@@ -15,10 +15,12 @@ from hlmat.export.runs.manifest import Manifest
 from hlmat.export.runs.row_slices import TrajectoryFiles
 from hlmat.export.runs.trajectories import read_trajectories
 from hlmat.pipelines.exporting.execution import check_runner, do_units
-from hlmat.pipelines.exporting.folder import ExportFolder
-from hlmat.pipelines.exporting.job import ExportJob
+from hlmat.pipelines.exporting.folder import LlamaFactoryFolder
+from hlmat.pipelines.exporting.hub import export_hub
+from hlmat.pipelines.exporting.job import LlamaFactoryJob
 from hlmat.pipelines.exporting.merging import merge_units
 from hlmat.pipelines.exporting.planning import plan_export
+from hlmat.pipelines.exporting.tables import digest_of
 from hlmat.pipelines.run.finished import open_source, read_run_manifest
 from hlmat.pipelines.run.folder import RunStatus
 from hlmat.pipelines.run.leak_guard import export_record
@@ -93,7 +95,7 @@ def _export_llama_factory(
     )
     others = _open_others(asked, manifest)
     settings = _settings(running.fingerprint, manifest, others)
-    folder = ExportFolder.of(out)
+    folder = LlamaFactoryFolder.of(out)
     with output_errors(out), folder.locked():
         status = folder.begin(settings, overwrite=running.overwrite)
         if status is RunStatus.COMPLETE:
@@ -129,7 +131,7 @@ def _export_llama_factory(
             folder.storage,
             threads_per_worker(runner),
         )
-        job = ExportJob(work, plan, runner, folder)
+        job = LlamaFactoryJob(work, plan, runner, folder)
 
         def record(counts: Mapping[str, object]) -> bytes:
             return export_record(
@@ -166,15 +168,10 @@ def _settings(
     """Return everything that can change a byte of the data set."""
     return {
         **fingerprint,
-        "run": _digest(manifest),
-        "also": [_digest(other) for other in others.values()],
+        "run": digest_of(manifest),
+        "also": [digest_of(other) for other in others.values()],
         "version": EXPORT_VERSION,
     }
-
-
-def _digest(manifest: Manifest) -> str:
-    files = {name: entry.sha256 for name, entry in manifest.files.items()}
-    return fingerprint_of({"config": dict(manifest.config), "files": files})
 
 
 def _open_others(asked: ExportOptions, manifest: Manifest) -> dict[str, Manifest]:
@@ -195,4 +192,5 @@ FORMATS: dict[
 ] = {
     "trace": _export_trace,
     "llama-factory": _export_llama_factory,
+    "hub": export_hub,
 }

@@ -1,18 +1,24 @@
-"""An export for LLaMA-Factory as a job of units."""
+"""An export as a job of units, of any format."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from hlmat.export.llama_factory.layout import ExportLayout
+from hlmat.export.image_tables.unit_tables import TableSettings
+from hlmat.export.llama_factory.layout import WorkingLayout
 from hlmat.export.llama_factory.unit_export import ExportSettings
-from hlmat.pipelines.exporting.folder import ExportFolder
-from hlmat.pipelines.exporting.planning import ExportPlan
+from hlmat.pipelines.exporting.folder import ExportFolder, LlamaFactoryFolder, TableFolder
+from hlmat.pipelines.exporting.planning import ExportPlan, TablePlan
 from hlmat.pipelines.settings.runner_choice import RunnerChoice
+
+SettingsT = TypeVar("SettingsT", bound="ExportSettings | TableSettings")
+PlanT = TypeVar("PlanT", bound="ExportPlan | TablePlan")
+FolderT = TypeVar("FolderT", bound=ExportFolder)
 
 
 @dataclass(frozen=True)
-class ExportJob:
+class ExportJob(Generic[SettingsT, PlanT, FolderT]):
     """Everything needed to export.
 
     Attributes:
@@ -22,12 +28,17 @@ class ExportJob:
         folder: of the data set.
     """
 
-    settings: ExportSettings
-    plan: ExportPlan
+    settings: SettingsT
+    plan: PlanT
     runner: RunnerChoice
-    folder: ExportFolder
+    folder: FolderT
 
     @property
-    def layout(self) -> ExportLayout:
+    def layout(self) -> WorkingLayout:
         """The paths of the export's files."""
         return self.folder.layout
+
+
+LlamaFactoryJob = ExportJob[ExportSettings, ExportPlan, LlamaFactoryFolder]
+TableJob = ExportJob[TableSettings, TablePlan, TableFolder]
+AnyJob = LlamaFactoryJob | TableJob

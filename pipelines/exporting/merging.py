@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from hlmat.export.llama_factory.merge import ExportCounts, Merge, check_samples, dataset_info
 from hlmat.export.llama_factory.tasks.registry import training_task
 from hlmat.export.llama_factory.unit_samples import UnitSamples
-from hlmat.pipelines.exporting.job import ExportJob
+from hlmat.pipelines.exporting.job import AnyJob, LlamaFactoryJob
 from hlmat.transforms.core.atomic_files import atomic_file
 from hlmat.transforms.core.errors import DataError, IncompleteError, OutputError
 from hlmat.transforms.dataset_io.layout import UnitLayout
@@ -19,7 +19,7 @@ Counts = dict[str, object]
 
 
 def merge_units(
-    job: ExportJob, *, max_reject_rate: float, record: Callable[[Counts], bytes]
+    job: LlamaFactoryJob, *, max_reject_rate: float, record: Callable[[Counts], bytes]
 ) -> Counts:
     """Write the rows, the rejects, the record and, last, what makes the folder a data set.
 
@@ -35,7 +35,7 @@ def merge_units(
         DataError: too many targets are rejects; the next call tries their units again.
         OutputError: there is nothing to learn.
     """
-    storage, layout = job.folder.storage, job.layout
+    storage, layout = job.folder.storage, job.folder.layout
     options, task = job.settings.options, training_task(job.settings.task)
     merge, with_rejects = Merge(), list[str]()
     pieces = merge.rows_file(_units(job, with_rejects))
@@ -47,42 +47,80 @@ def merge_units(
             for piece in pieces:
                 f.write(piece.encode("ascii"))
     rejects = merge.rejects
-    most = min(max_reject_rate * job.plan.targets, job.plan.targets - 1)
-    if rejects and len(rejects) > most:
+    try:
+        check_rejects(job, rejects, with_rejects, max_reject_rate=max_reject_rate)
+    except DataError:
         storage.remove(rows)
-        for unit_id in with_rejects:
-            storage.remove(layout.unit_file(unit_id))
-        raise _too_many(merge, targets=job.plan.targets)
+        raise
     try:
         check_samples(task, merge.counts, out=layout.out)
     except OutputError:
         job.folder.clear()
         raise
     counts = _counts(merge)
-    if rejects:
-        lines = [json.dumps(reject, sort_keys=True) for reject in rejects]
-        storage.write_bytes(layout.rejects, "".join(f"{line}\n" for line in lines).encode("ascii"))
+    write_rejects(job, rejects)
     storage.write_bytes(layout.record, record(counts))
     job.folder.finish(dataset_info(task, options))
     return counts
 
 
-def _units(job: ExportJob, with_rejects: list[str]) -> Iterator[UnitSamples]:
+def check_rejects(
+    job: AnyJob,
+    rejects: Sequence[Mapping[str, str]],
+    with_rejects: Sequence[str],
+    *,
+    max_reject_rate: float,
+) -> None:
+    """Check that few targets are rejects; otherwise the next call tries their units again.
+
+    Args:
+        rejects: of all units.
+        with_rejects: ids of the units that have any.
+        max_reject_rate: the most targets that may be rejects, as a share; never all.
+
+    Raises:
+        DataError: there are too many.
+    """
+    most = min(max_reject_rate * job.plan.targets, job.plan.targets - 1)
+    if rejects and len(rejects) > most:
+        for unit_id in with_rejects:
+            job.folder.storage.remove(job.layout.unit_file(unit_id))
+        raise _too_many(rejects, targets=job.plan.targets)
+
+
+def write_rejects(job: AnyJob, rejects: Sequence[Mapping[str, str]]) -> None:
+    """Write a line of JSON for each reject; no file without any."""
+    if rejects:
+        lines = [json.dumps(reject, sort_keys=True) for reject in rejects]
+        data = "".join(f"{line}\n" for line in lines).encode("ascii")
+        job.folder.storage.write_bytes(job.layout.rejects, data)
+
+
+def _units(job: LlamaFactoryJob, with_rejects: list[str]) -> Iterator[UnitSamples]:
     """Yield the units in order; add the ids of those with rejects to a list."""
-    storage, layout = job.folder.storage, job.layout
-    for unit in job.plan.units:
-        path = layout.unit_file(unit.unit_id)
-        try:
-            data = storage.read_bytes(path)
-        except FileNotFoundError as error:
-            raise _incomplete(job, layout) from error
+    for unit_id, path, data in unit_files(job):
         found = UnitSamples.from_bytes(data, name=path)
         if found.rejects:
-            with_rejects.append(unit.unit_id)
+            with_rejects.append(unit_id)
         yield found
 
 
-def _incomplete(job: ExportJob, layout: UnitLayout) -> IncompleteError:
+def unit_files(job: AnyJob) -> Iterator[tuple[str, str, bytes]]:
+    """Yield id, path and content of each unit's file, in order.
+
+    Raises:
+        IncompleteError: units died.
+    """
+    for unit in job.plan.units:
+        path = job.layout.unit_file(unit.unit_id)
+        try:
+            data = job.folder.storage.read_bytes(path)
+        except FileNotFoundError as error:
+            raise _incomplete(job, job.layout) from error
+        yield unit.unit_id, path, data
+
+
+def _incomplete(job: AnyJob, layout: UnitLayout) -> IncompleteError:
     done = {name.partition(".")[0] for name in job.folder.storage.list_dir(layout.units)}
     missing = [unit for unit in job.plan.units if unit.unit_id not in done]
     shown = "\n".join(f"  {text}" for text in job.folder.failures()[:3])
@@ -93,9 +131,8 @@ def _incomplete(job: ExportJob, layout: UnitLayout) -> IncompleteError:
     )
 
 
-def _too_many(merge: Merge, *, targets: int) -> DataError:
-    first = merge.rejects[0]
-    count = len(merge.rejects)
+def _too_many(rejects: Sequence[Mapping[str, str]], *, targets: int) -> DataError:
+    first, count = rejects[0], len(rejects)
     return DataError(
         f"{count} of {targets} targets cannot be exported, the first because of its image: "
         f"{first['reason']}: {first['message']}; say with --data-root where the "

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import apache_beam as beam
 
-from hlmat.export.llama_factory.export_units import unit_from_json
-from hlmat.pipelines.exporting.job import ExportJob
+from hlmat.pipelines.exporting.job import AnyJob
 from hlmat.pipelines.exporting.planning import write_plan
 from hlmat.pipelines.run.launching import launch
 from hlmat.pipelines.run.local_workers import LocalWorkers
@@ -14,7 +13,7 @@ from hlmat.transforms.beam.read_units import ReadWorkUnits
 from hlmat.transforms.beam.worker_check import CheckWorker, WorkerNote, installed_versions
 
 
-def run_pipeline(job: ExportJob) -> None:
+def run_pipeline(job: AnyJob) -> None:
     """Run the pipeline on the chosen runner and wait for it; errors as those of `do_units`."""
     with LocalWorkers() as workers:
         if job.runner.is_local:
@@ -31,12 +30,12 @@ def run_pipeline(job: ExportJob) -> None:
         )
 
 
-def build_pipeline(pipeline: beam.Pipeline, job: ExportJob, *, plan_files: list[str]) -> None:
+def build_pipeline(pipeline: beam.Pipeline, job: AnyJob, *, plan_files: list[str]) -> None:
     """Add the job's steps to a pipeline."""
     storage, layout = job.folder.storage, job.layout
     files = pipeline | "List plan files" >> beam.Create(plan_files)
     if not job.runner.is_local:
         note = WorkerNote(layout.worker_note, storage, installed_versions())
         files |= "Check the worker" >> beam.ParDo(CheckWorker(note))
-    units = files | "Read units" >> ReadWorkUnits(layout, storage, parse=unit_from_json)
+    units = files | "Read units" >> ReadWorkUnits(layout, storage, parse=job.plan.parse)
     _ = units["todo"] | "Export" >> DoUnits(job.settings.build, layout=layout, storage=storage)

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from hlmat.export.llama_factory.export_units import ExportUnit, build_unit, unit_to_json
-from hlmat.export.llama_factory.layout import ExportLayout
+from hlmat.export.image_tables.layout import TableLayout
+from hlmat.export.image_tables.table_units import (
+    TableUnit,
+    table_unit_from_json,
+    table_unit_to_json,
+)
+from hlmat.export.llama_factory.export_units import (
+    ExportUnit,
+    build_unit,
+    unit_from_json,
+    unit_to_json,
+)
+from hlmat.export.llama_factory.layout import WorkingLayout
 from hlmat.export.llama_factory.paired_runs import KEY_COLUMNS, OtherRunFiles, RowsByTarget, key_of
 from hlmat.export.runs.row_slices import RowSlice, TrajectoryFiles
 from hlmat.transforms.core.image_identity import KnownImage, image_key
@@ -18,7 +29,7 @@ from hlmat.transforms.dataset_io.arrow import Row
 from hlmat.transforms.dataset_io.expression_choice import shuffled_expressions
 
 _IMAGE = ("dataset", "image_path", "height", "width")
-_COLUMNS = (*KEY_COLUMNS, *_IMAGE, "image_id", "image_digest")
+_COLUMNS = (*KEY_COLUMNS, *_IMAGE, "image_id", "image_digest", "num_clicks")
 _UNITS_PER_FILE = 256
 
 
@@ -44,6 +55,47 @@ class ExportPlan:
         """The number of targets."""
         return sum(unit.targets for unit in self.units)
 
+    def lines(self) -> list[str]:
+        """Return the units as lines of JSON."""
+        return [unit_to_json(unit) for unit in self.units]
+
+    @staticmethod
+    def parse(line: str) -> ExportUnit:
+        """Return the unit of a line. Raises DataError."""
+        return unit_from_json(line)
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """What an export as tables is made of.
+
+    Attributes:
+        units: in order; each becomes a file.
+        images: the distinct images of all targets, sorted.
+    """
+
+    units: tuple[TableUnit, ...]
+    images: tuple[KnownImage, ...]
+
+    @property
+    def targets_by_unit(self) -> Mapping[str, int]:
+        """The number of targets of each unit, in order."""
+        return {unit.unit_id: unit.targets for unit in self.units}
+
+    @property
+    def targets(self) -> int:
+        """The number of targets."""
+        return sum(unit.targets for unit in self.units)
+
+    def lines(self) -> list[str]:
+        """Return the units as lines of JSON."""
+        return [table_unit_to_json(unit) for unit in self.units]
+
+    @staticmethod
+    def parse(line: str) -> TableUnit:
+        """Return the unit of a line. Raises DataError."""
+        return table_unit_from_json(line)
+
 
 def plan_export(
     run: TrajectoryFiles,
@@ -53,6 +105,7 @@ def plan_export(
     fingerprint: str,
     shapes: Mapping[str, Any] | None,
     shuffle_seed: int | None = None,
+    max_pixels: int | None = None,
 ) -> ExportPlan:
     """Cut a run into units; only columns that name targets and images are read.
 
@@ -63,6 +116,7 @@ def plan_export(
         fingerprint: of the export.
         shapes: the options of the generated data set, if the targets come from it.
         shuffle_seed: gives each target another one's expressions; None leaves them.
+        max_pixels: a unit also closes with the image that brings the pixels of its states to this.
 
     Raises:
         DataError: a run's file is not as its manifest lists it, or the runs share no target.
@@ -72,7 +126,7 @@ def plan_export(
     shuffled = None if shuffle_seed is None else _shuffled(run, seed=shuffle_seed)
     units: list[ExportUnit] = []
     planned = 0
-    for rows, keys in _cut(run, unit_size=unit_size, images=images):
+    for rows, keys in _cut(run, unit_size=unit_size, images=images, max_pixels=max_pixels):
         count = len(keys)
         texts = None if shuffled is None else shuffled[planned : planned + count]
         also = list(by_target.of(keys))
@@ -85,13 +139,46 @@ def plan_export(
     return ExportPlan(tuple(units), _known(images, shapes=shapes))
 
 
-def write_plan(plan: ExportPlan, layout: ExportLayout, storage: Storage) -> list[str]:
+def plan_tables(
+    runs: Sequence[tuple[TrajectoryFiles, str, Mapping[str, Any] | None]],
+    *,
+    folder: str,
+    unit_size: int,
+    max_pixels: int,
+    fingerprint: str,
+) -> TablePlan:
+    """Cut runs into units that each become a file; arguments and errors as above.
+
+    Args:
+        runs: trajectories, the name of the split, and the options of generated data.
+        folder: of the files.
+    """
+    units: list[TableUnit] = []
+    images: set[KnownImage] = set()
+    for number, (files, split, shapes) in enumerate(runs):
+        plan = plan_export(
+            files,
+            (),
+            unit_size=unit_size,
+            fingerprint=f"{fingerprint}\n{number}",
+            shapes=shapes,
+            max_pixels=max_pixels,
+        )
+        count = len(plan.units)
+        for place, unit in enumerate(plan.units):
+            name = TableLayout.shard_name(folder, split, place, count)
+            units.append(TableUnit(replace(unit, index=len(units)), number, name))
+        images.update(plan.images)
+    return TablePlan(tuple(units), tuple(sorted(images)))
+
+
+def write_plan(plan: ExportPlan | TablePlan, layout: WorkingLayout, storage: Storage) -> list[str]:
     """Write the units for workers elsewhere; return the names of the files."""
-    files = []
-    for number, first in enumerate(range(0, len(plan.units), _UNITS_PER_FILE)):
-        lines = [unit_to_json(unit) for unit in plan.units[first : first + _UNITS_PER_FILE]]
+    files, lines = [], plan.lines()
+    for number, first in enumerate(range(0, len(lines), _UNITS_PER_FILE)):
+        some = lines[first : first + _UNITS_PER_FILE]
         files.append(layout.plan_file(number))
-        storage.write_bytes(files[-1], "".join(f"{line}\n" for line in lines).encode("ascii"))
+        storage.write_bytes(files[-1], "".join(f"{line}\n" for line in some).encode("ascii"))
     return files
 
 
@@ -100,16 +187,20 @@ def _cut(
     *,
     unit_size: int,
     images: set[tuple[str, str, int | None, str | None]],
+    max_pixels: int | None,
 ) -> Iterator[tuple[list[RowSlice], list[tuple[str, str, str]]]]:
     """Yield each unit's rows and targets; add the images to `images`."""
     places: list[tuple[int, int]] = []
     keys: list[tuple[str, str, str]] = []
     image: tuple[Any, ...] | None = None
+    pixels = 0
     for file, place, row in _listed(run):
         before, image = image, tuple(row[name] for name in _IMAGE)
-        if len(keys) >= unit_size and image != before:
+        is_full = len(keys) >= unit_size or (max_pixels is not None and pixels >= max_pixels)
+        if is_full and image != before:
             yield _slices(places), keys
-            places, keys = [], []
+            places, keys, pixels = [], [], 0
+        pixels += row["height"] * row["width"] * (row["num_clicks"] + 1)
         places.append((file, place))
         keys.append(key_of(row))
         images.add((row["dataset"], row["image_path"], row["image_id"], row["image_digest"]))

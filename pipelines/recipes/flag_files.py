@@ -67,7 +67,8 @@ FLAG_FILES: Mapping[str, FlagFile] = {
         "export",
         _validate_export,
         missing={},
-        reserved=dict.fromkeys(("from", "format", "out", "data-root"), "set by hlmat train"),
+        reserved=dict.fromkeys(("from", "format", "out", "data-root"), "set by hlmat train")
+        | dict.fromkeys(("images", "date"), "of exports for the hub"),
     ),
     "evaluate.yaml": FlagFile(
         "evaluate",

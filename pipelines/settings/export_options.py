@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
 from hlmat.export.llama_factory.sample_options import SampleOptions
@@ -36,7 +37,21 @@ from hlmat.transforms.prompting.templates import load_prompt, score_prompt
 if TYPE_CHECKING:
     from hlmat.export.llama_factory.options import LlamaFactoryOptions
 
-ExportFormat = Literal["trace", "llama-factory"]
+ExportFormat = Literal["trace", "llama-factory", "hub"]
+
+ImageChoice = Literal["auto", "all", "none"]
+
+FLAGS_OF_FORMAT: Mapping[str, frozenset[str]] = {
+    "trace": frozenset(),
+    "llama-factory": frozenset(
+        {
+            *("task", "also", "min-margin", "candidates", "foreign-masks", "score-prompt"),
+            *("expressions", "first-box", "image-format", "name"),
+        }
+    ),
+    "hub": frozenset({"also", "date", "images", "image-format", "name"}),
+}
+"""The flags that only some formats have, by format."""
 
 TARGETS_WORTH_WORKERS = 20_000
 """Below this, starting worker processes takes longer than they save; see BENCHMARKS.md."""
@@ -58,7 +73,7 @@ class ExportOptions:
         default=None,
         metavar="PATH",
         in_fingerprint=False,
-        help="file (trace) or folder (llama-factory)",
+        help="file (trace) or folder (the others)",
     )
     data_root: str | None = setting(
         default=None, metavar="DIR", in_fingerprint=False, help="folder of the data set now"
@@ -72,7 +87,8 @@ class ExportOptions:
         default=(),
         metavar="OUT",
         in_fingerprint=False,
-        help="preference, star-plus: another finished run over the same targets; repeatable",
+        help="another finished run: over the same targets (preference, star-plus), or another "
+        "split (hub); repeatable",
     )
     score_prompt: str | None = setting(
         default=None, metavar="FILE", help="prm, filter, star-plus: the question for the IoU alone"
@@ -83,6 +99,19 @@ class ExportOptions:
         help="each or first of a target's, or shuffled: another target's, as a control",
     )
     first_box: bool = setting(default=False, help="also teach the box of the object")
+    images: ImageChoice = setting(
+        default="auto",
+        metavar="I",
+        in_fingerprint=False,
+        help="hub: images to include: those with a license that permits it (auto), your own too "
+        "(all), none",
+    )
+    date: str | None = setting(
+        default=None,
+        metavar="DAY",
+        in_fingerprint=False,
+        help="hub: day of publication, such as 2026-11-27",
+    )
 
 
 @options
@@ -116,11 +145,13 @@ class Running:
         runner: the runner; its workers are ignored if `workers_by_default`.
         workers_by_default: no number of workers is given.
         fingerprint: the flags that can change a byte of the data set.
+        is_named: the data set's name is given.
         quiet: shows no progress.
     """
 
     runner: RunnerChoice
     workers_by_default: bool
+    is_named: bool
     fingerprint: Mapping[str, Any]
     overwrite: bool
     unit_size: int
@@ -148,7 +179,7 @@ EXPORT = (
     ),
     CONVERSATION,
     Group(
-        "llama-factory",
+        "what is written",
         (
             Flag("task", ExportOptions),
             Flag("also", ExportOptions),
@@ -159,11 +190,13 @@ EXPORT = (
             Flag("expressions", ExportOptions),
             Flag("first-box", ExportOptions),
             Flag("image-format", SampleOptions),
+            Flag("images", ExportOptions),
+            Flag("date", ExportOptions, default_text="today"),
             Flag("name", SampleOptions, default=None, default_text="the task's"),
         ),
     ),
     Group(
-        "running (llama-factory)",
+        "running (not trace)",
         (
             Flag("overwrite", ExportRunning),
             Flag("unit-size", ExportRunning),
@@ -188,7 +221,8 @@ EXPORT = (
 
 def export_options(arguments: argparse.Namespace, check: Check) -> ExportOptions:
     """Return what is exported and where to; problems are added to `check`."""
-    asked = Values(arguments, EXPORT, check).build(ExportOptions)
+    values = Values(arguments, EXPORT, check)
+    asked = values.build(ExportOptions)
     if not asked.run_folder:
         check.note("--from is missing: name the output folder of a finished run")
     if not asked.out:
@@ -200,7 +234,30 @@ def export_options(arguments: argparse.Namespace, check: Check) -> ExportOptions
     if asked.format is None and getattr(arguments, "format", None) is None:
         known = declared(ExportOptions)["format"].choices
         check.note(f"--format is missing; choose from {', '.join(known)}")
+    _check_format(values, asked, check)
+    if asked.date is not None and not _is_day(asked.date):
+        check.note(f"--date {asked.date}: not a day; write year-month-day, such as 2026-11-27")
     return asked
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def _check_format(values: Values, asked: ExportOptions, check: Check) -> None:
+    """Report flags of other formats."""
+    if asked.format is None:
+        return
+    for flag in sorted(frozenset().union(*FLAGS_OF_FORMAT.values())):
+        if values.is_given(flag) and flag not in FLAGS_OF_FORMAT[asked.format]:
+            owners = [name for name, flags in FLAGS_OF_FORMAT.items() if flag in flags]
+            check.note(
+                f"--{flag} belongs to --format {' or '.join(owners)}, not to {asked.format}; "
+                "leave it out"
+            )
 
 
 def llama_factory_options(arguments: argparse.Namespace, check: Check) -> LlamaFactoryOptions:
@@ -265,6 +322,7 @@ def running_options(
     return Running(
         runner=runner,
         workers_by_default=workers is None,
+        is_named=values.is_given("name"),
         fingerprint=export_fingerprint(arguments),
         overwrite=how.overwrite,
         unit_size=how.unit_size,
@@ -304,7 +362,10 @@ def _check_task(values: Values, asked: ExportOptions, check: Check) -> None:
         for flag in sorted(frozenset().union(*(each.options for each in TASKS.values())))
     }
     for flag, names in owners.items():
-        if values.is_given(flag.removeprefix("--")) and flag not in task.options:
+        is_other = asked.format not in (None, "llama-factory")
+        if is_other or not values.is_given(flag.removeprefix("--")):
+            continue
+        if flag not in task.options:
             check.note(
                 f"{flag} belongs to the task {', '.join(names)}, not to {task.name}; leave it out"
             )

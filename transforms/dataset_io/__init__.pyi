@@ -6,6 +6,7 @@ from .arrow import row_to_target_ref as row_to_target_ref
 from .arrow import row_to_trajectory as row_to_trajectory
 from .arrow import split_unit_tables as split_unit_tables
 from .arrow import table_to_parquet_bytes as table_to_parquet_bytes
+from .arrow import target_ref_to_row as target_ref_to_row
 from .arrow import trajectory_to_row as trajectory_to_row
 from .arrow import unit_table as unit_table
 from .expression_choice import ExpressionChoice as ExpressionChoice
@@ -20,6 +21,7 @@ from .schemas import SCHEMA_VERSION as SCHEMA_VERSION
 from .schemas import TRAJECTORY_SCHEMA as TRAJECTORY_SCHEMA
 from .schemas import UNIT_SCHEMA as UNIT_SCHEMA
 from .schemas import check_schema as check_schema
+from .schemas import description_of as description_of
 from .schemas import present_names as present_names
 from .work_units import DatasetPartition as DatasetPartition
 from .work_units import UnitShard as UnitShard

@@ -209,6 +209,11 @@ INPUT_SCHEMA = _versioned(
 """One row per file that a run was made from."""
 
 
+def description_of(field: pa.Field) -> str:
+    """Return what a column of these schemas means."""
+    return (field.metadata or {})[b"description"].decode()
+
+
 def schema_to_markdown(schema: pa.Schema) -> str:
     """Return a schema as a Markdown table: column, type, description; nested fields dotted."""
     lines = ["| column | type | meaning |", "|---|---|---|"]
@@ -277,7 +282,7 @@ def _field_lines(field: pa.Field, *, prefix: str) -> list[str]:
         name = f"list of {nested}"
     else:
         name = str(kind)
-    description = (field.metadata or {})[b"description"].decode()
+    description = description_of(field)
     lines = [f"| `{prefix}{field.name}` | {name} | {description} |"]
     if pa.types.is_struct(nested):
         mark = "[]." if pa.types.is_list(kind) else "."

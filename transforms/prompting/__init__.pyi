@@ -14,6 +14,7 @@ from .options import TRAINER_PIXELS as TRAINER_PIXELS
 from .options import ConversationOptions as ConversationOptions
 from .options import StateStyle as StateStyle
 from .options import square as square
+from .overlay import colour_rgb as colour_rgb
 from .overlay import draw_clicks as draw_clicks
 from .overlay import draw_mask as draw_mask
 from .overlay import draw_outline as draw_outline

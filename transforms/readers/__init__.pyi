@@ -1,3 +1,5 @@
+from .citations import CITATIONS as CITATIONS
+from .citations import METHOD as METHOD
 from .coco import CocoReader as CocoReader
 from .folder import IMAGES as IMAGES
 from .options import ReaderOptions as ReaderOptions
@@ -6,3 +8,8 @@ from .registry import check_dataset_name as check_dataset_name
 from .registry import check_split as check_split
 from .registry import missing_root as missing_root
 from .registry import open_reader as open_reader
+from .sources import SOURCES as SOURCES
+from .terms import HUB_LICENSES as HUB_LICENSES
+from .terms import LICENSES as LICENSES
+from .terms import ImageRights as ImageRights
+from .terms import image_rights as image_rights

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 
 from hlmat.transforms.readers.shapes.options import LICENSE as SHAPES_LICENSE
 
@@ -44,3 +45,36 @@ LICENSES: Mapping[str, str] = {
     "trace": "that of the data set the trace was made from",
 }
 """Terms that a data set's files name for a target take precedence."""
+
+
+class ImageRights(StrEnum):
+    """Whether the images of a data set may be published.
+
+    Attributes:
+        GRANTED: its terms let anyone redistribute them.
+        OWN: only who has the files knows, such as for your own images.
+        NOT_GRANTED: no license of the images is known, or they belong to others, such as photos
+            that Flickr's users own.
+    """
+
+    GRANTED = "granted"
+    OWN = "own"
+    NOT_GRANTED = "not granted"
+
+
+IMAGE_RIGHTS: Mapping[str, ImageRights] = {
+    **dict.fromkeys(LICENSES, ImageRights.NOT_GRANTED),
+    **dict.fromkeys(("shapes", "thinobject5k"), ImageRights.GRANTED),
+    **dict.fromkeys(
+        ("folder", "coco", "coco_panoptic", "voc", "parquet", "trace"), ImageRights.OWN
+    ),
+}
+"""By `--dataset` name; the formats that people keep their own data in are `OWN`."""
+
+HUB_LICENSES: Mapping[str, str] = {"shapes": "cc0-1.0", "thinobject5k": "cc-by-nc-4.0"}
+"""The Hugging Face Hub's names of licenses, for the data sets that have one."""
+
+
+def image_rights(dataset: str) -> ImageRights:
+    """Return whether the images of a data set may be published; of an unknown one they may not."""
+    return IMAGE_RIGHTS.get(dataset, ImageRights.NOT_GRANTED)

@@ -1,3 +1,6 @@
+from .next_click import Decision as Decision
+from .next_click import decision_turn as decision_turn
+from .next_click import decisions as decisions
 from .registry import DEFAULT_TASK as DEFAULT_TASK
 from .registry import STAR_PLUS as STAR_PLUS
 from .registry import TASKS as TASKS

@@ -27,7 +27,14 @@ def test_the_card_names_counts_weights_settings_and_terms():
     assert f"| weights (sha256) | {'ab' * 32} |" in card
     assert "| ends at IoU | 0.98 |" in card
     assert "only the first targets" not in card
-    assert card.index("| dis5k | non-commercial |") < card.index("| thinobject5k | CC BY-NC 4.0 |")
+    first, second = (line for line in card.splitlines() if line.startswith(("| dis", "| thin")))
+    assert first == (
+        "| dis5k | non-commercial | none known | <https://xuebinqin.github.io/dis/index.html> |"
+    )
+    assert second == (
+        "| thinobject5k | CC BY-NC 4.0 | yes | "
+        "<https://github.com/liewjunhao/thin-object-selection> |"
+    )
 
 
 def test_names_cannot_become_markup():

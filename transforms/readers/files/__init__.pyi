@@ -2,6 +2,7 @@ from .coco_annotations import read_instances as read_instances
 from .coco_captions import caption_texts as caption_texts
 from .coco_segmentation import image_size as image_size
 from .coco_segmentation import load_segmentation as load_segmentation
+from .coco_segmentation import polygons_text as polygons_text
 from .coco_segmentation import segmentation_ref as segmentation_ref
 from .coco_segmentation import union_ref as union_ref
 from .coco_tables import CocoTables as CocoTables

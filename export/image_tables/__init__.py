@@ -1,0 +1,5 @@
+"""Parquet tables with images inside: one file per unit, written where the unit is done."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,11 @@
+from .features import IMAGE_TYPE as IMAGE_TYPE
+from .features import image_schema as image_schema
+from .layout import TableLayout as TableLayout
+from .merge import TableCounts as TableCounts
+from .row_images import RowImages as RowImages
+from .table_units import TableUnit as TableUnit
+from .table_units import table_unit_from_json as table_unit_from_json
+from .table_units import table_unit_to_json as table_unit_to_json
+from .unit_tables import TableForm as TableForm
+from .unit_tables import TableRecord as TableRecord
+from .unit_tables import TableSettings as TableSettings
