@@ -205,6 +205,7 @@ TRAJECTORIES = (
         (
             Flag("policy", PolicyOptions, "name", names=tuple(POLICIES)),
             Flag("initial-clicks", PolicyOptions, "num_initial_clicks"),
+            Flag("inject-wrong-clicks", PolicyOptions, "wrong_clicks"),
             CLICK_MODEL,
             CLICK_DECILE,
             Flag(

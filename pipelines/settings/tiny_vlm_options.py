@@ -53,11 +53,15 @@ MINI_BASE = (
         ),
     ),
     Group(
-        "localisation pre-training",
+        "pre-training",
         (
             Flag("steps", PretrainingOptions),
+            Flag("tower-steps", PretrainingOptions),
             Flag("batch", PretrainingOptions),
+            Flag("texts", PretrainingOptions),
+            Flag("mask-share", PretrainingOptions),
             Flag("learning-rate", PretrainingOptions),
+            Flag("matrix-rate", PretrainingOptions),
             SHAPES_IMAGES,
             SHAPES_OBJECTS,
             SHAPES_DIFFICULTY,

@@ -1,8 +1,9 @@
-"""The job `hlmat mini-base`: build the small base model and pre-train its vision tower."""
+"""The job `hlmat mini-base`: build the small base model and pre-train it."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -16,12 +17,12 @@ from hlmat.pipelines.settings.tiny_vlm_options import tiny_vlm_config
 from hlmat.transforms.core.atomic_files import atomic_folder
 from hlmat.transforms.core.errors import OutputError
 from hlmat.transforms.tiny_vlm.build import build_tiny_vlm
-from hlmat.transforms.tiny_vlm.pretraining import PretrainingReport
+from hlmat.transforms.tiny_vlm.report import PretrainingReport
 
 RECORD = "mini_base.json"
 """The record of the model's settings, written last."""
 
-_HELD_OUT_IMAGES = 200
+_HELD_OUT_IMAGES = 100
 
 
 def make_mini_base(
@@ -43,14 +44,16 @@ def make_mini_base(
     if found is not None:
         return found
 
-    def report(progress: PretrainingReport) -> None:
-        names = ("colour", "kind", "pattern", "x0", "x1", "y0", "y1")
-        seen = "  ".join(f"{n} {a:.2f}" for n, a in zip(names, progress.accuracy, strict=True))
-        note(f"step {progress.step}/{options.steps}  right on held-out images: {seen}")
+    def report(made: PretrainingReport) -> None:
+        shares = {**made.seen, **made.answered}
+        right = "  ".join(f"{name} {share:.2f}" for name, share in shares.items())
+        note(f"step {made.step}/{options.steps}  right on held-out images: {right}")
 
+    # Named after the settings, so that only a training of the same model continues from it.
+    progress = f"{os.path.normpath(out)}.{fingerprint_of(settings)[:12]}.progress"
     try:
         with atomic_folder(out) as folder:
-            accuracy = build_tiny_vlm(
+            last = build_tiny_vlm(
                 folder,
                 config.architecture,
                 options,
@@ -58,10 +61,19 @@ def make_mini_base(
                 held_out=replace(config.images, count=_HELD_OUT_IMAGES),
                 device=config.output.device,
                 report=report,
+                progress=progress,
             )
-            record = {"settings": settings, "held_out_accuracy": list(accuracy)}
+            accuracy = {} if last is None else {**last.seen, **last.answered}
+            record = {
+                "settings": settings,
+                "held_out_accuracy": {name: round(v, 4) for name, v in accuracy.items()},
+            }
             with open(os.path.join(folder, RECORD), "w", encoding="ascii") as f:
                 json.dump(record, f, indent=1, sort_keys=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(progress)
+    except ValueError as error:
+        raise OutputError(f"{error}; remove this file to begin again") from error
     except OSError as error:
         raise OutputError(
             f"cannot write the model {out}: {error}; give a folder that can be written to"

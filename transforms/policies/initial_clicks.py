@@ -1,4 +1,4 @@
-"""Initial clicks at random or on a grid, before another policy takes over."""
+"""Initial clicks at random, on a grid or wrong, before another policy takes over."""
 
 from __future__ import annotations
 
@@ -89,6 +89,39 @@ class GridPolicy:
             for x in _centres(box.x0, box.x1, count=self._points_per_side)
         )
         return tuple(Click(x, y, bool(state.truth[y, x])) for x, y in points if free[y, x])
+
+    def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
+        """Return the actions of the policy that takes over."""
+        return self._then.next_actions(states)
+
+
+class WrongClickPolicy:
+    """Start some targets with one wrong click, then hand over to a policy that corrects it.
+
+    The click is a positive one at a random pixel outside the object, each equally likely. States
+    that a perfect policy never meets become part of the data, and its answers to them, as in DAgger
+    (Ross et al. 2011); the wrong click itself is an initial click, which no export teaches.
+
+    Args:
+        seed: the run's seed.
+        rate: the share of the targets, from 0 to 1.
+        then: the policy that takes over.
+    """
+
+    name = "wrong"
+
+    def __init__(self, *, seed: int, rate: float, then: ClickPolicy) -> None:
+        self._seed = seed
+        self._rate = rate
+        self._then = then
+
+    def initial_clicks(self, state: State) -> tuple[Click, ...]:
+        """Return a wrong click or none, set by target and seed."""
+        rng = target_rng(self._seed, state.target.ref.target_id, self.name)
+        if rng.random() >= self._rate:
+            return ()
+        points = _sample(_free_pixels(state) & ~state.truth, 1, rng=rng)
+        return tuple(Click(x, y, is_positive=True) for x, y in points)
 
     def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
         """Return the actions of the policy that takes over."""

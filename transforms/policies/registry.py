@@ -27,6 +27,7 @@ class PolicyOptions:
         seed: the run's seed.
         num_initial_clicks: at most, for `random` and `grid` among `POLICIES`; the grid is the
             largest square one that needs no more.
+        wrong_clicks: for `oracle` among `POLICIES`, the share of targets that begin wrongly.
         is_baseline: whether the name is one of `BASELINES`.
         human: of the policy `human`: its model and decile; None for the model of the package.
 
@@ -39,6 +40,13 @@ class PolicyOptions:
     num_initial_clicks: int = setting(
         default=4, ge=1, help="random, grid: clicks made before the oracle's, at most"
     )
+    wrong_clicks: float = setting(
+        default=0.0,
+        ge=0,
+        le=1,
+        metavar="RATE",
+        help="oracle: share of targets that begin with a wrong click, which is not learned",
+    )
     is_baseline: bool = setting(default=False, help="whether a baseline is meant")
     human: HumanClicks | None = setting(default=None, help="human: the model of people's clicks")
 
@@ -46,6 +54,8 @@ class PolicyOptions:
         """Yield problems with combinations of values."""
         if (problem := check_policy_name(self.name, among=self._entries)) is not None:
             yield problem
+        if self.wrong_clicks and self.name != "oracle":
+            yield "{wrong_clicks} needs {name} to be oracle, which answers the wrong clicks"
 
     def __call__(self) -> ClickPolicy:
         """Build the policy."""
@@ -54,6 +64,8 @@ class PolicyOptions:
     def identity(self) -> dict[str, Any]:
         """Return what determines the clicks, apart from name and seed, as plain JSON values."""
         found: dict[str, Any] = {"initial_clicks": self.num_initial_clicks}
+        if self.wrong_clicks:
+            found["wrong_clicks"] = self.wrong_clicks
         return found | self.human_clicks.identity() if self.name == "human" else found
 
     @property
@@ -79,8 +91,11 @@ class PolicyEntry:
 
 
 def _build_oracle(options: PolicyOptions) -> ClickPolicy:
+    from hlmat.transforms.policies.initial_clicks import WrongClickPolicy
     from hlmat.transforms.policies.oracle import OraclePolicy
 
+    if options.wrong_clicks:
+        return WrongClickPolicy(seed=options.seed, rate=options.wrong_clicks, then=OraclePolicy())
     return OraclePolicy()
 
 

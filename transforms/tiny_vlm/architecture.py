@@ -32,6 +32,18 @@ CHAT_TEMPLATE = """\
 {% endif %}"""
 """Question and answer as LLaMA-Factory's template `qwen3_vl_nothink` writes them."""
 
+PHRASES = (
+    "Positive point: (0.",
+    "Negative point: (0.",
+    "Box: (0.",
+    ", 0.",
+    "), (0.",
+    "Current IOU: ",
+    "user\n",
+    "assistant\n",
+)
+"""What does not vary in questions and answers with decimals: one token each."""
+
 
 def build_tiny_vlm_tokenizer() -> Any:
     """Return a tokenizer with one token per word of the generated data set."""
@@ -39,6 +51,7 @@ def build_tiny_vlm_tokenizer() -> Any:
         _sentences(),
         vocabulary=600,
         marks=MARKS,
+        phrases=PHRASES,
         end=END,
         padding=PADDING,
         chat_template=CHAT_TEMPLATE,
@@ -81,6 +94,8 @@ def build_tiny_vlm_model(architecture: TinyVlmArchitecture, tokenizer: Any) -> A
             "num_heads": a.heads,
             "out_hidden_size": a.width,
             "patch_size": a.patch,
+            # By the error function, which is several times as fast on processors as tanh.
+            "hidden_act": "gelu",
             "spatial_merge_size": 1,
             "temporal_patch_size": 2,
             "num_position_embeddings": a.grid**2,

@@ -1,28 +1,30 @@
-"""Build the small base model, pre-train its vision tower and save it to a folder."""
+"""Build the small base model, pre-train it and save it to a folder."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.prompting.coordinates import build_codec
 from hlmat.transforms.readers.shapes.scene import ShapesOptions
 from hlmat.transforms.tiny_vlm.architecture import (
-    TinyVlmArchitecture,
+    END,
     build_tiny_vlm_model,
     build_tiny_vlm_processor,
     build_tiny_vlm_tokenizer,
 )
-from hlmat.transforms.tiny_vlm.localization import labelled_images
-from hlmat.transforms.tiny_vlm.pretraining import (
-    PretrainingOptions,
-    PretrainingReport,
-    pretrain_vision_tower,
-)
+from hlmat.transforms.tiny_vlm.options import PretrainingOptions, TinyVlmArchitecture
+from hlmat.transforms.tiny_vlm.report import PretrainingReport
+from hlmat.transforms.torch_support.device import computes_bfloat16
 from hlmat.transforms.torch_support.torchvision import ensure_importable
 
+if TYPE_CHECKING:
+    from hlmat.transforms.tiny_vlm.pretraining import Pretraining
+
 CODEC = build_codec("decimal", digits=2)
-"""Codec of the click coordinates that the vision tower learns to predict."""
+"""Codec of the click coordinates that the model learns to write."""
 
 
 def build_tiny_vlm(
@@ -34,23 +36,27 @@ def build_tiny_vlm(
     held_out: ShapesOptions,
     device: str,
     report: Callable[[PretrainingReport], None],
-) -> tuple[float, ...]:
+    progress: str | None = None,
+) -> PretrainingReport | None:
     """Write model, tokenizer and processor into an existing folder.
 
     Args:
         folder: an existing folder; files of the same name are overwritten.
         architecture: size of the model.
-        options: length and learning rate of the pre-training; 0 steps keeps random weights.
+        options: length and learning rates of the pre-training; 0 steps keeps random weights.
         images: scenes of the split "train", for training.
         held_out: scenes of the split "val", for the accuracy.
         device: "cpu", "cuda", "cuda:N", or "auto" for a GPU if available.
         report: called with each report on the pre-training.
+        progress: file that a stopped pre-training continues from, if it exists, and that is
+            written with each report; None for none.
 
     Returns:
-        The accuracies of the last report, in [0, 1]; empty without pre-training.
+        The last report; None without pre-training.
 
     Raises:
         ConfigError: torch or transformers is not installed, or the device does not exist.
+        ValueError: the file `progress` is damaged or of another model.
     """
     try:
         ensure_importable()
@@ -71,23 +77,54 @@ def build_tiny_vlm(
     torch.manual_seed(options.seed)
     tokenizer = build_tiny_vlm_tokenizer()
     model = build_tiny_vlm_model(architecture, tokenizer).to(device)
-    processor = build_tiny_vlm_processor(architecture, tokenizer)
     last: list[PretrainingReport] = []
 
-    def note(progress: PretrainingReport) -> None:
-        last[:] = [progress]
-        report(progress)
+    def note(made: PretrainingReport) -> None:
+        last[:] = [made]
+        report(made)
 
     if options.steps:
-        grid = architecture.grid
-        pretrain_vision_tower(
-            model,
-            processor,
-            labelled_images(images, split="train", grid=grid, codec=CODEC),
-            labelled_images(held_out, split="val", grid=grid, codec=CODEC),
-            options,
+        from hlmat.transforms.tiny_vlm.scenes import label_scenes
+
+        pretraining = prepare_pretraining(model, tokenizer, architecture, options)
+        if progress is not None and os.path.exists(progress):
+            pretraining.load(progress)
+        pretraining.run(
+            label_scenes(images, split="train", tokenizer=tokenizer),
+            label_scenes(held_out, split="val", tokenizer=tokenizer),
             report=note,
+            progress=progress,
         )
     model.to("cpu").save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return last[0].accuracy if last else ()
+    build_tiny_vlm_processor(architecture, tokenizer).save_pretrained(folder)
+    return last[0] if last else None
+
+
+def prepare_pretraining(
+    model: Any, tokenizer: Any, architecture: TinyVlmArchitecture, options: PretrainingOptions
+) -> Pretraining:
+    """Set the model's initial weights and return its pre-training, not begun.
+
+    Random numbers come from torch's global generator.
+    """
+    import torch
+
+    from hlmat.transforms.tiny_vlm.batches import BatchMaker, mirrored_words
+    from hlmat.transforms.tiny_vlm.conversation import build_conversation
+    from hlmat.transforms.tiny_vlm.initial_weights import initialise
+    from hlmat.transforms.tiny_vlm.pretraining import Pretraining
+    from hlmat.transforms.tiny_vlm.scenes import WORDS
+    from hlmat.transforms.tiny_vlm.shared_forward import SharedForward
+
+    initialise(model)
+    conversation = build_conversation(tokenizer, CODEC, end=END)
+    maker = BatchMaker(architecture.patch, conversation, CODEC, mirrored_words(tokenizer))
+    is_fast = computes_bfloat16(model.lm_head.weight.device)
+    forward = SharedForward(
+        model,
+        conversation,
+        grid=architecture.grid,
+        longest=WORDS + len(conversation.between) + conversation.longest_answer,
+        dtype=torch.bfloat16 if is_fast else torch.float32,
+    )
+    return Pretraining(model, tokenizer, maker, options, forward)

@@ -19,13 +19,13 @@ class TinyVlmArchitecture:
         OptionsError: sizes out of range or incompatible; lists every problem.
     """
 
-    image: int = setting(default=128, ge=32, metavar="PX", help="side of an image in pixels")
-    patch: int = setting(default=16, ge=4, metavar="PX", help="side of a patch in pixels")
-    vision_width: int = setting(default=128, ge=8, help="width of the vision tower")
-    vision_depth: int = setting(default=4, ge=1, help="layers of the vision tower")
-    width: int = setting(default=128, ge=24, help="width of the language model")
+    image: int = setting(default=120, ge=32, metavar="PX", help="side of an image in pixels")
+    patch: int = setting(default=12, ge=4, metavar="PX", help="side of a patch in pixels")
+    vision_width: int = setting(default=192, ge=8, help="width of the vision tower")
+    vision_depth: int = setting(default=6, ge=1, help="layers of the vision tower")
+    width: int = setting(default=192, ge=24, help="width of the language model")
     depth: int = setting(default=4, ge=1, help="layers of the language model")
-    heads: int = setting(default=4, ge=1, help="attention heads of both")
+    heads: int = setting(default=3, ge=1, help="attention heads of both")
 
     def conflicts(self) -> Iterator[str]:
         """Yield problems with combinations of values."""
@@ -46,15 +46,25 @@ class TinyVlmArchitecture:
 
 @options
 class PretrainingOptions:
-    """The length and learning rate of the pre-training.
+    """The length and learning rates of the pre-training.
 
     Attributes:
-        learning_rate: the peak, reached after the warm-up; a cosine then takes it to 0.
-        seed: of weights and sample order.
+        steps: updates in all, the first `tower_steps` of them of the vision tower alone.
+        learning_rate: the peak for everything but the matrices of the blocks.
+        matrix_rate: the peak for those, which Muon updates.
+        seed: of weights, sample order and images.
     """
 
-    steps: int = setting(default=2500, ge=0, help="updates; 0 leaves the weights random")
-    batch: int = setting(default=32, ge=1, help="images per update")
-    learning_rate: float = setting(default=0.003, gt=0, lt=1, help="peak of the learning rate")
-    warm_up: int = setting(default=100, ge=1, help="updates of the warm-up")
+    steps: int = setting(default=2000, ge=0, help="updates; 0 leaves the weights random")
+    tower_steps: int = setting(
+        default=1200, ge=0, help="updates at first of the vision tower alone, without texts"
+    )
+    batch: int = setting(default=16, ge=1, help="images per update")
+    texts: int = setting(default=6, ge=1, help="expressions of each image, at most")
+    mask_share: float = setting(
+        default=0.4, ge=0, le=1, help="share of images with a mask, from half of the tower's steps"
+    )
+    learning_rate: float = setting(default=0.003, gt=0, lt=1, help="peak of Adam's learning rate")
+    matrix_rate: float = setting(default=0.02, gt=0, lt=1, help="peak of Muon's learning rate")
+    warm_up: int = setting(default=40, ge=1, help="updates of the warm-up")
     seed: int = setting(default=0, ge=0, metavar="K", help="of weights and images")

@@ -1,152 +1,207 @@
-"""Localisation pre-training of the small model's vision tower, on generated scenes.
+"""Pre-training of the small model on generated scenes: to see, to find the object a text names.
 
-Each token of the tower learns to name the object under it, in the language model's own word
-embeddings, and to predict the digits of the oracle's click on it. Fine-tuning on trajectories then
-has to learn which token an expression refers to, and to write that token's digits.
+At first the vision tower alone learns what is under each patch (`DenseHeads`): the object's colour,
+kind, pattern and outline, and the click that the oracle would make. Then the language model learns
+to write that click for a text, in the words of the dialogue `segagent`, while one of its attention
+heads is taught to look at the object. From half of the tower's steps on, some images show a mask,
+and the answer is what the oracle would do about it: click what is missing or wrong, or finish.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
 
-from hlmat.transforms.tiny_vlm.localization import ATTRIBUTES, DIGITS, UNKNOWN, LabelledImage
+from hlmat.transforms.tiny_vlm.batches import Batch, BatchMaker
+from hlmat.transforms.tiny_vlm.dense_heads import QUESTIONS, DenseHeads
+from hlmat.transforms.tiny_vlm.measuring import answer_shares
+from hlmat.transforms.tiny_vlm.muon import Muon
 from hlmat.transforms.tiny_vlm.options import PretrainingOptions
-from hlmat.transforms.torch_support.device import computes_bfloat16
+from hlmat.transforms.tiny_vlm.report import PretrainingReport
+from hlmat.transforms.tiny_vlm.scenes import LabelledScenes
+from hlmat.transforms.tiny_vlm.shared_forward import SharedForward
 
+REPORT_EVERY = 250
+"""Steps between reports, each of which also saves the progress."""
+
+_ANSWER_WEIGHT = 4.0
+_ATTENTION_WEIGHT = 0.3
+_SECOND_DIGIT_WEIGHT = 0.3
+_FALL = 0.65
 _CLIP_NORM = 1.0
-_REPORT_EVERY = 100
 
 
-@dataclass(frozen=True)
-class PretrainingReport:
-    """Accuracy of the vision tower on held-out images, over cells with an object.
-
-    Attributes:
-        step: updates made.
-        accuracy: shares of correct classes in [0, 1]: colour, kind, pattern, then four digits.
-    """
-
-    step: int
-    accuracy: tuple[float, ...]
-
-
-def pretrain_vision_tower(
-    model: Any,
-    processor: Any,
-    training: Sequence[LabelledImage],
-    held_out: Sequence[LabelledImage],
-    options: PretrainingOptions,
-    *,
-    report: Callable[[PretrainingReport], None],
-) -> None:
-    """Train vision tower and word embeddings in place, on the model's device.
+class Pretraining:
+    """The state of a pre-training: resumable, and the same for the same settings and images.
 
     Args:
-        model: a `Qwen3VLForConditionalGeneration`.
-        processor: its processor; must not resize the images, which share one size.
-        training: images for training.
-        held_out: images for measuring accuracy.
-        options: length and learning rate.
-        report: called every 100 steps and at the end.
+        model: a `Qwen3VLForConditionalGeneration`, trained in place.
+        tokenizer: of the model.
+        maker: makes the batches.
+        options: length and learning rates.
+        forward: runs the model.
     """
-    import torch
 
-    tower, embedding = model.model.visual, model.model.language_model.embed_tokens
-    device = embedding.weight.device
-    heads = _build_heads(embedding, processor.tokenizer).to(device)
-    pixels, grids = _to_pixels(training, processor), _grid_of(training, processor)
-    test_pixels = _to_pixels(held_out, processor)
-    classes = torch.from_numpy(np.stack([p.classes for p in training]))
-    test_classes = torch.from_numpy(np.stack([p.classes for p in held_out]))
-    parameters = [*tower.parameters(), *heads.parameters(), embedding.weight]
-    optimiser = torch.optim.AdamW(parameters, weight_decay=0.05)
-    order = np.random.default_rng(options.seed)
-
-    def logits_of(batch_pixels: Any) -> list[Any]:
-        count = batch_pixels.shape[0]
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=computes_bfloat16(device)):
-            out = tower(
-                batch_pixels.flatten(0, 1).to(device), grid_thw=grids.expand(count, 3).to(device)
-            )
-        return heads(out.pooler_output.float())
-
-    model.train()
-    for step in range(options.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = _learning_rate(step, options)
-        chosen = torch.from_numpy(order.integers(len(training), size=options.batch))
-        wanted = classes[chosen].flatten(0, 1).to(device)
-        losses = [
-            torch.nn.functional.cross_entropy(logits, wanted[:, k], ignore_index=UNKNOWN)
-            for k, logits in enumerate(logits_of(pixels[chosen]))
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        maker: BatchMaker,
+        options: PretrainingOptions,
+        forward: SharedForward,
+    ) -> None:
+        self.model, self.maker, self.options, self.forward = model, maker, options, forward
+        self.heads = DenseHeads(model.model.language_model.embed_tokens, tokenizer)
+        self.heads.to(model.lm_head.weight.device)
+        matrices, others, fused = [], [], set()
+        for name, p in [*model.named_parameters(), *self.heads.named_parameters()]:
+            if "q_norm" in name or "k_norm" in name:
+                continue
+            is_plain = any(w in name for w in ("embed", "lm_head", "digits", "outline"))
+            is_plain = is_plain or name.startswith(("action", "no_object"))
+            (others if is_plain or p.ndim != 2 else matrices).append(p)
+            if "qkv" in name:
+                fused.add(id(p))
+        self._others = others
+        self._optimisers: list[tuple[torch.optim.Optimizer, float]] = [
+            (
+                torch.optim.AdamW(
+                    others, lr=options.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+                ),
+                options.learning_rate,
+            ),
+            (Muon(matrices, options.matrix_rate, fused), options.matrix_rate),
         ]
-        optimiser.zero_grad()
-        torch.stack(losses).sum().backward()
-        torch.nn.utils.clip_grad_norm_(parameters, _CLIP_NORM)
-        optimiser.step()
-        if (step + 1) % _REPORT_EVERY == 0 or step + 1 == options.steps:
-            with torch.inference_mode():
-                accuracy = _accuracy(logits_of(test_pixels), test_classes.flatten(0, 1))
-            report(PretrainingReport(step + 1, accuracy))
-    model.eval()
+        self.step = 0
+
+    def run(
+        self,
+        scenes: LabelledScenes,
+        held_out: LabelledScenes,
+        *,
+        report: Callable[[PretrainingReport], None],
+        progress: str | None = None,
+    ) -> None:
+        """Train to the end.
+
+        Args:
+            scenes: for training.
+            held_out: for the reports.
+            report: called every 250 steps and at the end.
+            progress: file of the state, written with each report; None for none.
+        """
+        o = self.options
+        self.model.train()
+        while self.step < o.steps:
+            self._update(scenes)
+            self.step += 1
+            if self.step % REPORT_EVERY == 0 or self.step == o.steps:
+                report(self.measure(held_out))
+                if progress is not None:
+                    self.save(progress)
+        self.model.eval()
+
+    def measure(self, held_out: LabelledScenes) -> PretrainingReport:
+        """Return the accuracies on held-out scenes."""
+        seen, answered = answer_shares(
+            self.forward, self.heads, self.maker, held_out, with_texts=self._has_texts(self.step)
+        )
+        return PretrainingReport(self.step, dict(zip(QUESTIONS, seen, strict=True)), answered)
+
+    def save(self, path: str) -> None:
+        """Write the state, whole or not at all."""
+        temporary = f"{path}.tmp"
+        torch.save(self._state(), temporary)
+        os.replace(temporary, path)
+
+    def load(self, path: str) -> None:
+        """Continue from a saved state.
+
+        Raises:
+            ValueError: the file is damaged or of a model of another size.
+        """
+        try:
+            state = torch.load(path, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.heads.load_state_dict(state["heads"])
+            for (optimiser, _), saved in zip(self._optimisers, state["optimisers"], strict=True):
+                optimiser.load_state_dict(saved)
+            self.step = int(state["step"])
+        except Exception as error:
+            raise ValueError(f"{path} cannot be continued: {error}") from error
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "heads": self.heads.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser, _ in self._optimisers],
+            "step": self.step,
+        }
+
+    def _has_texts(self, step: int) -> bool:
+        return step > self.options.tower_steps
+
+    def _update(self, scenes: LabelledScenes) -> None:
+        o = self.options
+        rate = learning_rate_share(self.step, o)
+        has_texts = self._has_texts(self.step + 1)
+        rng = np.random.default_rng([o.seed, self.step])
+        batch = self.maker.make(
+            scenes,
+            rng.integers(len(scenes), size=o.batch),
+            texts=o.texts if has_texts else 0,
+            mask_share=o.mask_share if 2 * self.step >= o.tower_steps else 0.0,
+            rng=rng,
+        )
+        batch = Batch(*(t.to(self.model.lm_head.weight.device) for t in batch))
+        seen = self.forward.look(batch.pixels)
+        loss = self.heads.loss(seen, batch)
+        if has_texts:
+            loss = loss + self._text_loss(seen, batch)
+        for optimiser, top in self._optimisers:
+            optimiser.param_groups[0]["lr"] = top * rate
+            optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self._others, _CLIP_NORM)
+        for optimiser, _ in self._optimisers:
+            optimiser.step()
+
+    def _text_loss(self, seen: torch.Tensor, batch: Batch) -> torch.Tensor:
+        c = self.maker.conversation
+        states, spot = self.forward.read(seen, batch.texts)
+        length = batch.texts.shape[2]
+        at = torch.arange(length, device=seen.device) - batch.starts[..., None] + 1
+        following = functional.pad(batch.texts[..., 1:], (0, 1), value=c.padding)
+        asked = (at >= 0) & (at < c.longest_answer) & (batch.targets[..., None] >= 0)
+        asked = asked & (following != c.padding)
+        logits, wanted = self.forward.write(states[asked]), following[asked]
+        each = functional.cross_entropy(logits, wanted, reduction="none")
+        weights = torch.ones(c.longest_answer, device=seen.device)
+        weights[[c.places[1], c.places[3]]] = _SECOND_DIGIT_WEIGHT
+        weight = weights[at[asked]]
+        written = (each * weight).sum() / weight.sum()
+        meant = batch.owners[:, None] == batch.targets[..., None] + 1
+        is_judged = asked & meant.any(-1)[..., None]
+        hit = (spot.float() * meant[:, :, None]).sum(-1)[is_judged]
+        return _ANSWER_WEIGHT * written - _ATTENTION_WEIGHT * (hit + 1e-4).log().mean()
 
 
-def _build_heads(embedding: Any, tokenizer: Any) -> Any:
-    """Return a module from tokens to logits: words by their embeddings, digits by a linear map."""
-    import torch
+def learning_rate_share(step: int, options: PretrainingOptions) -> float:
+    """Return the share of the peak learning rates: a warm-up, a plateau, a linear fall to 0.
 
-    word_ids = [[_token_of(word, tokenizer) for word in words] for words in ATTRIBUTES]
-    width = embedding.weight.shape[1]
-
-    class Heads(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.norm = torch.nn.LayerNorm(width, elementwise_affine=False)
-            self.no_object = torch.nn.Parameter(0.02 * torch.randn(len(ATTRIBUTES), width))
-            self.scale = torch.nn.Parameter(torch.tensor(2.0))
-            self.digits = torch.nn.Linear(width, 10 * DIGITS)
-
-        def forward(self, tokens: torch.Tensor) -> list[torch.Tensor]:
-            tokens = self.norm(tokens)
-            named = []
-            for k, ids in enumerate(word_ids):
-                words = torch.cat([self.no_object[k : k + 1], embedding.weight[ids]])
-                named.append(self.scale * tokens @ torch.nn.functional.normalize(words, dim=1).T)
-            return [*named, *self.digits(tokens).split(10, dim=1)]
-
-    return Heads()
-
-
-def _token_of(word: str, tokenizer: Any) -> int:
-    """Return the token of a word within a sentence; of its last part, if it has several."""
-    return tokenizer(" " + word.split()[-1])["input_ids"][-1]
-
-
-def _to_pixels(labelled: Sequence[LabelledImage], processor: Any) -> Any:
-    """Return the processed pixels of each image. Shape: (N, tokens, values)."""
-    import torch
-
-    images = [p.image for p in labelled]
-    values = processor.image_processor(images=images, return_tensors="pt")["pixel_values"]
-    return torch.as_tensor(values).reshape(len(images), -1, values.shape[-1])
-
-
-def _grid_of(labelled: Sequence[LabelledImage], processor: Any) -> Any:
-    first = [labelled[0].image]
-    return processor.image_processor(images=first, return_tensors="pt")["image_grid_thw"]
-
-
-def _accuracy(logits: Sequence[Any], wanted: Any) -> tuple[float, ...]:
-    has_object = wanted[:, 0] > 0
-    right = [(found.argmax(1).cpu() == wanted[:, k])[has_object] for k, found in enumerate(logits)]
-    return tuple(round(float(r.double().mean()), 4) for r in right)
-
-
-def _learning_rate(step: int, options: PretrainingOptions) -> float:
-    rise = min(1.0, (step + 1) / options.warm_up)
-    return options.learning_rate * rise * (0.5 + 0.5 * math.cos(math.pi * step / options.steps))
+    Steps with texts take longer, and the language model begins with the first of them: the tower's
+    steps count as half of the training, however many they are.
+    """
+    tower = min(options.tower_steps, options.steps)
+    if step < tower:
+        done = step / tower * (0.5 if tower < options.steps else 1.0)
+    else:
+        start = 0.5 if tower else 0.0
+        done = start + (1 - start) * (step - tower) / (options.steps - tower)
+    return min(1.0, (step + 1) / options.warm_up, (1 - done) / _FALL)

@@ -17,6 +17,7 @@ def build_tokenizer(
     *,
     vocabulary: int,
     marks: Sequence[str],
+    phrases: Sequence[str] = (),
     end: str,
     padding: str,
     chat_template: str,
@@ -27,6 +28,7 @@ def build_tokenizer(
         sentences: training text; the same sentences give the same tokenizer.
         vocabulary: largest number of tokens besides the marks; at least 256.
         marks: special tokens, never split.
+        phrases: ordinary text that is one token each, wherever it stands.
         end: the mark that ends an answer.
         padding: the mark that pads shorter texts.
         chat_template: Jinja text.
@@ -64,6 +66,7 @@ def build_tokenizer(
         ),
     )
     tokenizer.add_special_tokens([AddedToken(m, special=True, normalized=False) for m in marks])
+    tokenizer.add_tokens([AddedToken(p, special=False, normalized=False) for p in phrases])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=end,

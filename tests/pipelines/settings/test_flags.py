@@ -140,10 +140,10 @@ def test_a_conflict_names_both_flags() -> None:
         read(["--min-area=9", "--max-area=3"], AreaFilter)
     assert caught.value.problems == ("--min-area 9 is above --max-area 3: no mask would be left",)
     with pytest.raises(ConfigError) as caught:
-        tiny_vlm_config(parse_command("mini-base", ["--out=x", "--image-size=100", "--heads=3"]))
+        tiny_vlm_config(parse_command("mini-base", ["--out=x", "--image-size=100", "--heads=5"]))
     assert caught.value.problems == (
-        "--image-size 100 must be a multiple of --patch 16",
-        "--width 128 and --vision-width 128 must be multiples of 12, 4 for each of --heads 3",
+        "--image-size 100 must be a multiple of --patch 12",
+        "--width 192 and --vision-width 192 must be multiples of 20, 4 for each of --heads 5",
     )
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hlmat.pipelines.cli.main import EXIT_CONFIG, EXIT_OK, EXIT_OUTPUT, main
+from hlmat.transforms.tiny_vlm import pretraining
 
 SMALL = [
     *("--image-size", "64", "--patch", "16", "--vision-width", "16", "--vision-depth", "1"),
     *("--width", "32", "--depth", "1", "--heads", "2", "--steps", "2", "--batch", "2"),
+    *("--tower-steps", "1"),
     *("--shapes-images", "4", "--shapes-objects", "1-2"),
 ]
 
@@ -26,7 +30,9 @@ def test_a_model_is_built_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "step 2/2  right on held-out images: colour" in capsys.readouterr().err
     record = json.loads((out / "mini_base.json").read_text())
     assert record["settings"]["pretraining"]["steps"] == 2
-    assert len(record["held_out_accuracy"]) == 7
+    assert list(record["held_out_accuracy"]) == sorted(
+        ["colour", "kind", "pattern", "action", "x0", "x1", "y0", "y1", "click"]
+    )
     made = (out / "model.safetensors").stat().st_mtime_ns
     assert build(out, "-q") == EXIT_OK
     assert (out / "model.safetensors").stat().st_mtime_ns == made
@@ -35,6 +41,36 @@ def test_a_model_is_built_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "holds a model made with other settings" in message
     assert "pretraining seed: it was 0, now 3" in message
     assert build(out, "--seed", "3", "-q", "--overwrite") == EXIT_OK
+    assert [p.name for p in tmp_path.iterdir()] == ["base"]
+
+
+def test_a_stopped_training_leaves_progress_that_the_next_one_continues(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretraining, "REPORT_EVERY", 1)
+    seen: list[int] = []
+    update = pretraining.Pretraining._update
+
+    def stopping(self: pretraining.Pretraining, scenes: Any) -> None:
+        seen.append(self.step)
+        if seen == [0, 1]:
+            raise KeyboardInterrupt
+        update(self, scenes)
+
+    monkeypatch.setattr(pretraining.Pretraining, "_update", stopping)
+    out = tmp_path / "base"
+    with contextlib.suppress(KeyboardInterrupt, SystemExit):
+        build(out, "-q")
+    (progress,) = tmp_path.iterdir()
+    assert progress.name.startswith("base.")
+    assert progress.suffix == ".progress"
+    progress.rename(tmp_path / "kept")
+    (tmp_path / progress.name).write_bytes(b"no")
+    assert build(out, "-q") == EXIT_OUTPUT
+    assert "cannot be continued" in capsys.readouterr().err
+    (tmp_path / "kept").rename(progress)
+    assert build(out, "-q") == EXIT_OK
+    assert seen == [0, 1, 1]
     assert [p.name for p in tmp_path.iterdir()] == ["base"]
 
 

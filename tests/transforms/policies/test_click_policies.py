@@ -110,6 +110,34 @@ def test_random_points_are_fewer_where_there_are_fewer_pixels() -> None:
     assert policy.initial_clicks(builders.state(everything)) == (Click(0, 0, True),)
 
 
+def test_a_share_of_the_targets_begins_with_a_wrong_click() -> None:
+    policy = PolicyOptions("oracle", seed=1, wrong_clicks=0.4)()
+    ignore = np.zeros(SIZE, dtype=np.bool_)
+    ignore[:, :20] = True
+    begun = []
+    for i in range(200):
+        state = builders.state(DISC, f"t{i}", ignore=ignore)
+        begun.append(policy.initial_clicks(state))
+        for click in begun[-1]:
+            assert click.is_positive
+            assert not DISC[click.y, click.x]
+            assert click.x >= 20
+        mask = state.mask | (~DISC if begun[-1] else False)
+        answered = builders.state(DISC, f"t{i}", mask=mask, clicks=begun[-1])
+        assert policy.next_actions([answered]) == OraclePolicy().next_actions([answered])
+    assert {len(clicks) for clicks in begun} == {0, 1}
+    assert 60 <= sum(map(len, begun)) <= 100
+    everything = builders.state(np.ones((2, 2), dtype=np.bool_))
+    assert PolicyOptions("oracle", wrong_clicks=1.0)().initial_clicks(everything) == ()
+
+
+def test_wrong_clicks_change_what_identifies_a_run_and_need_the_oracle() -> None:
+    assert PolicyOptions("oracle").identity() == {"initial_clicks": 4}
+    assert PolicyOptions("oracle", wrong_clicks=0.5).identity()["wrong_clicks"] == 0.5
+    with pytest.raises(ConfigError, match=r"wrong_clicks 0.5 needs .*name uniform.* to be oracle"):
+        PolicyOptions("uniform", wrong_clicks=0.5)
+
+
 def test_grid_points_are_labelled_by_the_truth_in_row_major_order() -> None:
     truth = np.zeros(SIZE, dtype=np.bool_)
     truth[10:30, 20:50] = True

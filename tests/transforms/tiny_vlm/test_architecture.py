@@ -13,16 +13,18 @@ from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.records import TargetRef
 from hlmat.transforms.readers.shapes.reader import ShapesOptions, ShapesReader
 from hlmat.transforms.tiny_vlm.architecture import (
-    TinyVlmArchitecture,
     build_tiny_vlm_model,
     build_tiny_vlm_processor,
     build_tiny_vlm_tokenizer,
 )
+from hlmat.transforms.tiny_vlm.options import TinyVlmArchitecture
 from hlmat.transforms.torch_support.torchvision import ensure_importable
 
 ensure_importable()
 TOKENIZER: Any = build_tiny_vlm_tokenizer()
-SMALL = TinyVlmArchitecture(image=64, patch=16, vision_width=32, width=32, depth=2, vision_depth=1)
+SMALL = TinyVlmArchitecture(
+    image=64, patch=16, vision_width=32, width=32, depth=2, vision_depth=1, heads=4
+)
 
 
 def test_every_word_of_the_data_set_is_one_token() -> None:
@@ -73,10 +75,10 @@ def test_incompatible_sizes_are_all_reported() -> None:
     reported = str(caught.value)
     assert "TinyVlmArchitecture.depth 0: must be at least 1" in reported
     with pytest.raises(ConfigError) as caught:
-        TinyVlmArchitecture(image=100, patch=16, width=100, heads=4)
-    fields = ("image 100", "patch 16", "width 100", "vision_width 128", "heads 4")
+        TinyVlmArchitecture(image=100, patch=16, vision_width=100, width=100, heads=3)
+    fields = ("image 100", "patch 16", "width 100", "vision_width 100", "heads 3")
     image, patch, width, vision_width, heads = (f"TinyVlmArchitecture.{f}" for f in fields)
     assert caught.value.problems == (
         f"{image} must be a multiple of {patch}",
-        f"{width} and {vision_width} must be multiples of 16, 4 for each of {heads}",
+        f"{width} and {vision_width} must be multiples of 12, 4 for each of {heads}",
     )

@@ -5,5 +5,6 @@ from .registry import DIALOGUES as DIALOGUES
 from .registry import load_dialogue as load_dialogue
 from .registry import prompt_of as prompt_of
 from .segagent import SegAgent as SegAgent
+from .segagent import render_action as render_action
 from .tool_calls import system_with_functions as system_with_functions
 from .tool_calls import tool_call_text as tool_call_text

@@ -1,8 +1,11 @@
 from .drawing import paint_scene as paint_scene
+from .expressions import MAX_EXPRESSIONS as MAX_EXPRESSIONS
 from .expressions import Region as Region
 from .expressions import RelationName as RelationName
+from .expressions import SceneFacts as SceneFacts
 from .expressions import Side as Side
 from .expressions import Size as Size
+from .expressions import describe_object as describe_object
 from .kinds import KINDS as KINDS
 from .options import LICENSE as LICENSE
 from .options import SPLITS as SPLITS
