@@ -22,13 +22,18 @@ from hlmat.transforms.readers.files.coco_segmentation import (
     load_segmentation,
     segmentation_ref,
 )
-from hlmat.transforms.readers.files.coco_tables import CocoTables, image_name
+from hlmat.transforms.readers.files.coco_tables import CocoTables, image_name, is_crowd
 from hlmat.transforms.readers.files.expressions import sentences_of
 from hlmat.transforms.readers.files.frames import Fit
 from hlmat.transforms.readers.files.ids import Entry, id_of, id_order, number_of
 from hlmat.transforms.readers.files.image_places import ImagePlaces, dated_splits
 from hlmat.transforms.readers.files.images import load_image_file
-from hlmat.transforms.readers.files.polygon_units import check_units, percent_remark
+from hlmat.transforms.readers.files.polygon_units import (
+    apart_remark,
+    check_units,
+    is_apart,
+    percent_remark,
+)
 from hlmat.transforms.readers.mask_folders import shown_entries
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.terms import LICENSES
@@ -99,6 +104,8 @@ class CocoReader:
             except TargetError as error:
                 ref = self._ref(entry, place, object_id, _NO_TRUTH)
                 yield Reject(ref, error.reason, error.message)
+        if (remark := apart_remark(listing.apart)) is not None:
+            self._remarks.append(f"{path}: {remark}")
         if listing.unused_captions:
             self._remarks.append(_remark_on_captions(path, listing.unused_captions))
 
@@ -249,6 +256,7 @@ class _Listing:
             first.setdefault(path, id_order(key))
         self._first = first
         self.unused_captions: dict[str, None] = {}
+        self.apart: list[str] = []
         # Those of the last annotation, whose image the next one usually has.
         self._place: _Place | None = None
         self._image: _UsableImage | None = None
@@ -330,9 +338,11 @@ def _truth_of(entry: Any, listing: _Listing, *, is_first: bool) -> _Truth:
     if caption is not None and not texts and sentences_of(caption):
         listing.unused_captions[image.name] = None
     texts = texts or tables.category_text(entry.get("category_id"), name=name)
-    if entry.get("iscrowd"):
+    if is_crowd(entry):
         raise TargetError(RejectReason.CROWD, f"{name} covers a crowd, not one object")
     size_hw = image.size_hw or image_size(image.entry, name=name)
     check_units(entry, size_hw=size_hw, name=name)
     text = segmentation_ref(entry.get("segmentation"), size_hw=size_hw, fit=image.fit)
+    if is_apart(entry):
+        listing.apart.append(own_id)
     return _Truth(texts, text)

@@ -18,6 +18,7 @@ from hlmat.transforms.core.protocols import Image, TruthMasks
 from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
 from hlmat.transforms.core.storage import Storage, join_under
 from hlmat.transforms.masks.rle import whole_number
+from hlmat.transforms.readers.files.coco_tables import is_crowd
 from hlmat.transforms.readers.files.expressions import clean_expressions
 from hlmat.transforms.readers.files.ids import Table, number_of
 from hlmat.transforms.readers.files.image_places import dated_splits
@@ -142,7 +143,7 @@ class PanopticReader:
             if counts[value] > 1:
                 message = f"{self.annotations}: {file} lists the segment {value} again"
                 yield Reject(ref, RejectReason.DUPLICATE_ID, message)
-            elif segment.get("iscrowd"):
+            elif is_crowd(segment):
                 yield Reject(ref, RejectReason.CROWD, "a crowd is not a single object")
             else:
                 yield ref

@@ -25,7 +25,7 @@ from hlmat.transforms.readers.files.coco_segmentation import (
     segmentation_ref,
     union_ref,
 )
-from hlmat.transforms.readers.files.coco_tables import CocoTables, image_name
+from hlmat.transforms.readers.files.coco_tables import CocoTables, image_name, is_crowd
 from hlmat.transforms.readers.files.expressions import sentences_of
 from hlmat.transforms.readers.files.ids import id_of, id_order, number_of
 from hlmat.transforms.readers.files.image_places import COCO_BASES, ImagePlaces, coco_name
@@ -367,7 +367,7 @@ def _with_union(ref: TargetRef, entry: dict[str, Any], listing: _Listing) -> Tar
         for ann_id in _annotation_ids(entry)
     ]
     listing.check_path(image_id)
-    objects = [annotation for annotation in named if not annotation.get("iscrowd")]
+    objects = [annotation for annotation in named if not is_crowd(annotation)]
     if named and not objects:
         raise TargetError(RejectReason.CROWD, f"{name} names crowds alone, no object")
     fit = tables.fit_on(image, size_hw=size_hw) if image_name(image) else None

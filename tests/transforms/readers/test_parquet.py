@@ -17,6 +17,9 @@ from hlmat.transforms.core.errors import ConfigError, DataError, LayoutError, Ta
 from hlmat.transforms.core.image_identity import image_key
 from hlmat.transforms.core.protocols import DatasetReader
 from hlmat.transforms.core.records import RejectReason
+from hlmat.transforms.core.storage import LocalStorage
+from hlmat.transforms.readers.files import parquet_rows
+from hlmat.transforms.readers.files.parquet_rows import RowCache
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.registry import open_reader
 from reader_fixtures import (
@@ -90,6 +93,35 @@ def test_rows_of_every_group_are_found_again() -> None:
     for ref, size in reversed(list(zip(refs, sizes, strict=True))):
         assert reader.load_truth(ref).truth.shape == size
         assert reader.load_image(ref.image_path, size_hw=size).shape[:2] == size
+
+
+def test_a_row_group_is_not_read_whole(tmp_path: Path) -> None:
+    cell, rows = os.urandom(1 << 18), 400
+    repeated = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), [cell])
+    path = tmp_path / "a.parquet"
+    options: Any = {"use_dictionary": ["image"], "dictionary_pagesize_limit": 1 << 24}
+    pq.write_table(pa.table({"image": repeated}), path, store_schema=False, **options)
+    assert path.stat().st_size < 2 * len(cell)
+    cache, before = RowCache(), pa.total_allocated_bytes()
+    for row in (0, 1, 200, 399, 7):
+        storage = LocalStorage()
+        assert cache.value(storage, str(tmp_path), "a.parquet", row=row, column="image") == cell
+        assert pa.total_allocated_bytes() - before < 60 * len(cell)
+    with pytest.raises(TargetError, match="row 400: cannot be read: it has 400 rows"):
+        cache.value(LocalStorage(), str(tmp_path), "a.parquet", row=400, column="image")
+
+
+def test_texts_that_are_repeated_without_end_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_rows, "_ALWAYS_READ", 1 << 20)
+    text, rows = os.urandom(1 << 12).hex(), 4000
+    repeated = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), [text])
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": repeated}), path, store_schema=False)
+    file = parquet_rows.open_table(LocalStorage(), str(tmp_path), "a.parquet")
+    with pytest.raises(DataError, match="repeats its texts until they are 200 times what it"):
+        list(parquet_rows.iterate_rows(file, ["text"], name="a.parquet"))
 
 
 def test_jxu124() -> None:

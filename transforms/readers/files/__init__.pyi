@@ -7,6 +7,7 @@ from .coco_segmentation import segmentation_ref as segmentation_ref
 from .coco_segmentation import union_ref as union_ref
 from .coco_tables import CocoTables as CocoTables
 from .coco_tables import image_name as image_name
+from .coco_tables import is_crowd as is_crowd
 from .confined_storage import ConfinedStorage as ConfinedStorage
 from .expressions import clean_expressions as clean_expressions
 from .expressions import sentences_of as sentences_of
@@ -38,6 +39,7 @@ from .parquet_rows import RowCache as RowCache
 from .parquet_rows import iterate_rows as iterate_rows
 from .parquet_rows import open_table as open_table
 from .pickle import load_plain_pickle as load_plain_pickle
+from .polygon_units import apart_remark as apart_remark
 from .polygon_units import check_units as check_units
 from .polygon_units import percent_remark as percent_remark
 from .read_log import ReadLog as ReadLog

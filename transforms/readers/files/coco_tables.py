@@ -136,6 +136,18 @@ def image_name(image: Mapping[str, Any]) -> str:
     return posixpath.join(*url.split("/")[-2:]) if isinstance(url, str) and "/" in url else ""
 
 
+def is_crowd(entry: Mapping[str, Any]) -> bool:
+    """Return whether an annotation covers a crowd; some tools write the number as text.
+
+    >>> is_crowd({"iscrowd": 1}), is_crowd({"iscrowd": "0"}), is_crowd({})
+    (True, False, False)
+    """
+    value = entry.get("iscrowd")
+    if isinstance(value, str):
+        return value.strip().casefold() not in ("", "0", "0.0", "false", "no")
+    return bool(value)
+
+
 def _image_facts(image: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return the fields on which all entries of an image agree."""
     return (image_name(image), *(repr(image.get(key)) for key in ("height", "width", "caption")))

@@ -1,4 +1,5 @@
-"""Polygons in percent of an image's sides, as Label Studio counts them, in a file of pixels."""
+"""Polygons that are not where the box beside them is: in percent of an image's sides, as Label
+Studio counts them, or scaled, cropped or mirrored without the box."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from hlmat.transforms.readers.files.ids import Table
 _PERCENT = 100.0
 _LARGE_SIDE = 200
 _SLACK_PX, _SLACK = 1.0, 0.02
+_SHOWN = 4
 
 Extent = tuple[float, float, float, float]
 """Left, top, right and bottom."""
@@ -44,6 +46,43 @@ def check_units(entry: Mapping[str, Any], *, size_hw: tuple[int, int], name: str
             f"{[round(v, 1) for v in box]}, fits them as percent of the image's {width} x {height} "
             "pixels; multiply x by the width and y by the height, and divide by 100",
         )
+
+
+def is_apart(entry: Mapping[str, Any]) -> bool:
+    """Return whether an annotation's polygons begin far outside of its box.
+
+    A box is around its polygons, so one point tells: it is outside, by more than a side of the box.
+    """
+    segmentation, box = entry.get("segmentation"), entry.get("bbox")
+    if not isinstance(segmentation, list) or not isinstance(box, list) or len(box) != 4:
+        return False
+    point = segmentation[0][:2] if segmentation and isinstance(segmentation[0], list) else []
+    if len(point) != 2 or not _is_numbers([*point, *box]):
+        return False
+    # A box in parts of the sides says nothing.
+    if min(box[2:]) <= 0 or max(box) <= 1:
+        return False
+    return any(
+        not start - length - _SLACK_PX <= value <= start + 2 * length + _SLACK_PX
+        for value, start, length in zip(point, box[:2], box[2:], strict=True)
+    )
+
+
+def apart_remark(ids: Iterable[str]) -> str | None:
+    """Return a warning about annotations whose polygons and box are apart, None if there are none.
+
+    Args:
+        ids: of the annotations.
+    """
+    listed = list(ids)
+    if not listed:
+        return None
+    count = f"{len(listed)} annotations have" if len(listed) > 1 else "an annotation has"
+    return (
+        f"{count} a bbox that lies apart from the polygons, so one of the two may have been "
+        f"scaled, cropped or mirrored without the other: {', '.join(listed[:_SHOWN])}; check these "
+        "objects with `hlmat view`"
+    )
 
 
 def percent_remark(entries: Iterable[object], images: Table) -> str | None:

@@ -9,7 +9,9 @@ import pytest
 from hlmat.transforms.core.errors import TargetError
 from hlmat.transforms.readers.files.ids import Table
 from hlmat.transforms.readers.files.polygon_units import (
+    apart_remark,
     check_units,
+    is_apart,
     percent_extent,
     percent_remark,
 )
@@ -47,6 +49,41 @@ def test_a_box_in_pixels_betrays_percent() -> None:
 )
 def test_other_boxes_say_nothing(fields: dict[str, Any]) -> None:
     check_units(annotation(**fields), size_hw=(480, 640), name="annotation 1")
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"bbox": [300, 20, 40, 40]}, True),
+        ({"bbox": [10, 81, 40, 40]}, True),
+        ({"bbox": [10, 20, 40, 40]}, False),
+        ({"bbox": [50, 60, 40, 40]}, False),
+        ({"bbox": [0, 0, 640, 480]}, False),
+        ({"segmentation": [[100, 200, 500, 200, 500, 600]], "bbox": [501, 96, 9, 9]}, True),
+        ({"segmentation": [[100, 200, 500, 200, 500, 600]], "bbox": [0.1, 0.1, 0.5, 0.5]}, False),
+        ({"segmentation": [[100, 200, 500, 200, 500, 600]], "bbox": [0, 0, 0, 0]}, False),
+        ({"segmentation": [[]], "bbox": [501, 96, 9, 9]}, False),
+        ({"segmentation": [["1", 2]], "bbox": [501, 96, 9, 9]}, False),
+        ({"segmentation": {}, "bbox": [501, 96, 9, 9]}, False),
+        ({"bbox": ["1", 2, 3, 4]}, False),
+        ({}, False),
+    ],
+)
+def test_boxes_apart_from_their_polygons(fields: dict[str, Any], *, expected: bool) -> None:
+    assert is_apart(annotation(**fields)) is expected
+
+
+def test_annotations_with_a_box_apart_are_listed() -> None:
+    assert apart_remark([]) is None
+    assert apart_remark(["7"]) == (
+        "an annotation has a bbox that lies apart from the polygons, so one of the two may have "
+        "been scaled, cropped or mirrored without the other: 7; check these objects with "
+        "`hlmat view`"
+    )
+    remark = apart_remark(map(str, range(6)))
+    assert remark is not None
+    assert remark.startswith("6 annotations have a bbox")
+    assert remark.endswith("without the other: 0, 1, 2, 3; check these objects with `hlmat view`")
 
 
 def test_an_image_of_a_hundred_pixels_is_the_same_in_both() -> None:
