@@ -41,5 +41,6 @@ from .parquet_rows import open_table as open_table
 from .pickle import load_plain_pickle as load_plain_pickle
 from .polygon_units import apart_remark as apart_remark
 from .polygon_units import check_units as check_units
+from .polygon_units import is_apart as is_apart
 from .polygon_units import percent_remark as percent_remark
 from .read_log import ReadLog as ReadLog
