@@ -141,6 +141,16 @@ prism: $(VENV)/.base ## install Prism, Beam's portable runner, to run and test o
 	GOBIN="$(abspath $(BIN))" nice go install "github.com/apache/beam/sdks/v2/go/cmd/prism@v$$($(BIN)/python -c \
 		'from importlib.metadata import version; print(version("apache-beam"))')"
 
+.PHONY: page-tools
+page-tools: build/page_tools/node_modules ## install what checks the page of hlmat view: tsc and axe (needs npm)
+
+build/page_tools/node_modules: tests/page_tools/package.json tests/page_tools/package-lock.json
+	@command -v npm > /dev/null || { echo "npm is needed: https://nodejs.org" >&2; exit 1; }
+	mkdir -p build/page_tools
+	cp $^ build/page_tools/
+	cd build/page_tools && npm ci --no-audit --no-fund --ignore-scripts
+	touch $@
+
 .PHONY: clean
 clean: ## remove the environment and build files; output is kept
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

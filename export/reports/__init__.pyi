@@ -17,3 +17,6 @@ from .ladder_tables import render_ladder as render_ladder
 from .noc_tables import iou_rows as iou_rows
 from .noc_tables import noc_rows as noc_rows
 from .noc_tables import render_noc_tables as render_noc_tables
+from .noise_report import NoiseEntry as NoiseEntry
+from .noise_report import noise_picture as noise_picture
+from .noise_report import render_noise as render_noise

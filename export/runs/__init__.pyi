@@ -1,6 +1,15 @@
 from .data_card import cell as cell
 from .data_card import render_data_card as render_data_card
 from .data_card import settings_rows as settings_rows
+from .flags import KEY_COLUMNS as KEY_COLUMNS
+from .flags import Flag as Flag
+from .flags import FlagKind as FlagKind
+from .flags import Key as Key
+from .flags import TargetFlags as TargetFlags
+from .flags import counts_of as counts_of
+from .flags import flags_path as flags_path
+from .flags import flags_to_csv as flags_to_csv
+from .flags import load_flags as load_flags
 from .manifest import FileEntry as FileEntry
 from .manifest import Manifest as Manifest
 from .manifest import build_manifest as build_manifest

@@ -69,11 +69,15 @@ def settings_rows(config: Mapping[str, Any]) -> list[str]:
     lines = [f"| segmenter | {cell(segmenter['name'])} |"]
     if segmenter.get("weights_sha256"):
         lines.append(f"| weights (sha256) | {cell(segmenter['weights_sha256'])} |")
-    return lines + [
+    lines += [
         f"| {label} | {cell(config[key])} |"
         for key, label in _SETTINGS.items()
         if config.get(key) is not None
     ]
+    for step in config.get("derived") or ():
+        made_of = ", ".join(str(digest)[:12] for digest in step.get("from", ()))
+        lines.append(f"| then | {cell(step.get('by'))} of run {cell(made_of)} |")
+    return lines
 
 
 def _source(name: str, terms: str) -> str:

@@ -176,6 +176,7 @@ _SETTINGS: Mapping[str, Callable[[Any], bool]] = {
     "segmenter": _is_segmenter,
     "first_mask": _is_first_mask,
     "shapes": lambda value: value is None or isinstance(value, dict),
+    "derived": lambda value: isinstance(value, list) and all(isinstance(v, dict) for v in value),
 }
 
 

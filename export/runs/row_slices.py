@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from hlmat.export.runs.manifest import FileEntry, Manifest
 from hlmat.export.runs.trajectories import names_below, open_listed_table
 from hlmat.transforms.core.storage import Storage
-from hlmat.transforms.dataset_io.arrow import Row
+from hlmat.transforms.dataset_io.arrow import Row, completed
 from hlmat.transforms.dataset_io.layout import OutputLayout
-from hlmat.transforms.dataset_io.schemas import TRAJECTORY_SCHEMA, present_names
+from hlmat.transforms.dataset_io.schemas import REJECT_SCHEMA, TRAJECTORY_SCHEMA, present_names
 
 _OPEN_FILES = 2
 _KEPT_GROUPS = 2
@@ -38,17 +38,19 @@ class RowSlice:
 
 @dataclass(frozen=True)
 class TrajectoryFiles:
-    """The files of a run's trajectories. Small and picklable.
+    """The files of a run's trajectories, or of its rejects. Small and picklable.
 
     Attributes:
         storage: reaches the run.
         out: the run's output folder.
         files: as the manifest lists them, in the run's order.
+        schema: of every file.
     """
 
     storage: Storage
     out: str
     files: tuple[tuple[str, FileEntry], ...]
+    schema: pa.Schema = TRAJECTORY_SCHEMA
 
     @classmethod
     def of(cls, storage: Storage, out: str, manifest: Manifest) -> TrajectoryFiles:
@@ -57,6 +59,14 @@ class TrajectoryFiles:
         names = names_below(folder, manifest.files)
         return cls(storage, out, tuple((name, manifest.files[name]) for name in names))
 
+    @classmethod
+    def of_rejects(cls, storage: Storage, out: str, manifest: Manifest) -> TrajectoryFiles:
+        """Return the files of a finished run's rejects."""
+        folder = OutputLayout.reject_name(0, 1).partition("/")[0]
+        names = names_below(folder, manifest.files)
+        files = tuple((name, manifest.files[name]) for name in names)
+        return cls(storage, out, files, REJECT_SCHEMA)
+
     def open(self, number: int) -> pq.ParquetFile:
         """Open a file after checking its sha256.
 
@@ -64,7 +74,7 @@ class TrajectoryFiles:
             DataError: the file is not as the manifest lists it.
         """
         name, entry = self.files[number]
-        return open_listed_table(self.storage, self.out, name, entry, schema=TRAJECTORY_SCHEMA)
+        return open_listed_table(self.storage, self.out, name, entry, schema=self.schema)
 
     def columns(self, names: Sequence[str]) -> Iterator[tuple[int, int, list[Row]]]:
         """Yield some columns of all rows: number of the file, place of the first row, rows.
@@ -108,15 +118,20 @@ class RowReader:
         Raises:
             DataError: the file is not as the manifest lists it.
         """
+        return [row for table in self._parts(part) for row in table.to_pylist()]
+
+    def table(self, part: RowSlice) -> pa.Table:
+        """Return the rows of a slice as a table of the files' schema; errors as above."""
+        schema = self._files.schema
+        return pa.concat_tables(completed(table, schema) for table in self._parts(part))
+
+    def _parts(self, part: RowSlice) -> Iterator[pa.Table]:
         _, starts = self._opened(part.file)
         end = part.first + part.count
-        rows: list[Row] = []
         for group, (start, stop) in enumerate(pairwise(starts)):
             first, last = max(start, part.first), min(stop, end)
             if first < last:
-                table = self._group(part.file, group).slice(first - start, last - first)
-                rows += table.to_pylist()
-        return rows
+                yield self._group(part.file, group).slice(first - start, last - first)
 
     def _opened(self, number: int) -> tuple[pq.ParquetFile, list[int]]:
         if number not in self._open:

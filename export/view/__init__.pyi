@@ -5,6 +5,7 @@ from .export_files import confined as confined
 from .export_files import open_export as open_export
 from .page_files import PageFiles as PageFiles
 from .page_files import ViewedRun as ViewedRun
+from .page_flags import PageFlags as PageFlags
 from .static_files import CONTENT_SECURITY_POLICY as CONTENT_SECURITY_POLICY
 from .static_files import TYPES as TYPES
 from .static_files import ViewedPage as ViewedPage

@@ -55,6 +55,10 @@ class ExportFiles:
         image = self._image(int(match[2]), int(match[3]))
         return thumbnail(image) if match[1] == "thumbs" else self._whole(image)
 
+    def save_flags(self, data: bytes) -> None:
+        """Refuse flags: they belong to the targets of a run. Raises ValueError."""
+        raise ValueError("a training set has no flags; flag the targets of its run")
+
     def data_names(self) -> Iterator[str]:
         """Yield the names of all data files, without images."""
         yield "data/page.js"

@@ -16,6 +16,7 @@ _TARGET = ("target_id", "dataset", "split", "image_path", "height", "width")
 _OUTCOME = ("initial_iou", "num_clicks", "final_iou", "stop_reason", "last_predicted_iou")
 _STEP = ("steps.kind", "steps.is_initial", "steps.iou", "steps.score")
 _DIGITS = 4
+_ROWS_AT_ONCE = 5000
 
 Key = tuple[str, str, str]
 """Data set, split and target id: they identify a target across runs."""
@@ -80,12 +81,19 @@ def paired_columns(
         "otherIou": _rounded(taken["final_iou"]),
         "otherClicks": taken["num_clicks"].to_pylist(),
         "otherStop": taken["stop_reason"].to_pylist(),
+        "otherCurve": taken["curve"].to_pylist(),
     }
 
 
 def outcomes_of(rows: RunRows) -> pa.Table:
     """Return the outcome of every target of a run, for `paired_columns`."""
-    return rows.columns(0, rows.count, ["final_iou", "num_clicks", "stop_reason"])
+    names = ["final_iou", "num_clicks", "stop_reason"]
+    curves: list[list[float]] = []
+    for first in range(0, rows.count, _ROWS_AT_ONCE):
+        steps = rows.columns(first, _ROWS_AT_ONCE, ["initial_iou", *_STEP])
+        curves += _of_steps(steps)[0]
+    table = rows.columns(0, rows.count, names)
+    return table.append_column("curve", pa.array(curves, pa.list_(pa.float64())))
 
 
 def _names_of(table: pa.Table, first: int) -> dict[str, list[Any]]:

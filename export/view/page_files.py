@@ -20,6 +20,7 @@ from hlmat.export.view.index import (
     reject_columns,
     row_numbers,
 )
+from hlmat.export.view.page_flags import PageFlags
 from hlmat.export.view.run_rows import RunRows
 from hlmat.export.view.static_files import INDEX_ROWS, Made, data_script, page_file, page_names
 from hlmat.transforms.core.errors import DataError, TargetError
@@ -79,6 +80,8 @@ class PageFiles:
         targets_per_file: number of targets whose details share a file.
         max_side: longest side of whole images in pixels; None keeps every size.
         with_rendered: whether to include training images, so that the page need not draw them.
+        flags: the flags of the run; None shows none at first.
+        can_save: whether the page can change them; otherwise it offers them as a file.
     """
 
     run: ViewedRun
@@ -87,6 +90,8 @@ class PageFiles:
     targets_per_file: int = 1
     max_side: int | None = None
     with_rendered: bool = True
+    flags: PageFlags | None = None
+    can_save: bool = False
     _made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def read(self, name: str) -> bytes | None:
@@ -108,6 +113,7 @@ class PageFiles:
         """Yield the names of all data files, without images."""
         run, against = self.run, self.against
         yield "data/page.js"
+        yield "data/flags.js"
         for prefix, rows, size in (
             ("index", run.targets, INDEX_ROWS),
             ("rejects", run.rejects, INDEX_ROWS),
@@ -123,6 +129,7 @@ class PageFiles:
         number = r"(0|[1-9]\d{0,9})"
         return {
             "data/page.js": self._page,
+            "data/flags.js": self._flags,
             rf"data/index-{number}.js": self._index,
             rf"data/rejects-{number}.js": self._rejects,
             rf"data/targets-{number}.js": lambda k: self._targets("targets", self.run, k),
@@ -243,6 +250,7 @@ class PageFiles:
                 "targetsPerFile": self.targets_per_file,
                 "facts": _facts(run.manifest),
                 "protocol": protocol,
+                "canSave": self.can_save,
                 "thresholds": THRESHOLDS,
                 "against": None
                 if against is None
@@ -258,6 +266,15 @@ class PageFiles:
                 },
             },
         )
+
+    def save_flags(self, data: bytes) -> None:
+        """Replace the flags of one target; see `PageFlags.set`."""
+        if self.flags is None or not self.can_save:
+            raise ValueError("the flags of this page cannot be changed; start hlmat edit")
+        self.flags.set(data)
+
+    def _flags(self) -> bytes:
+        return data_script("flags", {} if self.flags is None else self.flags.by_number())
 
     def _index(self, chunk: int) -> bytes | None:
         first = chunk * INDEX_ROWS

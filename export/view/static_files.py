@@ -10,8 +10,8 @@ from importlib import resources
 from typing import Any, Protocol
 
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; "
-    "form-action 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'"
 )
 TYPES: Mapping[str, str] = {
     "html": "text/html; charset=utf-8",
@@ -35,6 +35,15 @@ class ViewedPage(Protocol):
 
     def read(self, name: str) -> bytes | None:
         """Return a file; None if there is no such file. Raises DataError or TargetError."""
+        ...
+
+    def save_flags(self, data: bytes) -> None:
+        """Replace the flags of one target.
+
+        Raises:
+            ValueError: these are no flags of this page.
+            DataError, OutputError: they cannot be stored.
+        """
         ...
 
     def data_names(self) -> Iterator[str]:

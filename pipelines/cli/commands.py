@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from hlmat.pipelines.cli import examples, jobs
+from hlmat.pipelines.cli import correction_jobs, examples, jobs
 
 MAKE_DATA = "make data"
 TRAIN_MODELS = "train models"
+CORRECT = "correct and divide data"
 USE_MODELS = "evaluate and use models"
 LOOK = "look at results"
 
@@ -91,6 +92,36 @@ COMMANDS: Mapping[str, Command] = {
         examples.SERVE_SEGMENTER_EXAMPLES,
         jobs.run_serve_segmenter,
     ),
+    "edit": Command(
+        "flag targets of a run in a browser; write a run without them",
+        CORRECT,
+        examples.EDIT_EXAMPLES,
+        correction_jobs.run_edit,
+    ),
+    "noise": Command(
+        "find doubtful ground truth, texts and images of a run",
+        CORRECT,
+        examples.NOISE_EXAMPLES,
+        correction_jobs.run_noise,
+    ),
+    "split": Command(
+        "divide a run by image into parts, such as train, val and test",
+        CORRECT,
+        examples.SPLIT_EXAMPLES,
+        correction_jobs.run_split,
+    ),
+    "merge": Command(
+        "join runs over parts of a data set",
+        CORRECT,
+        examples.MERGE_EXAMPLES,
+        correction_jobs.run_merge,
+    ),
+    "sample": Command(
+        "draw images or targets of a run at random",
+        CORRECT,
+        examples.SAMPLE_EXAMPLES,
+        correction_jobs.run_sample,
+    ),
     "stats": Command("print the figures of a run", LOOK, examples.STATS_EXAMPLES, jobs.run_stats),
     "rejects": Command(
         "list why targets of a run were rejected", LOOK, examples.REJECTS_EXAMPLES, jobs.run_rejects
@@ -122,7 +153,7 @@ COMMANDS: Mapping[str, Command] = {
 def list_commands() -> str:
     """Return the commands in their groups, for the help."""
     lines = []
-    for group in (MAKE_DATA, TRAIN_MODELS, USE_MODELS, LOOK):
+    for group in (MAKE_DATA, TRAIN_MODELS, USE_MODELS, CORRECT, LOOK):
         lines += ["", f"{group}:"]
         lines += [
             f"  {name:<15} {command.summary}"

@@ -129,3 +129,35 @@ examples:
   hlmat view out/mini/test/trained --against out/mini/test/centre
 
 """
+EDIT_EXAMPLES = """\
+examples:
+  hlmat edit out/shapes                                     # flag targets in the browser
+  hlmat edit out/shapes --read mine.csv                     # or take flags from a file
+  hlmat edit apply out/shapes --out out/shapes-corrected
+
+"""
+SPLIT_EXAMPLES = """\
+examples:
+  hlmat split out/shapes --out out/parts
+  hlmat split out/mine --parts train=0.9,test=0.1 --stratify dataset,area --out out/parts
+
+"""
+MERGE_EXAMPLES = """\
+examples:
+  hlmat merge out/part1 out/part2 --out out/whole
+  hlmat merge out/corrected out/all --keep-first --out out/whole
+
+"""
+SAMPLE_EXAMPLES = """\
+examples:
+  hlmat sample out/shapes --count 100 --out out/hundred
+  hlmat sample out/mine --share 0.1 --by target --stratify iou,stop --seed 1 --out out/tenth
+
+"""
+NOISE_EXAMPLES = """\
+examples:
+  hlmat noise out/shapes --report noise.html
+  hlmat noise out/shapes --flags noise.csv --kinds hole,island,shared
+  hlmat edit apply out/shapes --flags noise.csv --out out/clean
+
+"""

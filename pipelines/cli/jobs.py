@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hlmat.pipelines.cli.exit_codes import EXIT_INCOMPLETE, EXIT_OK, EXIT_REJECTS, fail
+from hlmat.pipelines.cli.printing import print_json as _print_json
+from hlmat.pipelines.cli.printing import print_lines as _print_lines
+from hlmat.pipelines.cli.printing import print_remarks as _print_remarks
+from hlmat.pipelines.cli.printing import print_report as _print_report
+from hlmat.pipelines.cli.printing import print_result as _print_result
+from hlmat.pipelines.cli.printing import refuse_rest as _refuse_rest
 from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.core.visible_text import visible_json
 
 if TYPE_CHECKING:
     from hlmat.pipelines.annotation.run import AnnotationReport
@@ -307,17 +311,6 @@ def _import_beam(runner: RunnerChoice) -> None:
         )
 
 
-def _refuse_rest(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
-    from hlmat.pipelines.settings.commands import groups_of
-    from hlmat.pipelines.settings.flags import spellings_in
-    from hlmat.pipelines.settings.runner_choice import COMMON_FLAGS, check_runner_flags
-    from hlmat.transforms.core.errors import ConfigError
-
-    if rest:
-        own_flags = [*spellings_in(groups_of(arguments.command)), *COMMON_FLAGS]
-        raise ConfigError(check_runner_flags(rest, is_local=True, own_flags=own_flags))
-
-
 def _speed(report: RunReport) -> dict[str, Any]:
     seconds = report.elapsed_s
     return {
@@ -360,34 +353,3 @@ def _program() -> str:
     if os.path.basename(name) != "hlmat" or shutil.which("hlmat") == os.path.abspath(name):
         return "hlmat"
     return os.path.relpath(name)
-
-
-def _print_result(arguments: argparse.Namespace, values: Any, *, text: str) -> int:
-    """Print a command's result, as text or as JSON."""
-    if arguments.json:
-        _print_json(values)
-    else:
-        print(text)
-    return EXIT_OK
-
-
-def _print_report(arguments: argparse.Namespace, report: Mapping[str, Any]) -> int:
-    """Print what was written, unless `--quiet` is given."""
-    if arguments.json:
-        _print_json(report)
-    elif not arguments.quiet:
-        _print_lines(report)
-    return EXIT_OK
-
-
-def _print_remarks(remarks: Sequence[str]) -> None:
-    for remark in remarks:
-        print(f"hlmat: {remark}", file=sys.stderr)
-
-
-def _print_lines(values: Mapping[str, Any]) -> None:
-    print("\n".join(f"{key:<15} {value}" for key, value in values.items()))
-
-
-def _print_json(value: Any) -> None:
-    print(visible_json(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)))

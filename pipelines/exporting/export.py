@@ -9,8 +9,9 @@ from typing import Any
 
 from hlmat.export.formats.trace import write_trace
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
-from hlmat.export.llama_factory.paired_runs import OtherRunFiles, run_differences
+from hlmat.export.llama_factory.paired_runs import OtherRunFiles, key_of, run_differences
 from hlmat.export.llama_factory.unit_export import ExportSettings
+from hlmat.export.runs.flags import KEY_COLUMNS, Key, TargetFlags, load_flags
 from hlmat.export.runs.manifest import Manifest
 from hlmat.export.runs.row_slices import TrajectoryFiles
 from hlmat.export.runs.trajectories import read_trajectories
@@ -35,7 +36,8 @@ from hlmat.pipelines.settings.export_options import (
 from hlmat.pipelines.settings.run_options import fingerprint_of
 from hlmat.pipelines.settings.runner_choice import threads_per_worker
 from hlmat.pipelines.settings.validation import Check
-from hlmat.transforms.core.errors import ConfigError, HlmatError, OutputError
+from hlmat.transforms.core.errors import ConfigError, DataError, HlmatError, OutputError
+from hlmat.transforms.core.records import TargetRef
 from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice
 
@@ -76,7 +78,12 @@ def _export_trace(
     if os.path.lexists(str(asked.out)):
         raise OutputError(f"{asked.out} exists already; give another --out or remove it")
     out = str(asked.run_folder)
-    trajectories = read_trajectories(storage_for(out), out, manifest=manifest)
+    excluded = _excluded(asked, manifest)
+    trajectories = (
+        trajectory
+        for trajectory in read_trajectories(storage_for(out), out, manifest=manifest)
+        if not excluded or _key_of(trajectory.target.ref) not in excluded
+    )
     records = write_trace(trajectories, str(asked.out), info=manifest.config)
     return {"written": asked.out, "records": records}
 
@@ -94,7 +101,10 @@ def _export_llama_factory(
         },
     )
     others = _open_others(asked, manifest)
+    excluded = _excluded(asked, manifest)
     settings = _settings(running.fingerprint, manifest, others)
+    if excluded:
+        settings["excluded"] = fingerprint_of({"targets": sorted(excluded)})
     folder = LlamaFactoryFolder.of(out)
     with output_errors(out), folder.locked():
         status = folder.begin(settings, overwrite=running.overwrite)
@@ -114,6 +124,7 @@ def _export_llama_factory(
                 fingerprint=fingerprint_of(settings),
                 shapes=manifest.config["shapes"],
                 shuffle_seed=manifest.config["seed"] if shuffled else None,
+                excluded=excluded,
             )
         except HlmatError:
             # Nothing was written: remove the claim, so that a corrected call can start.
@@ -172,6 +183,30 @@ def _settings(
         "also": [digest_of(other) for other in others.values()],
         "version": EXPORT_VERSION,
     }
+
+
+def _excluded(asked: ExportOptions, manifest: Manifest) -> frozenset[Key]:
+    """Return the targets that the file of `--exclude` drops.
+
+    Raises:
+        DataError: it is not a file of flags, names targets that the run lacks, or drops all.
+    """
+    if asked.exclude is None:
+        return frozenset()
+    out = str(asked.run_folder)
+    flags = load_flags(storage_for(asked.exclude), asked.exclude)
+    run = TrajectoryFiles.of(storage_for(out), out, manifest)
+    rejects = TrajectoryFiles.of_rejects(storage_for(out), out, manifest)
+    keys = [key_of(row) for _, _, rows in run.columns(KEY_COLUMNS) for row in rows]
+    others = (key_of(row) for _, _, rows in rejects.columns(KEY_COLUMNS) for row in rows)
+    found = TargetFlags(flags, (*keys, *others), name=asked.exclude, run=out)
+    if found.dropped.issuperset(keys):
+        raise DataError(f"--exclude {asked.exclude} drops every target of {out}; leave some")
+    return found.dropped
+
+
+def _key_of(ref: TargetRef) -> Key:
+    return ref.dataset, ref.split, ref.target_id
 
 
 def _open_others(asked: ExportOptions, manifest: Manifest) -> dict[str, Manifest]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -21,6 +21,7 @@ from hlmat.export.llama_factory.export_units import (
 )
 from hlmat.export.llama_factory.layout import WorkingLayout
 from hlmat.export.llama_factory.paired_runs import KEY_COLUMNS, OtherRunFiles, RowsByTarget, key_of
+from hlmat.export.runs.flags import Key
 from hlmat.export.runs.row_slices import RowSlice, TrajectoryFiles
 from hlmat.transforms.core.image_identity import KnownImage, image_key
 from hlmat.transforms.core.records import TargetRef
@@ -106,6 +107,7 @@ def plan_export(
     shapes: Mapping[str, Any] | None,
     shuffle_seed: int | None = None,
     max_pixels: int | None = None,
+    excluded: Collection[Key] = (),
 ) -> ExportPlan:
     """Cut a run into units; only columns that name targets and images are read.
 
@@ -117,16 +119,18 @@ def plan_export(
         shapes: the options of the generated data set, if the targets come from it.
         shuffle_seed: gives each target another one's expressions; None leaves them.
         max_pixels: a unit also closes with the image that brings the pixels of its states to this.
+        excluded: targets that are left out.
 
     Raises:
         DataError: a run's file is not as its manifest lists it, or the runs share no target.
     """
     by_target = RowsByTarget(others)
     images: set[tuple[str, str, int | None, str | None]] = set()
-    shuffled = None if shuffle_seed is None else _shuffled(run, seed=shuffle_seed)
+    chosen = _Chosen(run, frozenset(excluded))
+    shuffled = None if shuffle_seed is None else _shuffled(chosen, seed=shuffle_seed)
     units: list[ExportUnit] = []
     planned = 0
-    for rows, keys in _cut(run, unit_size=unit_size, images=images, max_pixels=max_pixels):
+    for rows, keys in _cut(chosen, unit_size=unit_size, images=images, max_pixels=max_pixels):
         count = len(keys)
         texts = None if shuffled is None else shuffled[planned : planned + count]
         also = list(by_target.of(keys))
@@ -182,8 +186,24 @@ def write_plan(plan: ExportPlan | TablePlan, layout: WorkingLayout, storage: Sto
     return files
 
 
+@dataclass(frozen=True)
+class _Chosen:
+    """The rows of a run without those of excluded targets."""
+
+    run: TrajectoryFiles
+    excluded: frozenset[Key]
+
+    def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, int, Row]]:
+        """Yield the number of the file, the place in it and some columns of each row."""
+        names = tuple(dict.fromkeys((*KEY_COLUMNS, *columns))) if self.excluded else columns
+        for file, first, rows in self.run.columns(names):
+            for place, row in enumerate(rows, start=first):
+                if not self.excluded or key_of(row) not in self.excluded:
+                    yield file, place, row
+
+
 def _cut(
-    run: TrajectoryFiles,
+    chosen: _Chosen,
     *,
     unit_size: int,
     images: set[tuple[str, str, int | None, str | None]],
@@ -194,7 +214,7 @@ def _cut(
     keys: list[tuple[str, str, str]] = []
     image: tuple[Any, ...] | None = None
     pixels = 0
-    for file, place, row in _listed(run):
+    for file, place, row in chosen.rows(_COLUMNS):
         before, image = image, tuple(row[name] for name in _IMAGE)
         is_full = len(keys) >= unit_size or (max_pixels is not None and pixels >= max_pixels)
         if is_full and image != before:
@@ -208,12 +228,6 @@ def _cut(
         yield _slices(places), keys
 
 
-def _listed(run: TrajectoryFiles) -> Iterator[tuple[int, int, Row]]:
-    for file, first, rows in run.columns(_COLUMNS):
-        for place, row in enumerate(rows, start=first):
-            yield file, place, row
-
-
 def _slices(places: Sequence[tuple[int, int]]) -> list[RowSlice]:
     """Return the slices of rows in one order, by number of the file and place."""
     starts = [0, *(k for k, (a, b) in enumerate(pairwise(places), start=1) if a[0] != b[0])]
@@ -222,11 +236,10 @@ def _slices(places: Sequence[tuple[int, int]]) -> list[RowSlice]:
     ]
 
 
-def _shuffled(run: TrajectoryFiles, *, seed: int) -> list[tuple[str, ...]]:
+def _shuffled(chosen: _Chosen, *, seed: int) -> list[tuple[str, ...]]:
     refs = [
         _reference(expressions=tuple(row["expressions"]))
-        for _, _, rows in run.columns(("expressions",))
-        for row in rows
+        for _, _, row in chosen.rows(("expressions",))
     ]
     return shuffled_expressions(refs, seed=seed)
 

@@ -2,7 +2,11 @@ from .engine_checks import check_engine as check_engine
 from .finished import load_unsized_image as load_unsized_image
 from .finished import open_source as open_source
 from .finished import read_run_manifest as read_run_manifest
+from .folder import RunFolder as RunFolder
 from .folder import RunStatus as RunStatus
+from .inputs import InputFile as InputFile
+from .inputs import inputs_from_bytes as inputs_from_bytes
+from .inputs import inputs_to_bytes as inputs_to_bytes
 from .launching import launch as launch
 from .leak_guard import TRAINING_RECORD as TRAINING_RECORD
 from .leak_guard import export_record as export_record

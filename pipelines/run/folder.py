@@ -120,7 +120,8 @@ class RunFolder:
 
     def remove_final_files(self) -> None:
         """Remove the files that an unfinished run rebuilds from its units."""
-        self.storage.remove(self.layout.data_card)
+        for path in (self.layout.data_card, self.layout.flags):
+            self.storage.remove(path)
         for folder in ("trajectories", "rejects"):
             self.storage.remove_dir(f"{self.layout.out}/{folder}")
 

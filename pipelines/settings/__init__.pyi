@@ -9,6 +9,12 @@ from .commands import groups_of as groups_of
 from .commands import parse_command as parse_command
 from .commands import positional_usage as positional_usage
 from .commands import refuse_mistakes as refuse_mistakes
+from .correction_options import DrawOptions as DrawOptions
+from .correction_options import EditOptions as EditOptions
+from .correction_options import draw_options as draw_options
+from .correction_options import edit_options as edit_options
+from .correction_options import merging_options as merging_options
+from .correction_options import partition_options as partition_options
 from .evaluation_options import EVALUATE as EVALUATE
 from .evaluation_options import SCORE as SCORE
 from .evaluation_options import EvaluationConfig as EvaluationConfig
@@ -26,6 +32,8 @@ from .flags import arguments_of as arguments_of
 from .flags import flags_in as flags_in
 from .flags import spellings_in as spellings_in
 from .noc_options import Protocol as Protocol
+from .noise_options import NoiseKind as NoiseKind
+from .noise_options import NoiseOptions as NoiseOptions
 from .prompt_options import CONVERSATION as CONVERSATION
 from .report_options import InspectOptions as InspectOptions
 from .report_options import inspect_options as inspect_options

@@ -30,6 +30,11 @@ _DECLARATIONS: Mapping[str, tuple[str, str]] = {
     "rejects": ("report_options", "REJECTS"),
     "inspect": ("report_options", "INSPECT"),
     "view": ("view_options", "VIEW"),
+    "edit": ("correction_options", "EDIT"),
+    "split": ("correction_options", "SPLIT"),
+    "merge": ("correction_options", "MERGE"),
+    "sample": ("correction_options", "SAMPLE"),
+    "noise": ("noise_options", "NOISE"),
 }
 _FIRST: Mapping[str, tuple[str, ...]] = {
     "trajectories": ("dataset", "data-root", "split", "segmenter", "out"),

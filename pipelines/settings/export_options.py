@@ -83,6 +83,12 @@ class ExportOptions:
         metavar="T",
         help=f"what is to be learnt, several with commas: {', '.join(TASKS)}",
     )
+    exclude: str | None = setting(
+        default=None,
+        metavar="FILE",
+        in_fingerprint=False,
+        help="leave out the targets that a CSV file flags with drop, as of hlmat edit or noise",
+    )
     also: tuple[str, ...] = setting(
         default=(),
         metavar="OUT",
@@ -175,6 +181,7 @@ EXPORT = (
             Flag("format", ExportOptions),
             Flag("out", ExportOptions),
             Flag("data-root", ExportOptions),
+            Flag("exclude", ExportOptions),
         ),
     ),
     CONVERSATION,
@@ -229,7 +236,12 @@ def export_options(arguments: argparse.Namespace, check: Check) -> ExportOptions
         check.note("--out is missing: name the file or folder to write")
     elif "://" in asked.out and asked.format == "trace":
         check.note(f"--out {asked.out}: a trace goes to the local disk; give a local path")
-    for path in (asked.run_folder, asked.out, asked.data_root, *asked.also):
+    if asked.exclude is not None and asked.format not in (None, "trace", "llama-factory"):
+        check.note(
+            f"--exclude belongs to trace and llama-factory, not to {asked.format}; apply the flags "
+            "to a new run first: hlmat edit apply"
+        )
+    for path in (asked.run_folder, asked.out, asked.data_root, asked.exclude, *asked.also):
         check.maybe(url_problem(path))
     if asked.format is None and getattr(arguments, "format", None) is None:
         known = declared(ExportOptions)["format"].choices

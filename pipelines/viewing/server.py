@@ -19,6 +19,8 @@ ADDRESS = "127.0.0.1"
 _MOST_AT_ONCE = 16
 _IDLE_S = 30
 _HTTP_PORT = 80
+_FLAGS = "flags"
+_LONGEST_BODY = 1 << 20
 _HEADERS = {
     "Content-Security-Policy": f"{CONTENT_SECURITY_POLICY}; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -77,7 +79,7 @@ class PageServer(ThreadingHTTPServer):
 
 
 class _Request(BaseHTTPRequestHandler):
-    """Answers GET and HEAD for the files of the page."""
+    """Answers GET and HEAD for the files of the page, and POST for the flags of its targets."""
 
     server: PageServer  # type: ignore[assignment]
     protocol_version = "HTTP/1.1"
@@ -93,11 +95,19 @@ class _Request(BaseHTTPRequestHandler):
         """Send only the headers that `do_GET` sends."""
         self._send(*self._answer(), with_body=False)
 
+    def do_POST(self) -> None:
+        """Store the flags of a target."""
+        status, data, suffix = self._stored()
+        if status is not HTTPStatus.OK:
+            # What is left of the request would be taken for the next one.
+            self.close_connection = True
+        self._send(status, data, suffix, with_body=True)
+
     def log_message(self, format: str, *args: Any) -> None:
         """Print nothing: the terminal belongs to the command."""
 
-    def _answer(self) -> tuple[HTTPStatus, bytes, str]:
-        """Return the status, the content and the extension of the file's name."""
+    def _name(self) -> str | tuple[HTTPStatus, bytes, str]:
+        """Return the name below the token, or the answer to a request that may not ask."""
         if self.headers.get("Host", "") not in self.server.hosts:
             return HTTPStatus.FORBIDDEN, b"unknown host\n", "txt"
         try:
@@ -107,7 +117,45 @@ class _Request(BaseHTTPRequestHandler):
         _, token, *rest = [*path.split("/", 2), ""][:3]
         if not hmac.compare_digest(token.encode(), self.server.token.encode()):
             return HTTPStatus.FORBIDDEN, b"open the whole address that hlmat view printed\n", "txt"
-        name = unquote(rest[0]) or "index.html"
+        return unquote(rest[0]) or "index.html"
+
+    def _stored(self) -> tuple[HTTPStatus, bytes, str]:
+        """Store the flags that a page sent; return the answer."""
+        name = self._name()
+        if not isinstance(name, str):
+            return name
+        # Browsers name the page that sends; another site's has neither token nor this origin.
+        origin = self.headers.get("Origin")
+        if origin is not None and origin.removeprefix("http://") not in self.server.hosts:
+            return HTTPStatus.FORBIDDEN, b"another site's page\n", "txt"
+        if name != _FLAGS:
+            return HTTPStatus.NOT_FOUND, b"nothing is stored there\n", "txt"
+        if self.headers.get("Content-Type", "").partition(";")[0] != "application/json":
+            return HTTPStatus.UNSUPPORTED_MEDIA_TYPE, b"expected application/json\n", "txt"
+        length = self.headers.get("Content-Length", "")
+        if not length.isascii() or not length.isdigit():
+            return HTTPStatus.LENGTH_REQUIRED, b"Content-Length is missing\n", "txt"
+        if int(length) > _LONGEST_BODY:
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"too long\n", "txt"
+        data = self.rfile.read(int(length))
+        try:
+            with self.server.slots:
+                self.server.page.save_flags(data)
+        except ValueError as error:
+            return HTTPStatus.BAD_REQUEST, _line(f"not stored: {error}"), "txt"
+        except HlmatError as error:
+            return HTTPStatus.INTERNAL_SERVER_ERROR, _line(f"not stored: {error}"), "txt"
+        except Exception as error:
+            # The browser gets an answer whatever happens.
+            problem = f"not stored: {type(error).__name__}: {error}"
+            return HTTPStatus.INTERNAL_SERVER_ERROR, _line(problem), "txt"
+        return HTTPStatus.OK, b"stored\n", "txt"
+
+    def _answer(self) -> tuple[HTTPStatus, bytes, str]:
+        """Return the status, the content and the extension of the file's name."""
+        name = self._name()
+        if not isinstance(name, str):
+            return name
         try:
             with self.server.slots:
                 data = self.server.page.read(name)

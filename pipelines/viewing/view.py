@@ -9,9 +9,11 @@ import webbrowser
 from collections.abc import Callable
 from typing import Any
 
+from hlmat.export.runs.flags import flags_path
 from hlmat.export.view.details import TrainingView
 from hlmat.export.view.export_files import DATASET_INFO, ExportFiles, confined, open_export
 from hlmat.export.view.page_files import PageFiles, ViewedRun
+from hlmat.export.view.page_flags import PageFlags
 from hlmat.export.view.static_files import ViewedPage
 from hlmat.pipelines.run.finished import open_source, read_run_manifest
 from hlmat.pipelines.settings.view_options import ViewOptions, view_options
@@ -45,6 +47,29 @@ def view_run(
     if asked.save is not None:
         counts = save_page(page, asked.save, quiet=quiet)
         return {"written": os.path.join(asked.save, "index.html"), **shown, **counts}
+    _serve(page, asked, tell=tell)
+    return {}
+
+
+def serve_for_editing(asked: ViewOptions, flags: str, *, tell: Callable[[str], None]) -> None:
+    """Serve the page of a run until Ctrl-C; it stores flags of its targets.
+
+    Args:
+        asked: the run, and how its page is served.
+        flags: path of the file of flags.
+        tell: receives the address.
+
+    Raises:
+        DataError: no finished run, or a file that is not one of flags.
+    """
+    run = open_run(asked.run_folder, data_root=asked.data_root)
+    page = PageFiles(run, max_side=asked.max_side, flags=_flags(run, flags), can_save=True)
+    # Problems of the file are told before the page opens.
+    page.read("data/flags.js")
+    _serve(page, asked, tell=tell)
+
+
+def _serve(page: ViewedPage, asked: ViewOptions, *, tell: Callable[[str], None]) -> None:
     with PageServer(page, port=asked.port) as server:
         tell(server.address)
         if asked.browser:
@@ -53,8 +78,11 @@ def view_run(
             server.serve_forever()
         except KeyboardInterrupt:
             # Ctrl-C is the normal way to stop the server.
-            return {}
-    return {}
+            return
+
+
+def _flags(run: ViewedRun, path: str) -> PageFlags:
+    return PageFlags(storage_for(path), path, run.targets)
 
 
 def open_run(out: str, *, data_root: str | None) -> ViewedRun:
@@ -88,13 +116,16 @@ def _open_page(asked: ViewOptions, training: TrainingView) -> tuple[ViewedPage, 
         rows = open_export(out, storage)
         files = ExportFiles(_name(out), out, rows, confined(storage, out), asked.max_side)
         return files, {"rows": len(rows)}
+    run = open_run(out, data_root=asked.data_root)
     page = PageFiles(
-        open_run(out, data_root=asked.data_root),
+        run,
         against=None if asked.against is None else _open_other(asked),
         training=training,
         targets_per_file=1 if asked.save is None else _SAVED_TOGETHER,
         max_side=asked.max_side,
         with_rendered=asked.save is None or asked.rendered,
+        flags=_flags(run, flags_path(out)),
+        can_save=asked.save is None,
     )
     return page, {"targets": page.run.targets.count, "rejects": page.run.rejects.count}
 

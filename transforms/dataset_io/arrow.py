@@ -231,13 +231,17 @@ def parquet_bytes_to_table(data: bytes, *, schema: pa.Schema, name: str) -> pa.T
     file = open_parquet(data, schema=schema, name=name)
     try:
         table = _read_groups(file).rename_columns(present_names(file.schema_arrow.names))
-        for index, field in enumerate(schema):
-            if field.name not in table.column_names:
-                empty = pa.nulls(table.num_rows, field.type)
-                table = table.add_column(index, field, empty)
-        return table.cast(schema)
+        return completed(table, schema)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(name, error) from error
+
+
+def completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a table of an earlier version as one of a schema; columns that it lacks are null."""
+    for index, field in enumerate(schema):
+        if field.name not in table.column_names:
+            table = table.add_column(index, field, pa.nulls(table.num_rows, field.type))
+    return table.cast(schema)
 
 
 def open_parquet(data: bytes, *, schema: pa.Schema, name: str) -> pq.ParquetFile:

@@ -58,6 +58,11 @@ class OutputLayout:
         return posixpath.join(self.out, "DATA_CARD.md")
 
     @property
+    def flags(self) -> str:
+        """The flags that a derived run was made with."""
+        return posixpath.join(self.out, "flags.csv")
+
+    @property
     def run(self) -> str:
         """The configuration of the current run."""
         return posixpath.join(self.out, "run.json")

@@ -15,6 +15,8 @@ from .levels import lossless as lossless
 from .mask_values import MaskValues as MaskValues
 from .mask_values import TargetsOf as TargetsOf
 from .mask_values import checked_mask_values as checked_mask_values
+from .near_duplicates import Look as Look
+from .near_duplicates import look_of as look_of
 from .rasterize import check_size as check_size
 from .rasterize import segmentation_to_mask as segmentation_to_mask
 from .rle import MAX_PIXELS as MAX_PIXELS

@@ -17,6 +17,11 @@ from .click_deciles import decile_figures as decile_figures
 from .invalid_answers import invalid_causes as invalid_causes
 from .invalid_answers import invalid_forms as invalid_forms
 from .invalid_answers import remark_on_invalid as remark_on_invalid
+from .mask_noise import ChasedClicks as ChasedClicks
+from .mask_noise import Defects as Defects
+from .mask_noise import chased_clicks as chased_clicks
+from .mask_noise import find_defects as find_defects
+from .mask_noise import measure_outline as measure_outline
 from .paired_results import compare_results as compare_results
 from .segagent_scorer import MOST_EXPRESSIONS as MOST_EXPRESSIONS
 from .segagent_scorer import segagent_figures as segagent_figures
@@ -28,5 +33,9 @@ from .target_results import TargetResult as TargetResult
 from .target_results import choose_mask as choose_mask
 from .target_results import measure_rollout as measure_rollout
 from .target_results import rolled_out as rolled_out
+from .text_noise import NamedTarget as NamedTarget
+from .text_noise import colour_shares as colour_shares
+from .text_noise import shared_texts as shared_texts
+from .text_noise import swapped_texts as swapped_texts
 from .truncation import RolloutOverlaps as RolloutOverlaps
 from .truncation import step_figures as step_figures

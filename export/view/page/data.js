@@ -7,7 +7,7 @@
  *   iou: number, start: number, gain: number, clicks: number, stop: string,
  *   segmenterScore: number | null, modelScore: number | null, curve: number[],
  *   other: number | null, otherIou: number | null, otherClicks: number | null,
- *   otherStop: string | null, difference: number | null, sought: string,
+ *   otherStop: string | null, otherCurve: number[] | null, difference: number | null, sought: string,
  * }} Target
  * @typedef {{
  *   n: number, id: string, dataset: string, split: string, texts: string[], reason: string,
@@ -18,6 +18,7 @@
  * }} Row a row of a training set; `message` is its answer
  * @typedef {{
  *   title: string, targets: number, rejects: number, rows?: number, indexRows: number, targetsPerFile: number,
+ *   canSave: boolean,
  *   facts: Record<string, string>, protocol: Record<string, any>, thresholds: number[],
  *   against: null | { title: string, facts: Record<string, string> },
  *   training: null | {
@@ -73,9 +74,10 @@ function loadData(name) {
       script.remove();
       if (hlmat.asked.get(name)?.isReceived === false) fail("holds no data");
     };
-    script.onerror = () => {
+    script.onerror = async () => {
       script.remove();
-      fail("cannot be loaded");
+      const reason = await reasonOf(script.src);
+      fail(reason ? `cannot be loaded: ${reason}` : "cannot be loaded");
     };
     document.head.append(script);
   });
@@ -85,6 +87,21 @@ function loadData(name) {
     if (isReceived) hlmat.asked.delete(old);
   }
   return promise;
+}
+
+/**
+ * Ask a server why it gave no file; a script that fails to load does not say.
+ * @param {string} address
+ */
+async function reasonOf(address) {
+  if (!location.protocol.startsWith("http")) return "";
+  try {
+    const answer = await fetch(address);
+    const isText = answer.headers.get("Content-Type")?.startsWith("text/plain");
+    return answer.ok || !isText ? "" : (await answer.text()).trim();
+  } catch {
+    return "the server does not answer";
+  }
 }
 
 /**

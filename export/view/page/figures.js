@@ -18,8 +18,6 @@ const BINS = 20;
  * @returns {Figures}
  */
 function figuresOf(targets, { maxClicks, thresholds }) {
-  const longest = targets.reduce((most, t) => Math.max(most, t.curve.length), 1);
-  const sums = new Float64Array(longest);
   const histogram = new Array(BINS).fill(0);
   /** @type {Map<string, number>} */
   const stops = new Map();
@@ -31,10 +29,6 @@ function figuresOf(targets, { maxClicks, thresholds }) {
     clicks += target.clicks;
     histogram[Math.min(BINS - 1, Math.floor(target.iou * BINS))] += 1;
     stops.set(target.stop, (stops.get(target.stop) ?? 0) + 1);
-    for (let click = 0; click < longest; click++) {
-      // A rollout that ended keeps its last mask.
-      sums[click] += target.curve[Math.min(click, target.curve.length - 1)];
-    }
     for (const each of noc) {
       const reached = target.curve.findIndex((value) => value >= each.threshold);
       each.clicks += reached < 0 ? maxClicks : reached;
@@ -47,11 +41,24 @@ function figuresOf(targets, { maxClicks, thresholds }) {
     iou: iou / count,
     gain: gain / count,
     clicks: clicks / count,
-    byClick: [...sums].map((sum) => sum / count),
+    byClick: meanCurve(targets.map(({ curve }) => curve)),
     noc: noc.map((each) => ({ ...each, clicks: each.clicks / count })),
     stops: [...stops].sort((a, b) => b[1] - a[1]),
     histogram,
   };
+}
+
+/**
+ * Average curves of IoU by click; a rollout that ended keeps its last mask.
+ * @param {number[][]} curves at least one
+ */
+function meanCurve(curves) {
+  const longest = curves.reduce((most, curve) => Math.max(most, curve.length), 1);
+  const sums = new Float64Array(longest);
+  for (const curve of curves) {
+    for (let click = 0; click < longest; click++) sums[click] += curve[Math.min(click, curve.length - 1)];
+  }
+  return [...sums].map((sum) => sum / curves.length);
 }
 
 /**

@@ -42,6 +42,7 @@ function buildFilters(view) {
         rangeField(view, value),
       ),
       stopFields(view, stops),
+      choice("Flags", "flag", state.flag, FLAG_KINDS),
       page.against
         ? choice("Better mask", "won", state.won, [
             ["", "any"],

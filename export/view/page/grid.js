@@ -24,6 +24,7 @@ function showGrid(view) {
   const waiting = view.loading ? `; ${counted(view.targets.length)} loaded so far` : "";
   byId("status").textContent =
     `${counted(selection.length)} of ${counted(total)} ${kind}${waiting}`;
+  showFlags(view);
   showFigures(view, selection);
   const cards = selection
     .slice((at - 1) * PER_PAGE, at * PER_PAGE)
@@ -64,12 +65,26 @@ function showFigures(view, selection) {
     element(
       "div",
       { class: "charts" },
-      clickChart([{ name: view.page.title, values: figures.byClick }]),
+      clickChart(curvesOf(view, figures, paired)),
       nocChart(figures.noc),
       histogramChart(figures.histogram),
       countsChart("Ended by", figures.stops),
     ),
   );
+}
+
+/**
+ * IoU by click of the run; of two runs over the targets that both have.
+ * @param {View} view
+ * @param {Figures} figures
+ * @param {Target[]} paired
+ */
+function curvesOf({ page }, figures, paired) {
+  if (!page.against || !paired.length) return [{ name: page.title, values: figures.byClick }];
+  return [
+    { name: page.title, values: meanCurve(paired.map(({ curve }) => curve)) },
+    { name: page.against.title, values: meanCurve(paired.map(({ otherCurve }) => otherCurve ?? [0])) },
+  ];
 }
 
 /**
@@ -112,7 +127,10 @@ function targetCard(view, target) {
           `${shown(target.iou)} and ${shown(target.otherIou)}`,
           `${target.clicks} and ${target.otherClicks} clicks`,
         ];
-  return linkedCard(formatState({ ...view.state, target: target.id, n: target.n, step: null }), label, pictures, text, numbers);
+  const kinds = kindsOf(flagged.get(target.n));
+  if (kinds.length) numbers.push(element("b", { class: "flag" }, kinds.join(", ")));
+  return linkedCard(formatState({ ...view.state, target: target.id, n: target.n, step: null }),
+    kinds.length ? `${label}, flagged: ${kinds.join(", ")}` : label, pictures, text, numbers);
 }
 
 /**

@@ -20,6 +20,7 @@ async function start() {
   };
   let timer = 0;
   showHead(page);
+  await loadFlags(page);
   const panel = /** @type {HTMLDetailsElement} */ (byId("filter-panel"));
   panel.open = matchMedia("(min-width: 60rem)").matches;
   window.addEventListener("hashchange", () => {

@@ -3,7 +3,7 @@
 
 /**
  * @typedef {{
- *   show: string, q: string, data: string, stop: string, reason: string, won: string,
+ *   show: string, q: string, data: string, stop: string, reason: string, won: string, flag: string,
  *   sort: string, down: boolean, page: number, target: string, n: number | null, step: number | null,
  *   ranges: Record<string, [number | null, number | null]>,
  * }} State
@@ -23,12 +23,12 @@ const VALUES = [
 ];
 
 const PER_PAGE = 48;
-const TEXT_KEYS = /** @type {const} */ (["show", "q", "data", "stop", "reason", "won", "sort", "target"]);
+const TEXT_KEYS = /** @type {const} */ (["show", "q", "data", "stop", "reason", "won", "flag", "sort", "target"]);
 
 /** @returns {State} */
 function emptyState() {
   return {
-    show: "", q: "", data: "", stop: "", reason: "", won: "", sort: "", down: false, page: 1,
+    show: "", q: "", data: "", stop: "", reason: "", won: "", flag: "", sort: "", down: false, page: 1,
     target: "", n: null, step: null, ranges: {},
   };
 }
@@ -112,6 +112,7 @@ function selectTargets(targets, state) {
       (!state.data || `${target.dataset}/${target.split}` === state.data) &&
       (!stops.size || stops.has(target.stop)) &&
       (!state.won || winnerOf(target) === state.won) &&
+      (!state.flag || isFlagged(target, state.flag)) &&
       ranges.every(({ of, low, high }) => {
         const value = of(target);
         // What is shown with three digits is meant with three digits.

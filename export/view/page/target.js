@@ -17,13 +17,10 @@ async function showTarget(view) {
   const { target, reject } = chosenOf(view);
   stages = [];
   slider = null;
-  if (page.rows !== undefined) {
-    await showRow(view, Number(state.target), place);
-    return;
-  }
+  if (page.rows !== undefined) return showRow(view, Number(state.target), place);
   if (!target) {
-    const message = view.loading ? "loading …" : `this page has no target ${state.target}`;
-    place.replaceChildren(headOf(view, null, state.target), reject ? "" : message);
+    const none = view.loading ? "loading …" : `this page has no target ${state.target}`;
+    place.replaceChildren(headOf(view, null, state.target), reject ? "" : none);
     if (!reject) return;
     try {
       await showReject(view, reject, place);
@@ -109,6 +106,7 @@ function fillTarget(view, target, details, other) {
       ...runs.map((run, index) => element("section", {}, endText(run), tables[index]))),
     details.question ? element("section", {}, element("h3", {}, "What the model was asked"),
       element("pre", {}, details.question)) : "",
+    flagPanel(view, target, details),
     factsOf(details),
     trainingRows(view, target, details),
   );

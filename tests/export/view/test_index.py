@@ -78,4 +78,5 @@ def test_targets_are_paired_by_their_names(tmp_path: Path) -> None:
         "otherIou": [0.75, None, 0.75],
         "otherClicks": [1, None, 1],
         "otherStop": ["max_clicks", None, "max_clicks"],
+        "otherCurve": [[0.0, 0.75], None, [0.0, 0.75]],
     }

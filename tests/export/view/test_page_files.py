@@ -108,7 +108,7 @@ def test_every_name_of_data_is_a_file_and_no_other(tmp_path: Path) -> None:
     run = write_run(tmp_path, [clicked(n, 10) for n in range(5)], [REJECT])
     page = page_of(run, targets_per_file=2)
     names = [*page.data_names()]
-    assert len(names) == len(set(names)) == 1 + 1 + 1 + 3 + 1
+    assert len(names) == len(set(names)) == 1 + 1 + 1 + 1 + 3 + 1
     assert [name for name in names if page.read(name) is None] == []
     for name in (
         "data/targets-3.js",

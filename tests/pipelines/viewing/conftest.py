@@ -53,9 +53,15 @@ def address(page: PageFiles) -> Iterator[str]:
 
 
 @pytest.fixture
-def load(browser: Any, address: str) -> Iterator[Load]:
+def browser_errors() -> list[str]:
+    """The errors of a page's scripts; what is left of them fails the test."""
+    return []
+
+
+@pytest.fixture
+def load(browser: Any, address: str, browser_errors: list[str]) -> Iterator[Load]:
     """Load a page once its index is complete; errors of its scripts fail the test."""
-    tabs, problems = [], []
+    tabs, problems = [], browser_errors
 
     def load(hash: str = "", *, at: str = address, width: int = 1280) -> Any:
         tab = browser.new_page(viewport={"width": width, "height": 900})

@@ -148,6 +148,10 @@ def test_two_runs_are_sorted_by_their_difference(
         assert texts(tab) == [SCRIPT, "object 1", "object 5", "object 2", "object 3", "object 4"]
         differences = tab.locator("#grid .numbers b").all_text_contents()
         assert differences[:4] == ["−0.200", "−0.200", "+0.200", "+0.300"]
+        curves = tab.get_attribute(".chart svg", "aria-label")
+        # Over the four targets of both runs.
+        assert curves == "IoU by click: run 0.00, 0.63, 0.72; other 0.00, 0.70"
+        assert tab.locator(".line.series-1").count() == 1
         tab.select_option("[name=won]", "second")
         until(tab, "2 of 6 targets")
         tab.click("#grid a")

@@ -115,3 +115,14 @@ def test_files_that_are_still_loading_are_kept(load: Load) -> None:
     )
     assert {f"x{k}" for k in range(400) if k % 4} <= set(left)
     assert "x0" not in left
+
+
+def test_the_reason_of_a_servers_failure_is_shown(
+    load: Load, tmp_path: Path, browser_errors: list[str]
+) -> None:
+    run = damage(write_run(tmp_path, [clicked(0, 10)]), truth_rle="zz!!")
+    with served(page_of(run)) as address:
+        tab = load("#target=t0", at=address)
+        tab.wait_for_selector("#target:has-text('a file of the run was changed or damaged')")
+        assert "targets-0.js cannot be loaded: data/targets-0.js" in tab.inner_text("#target")
+        browser_errors.clear()

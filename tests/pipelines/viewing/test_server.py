@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from hlmat.export.view.page_files import PageFiles
+from hlmat.export.view.page_flags import PageFlags
 from hlmat.pipelines.viewing.server import PageServer
 from hlmat.transforms.core.errors import ConfigError
-from viewed_runs import DrawnImages, clicked, damage, page_of, write_run
+from hlmat.transforms.core.storage import LocalStorage
+from viewed_runs import DrawnImages, clicked, damage, page_of, viewed, write_run
 
 
 @pytest.fixture
@@ -30,13 +33,21 @@ def server(tmp_path: Path) -> Iterator[PageServer]:
 
 
 def ask(
-    server: PageServer, path: str, *, method: str = "GET", host: str | None = None
+    server: PageServer,
+    path: str,
+    *,
+    method: str = "GET",
+    host: str | None = None,
+    body: bytes | None = None,
+    **more: str,
 ) -> tuple[int, bytes, http.client.HTTPMessage]:
     """Return status, body and headers of an answer."""
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=30)
     try:
-        headers = {} if host is None else {"Host": host}
-        connection.request(method, path, headers=headers)
+        headers = {name.replace("_", "-"): value for name, value in more.items()}
+        if host is not None:
+            headers["Host"] = host
+        connection.request(method, path, body, headers)
         answer = connection.getresponse()
         return answer.status, answer.read(), answer.headers
     finally:
@@ -128,13 +139,87 @@ def test_browsers_leave_out_the_port_of_http(server: PageServer) -> None:
     assert server.hosts == {"127.0.0.1", "localhost", "127.0.0.1:80", "localhost:80"}
 
 
-def test_head_has_no_body_and_nothing_can_be_sent(server: PageServer) -> None:
+def test_head_has_no_body_and_no_file_can_be_put(server: PageServer) -> None:
     status, body, headers = ask(server, f"/{server.token}/", method="HEAD")
     assert (status, body) == (200, b"")
     assert int(headers["Content-Length"]) > 1000
-    assert ask(server, f"/{server.token}/", method="POST")[0] == 501
+    assert ask(server, f"/{server.token}/", method="PUT")[0] == 501
 
 
 def test_a_taken_port_is_named(server: PageServer) -> None:
     with pytest.raises(ConfigError, match=rf"--port {server.server_port} cannot be used"):
         PageServer(server.page, port=server.server_port)
+
+
+@pytest.fixture
+def editor(tmp_path: Path) -> Iterator[PageServer]:
+    """A server whose page stores flags."""
+    run = write_run(tmp_path / "run", [clicked(0, 10), clicked(1, 15)])
+    flags = PageFlags(LocalStorage(), str(tmp_path / "f.csv"), viewed(run).targets)
+    with PageServer(page_of(run, flags=flags, can_save=True)) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+FLAGS = json.dumps({"n": 1, "drop": True, "note": "bad", "fixes": {}}).encode()
+
+
+def send(server: PageServer, path: str = "", body: bytes = FLAGS, **more: str) -> tuple[int, bytes]:
+    """Send flags as the page does; return status and body."""
+    headers = {"Content_Type": "application/json", **more}
+    path = path or f"/{server.token}/flags"
+    return ask(server, path, method="POST", body=body, **headers)[:2]
+
+
+def test_flags_are_stored_and_shown(editor: PageServer) -> None:
+    assert send(editor, Origin=editor.address.rsplit("/", 2)[0]) == (200, b"stored\n")
+    body = ask(editor, f"/{editor.token}/data/flags.js")[1]
+    assert body == b'hlmat.receive("flags",{"1":{"drop":true,"note":"bad","fixes":{}}});\n'
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "status"),
+    [
+        ("/flags", {}, 403),
+        ("/wrong/flags", {}, 403),
+        ("", {"Origin": "http://evil.example"}, 403),
+        ("", {"Origin": "null"}, 403),
+        ("", {"Host": "evil.example"}, 403),
+        ("", {"Content_Type": "text/plain"}, 415),
+        ("", {"Content_Length": "-1"}, 411),
+        ("", {"Content_Length": str(1 << 30)}, 413),
+        ("/TOKEN/data/page.js", {}, 404),
+    ],
+)
+def test_only_the_page_may_store_flags(
+    editor: PageServer, path: str, more: dict[str, str], status: int
+) -> None:
+    assert send(editor, path.replace("TOKEN", editor.token), **more)[0] == status
+    assert isinstance(editor.page, PageFiles)
+    assert editor.page.flags is not None
+    assert not Path(editor.page.flags.path).exists()
+
+
+def test_wrong_flags_and_pages_that_store_none_say_so(
+    editor: PageServer, server: PageServer
+) -> None:
+    assert send(editor, body=b"{}") == (400, b"not stored: expected n, drop, note and fixes\n")
+    status, body = send(server)
+    assert (status, body) == (
+        400,
+        b"not stored: the flags of this page cannot be changed; start hlmat edit\n",
+    )
+
+
+def test_a_file_of_flags_that_is_damaged_is_an_answer(editor: PageServer) -> None:
+    assert isinstance(editor.page, PageFiles)
+    assert editor.page.flags is not None
+    Path(editor.page.flags.path).write_text("x")
+    status, body = send(editor)
+    assert status == 500
+    assert b"missing in the first line" in body
