@@ -37,6 +37,8 @@ from hlmat.transforms.readers.table_columns import TableColumns, columns_of, seg
 from hlmat.transforms.readers.terms import LICENSES
 
 _IMAGE_FOLDERS = ("", "images", "coco", "data")
+_SHARD = re.compile(r"-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})[^/]*\.parquet$")
+_MOST_SHARDS, _SHOWN = 100_000, 4
 _REF_NUMBER = re.compile(r"(COCO_[a-z]+20[0-9]{2}_[0-9]{12})(?:_[0-9]+)?\.")
 
 
@@ -68,6 +70,26 @@ class ParquetReader:
         first, *others = self.files
         more = f" and {len(others)} more" if others else ""
         return f"Parquet {first}{more} in {self.root}: {self.columns}"
+
+    def remarks(self) -> list[str]:
+        """Return a remark if some of the files that the others' names count are missing."""
+        found = [match for path in self.files if (match := _SHARD.search(path)) is not None]
+        counts = {int(match["count"]) for match in found}
+        if len(counts) != 1 or len(found) != len(self.files):
+            return []
+        (count,) = counts
+        there = {int(match["number"]) for match in found}
+        missing = [
+            f"{number:05d}" for number in range(min(count, _MOST_SHARDS)) if number not in there
+        ]
+        if not missing:
+            return []
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        return [
+            f"{len(missing)} of the {count} files of the split {self.split} are missing: "
+            f"{', '.join(missing[:_SHOWN])}{more} of {count:05d}; download them, or go on with a "
+            "part of the data set"
+        ]
 
     def read_targets(self) -> Iterator[TargetRef | Reject]:
         """List the rows in the order of the files.

@@ -21,6 +21,7 @@ from hlmat.transforms.core.storage import LocalStorage
 from hlmat.transforms.readers.files import parquet_rows
 from hlmat.transforms.readers.files.parquet_rows import RowCache
 from hlmat.transforms.readers.options import ReaderOptions
+from hlmat.transforms.readers.parquet import ParquetReader
 from hlmat.transforms.readers.registry import open_reader
 from reader_fixtures import (
     SQUARE,
@@ -93,6 +94,20 @@ def test_rows_of_every_group_are_found_again() -> None:
     for ref, size in reversed(list(zip(refs, sizes, strict=True))):
         assert reader.load_truth(ref).truth.shape == size
         assert reader.load_image(ref.image_path, size_hw=size).shape[:2] == size
+
+
+def test_missing_files_of_a_split_are_remarked_on() -> None:
+    more = {f"data/val-{k:05d}-of-00009.parquet": table([lmms_row()]) for k in (1, 3)}
+    files = memory(more)
+    reader = open_reader("parquet", ReaderOptions("data", "val", files))
+    assert isinstance(reader, ParquetReader)
+    assert reader.remarks() == [
+        "7 of the 9 files of the split val are missing: 00000, 00002, 00004, 00005 and 3 more of "
+        "00009; download them, or go on with a part of the data set"
+    ]
+    whole = open_table([lmms_row()])
+    assert isinstance(whole, ParquetReader)
+    assert whole.remarks() == []
 
 
 def test_a_row_group_is_not_read_whole(tmp_path: Path) -> None:
