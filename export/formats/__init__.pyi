@@ -1,9 +1,13 @@
 from .coco import CocoSource as CocoSource
 from .coco import ScoredAnnotation as ScoredAnnotation
 from .coco import coco_json as coco_json
+from .coco import coco_results as coco_results
 from .coco import read_coco_source as read_coco_source
 from .mask_png import mask_names as mask_names
 from .predictions import PredictedTarget as PredictedTarget
 from .predictions import predictions_json as predictions_json
 from .predictions import read_predictions as read_predictions
+from .reward_rows import TrlRows as TrlRows
+from .reward_rows import VerlRows as VerlRows
+from .reward_rows import reward_card as reward_card
 from .trace import write_trace as write_trace

@@ -62,6 +62,45 @@ def read_coco_source(storage: Storage, path: str) -> CocoSource:
     )
 
 
+def coco_results(
+    truths: Iterable[ScoredAnnotation],
+    predicted: Iterable[ScoredAnnotation],
+    *,
+    description: str,
+    source: CocoSource | None = None,
+) -> tuple[bytes, bytes]:
+    """Return an instances file of true masks, and the file of results that COCO's tools compare.
+
+    Results are a list of `image_id`, `category_id`, `segmentation`, `bbox` and `score`, as
+    https://cocodataset.org/#format-results has them. Ids are those of `coco_json`.
+
+    Args:
+        truths: a target each, in the order of the file.
+        predicted: masks of some of these targets; their scores are numbers.
+        description: goes under `info` of the instances file.
+        source: the instances file that the targets come from.
+
+    Raises:
+        DataError: a target is not in the source.
+    """
+    known = list(truths)
+    content = _instances(known, description=description, source=source)
+    for entry in content["annotations"]:
+        del entry["score"]
+    by_target = {_key(one): entry for one, entry in zip(known, content["annotations"], strict=True)}
+    results = [
+        {
+            "image_id": by_target[_key(one)]["image_id"],
+            "category_id": by_target[_key(one)]["category_id"],
+            "segmentation": rle_to_json(one.mask),
+            "bbox": list(rle_box_xywh(one.mask)),
+            "score": one.score,
+        }
+        for one in predicted
+    ]
+    return _bytes(content), _bytes(results)
+
+
 def coco_json(
     annotations: Iterable[ScoredAnnotation], *, description: str, source: CocoSource | None = None
 ) -> bytes:
@@ -79,6 +118,12 @@ def coco_json(
     Raises:
         DataError: a target is not in the source.
     """
+    return _bytes(_instances(annotations, description=description, source=source))
+
+
+def _instances(
+    annotations: Iterable[ScoredAnnotation], *, description: str, source: CocoSource | None
+) -> dict[str, Any]:
     images: dict[Any, Mapping[str, Any]] = {}
     entries: list[dict[str, Any]] = []
     for number, one in enumerate(annotations, start=1):
@@ -94,12 +139,19 @@ def coco_json(
             entry, image = _found(source, one)
             images[id_of(entry["image_id"])] = image
         entries.append({**entry, **_shape(one.mask), "iscrowd": 0, "score": one.score})
-    content = {
+    return {
         "info": {"description": description},
         "images": list(images.values()),
         "annotations": entries,
         "categories": [CATEGORY] if source is None else source.categories,
     }
+
+
+def _key(one: ScoredAnnotation) -> tuple[str, str]:
+    return one.ref.dataset, one.target_id
+
+
+def _bytes(content: Any) -> bytes:
     return (json.dumps(content, ensure_ascii=True, separators=(",", ":")) + "\n").encode("ascii")
 
 

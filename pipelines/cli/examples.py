@@ -19,6 +19,7 @@ examples:
   hlmat export --from out/shapes --format llama-factory --codec pixels --max-side 448 \\
       --mask-colour red --out out/shapes-sft-448
   hlmat export --from out/shapes --format hub --out out/shapes-hub    # for the Hugging Face Hub
+  hlmat export --from out/shapes --format coco-results --out out/shapes-coco
 
 """
 SERVE_SEGMENTER_EXAMPLES = """\

@@ -15,12 +15,14 @@ from hlmat.export.runs.flags import KEY_COLUMNS, Key, TargetFlags, load_flags
 from hlmat.export.runs.manifest import Manifest
 from hlmat.export.runs.row_slices import TrajectoryFiles
 from hlmat.export.runs.trajectories import read_trajectories
+from hlmat.pipelines.exporting.coco_results import export_coco_results
 from hlmat.pipelines.exporting.execution import check_runner, do_units
 from hlmat.pipelines.exporting.folder import LlamaFactoryFolder
 from hlmat.pipelines.exporting.hub import export_hub
 from hlmat.pipelines.exporting.job import LlamaFactoryJob
 from hlmat.pipelines.exporting.merging import merge_units
 from hlmat.pipelines.exporting.planning import plan_export
+from hlmat.pipelines.exporting.reward_tables import export_reward_tables
 from hlmat.pipelines.exporting.tables import digest_of
 from hlmat.pipelines.run.finished import open_source, read_run_manifest
 from hlmat.pipelines.run.folder import RunStatus
@@ -228,4 +230,7 @@ FORMATS: dict[
     "trace": _export_trace,
     "llama-factory": _export_llama_factory,
     "hub": export_hub,
+    "coco-results": export_coco_results,
+    "trl": export_reward_tables,
+    "verl": export_reward_tables,
 }

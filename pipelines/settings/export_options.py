@@ -37,7 +37,7 @@ from hlmat.transforms.prompting.templates import load_prompt, score_prompt
 if TYPE_CHECKING:
     from hlmat.export.llama_factory.options import LlamaFactoryOptions
 
-ExportFormat = Literal["trace", "llama-factory", "hub"]
+ExportFormat = Literal["trace", "llama-factory", "hub", "coco-results", "trl", "verl"]
 
 ImageChoice = Literal["auto", "all", "none"]
 
@@ -49,6 +49,9 @@ FLAGS_OF_FORMAT: Mapping[str, frozenset[str]] = {
             *("expressions", "first-box", "image-format", "name"),
         }
     ),
+    "coco-results": frozenset(),
+    "trl": frozenset({"image-format", "name"}),
+    "verl": frozenset({"image-format", "name"}),
     "hub": frozenset({"also", "date", "images", "image-format", "name"}),
 }
 """The flags that only some formats have, by format."""
@@ -234,8 +237,11 @@ def export_options(arguments: argparse.Namespace, check: Check) -> ExportOptions
         check.note("--from is missing: name the output folder of a finished run")
     if not asked.out:
         check.note("--out is missing: name the file or folder to write")
-    elif "://" in asked.out and asked.format == "trace":
-        check.note(f"--out {asked.out}: a trace goes to the local disk; give a local path")
+    elif "://" in asked.out and asked.format in ("trace", "coco-results"):
+        check.note(
+            f"--out {asked.out}: --format {asked.format} writes to the local disk; give a local "
+            "path"
+        )
     if asked.exclude is not None and asked.format not in (None, "trace", "llama-factory"):
         check.note(
             f"--exclude belongs to trace and llama-factory, not to {asked.format}; apply the flags "

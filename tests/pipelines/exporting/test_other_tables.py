@@ -1,0 +1,200 @@
+"""Exports for TRL and verl and as COCO results, each read by its consumer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from pycocotools.cocoeval import COCOeval
+
+import builders
+from annotated_data import read_coco, write_coco
+from hlmat.pipelines.cli.exit_codes import EXIT_DATA, EXIT_OUTPUT
+from hlmat.pipelines.cli.main import main
+from hlmat.pipelines.exporting import coco_results
+from hlmat.transforms.core.records import Rle
+from hlmat.transforms.envs.rewards import ClickDepthReward
+from hlmat.transforms.envs.state import list_targets
+from hlmat.transforms.masks.rle import decode_rle
+from hlmat.transforms.readers.options import ReaderOptions
+from hlmat.transforms.readers.registry import open_reader
+from hlmat.transforms.readers.shapes.options import ShapesOptions
+
+DISC = ("--segmenter", "hlmat.transforms.segmenters.disc:DiscSegmenter", "--workers", "1", "-q")
+SIZE = ("--shapes-images", "2", "--shapes-size", "64x80")
+
+
+def run(*argv: str | Path) -> int:
+    return main([str(a) for a in argv])
+
+
+def export(source: Path, format: str, out: Path, *more: str | Path) -> int:
+    return run("export", "--from", source, "--format", format, "--out", out, *more, "-q")
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run over two generated scenes."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    clicks = ("--max-clicks", "2", "--no-stop-on-no-gain", "--out", out)
+    assert run("trajectories", "--dataset", "shapes", *SIZE, *DISC, *clicks) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose trajectories begin with a box."""
+    out = tmp_path_factory.mktemp("boxes") / "out"
+    first = ("--initial-action", "box", "--max-clicks", "1", "--out", out)
+    assert run("trajectories", "--dataset", "shapes", *SIZE, *DISC, *first) == 0
+    return out
+
+
+def targets() -> Any:
+    options = ReaderOptions(shapes=ShapesOptions(count=2, height=64, width=80))
+    return list_targets(open_reader("shapes", options))[0]
+
+
+def trajectories(of: Path) -> list[dict[str, Any]]:
+    files = sorted((of / "trajectories").iterdir())
+    return [row for file in files for row in pq.read_table(file).to_pylist()]
+
+
+def loaded(out: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    datasets = pytest.importorskip("datasets", reason="the extra train is not installed")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
+    return datasets.load_dataset(str(out), split="train")
+
+
+def test_trl_prepares_the_rows_and_the_rewards_score_them(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data_utils = pytest.importorskip("trl.data_utils", reason="the extra train is not installed")
+    out = tmp_path / "out"
+    assert export(shapes, "trl", out, "--image-format", "png") == 0
+    rows = list(loaded(out, tmp_path / "cache", monkeypatch))
+    assert len(rows) == sum(len(each["steps"]) for each in trajectories(shapes))
+    for row in rows:
+        assert data_utils.is_conversational({"prompt": row["prompt"]})
+        (image,) = row["images"]
+        assert image.size == (80, 64)
+        data_utils.prepare_multimodal_messages(row["prompt"], num_images=1)
+        kinds = [part["type"] for part in row["prompt"][-1]["content"]]
+        assert kinds == ["image", "text"]
+        assert "<image>" not in row["prompt"][-1]["content"][1]["text"]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    prompts, completions = columns.pop("prompt"), columns.pop("completion")
+    depths = ClickDepthReward(targets())(prompts=prompts, completions=completions, **columns)
+    # The oracle's own clicks, written with three decimals.
+    assert len(depths) == len(rows)
+    assert min(depths) > 0.5
+
+
+def test_verl_s_columns_are_those_of_its_documentation(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    assert export(shapes, "verl", out) == 0
+    rows = list(loaded(out, tmp_path / "cache", monkeypatch))
+    reward = ClickDepthReward(targets())
+    for row in rows:
+        assert list(row) == [
+            *("data_source", "prompt", "images", "ability", "reward_model", "extra_info"),
+        ]
+        assert (row["data_source"], row["ability"]) == ("shapes", "mask_annotation")
+        (message,) = row["prompt"]
+        assert message["role"] == "user"
+        assert message["content"].count("<image>") == len(row["images"]) == 1
+        assert row["reward_model"]["style"] == "rule"
+        score = reward.compute_score(
+            data_source=row["data_source"],
+            solution_str=row["extra_info"]["answer"],
+            ground_truth=row["reward_model"]["ground_truth"],
+            extra_info=row["extra_info"],
+        )
+        assert score > 0.5
+    assert {row["extra_info"]["index"] for row in rows} == {0, 1}
+
+
+@pytest.mark.parametrize("format", ["trl", "verl"])
+def test_states_that_clicks_cannot_reproduce_are_refused(
+    format: str, boxes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(boxes, format, tmp_path / "out") == EXIT_DATA
+    message = capsys.readouterr().err
+    assert "rewards start from an empty mask" in message
+    assert "--initial-action none" in message
+    assert not (tmp_path / "out" / "README.md").exists()
+
+
+def test_pycocotools_measures_the_results_of_any_data_set(shapes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert export(shapes, "coco-results", out) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["instances.json", "results.json"]
+    truth = read_coco(out / "instances.json")
+    results = truth.loadRes(str(out / "results.json"))
+    rows = trajectories(shapes)
+    assert len(truth.anns) == len(rows)
+    for row, entry, result in zip(rows, truth.anns.values(), results.anns.values(), strict=True):
+        size_hw = (row["height"], row["width"])
+        assert entry["caption"] == row["expressions"][0]
+        assert truth.imgs[entry["image_id"]]["file_name"] == row["image_path"]
+        true = decode_rle(Rle(row["truth_rle"], size_hw))
+        last = decode_rle(Rle(row["steps"][-1]["mask_rle"], size_hw))
+        assert (truth.annToMask(entry).astype(bool) == true).all()
+        assert (results.annToMask(result).astype(bool) == last).all()
+    measured = COCOeval(truth, results, "segm")
+    measured.evaluate()
+    ious = np.concatenate([np.diag(each) for each in measured.ious.values()])
+    assert len(ious) == len(rows)
+
+
+def test_results_of_coco_have_its_ids_and_categories(tmp_path: Path) -> None:
+    written = write_coco(tmp_path / "data")
+    run_out, out = tmp_path / "run", tmp_path / "out"
+    data = ("--dataset", "coco", "--data-root", tmp_path / "data", "--max-clicks", "1")
+    assert run("trajectories", *data, *DISC, "--max-reject-rate", "1", "--out", run_out) == 0
+    assert export(run_out, "coco-results", out) == 0
+    # Measured against the data set's own file, whose other annotations are broken.
+    results = json.loads((out / "results.json").read_text())
+    own = {(each["image_id"], each["category_id"]) for each in written["annotations"]}
+    assert {(each["image_id"], each["category_id"]) for each in results} <= own
+    truth = read_coco(out / "instances.json")
+    assert set(truth.anns) == {11, 12, 31}
+    assert "score" not in truth.anns[11]
+    assert len(truth.loadRes(results).anns) == 3
+
+
+def test_results_go_into_a_new_folder(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    assert export(shapes, "coco-results", tmp_path) == EXIT_OUTPUT
+    assert f"{tmp_path} exists already and is not an empty folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_results_go_to_the_local_disk(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("export", "--from", shapes, "--format", "coco-results", "--out", "s3://b/c")
+    assert run(*command) == 2
+    assert "--format coco-results writes to the local disk" in capsys.readouterr().err
+
+
+def test_a_run_without_masks_has_no_results(
+    shapes: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    finished = [builders.trajectory(builders.target(builders.columns(2, size_hw=(4, 4))))]
+    monkeypatch.setattr(coco_results, "read_trajectories", lambda *_, **__: iter(finished))
+    assert export(shapes, "coco-results", tmp_path / "out") == EXIT_OUTPUT
+    assert "none of the 1 trajectories ends with a mask" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

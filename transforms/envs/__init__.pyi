@@ -1,0 +1,1 @@
+from .state_columns import COLUMNS as COLUMNS
