@@ -4,6 +4,7 @@ from .coco import coco_json as coco_json
 from .coco import coco_results as coco_results
 from .coco import read_coco_source as read_coco_source
 from .mask_png import mask_names as mask_names
+from .predicted_actions import read_actions as read_actions
 from .predictions import PredictedTarget as PredictedTarget
 from .predictions import predictions_json as predictions_json
 from .predictions import read_predictions as read_predictions

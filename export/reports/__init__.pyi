@@ -13,6 +13,8 @@ from .evaluation_report import render_markdown as render_markdown
 from .evaluation_report import render_metrics_json as render_metrics_json
 from .evaluation_report import results_row as results_row
 from .evaluation_report import worst_and_best as worst_and_best
+from .html_page import escaped as escaped
+from .html_page import html_table as html_table
 from .ladder_tables import render_ladder as render_ladder
 from .noc_tables import iou_rows as iou_rows
 from .noc_tables import noc_rows as noc_rows

@@ -144,6 +144,12 @@ COMMANDS: Mapping[str, Command] = {
         examples.SCORE_EXAMPLES,
         jobs.run_score,
     ),
+    "bench": Command(
+        "HLMAT-Bench: score, verify and rank submissions",
+        USE_MODELS,
+        examples.BENCH_EXAMPLES,
+        jobs.run_bench,
+    ),
     "compare": Command(
         "compare evaluations side by side", LOOK, examples.COMPARE_EXAMPLES, jobs.run_compare
     ),

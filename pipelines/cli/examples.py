@@ -162,3 +162,12 @@ examples:
   hlmat edit apply out/shapes --flags noise.csv --out out/clean
 
 """
+BENCH_EXAMPLES = """\
+examples:
+  hlmat bench list
+  hlmat bench show shapes-solid                             # what to run
+  hlmat bench score out/bench/shapes-solid/mine.yaml
+  hlmat bench verify out/bench/shapes-solid/mine.yaml --sample 20
+  hlmat bench table out/bench --html out/bench/table.html
+
+"""

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hlmat.pipelines.cli.exit_codes import EXIT_INCOMPLETE, EXIT_OK, EXIT_REJECTS, fail
+from hlmat.pipelines.cli.exit_codes import EXIT_DATA, EXIT_INCOMPLETE, EXIT_OK, EXIT_REJECTS, fail
 from hlmat.pipelines.cli.printing import print_json as _print_json
 from hlmat.pipelines.cli.printing import print_lines as _print_lines
 from hlmat.pipelines.cli.printing import print_remarks as _print_remarks
@@ -221,6 +221,16 @@ def run_compare(arguments: argparse.Namespace, rest: list[str]) -> int:
 
     figures = comparison.compare(arguments)
     return _print_result(arguments, figures, text=comparison.format_comparison(figures))
+
+
+def run_bench(arguments: argparse.Namespace, rest: list[str]) -> int:
+    _refuse_rest(arguments, rest)
+    from hlmat.pipelines.hlmat_bench.job import do_bench
+    from hlmat.pipelines.settings.bench_options import bench_call
+
+    report = do_bench(bench_call(arguments))
+    _print_result(arguments, report.values, text=report.text)
+    return EXIT_OK if report.is_good else EXIT_DATA
 
 
 def run_mini_base(arguments: argparse.Namespace, rest: list[str]) -> int:

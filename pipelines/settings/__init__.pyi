@@ -4,6 +4,8 @@ from .annotation_options import REFINE as REFINE
 from .annotation_options import AnnotationConfig as AnnotationConfig
 from .annotation_options import filter_config as filter_config
 from .annotation_options import refinement_config as refinement_config
+from .bench_options import BenchCall as BenchCall
+from .bench_options import bench_call as bench_call
 from .commands import add_command_flags as add_command_flags
 from .commands import groups_of as groups_of
 from .commands import parse_command as parse_command

@@ -35,6 +35,7 @@ _DECLARATIONS: Mapping[str, tuple[str, str]] = {
     "merge": ("correction_options", "MERGE"),
     "sample": ("correction_options", "SAMPLE"),
     "noise": ("noise_options", "NOISE"),
+    "bench": ("bench_options", "BENCH"),
 }
 _FIRST: Mapping[str, tuple[str, ...]] = {
     "trajectories": ("dataset", "data-root", "split", "segmenter", "out"),

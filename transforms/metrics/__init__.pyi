@@ -6,6 +6,9 @@ from .bootstrap import change_of as change_of
 from .bootstrap import mean_intervals as mean_intervals
 from .bootstrap import paired_difference as paired_difference
 from .bootstrap import remark_on_images as remark_on_images
+from .budget_figures import BUDGETS as BUDGETS
+from .budget_figures import MAX_CLICKS as MAX_CLICKS
+from .budget_figures import measure_budgets as measure_budgets
 from .calibration import ScoredMask as ScoredMask
 from .calibration import calibration_figures as calibration_figures
 from .calibration import scored_masks as scored_masks

@@ -1,3 +1,5 @@
+from .episode import Episode as Episode
+from .loop import roll_out as roll_out
 from .options import AreaFilter as AreaFilter
 from .options import Beginning as Beginning
 from .options import FirstMask as FirstMask

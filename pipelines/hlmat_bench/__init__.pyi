@@ -1,0 +1,1 @@
+from .job import do_bench as do_bench
