@@ -34,8 +34,9 @@ _REFCOCO = {"images": 19_994, "annotations": 196_771, "refs": 50_000, "sentences
 def main() -> None:
     """Run the comparison and print it; with `--plan`, plan one data set."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--annotations", type=int, nargs="+", default=[100_000, 3_000_000])
-    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--annotations", type=int, nargs="*", default=[100_000, 3_000_000])
+    parser.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000])
+    parser.add_argument("--refcoco", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--plan", nargs=2, metavar=("DATASET", "ROOT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.plan:
@@ -45,7 +46,8 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for count in arguments.annotations:
         _measure("coco", f"COCO, {count:,} polygons", lambda root, n=count: _write_coco(root, n))
-    _measure("refcoco", "RefCOCO's size", _write_refcoco)
+    if arguments.refcoco:
+        _measure("refcoco", "RefCOCO's size", _write_refcoco)
     for count in arguments.rows:
         _measure("parquet", f"table, {count:,} rows", lambda root, n=count: _write_table(root, n))
 

@@ -38,20 +38,20 @@ def main() -> None:
         root = Path(folder)
         count = write_coco(root, images=arguments.images, targets=arguments.targets_per_image)
         clicks = ("--max-clicks", str(arguments.max_clicks))
-        alone_s, alone_cpu_s, peak_mb = _run(root, root / "start", 1, ("--limit", "1", *clicks))
+        alone_s, alone_cpu_s, peak_mb = run_job(root, root / "start", 1, ("--limit", "1", *clicks))
         print(
             f"one target: {alone_s:.1f} s, {alone_cpu_s:.1f} s of processor time, {peak_mb:.0f} MB"
         )
         for limit in arguments.limits:
             flags = ("--limit", str(limit), *clicks)
-            wall_s, cpu_s, peak_mb = _run(root, root / f"first{limit}", 1, flags)
+            wall_s, cpu_s, peak_mb = run_job(root, root / f"first{limit}", 1, flags)
             print(
                 f"{limit:,} targets, 1 worker: {wall_s:.1f} s, {cpu_s:.1f} s of processor time, "
                 f"{peak_mb:.0f} MB"
             )
         walls = {}
         for workers in (1, 2):
-            wall_s, cpu_s, peak_mb = _run(root, root / f"out{workers}", workers, clicks)
+            wall_s, cpu_s, peak_mb = run_job(root, root / f"out{workers}", workers, clicks)
             walls[workers] = wall_s
             each_ms = (cpu_s - alone_cpu_s) / count * 1e3
             print(
@@ -109,12 +109,14 @@ def write_coco(root: Path, *, images: int, targets: int, shrunk: int = 1) -> int
     return len(annotations)
 
 
-def _run(root: Path, out: Path, workers: int, flags: tuple[str, ...]) -> tuple[float, float, float]:
+def run_job(
+    root: Path, out: Path, workers: int, flags: tuple[str, ...], *, segmenter: str = _DISC
+) -> tuple[float, float, float]:
     """Return seconds and processor seconds of a run with its workers, and its own peak in MB."""
     command = [sys.executable, "-m", "hlmat", "trajectories", "--dataset", "coco", *flags]
     command += ["--data-root", str(root), "--out", str(out), "--workers", str(workers), "-q"]
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    job = subprocess.Popen([*command, "--segmenter", _DISC], stdout=subprocess.DEVNULL)
+    job = subprocess.Popen([*command, "--segmenter", segmenter], stdout=subprocess.DEVNULL)
     _, status, own = os.wait4(job.pid, 0)
     if status:
         raise SystemExit(f"{shlex.join(command)} failed")

@@ -36,10 +36,10 @@ def image_digest(image: Image) -> str:
     height, width = image.shape[:2]
     rows = (slice(height // 2), slice(height - height // 2, height))
     columns = (slice(width // 2), slice(width - width // 2, width))
-    quarters = np.array([[_sum(image[r, c]) for c in columns] for r in rows])
+    quarters = [_sum(image[r, c]) for r in rows for c in columns]
     ranks = {
-        position: (_moved(image, *position).shape[1], _moved(quarters, *position).ravel().tolist())
-        for position in product(range(4), (False, True))
+        position: (height if position[0] % 2 else width, [quarters[i] for i in order])
+        for position, order in _QUARTERS_AT.items()
     }
     largest = max(ranks.values())
     return min(_digest(_moved(image, *p)) for p, rank in ranks.items() if rank == largest)
@@ -73,6 +73,13 @@ def _sum(part: Image) -> int:
 def _moved(array: np.ndarray, turns: int, is_mirrored: bool) -> np.ndarray:
     turned = np.rot90(array, turns)
     return turned[:, ::-1] if is_mirrored else turned
+
+
+_QUARTERS_AT = {
+    position: _moved(np.arange(4).reshape(2, 2), *position).ravel().tolist()
+    for position in product(range(4), (False, True))
+}
+"""The quarters of an image in row-major order, for each turn and mirroring."""
 
 
 def _digest(image: np.ndarray) -> str:

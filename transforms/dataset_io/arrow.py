@@ -41,6 +41,8 @@ ROW_GROUP_TEXT_BYTES = 2**31 - 1
 """Most bytes of one column's text in a row group: what Arrow's 32-bit offsets can address."""
 
 _REF_COLUMNS = tuple(field.name for field in fields(TargetRef))
+_CLICK_COLUMNS = tuple(field.name for field in fields(Click))
+_BOX_COLUMNS = tuple(field.name for field in fields(Box))
 _PROVENANCE_COLUMNS = tuple(field.name for field in fields(Provenance))
 
 
@@ -279,7 +281,8 @@ def _row_groups(table: pa.Table) -> Iterator[pa.Table]:
     waiting.reverse()
     while waiting:
         group = waiting.pop()
-        if group.num_rows > 1 and _longest_text(group.columns) > ROW_GROUP_TEXT_BYTES:
+        is_large = group.num_rows > 1 and group.nbytes > ROW_GROUP_TEXT_BYTES
+        if is_large and _longest_text(group.columns) > ROW_GROUP_TEXT_BYTES:
             half = group.num_rows // 2
             waiting += [group.slice(half), group.slice(0, half)]
         else:
@@ -312,6 +315,8 @@ def _unpack(units: Sequence[pa.Table], *, column: str, schema: pa.Schema) -> pa.
 
 def _storable(value: Any) -> Any:
     if isinstance(value, str):
+        if value.isascii():
+            return value
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(value, list):
         return [_storable(item) for item in value]
@@ -338,7 +343,8 @@ def _rle_or_none(counts: str | None, size_hw: tuple[int, int]) -> Rle | None:
 def _step_to_row(step: Step, target: Target) -> Row:
     row: Row = dict.fromkeys(("x", "y", "is_positive", "x0", "y0", "x1", "y1"))
     row["kind"] = "click" if isinstance(step.action, Click) else "box"
-    row.update((field.name, getattr(step.action, field.name)) for field in fields(step.action))
+    names = _CLICK_COLUMNS if isinstance(step.action, Click) else _BOX_COLUMNS
+    row.update((name, getattr(step.action, name)) for name in names)
     row["is_initial"] = step.is_initial
     row["mask_rle"] = _counts(step.mask, target)
     row["iou"] = step.iou

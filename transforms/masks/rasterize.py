@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ def _from_polygons(polygons: list[Any], *, size_hw: tuple[int, int], name: str) 
         raise TargetError(RejectReason.EMPTY_MASK, f"{name}: the segmentation is an empty list")
     for polygon in polygons:
         _check_polygon(polygon, name=name)
-    usable = [[float(v) for v in polygon] for polygon in polygons if len(polygon) >= _MIN_NUMBERS]
+    usable = [[*map(float, polygon)] for polygon in polygons if len(polygon) >= _MIN_NUMBERS]
     if not usable:
         raise _malformed(name, "no polygon has three points")
     if min(size_hw) > _MIN_SIDE and all(0 <= v <= 1 for polygon in usable for v in polygon):
@@ -88,7 +89,9 @@ def _from_polygons(polygons: list[Any], *, size_hw: tuple[int, int], name: str) 
             "its polygons lie between 0 and 1, as parts of the image's sides; multiply x by the "
             "width and y by the height",
         )
-    way = sum(_way_around(polygon) for polygon in usable)
+    # Rarely more than the most that so many points can span.
+    span = sum(len(polygon) // 2 * (max(polygon) - min(polygon)) for polygon in usable)
+    way = span if span <= _LONGEST_WAY else sum(_way_around(polygon) for polygon in usable)
     if way > _LONGEST_WAY:
         raise _malformed(
             name, f"its outlines are {way:.0f} pixels long, expected at most {_LONGEST_WAY:.0f}"
@@ -111,6 +114,11 @@ def _check_polygon(polygon: Any, *, name: str) -> None:
         raise _malformed(name, f"a polygon is a list of numbers, got {type(polygon).__name__}")
     if len(polygon) % 2:
         raise _malformed(name, f"a polygon has {len(polygon)} numbers, expected x, y pairs")
+    if {*map(type, polygon)} <= {int, float} and polygon:
+        is_near = min(polygon) >= -_FARTHEST and max(polygon) <= _FARTHEST
+        # The order of values hides NaN from `min` and `max`, but not from `sum`.
+        if is_near and not math.isnan(sum(polygon)):
+            return
     for value in polygon:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise _malformed(name, f"a polygon holds {_shown(value)}, expected numbers")

@@ -17,6 +17,7 @@ Part = tuple[slice, slice]
 """Rows and columns of a mask."""
 
 _PIXELS_AT_ONCE = 1 << 20
+_SMALL_PIXELS = 1 << 15
 # 7 digits of 5 bits can encode any run of a mask that COCO tools can describe (32 bits).
 _MAX_DIGITS = 7
 _MAX_RUN = 2**32 - 1
@@ -47,6 +48,9 @@ def decode_rle(rle: Rle) -> Mask:
     array([[False,  True]])
     """
     mask = np.zeros(rle.size_hw, dtype=np.bool_)
+    if mask.size <= _SMALL_PIXELS:
+        mask[...] = rlemasklib.decode(rle_to_coco(rle))
+        return mask
     x, y, width, height = rle_box_xywh(rle)
     if width and height:
         # Run lengths go down the columns: writing the rest of each row would take longest.

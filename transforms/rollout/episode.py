@@ -74,7 +74,6 @@ class EpisodeRun:
         initial_mask_box: box of the initial mask, passed to a segmenter that takes no mask, unless
             there is a `box`.
         mask: the current mask. Shape: (H, W).
-        part: rows and columns that contain every pixel of that mask and of the truth.
         initial_mask: the mask before the first step; None for an empty mask. Shape: (H, W).
         initial_rle: the same as run lengths.
         initial_iou: IoU of that mask.
@@ -89,7 +88,6 @@ class EpisodeRun:
     box: Box | None = None
     initial_mask_box: Box | None = None
     mask: Mask = field(init=False)
-    part: Part | None = field(init=False)
     initial_mask: Mask | None = field(init=False, default=None)
     initial_rle: Rle | None = field(init=False, default=None)
     initial_iou: float = field(init=False, default=0.0)
@@ -103,6 +101,9 @@ class EpisodeRun:
     error: SegmenterError | None = None
     answer: Answer | None = None
     calls: CallCounts = field(default_factory=CallCounts)
+    _rle: Rle | None = field(init=False, default=None)
+    """The current mask as run lengths."""
+    _part_of: tuple[Rle | None, Part | None] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.mask = np.zeros(self.episode.truth.shape, dtype=np.bool_)
@@ -116,7 +117,7 @@ class EpisodeRun:
         elif not self.episode.truth.any():
             # Without an object, an empty mask is right.
             self.initial_iou = self.iou = self.best_iou = 1.0
-        self.part = rle_joint_part(self.initial_rle, self.episode.target.truth)
+        self._rle = self.initial_rle
 
     @property
     def is_live(self) -> bool:
@@ -136,7 +137,7 @@ class EpisodeRun:
             clicks=self.clicks,
             truth=self.episode.truth,
             ignore=self.episode.ignore,
-            part=self.part,
+            part=self._part(),
         )
 
     def admit_box(self, answer: Answer) -> None:
@@ -206,7 +207,7 @@ class EpisodeRun:
         self.answer = None
         if isinstance(action, Click):
             self.clicks = (*self.clicks, action)
-        self.mask, self.part = prediction.mask, rle_joint_part(rle, self.episode.target.truth)
+        self.mask, self._rle = prediction.mask, rle
         self.feedback = prediction.feedback
         self.iou = iou
         self.best_iou = max(self.best_iou, iou)
@@ -242,6 +243,12 @@ class EpisodeRun:
             initial_mask=self.initial_rle,
             initial_iou=self.initial_iou,
         )
+
+    def _part(self) -> Part | None:
+        """Return rows and columns that contain every pixel of the current mask and the truth."""
+        if self._part_of is None or self._part_of[0] is not self._rle:
+            self._part_of = (self._rle, rle_joint_part(self._rle, self.episode.target.truth))
+        return self._part_of[1]
 
     def _iou_of(self, mask: Rle) -> float:
         target = self.episode.target
