@@ -22,3 +22,4 @@ from .noc_tables import render_noc_tables as render_noc_tables
 from .noise_report import NoiseEntry as NoiseEntry
 from .noise_report import noise_picture as noise_picture
 from .noise_report import render_noise as render_noise
+from .statistics_report import render_statistics as render_statistics

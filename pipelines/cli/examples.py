@@ -34,6 +34,7 @@ examples:
   hlmat stats out/shapes
   hlmat stats out/shapes --json | jq '.["gIoU"]'
   hlmat stats out/shapes --verify                # every file against its sha256 first
+  hlmat stats out/shapes --report stats.html     # with charts of each data set and split
 
 """
 EVALUATE_EXAMPLES = """\

@@ -248,7 +248,7 @@ def run_stats(arguments: argparse.Namespace, rest: list[str]) -> int:
     _refuse_rest(arguments, rest)
     from hlmat.pipelines.evaluation import stats as statistics
 
-    figures = statistics.read_figures(arguments.run_folder, verify_all=bool(arguments.verify))
+    figures = statistics.report_figures(arguments)
     return _print_result(arguments, figures, text=statistics.format_figures(figures))
 
 

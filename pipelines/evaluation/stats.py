@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hlmat.export.runs.manifest import read_manifest, verify
 from hlmat.export.runs.trajectories import read_rejects, read_trajectories
 from hlmat.pipelines.evaluation.results import click_protocol
-from hlmat.transforms.core.records import RejectReason, Target
+from hlmat.pipelines.settings.report_options import stats_options
+from hlmat.transforms.core.errors import DataError, OutputError
+from hlmat.transforms.core.records import RejectReason, Target, Trajectory
 from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.masks.rle import rle_area, rle_surrounds
 from hlmat.transforms.metrics.summary import Summary
 from hlmat.transforms.metrics.target_results import measure_rollout, rolled_out
+
+if TYPE_CHECKING:
+    from hlmat.transforms.metrics.part_statistics import PartStatistics
 
 FILLING_SHARE = 0.95
 """Share of an image; a target that covers more may be an inverted mask."""
@@ -20,12 +26,41 @@ _SURROUNDING_SHARE = 0.5
 """As above, for a target that has the whole border of its image."""
 
 
-def read_figures(out: str, *, verify_all: bool = False) -> dict[str, Any]:
+def report_figures(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Compute the figures that a command line asks for, and write its report.
+
+    Raises:
+        ConfigError: with every problem of the command line.
+        DataError: the folder has no finished run, or its files are damaged.
+        OutputError: the report cannot be written.
+    """
+    asked = stats_options(arguments)
+    with_parts = asked.parts or asked.report is not None
+    figures = read_figures(asked.run_folder, verify_all=asked.verify, with_parts=with_parts)
+    if asked.report is None:
+        return figures
+    from hlmat.export.reports.statistics_report import render_statistics
+
+    shown = dict(figure_lines(figures))
+    title = f"Statistics of {asked.run_folder}"
+    report = render_statistics(figures["parts"], title=title, figures=shown)
+    try:
+        storage_for(asked.report).write_bytes(asked.report, report)
+    except OSError as error:
+        raise OutputError(f"{asked.report} cannot be written: {error}; name another") from error
+    figures["report"] = asked.report
+    if not asked.parts:
+        del figures["parts"]
+    return figures
+
+
+def read_figures(out: str, *, verify_all: bool = False, with_parts: bool = False) -> dict[str, Any]:
     """Compute the figures of a finished run from its trajectories and rejects.
 
     Args:
         out: the output folder of the run.
         verify_all: report every file that differs from the manifest, not only the first.
+        with_parts: add `parts`, the statistics of each data set and split, in order.
 
     Raises:
         DataError: the folder has no finished run, or its files are damaged.
@@ -36,9 +71,12 @@ def read_figures(out: str, *, verify_all: bool = False) -> dict[str, Any]:
         verify(storage, out, manifest)
     protocol = click_protocol(manifest)
     summary = Summary(protocol, by_image=False)
+    parts = _Parts(protocol.max_clicks) if with_parts else None
     filling = 0
     for trajectory in read_trajectories(storage, out, manifest=manifest):
         filling += may_be_inverted(trajectory.target)
+        if parts is not None:
+            parts.add(trajectory)
         rollout = rolled_out(trajectory)
         summary.add(measure_rollout(rollout, step="last", max_clicks=protocol.max_clicks))
     examples: dict[str, str] = {}
@@ -54,7 +92,44 @@ def read_figures(out: str, *, verify_all: bool = False) -> dict[str, Any]:
         "filling_targets": filling,
         "reject_examples": dict(sorted(examples.items())),
         **summary.values(),
+        **({} if parts is None else {"parts": parts.values()}),
     }
+
+
+class _Parts:
+    """The statistics of each data set and split of a run."""
+
+    def __init__(self, max_clicks: int) -> None:
+        # Decoding masks needs more libraries than the figures do.
+        from hlmat.transforms.metrics.part_statistics import PartStatistics
+
+        self._new = lambda: PartStatistics(max_clicks)
+        self._parts: dict[tuple[str, str], PartStatistics] = {}
+        self._images: dict[tuple[str, str], set[str]] = {}
+
+    def add(self, trajectory: Trajectory) -> None:
+        """Add a trajectory. Raises DataError."""
+        ref = trajectory.target.ref
+        key = (ref.dataset, ref.split)
+        if key not in self._parts:
+            self._parts[key] = self._new()
+        try:
+            self._parts[key].add(trajectory)
+        except ValueError as error:
+            raise DataError(f"{error}; run again with --overwrite") from error
+        self._images.setdefault(key, set()).add(ref.image_path)
+
+    def values(self) -> list[dict[str, Any]]:
+        """Return the statistics as plain JSON values."""
+        return [
+            {
+                "dataset": key[0],
+                "split": key[1],
+                "images": len(self._images[key]),
+                **self._parts[key].values(),
+            }
+            for key in sorted(self._parts)
+        ]
 
 
 def may_be_inverted(target: Target) -> bool:
@@ -90,6 +165,13 @@ def _example(figures: Mapping[str, Any], reason: str) -> str:
 
 def format_figures(figures: Mapping[str, Any]) -> str:
     """Return figures as aligned lines of text."""
+    lines = figure_lines(figures)
+    width = max(len(label) for label, _ in lines) + 2
+    return "\n".join(f"{label:<{width}} {text}" for label, text in lines)
+
+
+def figure_lines(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return figures as text, with their labels."""
     rejects = format_counts(figures["rejects"])
     stops = format_counts(figures["stop_reasons"])
     ious = "  ".join(f"@{k} {_shown(iou)}" for k, iou in enumerate(figures["IoU@k"], start=1))
@@ -106,8 +188,9 @@ def format_figures(figures: Mapping[str, Any]) -> str:
     ]
     lines += [(label, _shown(value, digits=2)) for label, value in figures["NoC"].items()]
     lines += [(label, str(value)) for label, value in figures["NoF"].items()]
-    width = max(len(label) for label, _ in lines) + 2
-    return "\n".join(f"{label:<{width}} {text}" for label, text in lines)
+    if "report" in figures:
+        lines.append(("report", figures["report"]))
+    return lines
 
 
 def format_counts(counts: Mapping[str, int]) -> str:

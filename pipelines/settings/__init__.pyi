@@ -40,6 +40,7 @@ from .prompt_options import CONVERSATION as CONVERSATION
 from .report_options import InspectOptions as InspectOptions
 from .report_options import inspect_options as inspect_options
 from .report_options import rejects_options as rejects_options
+from .report_options import stats_options as stats_options
 from .run_flags import DATA as DATA
 from .run_flags import TRAJECTORIES as TRAJECTORIES
 from .run_flags import describe_choices as describe_choices

@@ -16,6 +16,12 @@ class StatsOptions:
 
     run_folder: str = setting(metavar="OUT", help="output folder of a finished run")
     verify: bool = setting(default=False, help="check every file against the manifest first")
+    parts: bool = setting(
+        default=False, help="with --json: also statistics of each data set and split"
+    )
+    report: str | None = setting(
+        default=None, metavar="FILE", help="write figures and charts of each part (.html)"
+    )
 
 
 @options
@@ -60,7 +66,17 @@ def _out(owner: type) -> Flag:
     return Flag("OUT", owner, "run_folder", dest="run_folder", is_positional=True)
 
 
-STATS = (Group("run", (_out(StatsOptions), Flag("verify", StatsOptions))),)
+STATS = (
+    Group(
+        "run",
+        (
+            _out(StatsOptions),
+            Flag("verify", StatsOptions),
+            Flag("parts", StatsOptions),
+            Flag("report", StatsOptions),
+        ),
+    ),
+)
 REJECTS = (Group("run", (_out(RejectsOptions), Flag("all", RejectsOptions))),)
 INSPECT = (
     Group(
@@ -84,6 +100,22 @@ COMPARE = (
         ),
     ),
 )
+
+
+def stats_options(arguments: argparse.Namespace) -> StatsOptions:
+    """Validate the arguments of `hlmat stats`.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+    check = Check()
+    options = Values(arguments, STATS, check).build(StatsOptions)
+    if options.report is not None and not options.report.lower().endswith((".html", ".htm")):
+        check.note(f"--report {options.report!r}: the name must end in .html")
+    if options.parts and not getattr(arguments, "json", False):
+        check.note("--parts belongs to --json; add it, or write a --report")
+    check.done()
+    return options
 
 
 def rejects_options(arguments: argparse.Namespace) -> RejectsOptions:

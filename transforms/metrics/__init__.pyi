@@ -26,6 +26,7 @@ from .mask_noise import chased_clicks as chased_clicks
 from .mask_noise import find_defects as find_defects
 from .mask_noise import measure_outline as measure_outline
 from .paired_results import compare_results as compare_results
+from .part_statistics import PartStatistics as PartStatistics
 from .segagent_scorer import MOST_EXPRESSIONS as MOST_EXPRESSIONS
 from .segagent_scorer import segagent_figures as segagent_figures
 from .summary import Summary as Summary
