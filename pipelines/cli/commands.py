@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from hlmat.pipelines.cli import correction_jobs, examples, jobs
+from hlmat.pipelines.cli import click_jobs, correction_jobs, examples, jobs
 
 MAKE_DATA = "make data"
 TRAIN_MODELS = "train models"
@@ -43,6 +43,12 @@ COMMANDS: Mapping[str, Command] = {
         MAKE_DATA,
         examples.EXPORT_EXAMPLES,
         jobs.run_export,
+    ),
+    "fit-clicks": Command(
+        "fit the policy human to a log of people's clicks",
+        MAKE_DATA,
+        examples.FIT_CLICKS_EXAMPLES,
+        click_jobs.run_fit_clicks,
     ),
     "mini-base": Command(
         "build the small base model of the recipe mini",

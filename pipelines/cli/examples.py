@@ -29,6 +29,15 @@ examples:
   hlmat trajectories --dataset shapes --segmenter http://127.0.0.1:8100 --out out/served
 
 """
+FIT_CLICKS_EXAMPLES = """\
+examples:
+  hlmat fit-clicks clicks.csv --out model.json                 # masks beside the log
+  hlmat fit-clicks clicks.csv --dataset refcoco --data-root /data/refer_seg --out model.json
+  hlmat fit-clicks rclicks/clicks.csv --log-format rclicks --dataset davis \\
+      --data-root /data/iseg --masks rclicks/fn_fp --out davis.json
+  hlmat evaluate --policy human --click-model model.json --dataset shapes --out out/human
+
+"""
 STATS_EXAMPLES = """\
 examples:
   hlmat stats out/shapes

@@ -28,6 +28,9 @@ from .export_options import export_fingerprint as export_fingerprint
 from .export_options import export_name as export_name
 from .export_options import llama_factory_options as llama_factory_options
 from .export_options import running_options as running_options
+from .fit_clicks_options import RCLICKS as RCLICKS
+from .fit_clicks_options import FitClicksConfig as FitClicksConfig
+from .fit_clicks_options import fit_clicks_config as fit_clicks_config
 from .flags import Flag as Flag
 from .flags import Group as Group
 from .flags import arguments_of as arguments_of

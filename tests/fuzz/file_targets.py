@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 import tempfile
 from pathlib import Path
@@ -12,9 +13,13 @@ from fuzz.running import Target
 from hlmat.export.runs.manifest import MANIFEST_VERSION, read_manifest
 from hlmat.pipelines.evaluation.results import click_protocol
 from hlmat.pipelines.recipes.recipe import load_recipe
+from hlmat.transforms.clickability.click_model import parse_click_model
 from hlmat.transforms.core.errors import ConfigError, DataError
 from hlmat.transforms.core.safetensors_file import announced_size
 from hlmat.transforms.core.storage import MemoryStorage
+from hlmat.transforms.readers.click_logs.csv_log import parse_csv_log
+from hlmat.transforms.readers.click_logs.rclicks import parse_rclicks_log
+from hlmat.transforms.readers.text_files import read_text
 
 _TRAIN = (
     b"model_name_or_path: base\ntemplate: qwen2_vl\nstage: sft\nfinetuning_type: lora\n"
@@ -76,6 +81,29 @@ def read_safetensors(data: bytes) -> None:
         assert announced_size(file.name) >= 8
 
 
+def read_click_log(data: bytes) -> None:
+    text = read_text(MemoryStorage({"log.csv": data}), "log.csv")
+    logs = [
+        parse_csv_log(text, name="log.csv", has_dataset=has_dataset)
+        for has_dataset in (True, False)
+    ]
+    logs.append(parse_rclicks_log(text, name="log.csv", dataset="davis"))
+    for click in (click for log in logs for click in log.clicks):
+        assert math.isfinite(click.x + click.y)
+        assert click.click >= 1
+
+
+_CLICKS = (
+    b"target,mask,click,x,y,positive,dataset,full_stem,image_stem,object_stem,click_type,w,h\n"
+    b"t#0,a.png,1,3.5,4,true,DAVIS,cat_sam_fp_pc_3,cat,3,fp,200,100\n"
+)
+_CLICK_MODEL = {
+    "format": "hlmat-click-model",
+    "version": 1,
+    "source": "a test",
+    "weights": {"depth": 4.7, "missed": -1},
+    "fit": {"seed": 0},
+}
 _HEADER = json.dumps({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
 _SAFETENSORS = struct.pack("<Q", len(_HEADER)) + _HEADER + bytes(8)
 
@@ -103,5 +131,17 @@ TARGETS = (
         _SAFETENSORS,
         near_bytes([_SAFETENSORS], [b"[", b"{", b":"]),
         expected=(ValueError,),
+    ),
+    Target(
+        "click logs",
+        read_click_log,
+        _CLICKS,
+        near_bytes([_CLICKS, _CLICKS.replace(b",", b";")], [b'"', b"=", b"nan", b"1e9", b"\t"]),
+    ),
+    Target(
+        "click models",
+        lambda data: parse_click_model(data, name="m.json"),
+        json.dumps(_CLICK_MODEL).encode(),
+        near_json([_CLICK_MODEL]),
     ),
 )

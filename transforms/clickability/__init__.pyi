@@ -1,6 +1,13 @@
+from .choices import ClickedError as ClickedError
+from .choices import clicked_error as clicked_error
+from .click_model import FEATURES as FEATURES
 from .click_model import ClickModel as ClickModel
 from .click_model import built_in_click_model as built_in_click_model
 from .click_model import parse_click_model as parse_click_model
 from .features import error_pixels as error_pixels
+from .fitting import PRIOR_DEVIATION as PRIOR_DEVIATION
+from .fitting import fit_weights as fit_weights
+from .goodness import goodness_of_fit as goodness_of_fit
 from .sampling import DECILES as DECILES
 from .sampling import sample_pixel as sample_pixel
+from .splitting import split_by_image as split_by_image

@@ -8,7 +8,6 @@ pixel is equally likely.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -123,7 +122,7 @@ def built_in_click_model() -> ClickModel:
 
 def _weight(name: str, value: Any) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or abs(value) > MAX_WEIGHT:
+    if not is_number or not abs(value) <= MAX_WEIGHT:
         raise ValueError(
             f"weights.{name} is {value!r:.40}, expected a number from {-MAX_WEIGHT:g} to "
             f"{MAX_WEIGHT:g}"

@@ -13,3 +13,4 @@ from .terms import HUB_LICENSES as HUB_LICENSES
 from .terms import LICENSES as LICENSES
 from .terms import ImageRights as ImageRights
 from .terms import image_rights as image_rights
+from .text_files import read_text as read_text

@@ -22,6 +22,7 @@ GIVEN = {
     "filter": ("--dataset=shapes", "--out=o", "--model=m"),
     "refine": ("--dataset=shapes", "--out=o", "--model=m"),
     "mini-base": ("--out=o",),
+    "fit-clicks": ("log.csv", "--out=m.json"),
 }
 NAMES_A_CLASS = re.compile(r"\b[A-Z]\w*\.\w+ |\.\d+ '|pydantic|Traceback")
 

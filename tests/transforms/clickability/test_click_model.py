@@ -49,6 +49,7 @@ def test_a_file_holds_what_was_written(weights: dict[str, float], source: str) -
         ({"weights": {"depth": "1"}}, "weights.depth is '1', expected a number from -100 to 100"),
         ({"weights": {"depth": True}}, "weights.depth is True"),
         ({"weights": {"depth": 101}}, "weights.depth is 101"),
+        ({"weights": {"depth": -(10**400)}}, "weights.depth is -1000"),
     ],
 )
 def test_another_file_is_refused(change: dict[str, Any], message: str) -> None:
