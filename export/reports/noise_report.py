@@ -88,7 +88,7 @@ def noise_picture(
     scale = _SIDE / max(shown.shape[:2])
     size_wh = (max(1, round(shown.shape[1] * scale)), max(1, round(shown.shape[0] * scale)))
     smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
-    large = cv2.resize(shown, size_wh, interpolation=smooth)
+    large: Image = cv2.resize(shown, size_wh, interpolation=smooth).astype(np.uint8)
     large = draw_outline(large, _scaled(truth[rows, columns], size_wh))
     large = np.ascontiguousarray(large)
     large[_scaled(defects[rows, columns], size_wh)] = _DEFECT_RGB

@@ -239,11 +239,12 @@ def _centre(truth: Mask) -> tuple[float, float]:
 
 
 def _mask_findings(area: int, defects: Defects, chased: ChasedClicks) -> Iterator[Finding]:
-    for kind, areas in (
-        ("hole", defects.holes),
-        ("island", defects.islands),
-        ("sliver", defects.slivers),
-    ):
+    by_kind: Mapping[NoiseKind, tuple[int, ...]] = {
+        "hole": defects.holes,
+        "island": defects.islands,
+        "sliver": defects.slivers,
+    }
+    for kind, areas in by_kind.items():
         if areas:
             strength = min(1.0, sum(areas) / (_WHOLE_SHARE * area))
             yield Finding(kind, strength, f"{len(areas)} of {sum(areas)} pixels in all")

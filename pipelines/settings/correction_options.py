@@ -250,7 +250,9 @@ def merging_options(arguments: argparse.Namespace) -> MergingOptions:
     _need(values, check, "out", "name the folder of the merged run")
     asked = values.build(MergingOptions)
     if len(asked.run_folders) < 2:
-        check.note(f"{asked.run_folders[0]} alone: there is nothing to merge; name another run")
+        check.note(
+            f"{', '.join(asked.run_folders)} alone: there is nothing to merge; name another run"
+        )
     for out in dict.fromkeys(asked.run_folders):
         if asked.run_folders.count(out) > 1:
             check.note(f"{out} is named twice; give different runs")

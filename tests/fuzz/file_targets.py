@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fuzz.mutation import near_bytes, near_json
 from fuzz.running import Target
+from hlmat.export.runs.flags import TargetFlags, flags_to_csv, read_flags
 from hlmat.export.runs.manifest import MANIFEST_VERSION, read_manifest
 from hlmat.pipelines.evaluation.results import click_protocol
 from hlmat.pipelines.recipes.recipe import load_recipe
@@ -104,6 +105,22 @@ _CLICK_MODEL = {
     "weights": {"depth": 4.7, "missed": -1},
     "fit": {"seed": 0},
 }
+
+
+def read_flag_file(data: bytes) -> None:
+    flags = read_flags(data, name="flags.csv")
+    assert sorted(read_flags(flags_to_csv(flags), name="again")) == sorted(flags)
+    keys = [(flag.dataset, flag.split, flag.target_id) for flag in flags]
+    found = TargetFlags(flags, keys, name="flags.csv", run="out")
+    for key in keys:
+        found.expressions(key, ("the cup",))
+
+
+_FLAGS = (
+    b"dataset,split,target_id,flag,expression,replacement,note\n"
+    b'd,s,t0,drop,,,"a, b"\nd,s,t1,fix,the cup,\'=cup,\n'
+)
+
 _HEADER = json.dumps({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
 _SAFETENSORS = struct.pack("<Q", len(_HEADER)) + _HEADER + bytes(8)
 
@@ -123,6 +140,13 @@ TARGETS = (
         read_run,
         json.dumps(_MANIFEST).encode(),
         near_json([_MANIFEST]),
+        expected=(DataError,),
+    ),
+    Target(
+        "flags",
+        read_flag_file,
+        _FLAGS,
+        near_bytes([_FLAGS], [b'"', b"'", b",", b"\r", b"\n", b"\x00", b"\xef\xbb\xbf", b"drop"]),
         expected=(DataError,),
     ),
     Target(

@@ -192,14 +192,14 @@ def _thin_area(wrong: Mask) -> int:
     """Return the pixels of parts that have no square of 3 by 3 pixels."""
     if not wrong.any():
         return 0
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(wrong.view(np.uint8), connectivity=8)
+    labels, areas = _parts(wrong)
     core = cv2.erode(
         wrong.view(np.uint8), _SQUARE, borderType=cv2.BORDER_CONSTANT, borderValue=(0, 0, 0, 0)
     )
-    thick = np.zeros(count, np.bool_)
+    thick = np.zeros(len(areas), np.bool_)
     thick[labels[core > 0]] = True
     thick[0] = True
-    return int(stats[~thick, cv2.CC_STAT_AREA].sum())
+    return int(areas[~thick].sum())
 
 
 def _small_holes(mask: Mask, small: float) -> tuple[tuple[int, ...], Mask]:
@@ -239,7 +239,7 @@ def _slivers(mask: Mask) -> tuple[tuple[int, ...], Mask]:
         areas = stats[:, cv2.CC_STAT_AREA]
         chosen = extent >= SLIVER_LENGTH
         chosen[0] = False
-        found |= chosen[labels]
+        found |= chosen[labels.astype(np.int32)]
         slivers.append(areas[chosen])
     return _sorted(np.concatenate([np.zeros(0, np.int32), *slivers])), found
 
@@ -247,7 +247,7 @@ def _slivers(mask: Mask) -> tuple[tuple[int, ...], Mask]:
 def _parts(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return each pixel's part, 0 outside the mask, and the area of each."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
-    return labels.astype(np.int32), stats[:, cv2.CC_STAT_AREA]
+    return labels.astype(np.int32), stats[:, cv2.CC_STAT_AREA].astype(np.int32)
 
 
 def _sorted(areas: NDArray[np.int32]) -> tuple[int, ...]:

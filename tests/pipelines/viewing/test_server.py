@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -169,7 +170,9 @@ def editor(tmp_path: Path) -> Iterator[PageServer]:
 FLAGS = json.dumps({"n": 1, "drop": True, "note": "bad", "fixes": {}}).encode()
 
 
-def send(server: PageServer, path: str = "", body: bytes = FLAGS, **more: str) -> tuple[int, bytes]:
+def send(
+    server: PageServer, path: str = "", *, body: bytes = FLAGS, **more: Any
+) -> tuple[int, bytes]:
     """Send flags as the page does; return status and body."""
     headers = {"Content_Type": "application/json", **more}
     path = path or f"/{server.token}/flags"
@@ -197,7 +200,7 @@ def test_flags_are_stored_and_shown(editor: PageServer) -> None:
     ],
 )
 def test_only_the_page_may_store_flags(
-    editor: PageServer, path: str, more: dict[str, str], status: int
+    editor: PageServer, path: str, more: dict[str, Any], status: int
 ) -> None:
     assert send(editor, path.replace("TOKEN", editor.token), **more)[0] == status
     assert isinstance(editor.page, PageFiles)
