@@ -6,6 +6,7 @@ import argparse
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 from tqdm import tqdm
@@ -47,6 +48,7 @@ MEANINGS: Mapping[NoiseKind, str] = {
     "chased": "later clicks are at defects, in thin parts of the error or along the border",
     "unreachable": "what is left of the error has parts too thin to reach",
 }
+_KEPT_IMAGES = 4
 _WHOLE_SHARE = 0.01
 """Share of the object's area at which its holes, islands or slivers count in full."""
 _UNREACHABLE_SHARE = 0.02
@@ -183,7 +185,11 @@ class _Images:
     """A run's images; `missing` counts the distinct ones that cannot be read."""
 
     def __init__(self, asked: NoiseOptions) -> None:
-        self._run = open_run(asked.run_folder, data_root=asked.data_root)
+        run = open_run(asked.run_folder, data_root=asked.data_root)
+        # The targets of an image follow one another.
+        self._load = lru_cache(_KEPT_IMAGES)(
+            lambda path, size_hw: run.images.of_target(path, size_hw=size_hw)
+        )
         self._is_used = asked.images
         self._missing: set[str] = set()
 
@@ -197,7 +203,7 @@ class _Images:
             return None
         target = trajectory.target
         try:
-            return self._run.images.of_target(target.ref.image_path, size_hw=target.size_hw)
+            return self._load(target.ref.image_path, target.size_hw)
         except TargetError:
             self._missing.add(target.ref.image_path)
             return None
