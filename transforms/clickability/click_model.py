@@ -116,7 +116,7 @@ def parse_click_model(data: bytes, *, name: str) -> ClickModel:
 @cache
 def built_in_click_model() -> ClickModel:
     """Return the model that comes with the package; its file says where the weights come from."""
-    data = resources.files(__package__).joinpath(BUILT_IN).read_bytes()
+    data = resources.files(__name__.rpartition(".")[0]).joinpath(BUILT_IN).read_bytes()
     return parse_click_model(data, name=BUILT_IN)
 
 

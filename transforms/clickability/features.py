@@ -218,10 +218,14 @@ def _measure(region: Mask) -> tuple[NDArray[np.float32], NDArray[np.int32], Colu
     """
     pixels = np.ascontiguousarray(region).view(np.uint8)
     padded = cv2.copyMakeBorder(pixels, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    rough = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    distances = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    depths = np.asarray(distances[1:-1, 1:-1], np.float32)
     # Squared distances are whole numbers; rounding removes what depends on the machine.
-    depths = np.sqrt(np.rint(np.square(rough, dtype=np.float64))).astype(np.float32)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(pixels, connectivity=8)
+    np.square(depths, out=depths)
+    np.rint(depths, out=depths)
+    np.sqrt(depths, out=depths)
+    count, found, stats, _ = cv2.connectedComponentsWithStats(pixels, connectivity=8)
+    labels = np.asarray(found, np.int32)
     greatest = np.zeros(count)
     np.maximum.at(greatest, labels[region], depths[region])
     return depths, labels, greatest[1:], stats[1:, cv2.CC_STAT_AREA].astype(np.float64)
