@@ -116,7 +116,7 @@ async function storeFlags(page, target, flags, told) {
   } else unsaved += 1;
   if (kindsOf(flags).length) flagged.set(target.n, flags);
   else flagged.delete(target.n);
-  told.textContent = page.canSave ? "stored" : "kept on this page: download the flags below the filters";
+  told.textContent = page.canSave ? "stored" : "kept on this page: download the flags above the grid of all targets";
 }
 
 /**
