@@ -11,7 +11,6 @@ from hlmat.export.llama_factory.merge import ExportCounts, Merge, check_samples,
 from hlmat.export.llama_factory.tasks.registry import training_task
 from hlmat.export.llama_factory.unit_samples import UnitSamples
 from hlmat.pipelines.exporting.job import AnyJob, LlamaFactoryJob
-from hlmat.transforms.core.atomic_files import atomic_file
 from hlmat.transforms.core.errors import DataError, IncompleteError, OutputError
 from hlmat.transforms.dataset_io.layout import UnitLayout
 
@@ -38,14 +37,9 @@ def merge_units(
     storage, layout = job.folder.storage, job.folder.layout
     options, task = job.settings.options, training_task(job.settings.task)
     merge, with_rejects = Merge(), list[str]()
-    pieces = merge.rows_file(_units(job, with_rejects))
     rows = layout.rows(options.name)
-    if "://" in rows:
-        storage.write_bytes(rows, "".join(pieces).encode("ascii"))
-    else:
-        with atomic_file(rows, scratch=layout.scratch) as f:
-            for piece in pieces:
-                f.write(piece.encode("ascii"))
+    pieces = merge.rows_file(_units(job, with_rejects))
+    storage.write_pieces(rows, (piece.encode("ascii") for piece in pieces))
     rejects = merge.rejects
     try:
         check_rejects(job, rejects, with_rejects, max_reject_rate=max_reject_rate)

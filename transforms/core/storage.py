@@ -14,6 +14,7 @@ import posixpath
 import re
 import shutil
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -33,6 +34,13 @@ class Storage(Protocol):
 
     def write_bytes(self, path: str, data: bytes) -> None:
         """Write a file atomically; make folders as needed. Raises OSError."""
+        ...
+
+    def write_pieces(self, path: str, pieces: Iterable[bytes]) -> None:
+        """Write a file as `write_bytes` does, without holding all of its pieces in memory.
+
+        An exception of `pieces` leaves `path` as it was.
+        """
         ...
 
     def list_dir(self, path: str) -> list[str]:
@@ -152,8 +160,11 @@ class LocalStorage:
         return file
 
     def write_bytes(self, path: str, data: bytes) -> None:
+        self.write_pieces(path, [data])
+
+    def write_pieces(self, path: str, pieces: Iterable[bytes]) -> None:
         with atomic_file(path, scratch=self.scratch) as f:
-            f.write(data)
+            f.writelines(pieces)
 
     def list_dir(self, path: str) -> list[str]:
         try:
@@ -217,6 +228,9 @@ class MemoryStorage:
 
     def write_bytes(self, path: str, data: bytes) -> None:
         self.files[posixpath.normpath(path)] = data
+
+    def write_pieces(self, path: str, pieces: Iterable[bytes]) -> None:
+        self.write_bytes(path, b"".join(pieces))
 
     def list_dir(self, path: str) -> list[str]:
         names = set()

@@ -7,13 +7,17 @@ configuration files, and `FSSPEC_<STORE>_<OPTION>`.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from hlmat.transforms.core.atomic_files import remove_stale_files, temporary_path
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.storage import LocalStorage, Storage
 from hlmat.transforms.core.suggestions import did_you_mean
@@ -29,6 +33,9 @@ _WAITS_S = (0.5, 2.0)
 """Before a failed request is repeated."""
 _REPEATING = ("s3", "gcs", "azure")
 """Extras whose library repeats requests itself, with backoff."""
+_IN_PARTS = ("s3", "gcs")
+"""Extras whose library uploads a large file in parts of a size that can be chosen."""
+_PART_BYTES = 1 << 23
 _KEPT_BYTES = 1 << 26
 _DIGEST_KEYS = ("md5Hash", "crc32c", "blob_id", "ETag", "etag")
 _TIME_KEYS = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
@@ -117,8 +124,23 @@ class UrlStorage:
         try:
             _attempt(path, lambda fs, place: fs.pipe_file(place, data))
         except FileNotFoundError as error:
-            # Of a store without folders: the bucket is missing.
-            raise OSError(f"{path}: {_one_line(error)}") from error
+            raise _no_bucket(path, error) from error
+
+    def write_pieces(self, path: str, pieces: Iterable[bytes]) -> None:
+        """Write a file as `write_bytes` does, through a temporary one on this machine's disk.
+
+        The pieces are complete before the upload begins. The upload holds some parts of
+        `_PART_BYTES` in memory.
+        """
+        if "://" not in path:
+            LocalStorage(self.scratch).write_pieces(path, pieces)
+            return
+        parts = {"chunksize": _PART_BYTES} if _extra_of(path) in _IN_PARTS else {}
+        with _on_disk(pieces) as file:
+            try:
+                _attempt(path, lambda fs, place: fs.put_file(file, place, **parts))
+            except FileNotFoundError as error:
+                raise _no_bucket(path, error) from error
 
     def list_dir(self, path: str) -> list[str]:
         if "://" not in path:
@@ -215,8 +237,7 @@ def _attempt(path: str, work: Callable[[Any, str], Result]) -> Result:
         OSError: of any other failure, in one line.
         ConfigError: no package reaches the path.
     """
-    scheme = path.partition("://")[0]
-    for wait_s in (None,) if _EXTRAS.get(scheme) in _REPEATING else (*_WAITS_S, None):
+    for wait_s in (None,) if _extra_of(path) in _REPEATING else (*_WAITS_S, None):
         try:
             fs = _file_system(path)
             return work(fs, fs._strip_protocol(path))
@@ -242,6 +263,36 @@ def _file_system(path: str) -> Any:
 
     # fsspec keeps one for each scheme. Its cache of listings would hide other workers' files.
     return fsspec.filesystem(path.partition("://")[0], use_listings_cache=False)
+
+
+@contextlib.contextmanager
+def _on_disk(pieces: Iterable[bytes]) -> Iterator[str]:
+    """Yield a temporary file with the pieces; a killed process's are removed by the next one."""
+    folder = tempfile.gettempdir()
+    remove_stale_files(folder)
+    path = temporary_path("upload", folder=folder)
+    try:
+        with open(path, "wb") as f:
+            try:
+                f.writelines(pieces)
+                f.flush()
+            except OSError as error:
+                # A full disk names no file.
+                error.filename = error.filename or folder
+                raise
+        yield path
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
+
+
+def _extra_of(path: str) -> str | None:
+    return _EXTRAS.get(path.partition("://")[0])
+
+
+def _no_bucket(path: str, error: FileNotFoundError) -> OSError:
+    """Return the error of writing to a store, which has no folders: its bucket is missing."""
+    return OSError(f"{path}: {_one_line(error)}")
 
 
 def _one_line(error: BaseException) -> str:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from hlmat.transforms.core import url_storage
 from hlmat.transforms.core.errors import ConfigError
@@ -45,6 +51,88 @@ def test_files_come_and_go(where: str, bucket: str, tmp_path: Path, *, keeps: bo
     storage.remove_dir(f"{root}/a")
     storage.remove_dir(f"{root}/a")
     assert storage.list_dir(f"{root}/a") == []
+
+
+class Disk(LocalFileSystem):
+    """A store whose objects are files below the root of the disk."""
+
+    protocol = ("disk",)
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(path).removeprefix("disk:/")
+
+
+@pytest.fixture
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty folder of a store that takes no memory."""
+    fsspec.register_implementation("disk", Disk, clobber=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "bucket").mkdir()
+    return f"disk:/{tmp_path}/bucket"
+
+
+def peak_of_writing(path: str, *, count: int) -> int:
+    """Return the bytes of memory that writing so many pieces of a megabyte takes."""
+    tracemalloc.start()
+    UrlStorage().write_pieces(path, (bytes([k]) * (1 << 20) for k in range(count)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def test_a_file_of_many_pieces_takes_the_memory_of_few(disk: str, tmp_path: Path) -> None:
+    few, many = (peak_of_writing(f"{disk}/{n}", count=n) for n in (8, 64))
+    assert many < few + (4 << 20)
+    assert (tmp_path / "bucket" / "64").stat().st_size == 64 << 20
+    assert UrlStorage().read_bytes(f"{disk}/8") == b"".join(
+        bytes([k]) * (1 << 20) for k in range(8)
+    )
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["bucket", "disk"])
+def test_pieces_are_written_whole_or_not_at_all(where: str, bucket: str, tmp_path: Path) -> None:
+    path = f"{bucket if where == 'bucket' else tmp_path}/a/rows.json"
+
+    def pieces() -> Iterator[bytes]:
+        yield b"[1,"
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        UrlStorage().write_pieces(path, pieces())
+    assert not UrlStorage().is_file(path)
+    UrlStorage().write_pieces(path, [b"[1,", b"", b" 2]"])
+    assert UrlStorage().read_bytes(path) == b"[1, 2]"
+
+
+def test_a_full_disk_of_this_machine_is_named(disk: str, tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"1"
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space left on device") as error:
+        UrlStorage().write_pieces(f"{disk}/rows.json", pieces())
+    assert error.value.filename == str(tmp_path / "temporary")
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
+def test_large_files_go_in_parts_where_the_library_has_them(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, int]] = []
+
+    class Store:
+        _strip_protocol = staticmethod(str)
+
+        def put_file(self, file: str, place: str, **options: int) -> None:
+            seen.append(options)
+
+    monkeypatch.setattr(url_storage, "_file_system", lambda path: Store())
+    UrlStorage().write_pieces(f"{scheme}://bucket/rows.json", [b"1"])
+    assert seen == [{} if scheme == "az" else {"chunksize": 1 << 23}]
 
 
 class Counted:
