@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hlmat.export.formats.trace import write_trace
@@ -36,7 +37,11 @@ from hlmat.pipelines.settings.export_options import (
     running_options,
 )
 from hlmat.pipelines.settings.run_options import fingerprint_of
-from hlmat.pipelines.settings.runner_choice import threads_per_worker
+from hlmat.pipelines.settings.runner_choice import (
+    RunnerChoice,
+    path_for_workers,
+    threads_per_worker,
+)
 from hlmat.pipelines.settings.validation import Check
 from hlmat.transforms.core.errors import ConfigError, DataError, HlmatError, OutputError
 from hlmat.transforms.core.records import TargetRef
@@ -68,8 +73,24 @@ def export_run(
     options = llama_factory_options(arguments, check)
     running = running_options(arguments, rest, check, quiet=quiet)
     check.done()
+    asked = _for_workers(asked, running.runner)
     manifest = read_run_manifest(str(asked.run_folder))
     return FORMATS[str(asked.format)](asked, manifest, options, running)
+
+
+def _for_workers(asked: ExportOptions, runner: RunnerChoice) -> ExportOptions:
+    """Return the options with paths that lead every worker to the same place."""
+
+    def path(given: str | None) -> str | None:
+        return given and path_for_workers(given, runner)
+
+    return replace(
+        asked,
+        run_folder=path(asked.run_folder),
+        out=path(asked.out),
+        data_root=path(asked.data_root),
+        also=tuple(path_for_workers(other, runner) for other in asked.also),
+    )
 
 
 def _export_trace(
@@ -100,6 +121,7 @@ def _export_llama_factory(
             "--from": name,
             "--data-root": asked.data_root or manifest.source.get("data_root"),
             "--out": out,
+            "--also": next((other for other in asked.also if "://" not in other), None),
         },
     )
     others = _open_others(asked, manifest)

@@ -17,9 +17,9 @@ import apache_beam as beam
 import grpc
 from apache_beam.options.pipeline_options import PortableOptions
 
-from hlmat.pipelines.run.engine_checks import environment_type, pool_address
+from hlmat.pipelines.run.engine_checks import EMBEDDED, environment_type, pool_address
 from hlmat.pipelines.run.local_workers import LocalWorkers
-from hlmat.pipelines.run.runners import pipeline_options
+from hlmat.pipelines.run.runners import job_server_timeout, pipeline_options
 from hlmat.pipelines.settings.runner_choice import RunnerChoice
 from hlmat.transforms.beam.faults import carried_error
 from hlmat.transforms.core.errors import HlmatError, IncompleteError
@@ -89,6 +89,7 @@ def _run(pipeline: Any, choice: RunnerChoice, *, has_begun: Callable[[], bool]) 
     running: list[Any] = []
 
     def submit() -> None:
+        _wait_for_job_server(choice)
         running.append(pipeline.run())
 
     def work() -> None:
@@ -96,11 +97,50 @@ def _run(pipeline: Any, choice: RunnerChoice, *, has_begun: Callable[[], bool]) 
             submit()
         running[0].wait_until_finish()
 
-    with LocalWorkers() as workers:
+    with LocalWorkers() as workers, _stopping_job_servers(pipeline):
         if choice.beam_name in _STARTING and "--job_endpoint" not in str(choice.flags):
             # In this thread, because Beam's job server installs a handler for Ctrl-C.
             submit()
         workers.run(work, watch=_deadline(choice, has_begun, running))
+
+
+@contextlib.contextmanager
+def _stopping_job_servers(pipeline: Any) -> Iterator[None]:
+    """Stop the job server that a runner starts when the body ends.
+
+    Beam does that when the process exits, which a failed command does without Beam's part in it.
+    """
+    runner, servers = getattr(pipeline, "runner", None), list[Any]()
+    build = getattr(runner, "default_job_server", None)
+    if runner is None or build is None:
+        yield
+        return
+
+    def noted(options: Any) -> Any:
+        servers.append(build(options))
+        return servers[-1]
+
+    runner.default_job_server = noted
+    try:
+        yield
+    finally:
+        del runner.default_job_server
+        for server in servers:
+            # It may have ended by itself.
+            with contextlib.suppress(Exception):
+                server.stop()
+
+
+def _wait_for_job_server(choice: RunnerChoice) -> None:
+    """Wait for a connection to the job server that was named, if one was.
+
+    Raises:
+        grpc.FutureTimeoutError: something else listens there.
+    """
+    endpoint = pipeline_options(choice).view_as(PortableOptions).job_endpoint
+    if endpoint and endpoint != EMBEDDED:
+        with grpc.insecure_channel(endpoint) as channel:
+            grpc.channel_ready_future(channel).result(timeout=job_server_timeout(choice))
 
 
 def log_file(out: str) -> str:
@@ -190,7 +230,8 @@ def _advice_on_workers(choice: RunnerChoice) -> str:
         f"environment first on PATH (its `python` must be {python} and import apache_beam and "
         "hlmat), and see what the pool prints",
         "PROCESS": "check that the command of --environment_config starts a worker where the "
-        "engine runs (Prism 2.77 cannot), or use EXTERNAL",
+        "engine runs (Prism 2.77 puts the worker's id between apostrophes; "
+        "deploy/prism_worker.sh removes them), or use EXTERNAL",
         "DOCKER": "check that the image is there, is pulled in this time and fits this version "
         "of Beam",
         "LOOPBACK": "workers run in this process then, so the engine must run on this machine",

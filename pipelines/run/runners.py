@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
@@ -19,15 +19,17 @@ from apache_beam.transforms import environments
 from hlmat.pipelines.settings.runner_choice import RunnerChoice
 
 JOB_SERVER_TIMEOUT_S = 60
-"""How long a job server may take to answer a request; Beam's default is 300 s."""
+"""How long a job server may take to accept a connection; Beam's default is 300 s."""
+
+_NO_LIMIT_S = 10 * 365 * 24 * 3600
+_TIMEOUT_FLAG = "--job_server_timeout"
 
 
 def pipeline_options(choice: RunnerChoice) -> PipelineOptions:
     """Return the Beam options for a runner."""
     if not choice.is_local:
-        flags = [f"--runner={choice.name}", *choice.flags]
-        if not _has(choice.flags, "--job_server_timeout", "--job-server-timeout"):
-            flags.append(f"--job_server_timeout={JOB_SERVER_TIMEOUT_S}")
+        # Beam 2.77 would also end the stream of the job's states by then, and the job with it.
+        flags = [f"--runner={choice.name}", *choice.flags, f"{_TIMEOUT_FLAG}={_NO_LIMIT_S}"]
         if choice.beam_name == "DataflowRunner" and not _has(choice.flags, "--save_main_session"):
             # Steps are imported from the package; workers do not need the state of this process.
             flags.append("--no_save_main_session")
@@ -45,6 +47,12 @@ def pipeline_options(choice: RunnerChoice) -> PipelineOptions:
             *choice.flags,
         ]
     )
+
+
+def job_server_timeout(choice: RunnerChoice) -> int:
+    """Return the seconds in which a job server must accept a connection."""
+    options = PipelineOptions([f"{_TIMEOUT_FLAG}={JOB_SERVER_TIMEOUT_S}", *choice.flags])
+    return options.view_as(PortableOptions).job_server_timeout
 
 
 def build_runner(

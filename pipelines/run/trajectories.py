@@ -24,8 +24,9 @@ from hlmat.pipelines.run.planning import Plan
 from hlmat.pipelines.run.progress import show_progress
 from hlmat.pipelines.run.source import RunSource, finish_inputs
 from hlmat.pipelines.run.unit_shards import check_shard, unfinished_units, units_of
+from hlmat.pipelines.run.worker_paths import with_worker_paths
 from hlmat.pipelines.settings.run_options import RunConfig, fingerprint_of
-from hlmat.pipelines.settings.runner_choice import check_paths_elsewhere, threads_per_worker
+from hlmat.pipelines.settings.runner_choice import threads_per_worker
 from hlmat.transforms.beam.read_units import ReadWorkUnits
 from hlmat.transforms.beam.shards import ShardPlan, WriteShards
 from hlmat.transforms.beam.simulate import (
@@ -99,14 +100,7 @@ def make_trajectories(config: RunConfig, *, quiet: bool = False) -> RunReport:
         OutputError: the output folder cannot be written or contains another run.
         IncompleteError: units died; the same call resumes them.
     """
-    check_paths_elsewhere(
-        config.runner,
-        {
-            "--data-root": config.reader.data_root,
-            "--checkpoint": config.segmenter.checkpoint,
-            "--out": config.out,
-        },
-    )
+    config = with_worker_paths(config)
     check_engine(config.runner)
     folder = RunFolder.of(config.out)
     source = RunSource.open(config)

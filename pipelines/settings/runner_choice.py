@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -90,7 +91,7 @@ def check_paths_elsewhere(runner: RunnerChoice, paths: Mapping[str, str | None])
     Raises:
         ConfigError: with every local path, if the runner's workers are on other machines.
     """
-    if runner.name != "DataflowRunner":
+    if runner.beam_name != "DataflowRunner":
         return
     problems = [
         f"{flag} {path}: --runner {runner.name} runs on other machines, which cannot see "
@@ -100,6 +101,11 @@ def check_paths_elsewhere(runner: RunnerChoice, paths: Mapping[str, str | None])
     ]
     if problems:
         raise ConfigError(problems)
+
+
+def path_for_workers(path: str, runner: RunnerChoice) -> str:
+    """Return a path that leads workers to the same place; those of a pool have their own folder."""
+    return path if runner.is_local or "://" in path else os.path.abspath(path)
 
 
 def check_runner_name(choice: RunnerChoice) -> str | None:

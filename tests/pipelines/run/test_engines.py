@@ -121,6 +121,39 @@ class Job:
         self.cancelled.set()
 
 
+class StartingRunner:
+    """A runner that starts a job server of its own."""
+
+    def __init__(self) -> None:
+        self.stopped = 0
+
+    def default_job_server(self, options: object) -> StartingRunner:
+        return self
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+
+class JobOfItsOwnServer:
+    """A job that fails on the server that its runner started."""
+
+    def __init__(self) -> None:
+        self.runner = StartingRunner()
+
+    def run(self) -> None:
+        self.runner.default_job_server(None)
+        raise RuntimeError("the quota is used up")
+
+
+def test_a_job_server_that_was_started_ends_with_a_failed_job(tmp_path: Path):
+    job: Any = JobOfItsOwnServer()
+    with pytest.raises(IncompleteError, match="PrismRunner failed: the quota is used up"):
+        run_on_engine(
+            job, RunnerChoice("PrismRunner"), log=str(tmp_path / "log"), has_begun=lambda: True
+        )
+    assert job.runner.stopped == 1
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [

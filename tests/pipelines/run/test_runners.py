@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import (
 )
 
 from hlmat.pipelines.run.engine_checks import environment_type
-from hlmat.pipelines.run.runners import JOB_SERVER_TIMEOUT_S, pipeline_options
+from hlmat.pipelines.run.runners import JOB_SERVER_TIMEOUT_S, job_server_timeout, pipeline_options
 from hlmat.pipelines.settings.commands import groups_of
 from hlmat.pipelines.settings.flags import add_flags
 from hlmat.pipelines.settings.run_options import trajectories_config
@@ -77,9 +77,12 @@ def test_where_workers_run_is_known_beforehand(flags: tuple[str, ...], expected:
 @pytest.mark.parametrize(
     ("flags", "expected"), [((), JOB_SERVER_TIMEOUT_S), (("--job_server_timeout=7",), 7)]
 )
-def test_a_job_server_answers_in_a_minute(flags: tuple[str, ...], expected: int):
-    options = pipeline_options(RunnerChoice("PortableRunner", flags=flags))
-    assert options.view_as(PortableOptions).job_server_timeout == expected
+def test_a_job_server_answers_in_a_minute_and_a_job_may_take_years(
+    flags: tuple[str, ...], expected: int
+):
+    choice = RunnerChoice("PortableRunner", flags=flags)
+    assert job_server_timeout(choice) == expected
+    assert pipeline_options(choice).view_as(PortableOptions).job_server_timeout > 9 * 365 * 86400
 
 
 def test_prism_is_found_where_make_puts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
