@@ -24,7 +24,7 @@ _IMPORTS = (
     "hlmat.transforms.policies.oracle",
 )
 _POLL_S = 0.05
-_REQUEST_S = 5.0
+_RECEIVED_BYTES = 1 << 16
 
 REQUEST = """\
 import json, os, socket, sys
@@ -55,34 +55,59 @@ def fork_on_request(listener: int, *, job: int) -> int:
     """
     _import_what_workers_need()
     template = os.getpid()
+    requests: dict[socket.socket, bytes] = {}
     workers: dict[int, socket.socket] = {}
     server = socket.socket(fileno=listener)
+    server.setblocking(False)
     while os.getppid() == job:
-        ready = select.select([server, *workers.values()], [], [], _POLL_S)[0]
+        watched = [server, *requests, *workers.values()]
+        ready = select.select(watched, [], [], _POLL_S)[0]
         for pid, connection in list(workers.items()):
             if connection in ready:
                 # The other side ended: the job no longer needs the worker.
                 os.kill(pid, signal.SIGKILL)
         _report_ends(workers)
         if server in ready:
-            connection = server.accept()[0]
-            connection.settimeout(_REQUEST_S)
-            environment = ""
-            with suppress(OSError), connection.makefile() as lines:
-                environment = lines.readline()
-            if not environment.endswith("\n"):
-                connection.close()
+            # Its other side may be gone by now.
+            with suppress(OSError):
+                requests[server.accept()[0]] = b""
+        for connection in [each for each in requests if each in ready]:
+            environment = _read_request(connection, requests)
+            if environment is None:
                 continue
             pid = os.fork()
             if pid == 0:
-                for open_socket in (server, connection, *workers.values()):
+                for open_socket in (server, connection, *requests, *workers.values()):
                     open_socket.close()
                 os.environ.clear()
-                os.environ.update(json.loads(environment))
+                os.environ.update(environment)
                 _seed_anew()
                 return template
             workers[pid] = connection
     os._exit(1)
+
+
+def _read_request(
+    connection: socket.socket, requests: dict[socket.socket, bytes]
+) -> dict[str, str] | None:
+    """Read what has arrived of a request; return its environment when it is complete.
+
+    Then, and when it ends before or is no environment, it is no longer among the requests.
+    """
+    try:
+        arrived = connection.recv(_RECEIVED_BYTES)
+    except OSError:
+        arrived = b""
+    text = requests[connection] + arrived
+    if arrived and not text.endswith(b"\n"):
+        requests[connection] = text
+        return None
+    del requests[connection]
+    if arrived:
+        with suppress(ValueError, AttributeError):
+            return {str(name): str(value) for name, value in json.loads(text).items()}
+    connection.close()
+    return None
 
 
 def _import_what_workers_need() -> None:

@@ -151,7 +151,7 @@ def test_worker_processes_end_with_a_killed_job_and_the_next_call_goes_on(
     for share in (0.5, 0.8):
         process = runs.start(out, "--workers", "2")
         time.sleep(seconds * share)
-        workers = children_of(process)
+        workers = descendants_of(process)
         kill(process)
         runs.wait()
         assert ended(workers)
@@ -199,10 +199,11 @@ def kill(process: int) -> None:
         os.kill(process, signal.SIGKILL)
 
 
-def children_of(process: int) -> list[int]:
-    """Return the processes that one started, by Linux's table."""
+def descendants_of(process: int) -> list[int]:
+    """Return the processes that one and its children started, by Linux's table."""
     tasks = Path(f"/proc/{process}/task").glob("*/children")
-    return [int(pid) for task in tasks for pid in task.read_text(encoding="ascii").split()]
+    children = [int(pid) for task in tasks for pid in task.read_text(encoding="ascii").split()]
+    return [*children, *(pid for child in children for pid in descendants_of(child))]
 
 
 def ended(processes: Sequence[int]) -> bool:

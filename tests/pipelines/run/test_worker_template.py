@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -107,20 +110,100 @@ def test_workers_draw_from_generators_of_their_own(
     assert len(set(drawn)) == 3
 
 
-def test_half_a_request_does_not_hold_up_the_next_one(
-    workers: LocalWorkers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    start = local_workers._START.replace(
-        "        job = fork",
-        "        import hlmat.pipelines.run.worker_template as template\n"
-        "        template._REQUEST_S = 0.1\n"
-        "        job = fork",
-    )
-    monkeypatch.setattr(local_workers, "_START", start)
+def test_half_a_request_does_not_hold_up_the_next_one(workers: LocalWorkers) -> None:
     workers.start()
     with socket.socket(socket.AF_UNIX) as silent:
         silent.connect(str(workers._folder / local_workers._SOCKET))
         silent.sendall(b'{"half": ')
         assert request(workers, "pass").wait(timeout=60) == 0
-        assert silent.recv(1) == b""
+        # The rest may come later, in pieces.
+        for piece in (b'"of it", "WORK": ', json.dumps("os._exit(7)").encode(), b"}\n"):
+            silent.sendall(piece)
+        assert silent.makefile().readline() == "7\n"
     assert workers.failure() is None
+
+
+@pytest.mark.parametrize("text", [b"[1]\n", b"{\n", b"\xff\xfe\n", b"null\n"])
+def test_what_is_no_request_is_passed_over(workers: LocalWorkers, text: bytes) -> None:
+    workers.start()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.connect(str(workers._folder / local_workers._SOCKET))
+        other.sendall(text)
+        assert other.recv(1) == b""
+    assert request(workers, "pass").wait() == 0
+    assert workers.failure() is None
+
+
+def test_ctrl_c_reaches_neither_the_template_nor_its_workers(
+    workers: LocalWorkers, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = request(workers, "time.sleep(0.5)")
+    printed = next(out for _ in _patiently() if (out := capfd.readouterr().out))
+    assert workers._template is not None
+    for process in (workers._template.pid, int(printed.split()[0]), asked.pid):
+        os.kill(process, signal.SIGINT)
+    assert asked.wait() == 0
+    assert workers.failure() is None
+
+
+def test_two_jobs_at_once_have_workers_of_their_own(
+    workers: LocalWorkers, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with LocalWorkers() as others:
+        asked = [request(each, "time.sleep(0.2)") for each in (workers, others)]
+        assert others._folder != workers._folder
+        assert [one.wait() for one in asked] == [0, 0]
+    lines = [line for line in capfd.readouterr().out.splitlines() if " True " in line]
+    assert len({line.split()[0] for line in lines}) == 2
+    # The end of one job leaves the other's workers alone.
+    assert request(workers, "pass").wait() == 0
+
+
+_JOB = """\
+import os, subprocess, sys, time
+from hlmat.pipelines.run import local_workers
+local_workers._START = sys.stdin.read()
+with local_workers.LocalWorkers() as workers:
+    workers.start()
+    os.environ["WORK"] = (
+        "import threading; from hlmat.pipelines.run.local_worker import _end_with_the_job as end; "
+        "threading.Thread(target=end, args=(job,), daemon=True).start(); time.sleep(600)"
+    )
+    asked = [subprocess.Popen(workers.command(), shell=True) for _ in range(2)]
+    print("job", workers._template.pid, *(one.pid for one in asked), workers._folder, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_nothing_outlives_a_killed_job(workers: LocalWorkers) -> None:
+    job = subprocess.Popen(
+        [sys.executable, "-c", _JOB],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert job.stdin is not None
+    assert job.stdout is not None
+    # With the stand-in for Beam's harness, as in this process.
+    job.stdin.write(local_workers._START)
+    job.stdin.close()
+    processes: list[int] = []
+    folder = Path()
+    while len(processes) < 5:
+        words = job.stdout.readline().split()
+        if words[0] == "job":
+            processes += map(int, words[1:-1])
+            folder = Path(words[-1])
+        else:
+            processes.append(int(words[0]))
+    job.stdout.close()
+    assert all(os.path.exists(f"/proc/{process}") for process in processes)
+    job.kill()
+    job.wait()
+    assert any(
+        not any(os.path.exists(f"/proc/{process}") for process in processes) for _ in _patiently()
+    )
+    # What it left on the disk goes when the next job begins.
+    assert (folder / local_workers._SOCKET).exists()
+    with LocalWorkers():
+        assert not folder.exists()
