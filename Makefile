@@ -151,6 +151,13 @@ build/page_tools/node_modules: tests/page_tools/package.json tests/page_tools/pa
 	cd build/page_tools && npm ci --no-audit --no-fund --ignore-scripts
 	touch $@
 
+.PHONY: beam-boot
+beam-boot: $(VENV)/.base ## install the program that Beam's worker images start, to run and test it on Prism (needs Go)
+	@command -v go > /dev/null || { echo "Go is needed to install it: https://go.dev/doc/install" >&2; exit 1; }
+	GOBIN="$(abspath $(BIN))/boot" nice go install "github.com/apache/beam/sdks/v2/python/container@v$$($(BIN)/python -c \
+		'from importlib.metadata import version; print(version("apache-beam"))')"
+	mv "$(BIN)/boot/container" "$(BIN)/beam-boot" && rmdir "$(BIN)/boot"
+
 .PHONY: clean
 clean: ## remove the environment and build files; output is kept
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -181,6 +181,11 @@ def engine_fault(error: BaseException, choice: RunnerChoice) -> str | None:
             "Prism is not here and cannot be downloaded; install it by `make prism`, or name it "
             "with --prism_location"
         )
+    if "get control connection" in text:
+        return (
+            f"no worker of {name} connected within the minute that Prism waits; "
+            f"{_advice_on_workers(choice)}"
+        )
     if "failed to start up with error" in text:
         return f"the job server that {name} starts ended at once; the log says why"
     if "credentials" in text.lower() and name == "DataflowRunner":

@@ -54,6 +54,11 @@ class Connection(grpc.RpcError):
         ),
         (
             PORTABLE,
+            RuntimeError("prism worker[a] didn't get control connection to b after 1m0s"),
+            "no worker of PortableRunner connected within the minute that Prism waits; check that",
+        ),
+        (
+            PORTABLE,
             RuntimeError("one\n\nthe quota is used up\n"),
             "PortableRunner failed: the quota is used up",
         ),
