@@ -121,6 +121,57 @@ class Minio:
             yield process
 
 
+@dataclass
+class FakeGcs:
+    """A server of Google Cloud Storage's interface with its buckets as folders of one folder.
+
+    Attributes:
+        folder: of the buckets.
+        port: that it listens at; the same after a restart.
+    """
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+
+    @property
+    def url(self) -> str:
+        """The server's address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @contextmanager
+    def running(self) -> Iterator[subprocess.Popen]:
+        """Run the server until the block ends."""
+        program = find_server("fake-gcs-server")
+        assert program is not None, "fake-gcs-server is not installed: make object-store-servers"
+        command = [
+            *(program, "-scheme", "http", "-host", "127.0.0.1", "-port", str(self.port)),
+            *("-public-host", f"127.0.0.1:{self.port}", "-external-url", self.url),
+            *("-filesystem-root", str(self.folder)),
+        ]
+        with running(command, port=self.port, env={}) as process:
+            yield process
+
+
+def gcs_environment(url: str) -> dict[str, str]:
+    """Return the environment variables with which `gs://` reaches a server without keys."""
+    return {
+        "STORAGE_EMULATOR_HOST": url,
+        "FSSPEC_GS_TOKEN": "anon",
+        "FSSPEC_GCS_TOKEN": "anon",
+    }
+
+
+def gcs_files(url: str) -> fsspec.AbstractFileSystem:
+    """Return the files of a server without keys."""
+    return fsspec.filesystem(
+        "gcs",
+        token="anon",
+        endpoint_url=url,
+        use_listings_cache=False,
+        skip_instance_cache=True,
+    )
+
+
 class Proxy:
     """Passes HTTP requests on to a server, and counts them by method.
 

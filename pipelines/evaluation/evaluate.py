@@ -31,6 +31,7 @@ from hlmat.pipelines.evaluation.results import click_protocol, evaluation_result
 from hlmat.pipelines.evaluation.stats import format_counts, may_be_inverted
 from hlmat.pipelines.run.finished import open_source, read_run_manifest
 from hlmat.pipelines.run.leak_guard import refuse_leaks
+from hlmat.pipelines.run.output_errors import output_errors
 from hlmat.pipelines.run.planning import reading_errors
 from hlmat.pipelines.run.training_frames import refuse_other_frames
 from hlmat.pipelines.run.trajectories import RunReport, make_trajectories
@@ -217,8 +218,9 @@ def _write_report(
         # Written last, to mark the report as complete.
         REPORT: (text + _image_lines(charts)).encode(),
     }
-    for name, content in contents.items():
-        storage.write_bytes(f"{out}/{name}", content)
+    with output_errors(out):
+        for name, content in contents.items():
+            storage.write_bytes(f"{out}/{name}", content)
     files = {
         "report": f"{out}/{REPORT}, {out}/{PAGE}",
         "figures": f"{out}/{METRICS}",
