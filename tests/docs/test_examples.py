@@ -38,7 +38,8 @@ def test_the_segmenter_and_the_queries_of_the_documents_run(
     query = block("docs/formats.md", "sql").replace("out/shapes", "mine")
     clicks = duckdb.execute(query).fetchall()
     assert len(clicks) == table["num_clicks"].sum()
-    counts = re.search(r'duckdb.sql\("(.*)"\)', block("docs/formats.md", "python"))
+    formats = (REPOSITORY / "docs/formats.md").read_text(encoding="utf-8")
+    counts = re.search(r'duckdb.sql\("(.*)"\)', formats)
     assert counts is not None
     reasons = duckdb.execute(counts[1].replace("out/shapes", "mine")).fetchall()
     assert sum(count for _, count in reasons) == 12
