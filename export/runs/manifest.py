@@ -96,6 +96,9 @@ def read_manifest(storage: Storage, out: str) -> Manifest:
                 f"{path}: manifest version {version!r}, expected {MANIFEST_VERSION}; read it with "
                 "the hlmat that wrote it, or run again with --overwrite"
             )
+        for name in content["files"]:
+            # Others would be passed over by what reads files of one folder.
+            join_under(out, name)
         return Manifest(
             files={
                 name: FileEntry(str(entry["sha256"]), int(entry["bytes"]), int(entry["rows"]))

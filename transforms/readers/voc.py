@@ -106,9 +106,12 @@ class VocReader:
         text = read_text(self.storage, self._path(f"{LISTS}/{self.split}.txt"))
         stems = []
         for line in filter(None, map(str.strip, text.splitlines())):
-            # Some lists have a number after the name.
-            name = line if line in masks or line.split()[0] not in masks else line.split()[0]
-            stems.append(name)
+            # The list of a class has 1, 0 (hard to see) or -1 (not there) after each name.
+            name, *number = line.split()
+            if line in masks or len(number) != 1 or number[0] not in ("1", "0", "-1"):
+                stems.append(line)
+            elif number[0] != "-1":
+                stems.append(name)
         return list(dict.fromkeys(stems))
 
     def _ref(self, stem: str, image: str | None, mask: str | None) -> TargetRef:

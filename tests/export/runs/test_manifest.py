@@ -135,3 +135,12 @@ def test_a_setting_that_is_missing_is_named() -> None:
     with pytest.raises(DataError, match=r"manifest\.json: its configuration has no 'max_clicks'"):
         manifest.config["max_clicks"]
     assert manifest.config.get("max_clicks") is None
+
+
+@pytest.mark.parametrize("name", ["../other/trajectories/a.parquet", "/etc/passwd", "a\\..\\..\\b"])
+def test_a_manifest_lists_nothing_outside_of_its_folder(name: str) -> None:
+    storage = MemoryStorage()
+    entry = FileEntry.of(b"", rows=0)
+    storage.write_bytes("out/manifest.json", build_manifest({name: entry}, {}, {}))
+    with pytest.raises(DataError, match="leads out of"):
+        read_manifest(storage, "out")

@@ -158,3 +158,13 @@ def test_the_colours_are_those_of_the_development_kit() -> None:
     assert [f"{voc_colour(i):06X}" for i in (0, 1, 2, 3, 4, 7, 8, 20, 255)] == (
         ["000000", "800000", "008000", "808000", "000080", "808080", "400000", "004080", "E0E0C0"]
     )
+
+
+def test_the_list_of_a_class_leaves_out_images_without_it() -> None:
+    listed = {"VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt": b"a  1\nb -1\nz  0\nb 2 c\n"}
+    refs, rejects = split_items(open_voc(files() | listed, split="train"))
+    assert {ref.image_name for ref in refs} == {"a.jpg"}
+    messages = [reject.message for reject in rejects]
+    assert messages == [
+        f"JPEGImages has no image with the stem {stem!r}" for stem in ("z", "b 2 c")
+    ]
