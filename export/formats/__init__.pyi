@@ -10,5 +10,6 @@ from .predictions import predictions_json as predictions_json
 from .predictions import read_predictions as read_predictions
 from .reward_rows import TrlRows as TrlRows
 from .reward_rows import VerlRows as VerlRows
-from .reward_rows import reward_card as reward_card
+from .reward_rows import table_card as table_card
+from .swift_rows import SwiftRows as SwiftRows
 from .trace import write_trace as write_trace

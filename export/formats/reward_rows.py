@@ -143,8 +143,8 @@ class VerlRows:
             }
 
 
-def reward_card(name: str, *, split: str, format: str) -> bytes:
-    """Return README.md of a data set for TRL or verl: what the Hub's reader needs, and its use."""
+def table_card(name: str, *, split: str, format: str) -> bytes:
+    """Return README.md of a data set for a trainer: which files `datasets` reads, and what for."""
     files = f"data/{split}-*.parquet"
     configs = [{"config_name": "default", "data_files": [{"split": split, "path": files}]}]
     lines = [
@@ -155,9 +155,8 @@ def reward_card(name: str, *, split: str, format: str) -> bytes:
         "",
         f"# {name}",
         "",
-        f"States of an annotation run for {format}: `load_dataset(folder, split={split!r})` reads",
-        "the images. The rewards `IouGainReward` and `ClickDepthReward` of hlmat read the columns",
-        f"{', '.join(f'`{column}`' for column in COLUMNS)}.",
+        f"States of an annotation run for {format}, made by `hlmat export --format {format}`;",
+        f"`load_dataset(folder, split={split!r})` reads them.",
     ]
     return "".join(f"{line}\n" for line in lines).encode()
 

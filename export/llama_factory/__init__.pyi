@@ -20,10 +20,12 @@ from .paired_runs import OtherRunFiles as OtherRunFiles
 from .paired_runs import RowsByTarget as RowsByTarget
 from .paired_runs import key_of as key_of
 from .paired_runs import run_differences as run_differences
+from .rows import FUNCTION_CALL as FUNCTION_CALL
 from .rows import sample_rows as sample_rows
 from .sample_options import SampleOptions as SampleOptions
 from .samples import Case as Case
 from .samples import Shown as Shown
+from .samples import answer_message as answer_message
 from .samples import shown_before as shown_before
 from .unit_export import ExportSettings as ExportSettings
 from .unit_export import cases_in_place as cases_in_place

@@ -23,8 +23,8 @@ from hlmat.pipelines.exporting.hub import export_hub
 from hlmat.pipelines.exporting.job import LlamaFactoryJob
 from hlmat.pipelines.exporting.merging import merge_units
 from hlmat.pipelines.exporting.planning import plan_export
-from hlmat.pipelines.exporting.reward_tables import export_reward_tables
 from hlmat.pipelines.exporting.tables import digest_of
+from hlmat.pipelines.exporting.trainer_tables import export_trainer_tables
 from hlmat.pipelines.run.finished import open_source, read_run_manifest
 from hlmat.pipelines.run.folder import RunStatus
 from hlmat.pipelines.run.leak_guard import export_record
@@ -253,6 +253,7 @@ FORMATS: dict[
     "llama-factory": _export_llama_factory,
     "hub": export_hub,
     "coco-results": export_coco_results,
-    "trl": export_reward_tables,
-    "verl": export_reward_tables,
+    "trl": export_trainer_tables,
+    "verl": export_trainer_tables,
+    "ms-swift": export_trainer_tables,
 }

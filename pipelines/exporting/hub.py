@@ -68,7 +68,7 @@ def export_hub(
         )
         for run in runs
     ]
-    name = running.fingerprint["name"] if running.is_named else _default_name(manifest)
+    name = running.fingerprint["name"] if "name" in running.given else _default_name(manifest)
     layout = TableLayout(out, CARD, (STATES, TRAJECTORIES), _NAMES)
     folder = TableFolder.of(layout, format=HUB)
 

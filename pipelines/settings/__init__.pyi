@@ -54,6 +54,7 @@ from .runner_choice import COMMON_FLAGS as COMMON_FLAGS
 from .runner_choice import RunnerChoice as RunnerChoice
 from .runner_choice import check_paths_elsewhere as check_paths_elsewhere
 from .runner_choice import check_runner_flags as check_runner_flags
+from .runner_choice import path_for_workers as path_for_workers
 from .runner_choice import threads_per_worker as threads_per_worker
 from .serving_options import ServingOptions as ServingOptions
 from .tiny_vlm_options import tiny_vlm_config as tiny_vlm_config

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from hlmat.export.llama_factory.sample_options import SampleOptions
 from hlmat.export.llama_factory.tasks.registry import (
@@ -15,7 +15,8 @@ from hlmat.export.llama_factory.tasks.registry import (
     data_set_name,
     training_task,
 )
-from hlmat.pipelines.settings.flags import Flag, Group, spellings_in
+from hlmat.pipelines.settings.export_formats import ExportFormat, ImageChoice, flag_problems
+from hlmat.pipelines.settings.flags import Flag, Group, flags_in, spellings_in
 from hlmat.pipelines.settings.prompt_options import CONVERSATION, read_conversation, read_prompt
 from hlmat.pipelines.settings.runner_choice import (
     COMMON_FLAGS,
@@ -36,25 +37,6 @@ from hlmat.transforms.prompting.templates import load_prompt, score_prompt
 
 if TYPE_CHECKING:
     from hlmat.export.llama_factory.options import LlamaFactoryOptions
-
-ExportFormat = Literal["trace", "llama-factory", "hub", "coco-results", "trl", "verl"]
-
-ImageChoice = Literal["auto", "all", "none"]
-
-FLAGS_OF_FORMAT: Mapping[str, frozenset[str]] = {
-    "trace": frozenset(),
-    "llama-factory": frozenset(
-        {
-            *("task", "also", "min-margin", "candidates", "foreign-masks", "score-prompt"),
-            *("expressions", "first-box", "image-format", "name"),
-        }
-    ),
-    "coco-results": frozenset(),
-    "trl": frozenset({"image-format", "name"}),
-    "verl": frozenset({"image-format", "name"}),
-    "hub": frozenset({"also", "date", "images", "image-format", "name"}),
-}
-"""The flags that only some formats have, by format."""
 
 TARGETS_WORTH_WORKERS = 20_000
 """Below this, starting worker processes takes longer than they save; see BENCHMARKS.md."""
@@ -154,13 +136,13 @@ class Running:
         runner: the runner; its workers are ignored if `workers_by_default`.
         workers_by_default: no number of workers is given.
         fingerprint: the flags that can change a byte of the data set.
-        is_named: the data set's name is given.
+        given: names of the flags that are given.
         quiet: shows no progress.
     """
 
     runner: RunnerChoice
     workers_by_default: bool
-    is_named: bool
+    given: frozenset[str]
     fingerprint: Mapping[str, Any]
     overwrite: bool
     unit_size: int
@@ -252,7 +234,10 @@ def export_options(arguments: argparse.Namespace, check: Check) -> ExportOptions
     if asked.format is None and getattr(arguments, "format", None) is None:
         known = declared(ExportOptions)["format"].choices
         check.note(f"--format is missing; choose from {', '.join(known)}")
-    _check_format(values, asked, check)
+    given = frozenset(name for name in flags_in(EXPORT) if values.is_given(name))
+    check.note_all(list(flag_problems(given, asked.format)))
+    if asked.format == "ms-swift" and asked.expressions is ExpressionChoice.SHUFFLED:
+        check.note("--expressions shuffled belongs to --format llama-factory; use each or first")
     if asked.date is not None and not _is_day(asked.date):
         check.note(f"--date {asked.date}: not a day; write year-month-day, such as 2026-11-27")
     return asked
@@ -263,19 +248,6 @@ def _is_day(text: str) -> bool:
         return date.fromisoformat(text).isoformat() == text
     except ValueError:
         return False
-
-
-def _check_format(values: Values, asked: ExportOptions, check: Check) -> None:
-    """Report flags of other formats."""
-    if asked.format is None:
-        return
-    for flag in sorted(frozenset().union(*FLAGS_OF_FORMAT.values())):
-        if values.is_given(flag) and flag not in FLAGS_OF_FORMAT[asked.format]:
-            owners = [name for name, flags in FLAGS_OF_FORMAT.items() if flag in flags]
-            check.note(
-                f"--{flag} belongs to --format {' or '.join(owners)}, not to {asked.format}; "
-                "leave it out"
-            )
 
 
 def llama_factory_options(arguments: argparse.Namespace, check: Check) -> LlamaFactoryOptions:
@@ -340,7 +312,7 @@ def running_options(
     return Running(
         runner=runner,
         workers_by_default=workers is None,
-        is_named=values.is_given("name"),
+        given=frozenset(name for name in flags_in(EXPORT) if values.is_given(name)),
         fingerprint=export_fingerprint(arguments),
         overwrite=how.overwrite,
         unit_size=how.unit_size,

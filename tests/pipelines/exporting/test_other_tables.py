@@ -1,4 +1,4 @@
-"""Exports for TRL and verl and as COCO results, each read by its consumer."""
+"""Exports for TRL, verl and ms-swift and as COCO results, as their consumers read them."""
 
 from __future__ import annotations
 
@@ -119,6 +119,60 @@ def test_verl_s_columns_are_those_of_its_documentation(
         )
         assert score > 0.5
     assert {row["extra_info"]["index"] for row in rows} == {0, 1}
+
+
+def swift_rows(out: Path) -> list[dict[str, Any]]:
+    return pq.read_table(next((out / "data").iterdir())).to_pylist()
+
+
+def test_ms_swift_gets_the_points_of_its_grounding_format(shapes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert export(shapes, "ms-swift", out, "--expressions", "first") == 0
+    rows = swift_rows(out)
+    steps = [(each, step) for each in trajectories(shapes) for step in each["steps"]]
+    for row, (each, step) in zip(rows, steps, strict=True):
+        # As "Custom Dataset, Grounding" of ms-swift's documentation describes it.
+        user, assistant = row["messages"]
+        assert (user["role"], assistant["role"]) == ("user", "assistant")
+        assert user["content"].count("<image>") == len(row["images"]) == 1
+        assert user["content"].count("<ref-object>") == len(row["objects"]["ref"]) == 1
+        assert row["objects"]["ref"] == each["expressions"][:1]
+        word = "Positive" if step["is_positive"] else "Negative"
+        assert assistant["content"] == f"{word} point: <bbox>"
+        assert row["objects"]["bbox"] == [[step["x"], step["y"]]]
+        assert row["objects"]["bbox_type"] == "real"
+        assert row["images"][0]["bytes"][:2] == b"\xff\xd8"
+
+
+def test_ms_swift_s_points_follow_a_reduced_image(shapes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    flags = ("--expressions", "first", "--max-side", "40", "--finish")
+    assert export(shapes, "ms-swift", out, *flags) == 0
+    points = [(s["x"], s["y"]) for each in trajectories(shapes) for s in each["steps"]]
+    found = [box for row in swift_rows(out) for box in row["objects"]["bbox"]]
+    for (x, y), (shown_x, shown_y) in zip(points, found, strict=True):
+        assert (shown_x, shown_y) == pytest.approx(((x + 0.5) / 2 - 0.5, (y + 0.5) / 2 - 0.5))
+
+
+def test_ms_swift_gets_texts_where_a_codec_is_named(shapes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert export(shapes, "ms-swift", out, "--codec", "thousandths") == 0
+    rows = swift_rows(out)
+    assert len(rows) == sum(len(t["steps"]) * len(t["expressions"]) for t in trajectories(shapes))
+    assert all("objects" not in row and "<bbox>" not in str(row["messages"]) for row in rows)
+    tools = tmp_path / "tools"
+    assert export(shapes, "ms-swift", tools, "--dialogue", "tools", "--expressions", "first") == 0
+    row = swift_rows(tools)[0]
+    assert row["messages"][-1]["role"] == "tool_call"
+    assert json.loads(row["tools"])
+
+
+def test_ms_swift_has_no_shuffled_expressions(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(shapes, "ms-swift", tmp_path / "out", "--expressions", "shuffled") == 2
+    message = "--expressions shuffled belongs to --format llama-factory; use each or first"
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("format", ["trl", "verl"])
