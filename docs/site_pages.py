@@ -11,7 +11,7 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-PAGES = ("*.md", "docs/**/*.md", "docs/images/*", "train_recipes/**/*.md")
+PAGES = ("*.md", "docs/**/*.md", "docs/images/*", "docs/upstream/*.py", "train_recipes/**/*.md")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

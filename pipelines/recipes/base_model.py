@@ -14,6 +14,8 @@ from hlmat.transforms.core.errors import ConfigError, OutputError
 from hlmat.transforms.policies.backends.checkpoint.files import CheckpointFiles, find_checkpoint
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+CHAT_TEMPLATE = "chat_template.jinja"
+_TEMPLATES = (CHAT_TEMPLATE, "chat_template.json")
 _NESTED, _PLAIN = "processor_config.json", "preprocessor_config.json"
 
 
@@ -65,7 +67,9 @@ def find_base_model(name: str, *, given: str | None) -> CheckpointFiles:
     return files
 
 
-def with_processor(model: Path, changes: Mapping[str, Any], *, folder: Path) -> Path:
+def with_processor(
+    model: Path, changes: Mapping[str, Any], *, folder: Path, chat_template: str | None = None
+) -> Path:
     """Make a folder with the model's files and changed settings of its image processor.
 
     Files are linked, not copied.
@@ -74,6 +78,7 @@ def with_processor(model: Path, changes: Mapping[str, Any], *, folder: Path) -> 
         model: the model's folder.
         changes: settings and their new values.
         folder: recreated.
+        chat_template: replaces the model's; None keeps it.
 
     Raises:
         ConfigError: the model has no image processor settings.
@@ -85,9 +90,11 @@ def with_processor(model: Path, changes: Mapping[str, Any], *, folder: Path) -> 
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         for path in model.iterdir():
-            if path.name != name:
+            if path.name != name and (chat_template is None or path.name not in _TEMPLATES):
                 (folder / path.name).symlink_to(path.resolve())
         (folder / name).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+        if chat_template is not None:
+            (folder / CHAT_TEMPLATE).write_text(chat_template, encoding="utf-8")
     except OSError as error:
         raise OutputError(
             f"cannot write {folder}: {error}; give an --out that can be written to"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hlmat.export.llama_factory.tasks.registry import DEFAULT_TASK, training_task
+from hlmat.pipelines.recipes.base_model import CHAT_TEMPLATE
 from hlmat.pipelines.recipes.flag_files import (
     FLAG_FILES,
     OPTIONAL_FILES,
@@ -47,6 +48,8 @@ class Recipe:
         evaluate: arguments of `hlmat evaluate`; those on the conversation come from `export`.
         base: arguments of `hlmat mini-base` if the recipe builds its base model, else None.
         processor: settings that replace those of the base model's image processor.
+        chat_template: replaces the base model's, so that a trained model is asked as it was
+            trained; None keeps it.
         segmenter_path: folders outside the recipe's from which the user lets it load code.
     """
 
@@ -58,6 +61,7 @@ class Recipe:
     evaluate: tuple[str, ...]
     base: tuple[str, ...] | None = None
     processor: Mapping[str, Any] = field(default_factory=dict)
+    chat_template: str | None = None
     segmenter_path: tuple[str, ...] = ()
 
 
@@ -98,6 +102,7 @@ def load_recipe(name_or_path: str, *, segmenter_path: Sequence[str] = ()) -> Rec
     processor = {}
     if (folder / "processor.yaml").is_file():
         processor = read_settings(folder / "processor.yaml", problems=problems)
+    chat_template = _read_template(folder / CHAT_TEMPLATE, problems=problems)
     if problems:
         raise ConfigError(problems)
     return Recipe(
@@ -109,8 +114,20 @@ def load_recipe(name_or_path: str, *, segmenter_path: Sequence[str] = ()) -> Rec
         evaluate=flags["evaluate.yaml"] or (),
         base=flags["base.yaml"],
         processor=processor,
+        chat_template=chat_template,
         segmenter_path=tuple(segmenter_path),
     )
+
+
+def _read_template(path: Path, *, problems: list[str]) -> str | None:
+    """Return the text of a chat template; None if there is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        problems.append(f"{path} cannot be read: {error}; write the template as UTF-8 text")
+        return None
 
 
 def recipe_names() -> list[str]:

@@ -99,8 +99,9 @@ def read_conversation(
     check.done()
     from hlmat.transforms.policies.model_policy import Conversation
     from hlmat.transforms.prompting.actions import TurnFormat
-    from hlmat.transforms.prompting.coordinates import RESIZES, build_codec
+    from hlmat.transforms.prompting.coordinates import build_codec
     from hlmat.transforms.prompting.rendering import StateView
+    from hlmat.transforms.prompting.resizes import RESIZES
 
     turn_format = TurnFormat(
         build_codec(codec, order=asked.order, digits=digits, resize=RESIZES[processor]),

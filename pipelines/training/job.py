@@ -103,6 +103,8 @@ class TrainingJob:
             "processor": dict(self.recipe.processor),
             "base model": {"sha256": model.sha256()},
         }
+        if self.recipe.chat_template is not None:
+            identity["chat template"] = self.recipe.chat_template
         return json.loads(json.dumps(identity))
 
 

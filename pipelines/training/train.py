@@ -54,9 +54,12 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
         if job.overwrite or not job.folder.is_begun(identity):
             job.folder.begin(identity, overwrite=job.overwrite)
         start = model.model
-        if job.recipe.processor:
+        template = job.recipe.chat_template
+        if job.recipe.processor or template is not None:
             changed = job.folder.out / "base_with_processor"
-            start = with_processor(start, job.recipe.processor, folder=changed)
+            start = with_processor(
+                start, job.recipe.processor, folder=changed, chat_template=template
+            )
         if job.folder.finished() is None:
             check_seen_sizes(job.options, job.settings, model=start, sizes_hw=USUAL_SIZES_HW)
         data_sha256 = _make_data(job)

@@ -1,13 +1,15 @@
 """Takes recipes through LLaMA-Factory's own argument parser, loader and collator.
 
 A process of its own for all of them: LLaMA-Factory takes long to import, warns much and sets much.
-Reads a JSON list of jobs, {"name", "settings", "sizes"}, and prints one of findings.
+Reads a JSON list of jobs, {"name", "settings", "sizes"}, and prints one of findings. Without sizes,
+only the rows are looked at.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from hlmat.pipelines.training.llamafactory_main import make_importable
@@ -42,9 +44,13 @@ def check(settings: dict[str, Any], sizes: list[list[int]]) -> dict[str, Any]:
     collate: Any = SFTDataCollatorWith4DAttentionMask(
         template=template, model=model, pad_to_multiple_of=8, **tokenizer_module
     )
-    image_token = tokenizer.convert_tokens_to_ids(template.mm_plugin.image_token)
+    image_token = tokenizer.convert_tokens_to_ids(
+        getattr(processor, "image_token", template.mm_plugin.image_token)
+    )
+    with open(f"{data_args.dataset_dir}/{data_args.dataset[0]}.json", encoding="utf-8") as f:
+        sources = json.load(f)
     rows = []
-    for row in dataset:
+    for row, source in zip(dataset, sources, strict=True):
         batch = collate([dict(row)])
         labels = [i for i in batch["labels"][0].tolist() if i != -100]
         rows.append(
@@ -54,6 +60,14 @@ def check(settings: dict[str, Any], sizes: list[list[int]]) -> dict[str, Any]:
                 "image_tokens": int((batch["input_ids"] == image_token).sum()),
                 "grid": batch["image_grid_thw"][0].tolist() if "image_grid_thw" in batch else None,
                 "pixel_values": list(batch["pixel_values"].shape),
+                "trained_prompt": [
+                    i
+                    for i, label in zip(row["input_ids"], row["labels"], strict=True)
+                    if label == -100
+                ],
+                "asked_prompt": asked(processor, source, f"{data_args.dataset_dir}")
+                if sizes
+                else None,
             }
         )
     return {
@@ -61,8 +75,32 @@ def check(settings: dict[str, Any], sizes: list[list[int]]) -> dict[str, Any]:
         "rows": rows,
         "eos": tokenizer.eos_token,
         "seen": [seen_size(template.mm_plugin, processor, size) for size in sizes],
-        "edges": edges(template.mm_plugin, processor),
+        "edges": edges(template.mm_plugin, processor) if sizes else None,
     }
+
+
+def asked(processor: Any, source: dict[str, Any], folder: str) -> list[int]:
+    """Return the tokens with which `hlmat evaluate` asks for the answer to a row."""
+    from PIL import Image
+
+    from hlmat.transforms.policies.backends.checkpoint.processor import (
+        find_chat_template,
+        render_question,
+    )
+
+    before, after = source["messages"][0]["content"].split("<image>")
+    texts = [{"type": "text", "text": text} for text in (before, after)]
+    parts = [part for part in (texts[0], {"type": "image"}, texts[1]) if part.get("text") != ""]
+    prompt = render_question(processor, find_chat_template(processor, folder=Path(folder)), parts)
+    bos = processor.tokenizer.bos_token
+    with Image.open(f"{folder}/{source['images'][0]}") as image:
+        inputs = processor(
+            text=[prompt],
+            images=[[image.convert("RGB")]],
+            add_special_tokens=not (bos and prompt.startswith(bos)),
+            return_tensors="pt",
+        )
+    return inputs["input_ids"][0].tolist()
 
 
 def parsed_values(arguments: tuple[Any, ...], settings: dict[str, Any]) -> dict[str, Any]:

@@ -25,14 +25,17 @@ from hlmat.pipelines.settings.run_options import trajectories_config
 from hlmat.pipelines.settings.validation import Check
 from hlmat.pipelines.settings.values import Values
 from hlmat.pipelines.training.job import TrainingJob, read_job
-from hlmat.transforms.prompting.coordinates import RESIZES
 from hlmat.transforms.prompting.rendering import reduced_size
+from hlmat.transforms.prompting.resizes import RESIZES
 from tiny_models import Family, make_tiny_model
 
 REPOSITORY = RECIPES.parent
 FAMILIES: Mapping[str, Family] = {
     "qwen2_vl": "qwen2_5_vl",
     "qwen3_vl_nothink": "qwen3_vl",
+    "qwen3_5_nothink": "qwen3_5",
+    "intern_vl": "internvl",
+    "glm4_5v": "glm4v_moe",
     "llava": "llava",
 }
 # The published models' own bounds, by both of their names; those of the tiny models are far lower.
@@ -45,6 +48,8 @@ PIXEL_BOUNDS = {
     for family, least, most in (
         ("qwen2_5_vl", 56 * 56, 28 * 28 * 16384),
         ("qwen3_vl", 256 * 256, 4096 * 4096),
+        ("qwen3_5", 256 * 256, 4096 * 4096),
+        ("glm4v_moe", 112 * 112, 28 * 28 * 15000),
     )
 }
 HEIGHT, WIDTH = 427, 640
@@ -89,6 +94,9 @@ def test_a_trained_model_is_evaluated_where_training_leaves_it(name: str) -> Non
         ("llava_1_5_7b_full", 16 // 8),  # the same
         ("qwen2_5_vl_7b_lora", 128),  # on one
         ("qwen3_vl_8b_lora", 128),
+        ("qwen3_5_9b_lora", 128),
+        ("internvl3_5_8b_lora", 128),
+        ("glm4_5v_lora", 128 // 8),  # on 8 GPUs
         ("qwen2_5_vl_7b_lora_24gb", 128),
     ],
 )
@@ -99,13 +107,13 @@ def test_the_batch_of_a_gpu_makes_up_the_papers(name: str, batch: int) -> None:
 
 
 @every_recipe
-def test_deepspeed_settings_are_zero_2_in_json(name: str) -> None:
+def test_deepspeed_settings_are_in_json(name: str) -> None:
     path = load_recipe(name).train.get("deepspeed")
     if path is None:
         assert not name.endswith("7b_full")
         return
     config = json.loads(Path(path).read_text(encoding="utf-8"))
-    assert config["zero_optimization"]["stage"] == 2
+    assert config["zero_optimization"]["stage"] == int(Path(path).stem.removeprefix("zero"))
     # left to the trainer, which knows them from the YAML
     assert config["train_micro_batch_size_per_gpu"] == "auto"
 
@@ -148,8 +156,14 @@ def findings(
                 with_processor(tiny, bounds, folder=root / f"{family}-bounds") if bounds else tiny
             )
         model = models[family]
-        if job.recipe.processor:
-            model = with_processor(model, job.recipe.processor, folder=root / f"{name}-model")
+        recipe = job.recipe
+        if recipe.processor or recipe.chat_template:
+            model = with_processor(
+                model,
+                recipe.processor,
+                folder=root / f"{name}-model",
+                chat_template=recipe.chat_template,
+            )
         settings = on_this_machine(job.resolved(model=model))
         described.append({"name": name, "settings": settings, "sizes": sizes_written(job)})
     path = root / "jobs.json"
@@ -233,14 +247,26 @@ def test_llama_factory_reads_the_rows_and_their_answers(
 def test_an_image_has_as_many_tokens_as_the_vision_tower_gives(
     name: str, findings: dict[str, dict[str, Any]]
 ) -> None:
+    cutoff = load_recipe(name).train["cutoff_len"]
     for row in findings[name]["rows"]:
-        if row["grid"] is None:
+        if name.startswith("internvl"):
+            # 3 x 2 tiles and an overview; the tiny model's tiles are small.
+            assert row["pixel_values"] == [7, 3, 56, 56]
+            assert row["image_tokens"] == 7 * 4
+        elif row["grid"] is None:
             assert row["pixel_values"] == [1, 3, 336, 336]
             assert row["image_tokens"] == 24 * 24
         else:
             assert row["image_tokens"] == np.prod(row["grid"]) // 4
             assert row["pixel_values"][0] == np.prod(row["grid"])
-        assert row["image_tokens"] < 1024  # leaves room for the text within the cutoff
+        assert row["image_tokens"] <= cutoff / 2  # leaves room for the text
+
+
+@every_recipe
+@pytest.mark.slow
+def test_a_model_is_asked_as_it_was_trained(name: str, findings: dict[str, dict[str, Any]]) -> None:
+    for row in findings[name]["rows"]:
+        assert row["asked_prompt"] == row["trained_prompt"]
 
 
 @every_recipe

@@ -1,6 +1,5 @@
 from .actions import TurnFormat as TurnFormat
 from .coordinates import CODECS as CODECS
-from .coordinates import RESIZES as RESIZES
 from .coordinates import CoordinateCodec as CoordinateCodec
 from .coordinates import build_codec as build_codec
 from .families import AUTO as AUTO
@@ -22,6 +21,7 @@ from .predicted_iou import PREDICTED_IOU_MARK as PREDICTED_IOU_MARK
 from .predicted_iou import last_predicted_iou as last_predicted_iou
 from .predicted_iou import render_predicted_iou as render_predicted_iou
 from .rendering import StateView as StateView
+from .resizes import RESIZES as RESIZES
 from .strips import image_strip as image_strip
 from .templates import IMAGE_MARK as IMAGE_MARK
 from .templates import PromptTemplate as PromptTemplate

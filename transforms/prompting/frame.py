@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hlmat.transforms.prompting.coordinates import CoordinateCodec, SmartResize
+from hlmat.transforms.prompting.coordinates import CoordinateCodec
 from hlmat.transforms.prompting.dialogues.registry import DEFAULT_DIALOGUE
 from hlmat.transforms.prompting.options import square
 from hlmat.transforms.prompting.rendering import StateView
+from hlmat.transforms.prompting.resizes import SmartResize
 
 UNKNOWN = "unknown"
 

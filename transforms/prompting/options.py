@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from hlmat.transforms.core.options import options, setting
-from hlmat.transforms.prompting.coordinates import CODECS, RESIZES, Order
+from hlmat.transforms.prompting.coordinates import CODECS, Order
 from hlmat.transforms.prompting.dialogues.registry import DEFAULT_DIALOGUE, DIALOGUES
 from hlmat.transforms.prompting.families import AUTO, FAMILIES
+from hlmat.transforms.prompting.resizes import RESIZES
 
 COLOURS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
     {"green": (0, 255, 0), "red": (255, 0, 0), "blue": (0, 0, 255)}

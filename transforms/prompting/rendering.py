@@ -9,9 +9,10 @@ import cv2
 
 from hlmat.transforms.core.options import options
 from hlmat.transforms.core.protocols import Image, Mask
-from hlmat.transforms.prompting.coordinates import CoordinateCodec, Resize
+from hlmat.transforms.prompting.coordinates import CoordinateCodec
 from hlmat.transforms.prompting.options import StateStyle
 from hlmat.transforms.prompting.overlay import draw_mask
+from hlmat.transforms.prompting.resizes import Resize
 
 
 @dataclass(frozen=True)

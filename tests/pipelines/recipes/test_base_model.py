@@ -89,3 +89,17 @@ def test_a_folder_that_cannot_be_written_is_reported(llava: Path, tmp_path: Path
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="give an --out that can be written to"):
         with_processor(llava, {}, folder=tmp_path / "file" / "out")
+
+
+def test_a_recipe_s_chat_template_takes_the_place_of_the_model_s(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "preprocessor_config.json").write_text('{"do_resize": true}')
+    (model / "chat_template.json").write_text("{}")
+    (model / "chat_template.jinja").write_text("published")
+    out = with_processor(model, {}, folder=tmp_path / "out", chat_template="of the recipe")
+    assert (out / "chat_template.jinja").read_text() == "of the recipe"
+    assert not (out / "chat_template.json").exists()
+    assert (model / "chat_template.jinja").read_text() == "published"
+    kept = with_processor(model, {}, folder=tmp_path / "kept")
+    assert (kept / "chat_template.jinja").read_text() == "published"

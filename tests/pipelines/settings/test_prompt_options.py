@@ -14,8 +14,8 @@ from hlmat.pipelines.settings.validation import Check
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.policies.mllm import ModelPolicyOptions
 from hlmat.transforms.prompting.actions import TurnFormat
-from hlmat.transforms.prompting.coordinates import RESIZES
 from hlmat.transforms.prompting.options import TRAINER_PIXELS
+from hlmat.transforms.prompting.resizes import RESIZES
 
 
 def exported(*flags: str) -> TurnFormat:

@@ -18,9 +18,10 @@ from hlmat.pipelines.training.frame import USUAL_SIZES_HW, check_seen_sizes, tra
 from hlmat.pipelines.training.job import read_job
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.prompting.actions import TurnFormat
-from hlmat.transforms.prompting.coordinates import RESIZES, build_codec
+from hlmat.transforms.prompting.coordinates import build_codec
 from hlmat.transforms.prompting.options import TRAINER_PIXELS
 from hlmat.transforms.prompting.rendering import StateView
+from hlmat.transforms.prompting.resizes import RESIZES
 from tiny_models import make_tiny_model
 
 TRAIN = {

@@ -13,8 +13,9 @@ from hlmat.transforms.core.protocols import Question, SamplingPolicy, State
 from hlmat.transforms.core.records import Answer, Box, Click, Finish, InvalidAction
 from hlmat.transforms.policies.model_policy import Conversation, ModelPolicy, check_frame
 from hlmat.transforms.prompting.actions import TurnFormat
-from hlmat.transforms.prompting.coordinates import SmartResize, build_codec
+from hlmat.transforms.prompting.coordinates import build_codec
 from hlmat.transforms.prompting.rendering import StateView
+from hlmat.transforms.prompting.resizes import SmartResize
 from hlmat.transforms.prompting.templates import PromptTemplate
 
 SIZE_HW = (100, 200)

@@ -17,8 +17,9 @@ from hlmat.transforms.core.records import (
     StopReason,
 )
 from hlmat.transforms.prompting.actions import TurnFormat
-from hlmat.transforms.prompting.coordinates import CODECS, CoordinateCodec, SmartResize, build_codec
+from hlmat.transforms.prompting.coordinates import CODECS, CoordinateCodec, build_codec
 from hlmat.transforms.prompting.dialogues.segagent import parse_action, render_action
+from hlmat.transforms.prompting.resizes import SmartResize
 from hlmat.transforms.prompting.templates import PromptTemplate
 
 CODEC = build_codec("thousandths")

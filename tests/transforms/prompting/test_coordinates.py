@@ -15,13 +15,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.prompting.coordinates import (
-    CODECS,
-    CoordinateCodec,
-    Order,
-    SmartResize,
-    build_codec,
-)
+from hlmat.transforms.prompting.coordinates import CODECS, CoordinateCodec, Order, build_codec
+from hlmat.transforms.prompting.resizes import SmartResize
 
 ALL_CODECS = [
     build_codec(name, order=order, resize=SmartResize())

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from hlmat.transforms.policies.backends.checkpoint.processor import resized_by
-from hlmat.transforms.prompting.coordinates import CODECS, RESIZES, SmartResize
+from hlmat.transforms.prompting.coordinates import CODECS
 from hlmat.transforms.prompting.families import FAMILIES, family_of
+from hlmat.transforms.prompting.resizes import RESIZES, SmartResize
 
 every_family = pytest.mark.parametrize("name", FAMILIES)
 PROCESSORS = {

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hlmat.transforms.prompting.coordinates import CODECS, RESIZES, build_codec
+from hlmat.transforms.prompting.coordinates import CODECS, build_codec
 from hlmat.transforms.prompting.frame import UNKNOWN, Frame, parse_frame
 from hlmat.transforms.prompting.rendering import StateView
+from hlmat.transforms.prompting.resizes import RESIZES
 
 TRAINED = Frame.of(
     build_codec("pixels", resize=RESIZES["qwen2-vl"]), StateView(max_side=448, max_pixels=300_000)

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.prompting.coordinates import SmartResize, build_codec, same_size
+from hlmat.transforms.prompting.coordinates import build_codec
 from hlmat.transforms.prompting.rendering import ReducedSize, StateView
+from hlmat.transforms.prompting.resizes import SmartResize, same_size
 
 
 @given(

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.records import Action, Box, Click, Finish, InvalidAction, NoObject
-from hlmat.transforms.prompting.coordinates import CODECS, SmartResize, build_codec
+from hlmat.transforms.prompting.coordinates import CODECS, build_codec
 from hlmat.transforms.prompting.dialogues.protocol import Dialogue, Message, Offer
 from hlmat.transforms.prompting.dialogues.registry import DIALOGUES, load_dialogue, prompt_of
+from hlmat.transforms.prompting.resizes import SmartResize
 from hlmat.transforms.prompting.templates import PLACEHOLDERS
 
 every_dialogue = pytest.mark.parametrize("name", DIALOGUES)

@@ -31,7 +31,7 @@ from hlmat.transforms.core.protocols import Question
 from hlmat.transforms.policies.backends.checkpoint.generate import (
     CheckpointOptions,
 )
-from hlmat.transforms.prompting.coordinates import SmartResize
+from hlmat.transforms.prompting.resizes import SmartResize
 from hlmat.transforms.torch_support.torchvision import ensure_importable
 from tiny_models import Family
 

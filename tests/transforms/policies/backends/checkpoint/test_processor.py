@@ -12,9 +12,9 @@ from hlmat.transforms.policies.backends.checkpoint.processor import (
     render_question,
     resized_by,
 )
-from hlmat.transforms.prompting.coordinates import SmartResize
 from hlmat.transforms.prompting.dialogues.protocol import Offer
 from hlmat.transforms.prompting.dialogues.registry import load_dialogue
+from hlmat.transforms.prompting.resizes import SmartResize
 from tiny_models import make_tiny_model
 
 transformers = pytest.importorskip("transformers")
