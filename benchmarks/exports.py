@@ -1,9 +1,10 @@
-"""An export with one and with two workers, against a plain loop that writes the same images.
+"""Exports with one and with two workers, against a plain loop that writes the same images.
 
     python -m benchmarks.exports
 
 The plain loop reads the same Parquet files, decodes masks with pycocotools, blends them with NumPy
 and writes each image with `cv2.imwrite`, in one process, without checks, names, counts or records.
+The export for the Hugging Face Hub has the same images in Parquet files, and the masks as well.
 """
 
 from __future__ import annotations
@@ -70,6 +71,14 @@ def main() -> None:
                         *("-m", "hlmat", "export", "--from", run, "--format", "llama-factory"),
                         *("--out", root / f"out-{number}-{workers}", "--image-format", "png"),
                         *("--workers", workers, "-q"),
+                    )
+                    for workers in (1, 2)
+                },
+                **{
+                    f"export for the hub, {workers} worker{'s' * (workers > 1)}": (
+                        *("-m", "hlmat", "export", "--from", run, "--format", "hub"),
+                        *("--out", root / f"hub-{number}-{workers}", "--image-format", "png"),
+                        *("--images", "all", "--workers", workers, "-q"),
                     )
                     for workers in (1, 2)
                 },
