@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import fsspec
 import pytest
 
 import forked_commands
@@ -102,7 +102,8 @@ class Store:
         make = s3_environment if self.kind == "s3" else gcs_environment
         return {**make(url or self.server.url), "AWS_MAX_ATTEMPTS": "2"}
 
-    def files(self) -> fsspec.AbstractFileSystem:
+    def files(self) -> Any:
+        """Return fsspec's file system of the server."""
         return (s3_files if self.kind == "s3" else gcs_files)(self.server.url)
 
     def make_bucket(self, name: str) -> None:
@@ -116,7 +117,7 @@ class Store:
         return f"{self.kind}://{place}"
 
 
-def same_data(fs: fsspec.AbstractFileSystem, place: str, on_disk: Path) -> list[str]:
+def same_data(fs: Any, place: str, on_disk: Path) -> list[str]:
     """Compare the data files of a run with those on the disk; return their names."""
     names = []
     for path in sorted(on_disk.rglob("*.parquet")):
@@ -127,7 +128,7 @@ def same_data(fs: fsspec.AbstractFileSystem, place: str, on_disk: Path) -> list[
     return names
 
 
-def same_files(fs: fsspec.AbstractFileSystem, place: str, on_disk: Path) -> None:
+def same_files(fs: Any, place: str, on_disk: Path) -> None:
     """Check that a folder of a store holds the files of one on the disk, and no others."""
     names = [p.relative_to(on_disk).as_posix() for p in on_disk.rglob("*") if p.is_file()]
     assert sorted(names) == sorted(name.removeprefix(f"{place}/") for name in fs.find(place))

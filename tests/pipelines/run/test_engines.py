@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -124,6 +125,23 @@ class Job:
 
     def cancel(self) -> None:
         self.cancelled.set()
+
+
+def test_what_listens_without_being_a_job_server_is_told(tmp_path: Path):
+    with socket.create_server(("localhost", 0)) as silent:
+        endpoint = f"localhost:{silent.getsockname()[1]}"
+        flags = (f"--job_endpoint={endpoint}", "--job_server_timeout=1")
+        with pytest.raises(IncompleteError) as caught:
+            run_on_engine(
+                Job(),  # pyright: ignore[reportArgumentType]
+                RunnerChoice("PortableRunner", flags=flags),
+                log=str(tmp_path / "log"),
+                has_begun=lambda: False,
+            )
+    assert str(caught.value).startswith(
+        f"something listens at {endpoint}, but no job server of Beam answers; start it or correct "
+        "--job_endpoint (log: "
+    )
 
 
 class StartingRunner:
