@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hlmat.pipelines.annotation.run import AnnotationReport
     from hlmat.pipelines.run.trajectories import RunReport
     from hlmat.pipelines.settings.annotation_options import AnnotationConfig
+    from hlmat.pipelines.settings.evaluation_options import EvaluationConfig
     from hlmat.pipelines.settings.run_options import RunConfig
     from hlmat.pipelines.settings.runner_choice import RunnerChoice
     from hlmat.transforms.dataset_io.work_units import UnitShard
@@ -137,9 +138,7 @@ def run_evaluate(arguments: argparse.Namespace, rest: list[str]) -> int:
     config = evaluation_config(arguments, rest=rest)
     _import_beam(config.run.runner)
     if config.all_deciles:
-        from hlmat.pipelines.cli.click_jobs import run_deciles
-
-        return run_deciles(arguments, config)
+        return _run_deciles(arguments, config)
     from hlmat.pipelines.evaluation import evaluate as evaluation
 
     report = evaluation.evaluate(config, quiet=arguments.quiet or arguments.json)
@@ -151,6 +150,26 @@ def run_evaluate(arguments: argparse.Namespace, rest: list[str]) -> int:
         _print_lines(report.files)
         print(_look_at_all(config.run.out))
     return _check_targets(report.figures, config.run, quiet=arguments.quiet)
+
+
+def _run_deciles(arguments: argparse.Namespace, config: EvaluationConfig) -> int:
+    from hlmat.pipelines.evaluation import click_deciles
+
+    is_quiet = arguments.quiet or arguments.json
+    report = click_deciles.evaluate_deciles(config, quiet=is_quiet)
+    for remark in dict.fromkeys(r for _, each in report.evaluations for r in each.remarks):
+        _print_remarks([remark])
+    if arguments.json:
+        _print_json(report.figures)
+    elif not arguments.quiet:
+        print(report.text)
+        _print_lines(report.files)
+        least, *_, most = (each.run.out for each, _ in report.evaluations)
+        print(_look_at_all(most, least))
+    return max(
+        _check_targets(each.figures, evaluated.run, quiet=arguments.quiet)
+        for evaluated, each in report.evaluations
+    )
 
 
 def run_filter(arguments: argparse.Namespace, rest: list[str]) -> int:
