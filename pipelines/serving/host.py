@@ -27,7 +27,7 @@ from hlmat.transforms.masks.rle import encode_mask
 from hlmat.transforms.rollout.segmenter_batching import SegmenterSession, encode_all
 from hlmat.transforms.segmenters.remote.wire import AskedTarget, StatedAnswer, image_key
 
-_Work = Callable[[], None]
+_Work = Callable[[], object]
 
 
 @dataclass(eq=False)
