@@ -40,10 +40,10 @@ class ImageShard:
             self._out,
             schema,
             # All other columns are compressed; a mapping leaves out those that it does not name.
-            compression={path: "NONE" if path in images else "ZSTD" for path in _leaves(schema)},
+            compression={path: "NONE" if path in images else "ZSTD" for path in _leaves(schema)},  # pyright: ignore[reportArgumentType]
             use_dictionary=True,
             dictionary_pagesize_limit=_DICTIONARY_BYTES,
-            write_statistics=value_columns(schema),
+            write_statistics=value_columns(schema),  # pyright: ignore[reportArgumentType]
         )
         self._waiting: list[Mapping[str, Any]] = []
         self._seen: set[int] = set()
