@@ -101,7 +101,7 @@ def take_inputs(
         places = {path: below.place_of(path) for path in unread}
         # A table's images are no files.
         there = {path: place for path, place in places.items() if place is not None}
-        taken = Threads(available_cores()).map(_digest, there.values())
+        taken = Threads(available_cores()).map(_digest, [*there.values()])
         found |= {p: t for p, t in zip(there, taken, strict=True) if t is not None}
     return dict(sorted(found.items()))
 
