@@ -43,7 +43,6 @@ from hlmat.transforms.dataset_io.layout import OutputLayout
 from hlmat.transforms.rollout.unit_worker import RolloutSettings
 from hlmat.transforms.segmenters.registry import load_segmenter, segmenter_identity
 from hlmat.transforms.segmenters.remote.address import is_address
-from hlmat.transforms.segmenters.remote.segmenter import RemoteSegmenter
 
 TARGETS_PER_OUTPUT_SHARD = 5000
 _READERS_OF_URLS = 16
@@ -259,8 +258,12 @@ def _identified(
             [f"--segmenter {options.name!r}: loading it ended the program (SystemExit: {error})"]
         ) from error
     identity = segmenter_identity(segmenter, config.segmenter)
-    if not isinstance(segmenter, RemoteSegmenter):
+    if not is_address(options.name):
         return identity, config.segmenter.device, config
+    # Its client imports httpx.
+    from hlmat.transforms.segmenters.remote.segmenter import RemoteSegmenter
+
+    assert isinstance(segmenter, RemoteSegmenter)
     tied = replace(config, segmenter=replace(options, served=segmenter.digest))
     return identity, segmenter.device, tied
 
