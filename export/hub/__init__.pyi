@@ -2,10 +2,10 @@ from .card import LICENSE_FILE as LICENSE_FILE
 from .card import render_card as render_card
 from .card import render_terms as render_terms
 from .croissant import croissant_json as croissant_json
+from .facts import STATES as STATES
+from .facts import TRAJECTORIES as TRAJECTORIES
 from .facts import Publication as Publication
 from .facts import PublishedFile as PublishedFile
-from .facts import STATES as STATES
 from .facts import SourceTerms as SourceTerms
-from .facts import TRAJECTORIES as TRAJECTORIES
 from .facts import hub_split as hub_split
 from .state_rows import StateRows as StateRows

@@ -2,8 +2,8 @@ from .export_units import ExportUnit as ExportUnit
 from .export_units import build_unit as build_unit
 from .export_units import unit_from_json as unit_from_json
 from .export_units import unit_to_json as unit_to_json
-from .images import ImageLoader as ImageLoader
 from .images import MAX_JPEG_SIDE as MAX_JPEG_SIDE
+from .images import ImageLoader as ImageLoader
 from .images import StateImages as StateImages
 from .images import image_name as image_name
 from .layout import DATASET_INFO as DATASET_INFO

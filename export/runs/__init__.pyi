@@ -1,9 +1,9 @@
 from .data_card import cell as cell
 from .data_card import render_data_card as render_data_card
 from .data_card import settings_rows as settings_rows
+from .flags import KEY_COLUMNS as KEY_COLUMNS
 from .flags import Flag as Flag
 from .flags import FlagKind as FlagKind
-from .flags import KEY_COLUMNS as KEY_COLUMNS
 from .flags import Key as Key
 from .flags import TargetFlags as TargetFlags
 from .flags import counts_of as counts_of

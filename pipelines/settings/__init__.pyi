@@ -1,7 +1,7 @@
-from .annotation_options import AnnotationConfig as AnnotationConfig
 from .annotation_options import FILTER as FILTER
 from .annotation_options import IOU_RANGE as IOU_RANGE
 from .annotation_options import REFINE as REFINE
+from .annotation_options import AnnotationConfig as AnnotationConfig
 from .annotation_options import filter_config as filter_config
 from .annotation_options import refinement_config as refinement_config
 from .bench_options import BenchCall as BenchCall
@@ -18,8 +18,8 @@ from .correction_options import edit_options as edit_options
 from .correction_options import merging_options as merging_options
 from .correction_options import partition_options as partition_options
 from .evaluation_options import EVALUATE as EVALUATE
-from .evaluation_options import EvaluationConfig as EvaluationConfig
 from .evaluation_options import SCORE as SCORE
+from .evaluation_options import EvaluationConfig as EvaluationConfig
 from .evaluation_options import StepOptions as StepOptions
 from .evaluation_options import evaluation_config as evaluation_config
 from .export_options import ExportOptions as ExportOptions
@@ -28,8 +28,8 @@ from .export_options import export_fingerprint as export_fingerprint
 from .export_options import export_name as export_name
 from .export_options import llama_factory_options as llama_factory_options
 from .export_options import running_options as running_options
-from .fit_clicks_options import FitClicksConfig as FitClicksConfig
 from .fit_clicks_options import RCLICKS as RCLICKS
+from .fit_clicks_options import FitClicksConfig as FitClicksConfig
 from .fit_clicks_options import fit_clicks_config as fit_clicks_config
 from .flags import Flag as Flag
 from .flags import Group as Group
@@ -62,8 +62,8 @@ from .training_options import DATA_FLAGS as DATA_FLAGS
 from .training_options import EXPORT_FLAGS as EXPORT_FLAGS
 from .training_options import LADDER as LADDER
 from .training_options import LADDER_PLACES as LADDER_PLACES
-from .training_options import LadderOptions as LadderOptions
 from .training_options import STAR_PLUS as STAR_PLUS
+from .training_options import LadderOptions as LadderOptions
 from .training_options import StarPlusOptions as StarPlusOptions
 from .validation import ArgumentParser as ArgumentParser
 from .validation import Check as Check

@@ -1,7 +1,7 @@
 from .choices import ClickedError as ClickedError
 from .choices import clicked_error as clicked_error
-from .click_model import ClickModel as ClickModel
 from .click_model import FEATURES as FEATURES
+from .click_model import ClickModel as ClickModel
 from .click_model import built_in_click_model as built_in_click_model
 from .click_model import parse_click_model as parse_click_model
 from .features import error_pixels as error_pixels

@@ -23,11 +23,11 @@ from .image_digest import check_same_image as check_same_image
 from .image_identity import KnownImage as KnownImage
 from .image_identity import find_leaks as find_leaks
 from .image_identity import image_key as image_key
+from .options import REQUIRED as REQUIRED
 from .options import Declared as Declared
 from .options import HiddenValueError as HiddenValueError
 from .options import Issue as Issue
 from .options import OptionsError as OptionsError
-from .options import REQUIRED as REQUIRED
 from .options import declared as declared
 from .options import fingerprint_values as fingerprint_values
 from .options import parse_value as parse_value

@@ -12,9 +12,9 @@ from .budget_figures import measure_budgets as measure_budgets
 from .calibration import ScoredMask as ScoredMask
 from .calibration import calibration_figures as calibration_figures
 from .calibration import scored_masks as scored_masks
-from .click_curves import ClickProtocol as ClickProtocol
 from .click_curves import NOC_CLICKS as NOC_CLICKS
 from .click_curves import THRESHOLDS as THRESHOLDS
+from .click_curves import ClickProtocol as ClickProtocol
 from .click_curves import clicks_at_most as clicks_at_most
 from .click_deciles import decile_figures as decile_figures
 from .invalid_answers import invalid_causes as invalid_causes

@@ -9,9 +9,9 @@ from .families import family_of as family_of
 from .frame import Frame as Frame
 from .frame import parse_frame as parse_frame
 from .options import COLOURS as COLOURS
+from .options import TRAINER_PIXELS as TRAINER_PIXELS
 from .options import ConversationOptions as ConversationOptions
 from .options import StateStyle as StateStyle
-from .options import TRAINER_PIXELS as TRAINER_PIXELS
 from .options import square as square
 from .overlay import colour_rgb as colour_rgb
 from .overlay import draw_clicks as draw_clicks

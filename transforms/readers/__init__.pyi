@@ -10,7 +10,7 @@ from .registry import missing_root as missing_root
 from .registry import open_reader as open_reader
 from .sources import SOURCES as SOURCES
 from .terms import HUB_LICENSES as HUB_LICENSES
-from .terms import ImageRights as ImageRights
 from .terms import LICENSES as LICENSES
+from .terms import ImageRights as ImageRights
 from .terms import image_rights as image_rights
 from .text_files import read_text as read_text
