@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hlmat.pipelines.cli.exit_codes import EXIT_DATA, EXIT_INCOMPLETE, EXIT_OK, EXIT_REJECTS, fail
-from hlmat.pipelines.cli.printing import print_json as _print_json
-from hlmat.pipelines.cli.printing import print_lines as _print_lines
-from hlmat.pipelines.cli.printing import print_remarks as _print_remarks
-from hlmat.pipelines.cli.printing import print_report as _print_report
-from hlmat.pipelines.cli.printing import print_result as _print_result
-from hlmat.pipelines.cli.printing import refuse_rest as _refuse_rest
+from hlmat.pipelines.cli.printing import (
+    print_json,
+    print_lines,
+    print_remarks,
+    print_report,
+    print_result,
+    refuse_rest,
+)
 from hlmat.transforms.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,12 +41,12 @@ def run_trajectories(arguments: argparse.Namespace, rest: list[str]) -> int:
     from hlmat.pipelines.run.trajectories import make_trajectories
 
     report = make_trajectories(config, quiet=arguments.quiet or arguments.json)
-    _print_remarks(report.remarks)
+    print_remarks(report.remarks)
     if config.shard is not None and report.status is not RunStatus.COMPLETE:
         return _print_shard(config.shard, report, arguments)
     figures = statistics.read_figures(config.out)
     if arguments.json:
-        _print_json({**figures, **_speed(report), "out": config.out})
+        print_json({**figures, **_speed(report), "out": config.out})
     elif not arguments.quiet:
         print(statistics.format_figures(figures))
         print(_closing_lines(report))
@@ -55,7 +57,7 @@ def _print_shard(shard: UnitShard, report: RunReport, arguments: argparse.Namesp
     out = report.layout.out
     done = {"shard": f"{shard.index}/{shard.count}", "targets_done": report.targets_done}
     if arguments.json:
-        _print_json({**done, "out": out})
+        print_json({**done, "out": out})
     elif not arguments.quiet:
         print(f"shard {done['shard']}: {report.targets_done} targets in this call")
         print(f"when every shard is done, the same command without --shard ends the run in {out}")
@@ -68,11 +70,11 @@ def _check_targets(figures: Mapping[str, Any], config: RunConfig, *, quiet: bool
     from hlmat.pipelines.evaluation.rejects import closing_remarks
 
     rejected, targets = figures["rejected"], figures["targets"]
-    _print_remarks(statistics.remarks_on(figures))
+    print_remarks(statistics.remarks_on(figures))
     is_above = targets and rejected / targets > config.max_reject_rate
     is_failure = is_above or (targets and rejected == targets)
     if is_failure or not quiet:
-        _print_remarks(closing_remarks(config.out, rejected=rejected))
+        print_remarks(closing_remarks(config.out, rejected=rejected))
     if is_failure:
         limit = (
             f"more than --max-reject-rate {config.max_reject_rate:g} allows"
@@ -92,44 +94,44 @@ def _check_targets(figures: Mapping[str, Any], config: RunConfig, *, quiet: bool
 
 def run_export(arguments: argparse.Namespace, rest: list[str]) -> int:
     if arguments.runner in (None, "local"):
-        _refuse_rest(arguments, rest)
+        refuse_rest(arguments, rest)
     from hlmat.pipelines.exporting import export as exporting
 
     is_quiet = arguments.quiet or arguments.json
-    return _print_report(arguments, exporting.export_run(arguments, rest, quiet=is_quiet))
+    return print_report(arguments, exporting.export_run(arguments, rest, quiet=is_quiet))
 
 
 def run_train(arguments: argparse.Namespace, rest: list[str]) -> int:
-    _refuse_rest(arguments, rest)
+    refuse_rest(arguments, rest)
     if arguments.dry_run:
         from hlmat.pipelines.training import dry_run
 
         plan = dry_run.plan_training(arguments)
-        return _print_result(arguments, plan, text=dry_run.format_plan(plan))
+        return print_result(arguments, plan, text=dry_run.format_plan(plan))
     from hlmat.pipelines.training import train as training
 
-    return _print_report(arguments, training.train(arguments))
+    return print_report(arguments, training.train(arguments))
 
 
 def run_star_plus(arguments: argparse.Namespace, rest: list[str]) -> int:
-    _refuse_rest(arguments, rest)
+    refuse_rest(arguments, rest)
     from hlmat.pipelines.training import star_plus
 
     report = star_plus.improve(arguments)
     rounds = [each["evaluation"] for each in report["rounds"]]
     text = f"{star_plus.format_rounds(report)}\n{_look_at_all(rounds[-1], rounds[0])}"
-    return _print_result(arguments, report, text=text)
+    return print_result(arguments, report, text=text)
 
 
 def run_ladder(arguments: argparse.Namespace, rest: list[str]) -> int:
-    _refuse_rest(arguments, rest)
+    refuse_rest(arguments, rest)
     from hlmat.export.reports.ladder_tables import render_ladder
     from hlmat.pipelines.ladder import measure as ladder
 
     report = ladder.make_ladder(arguments)
     rungs = [[rung["out"] for rung in each["rungs"]] for each in report["sets"].values()]
     look = "\n".join(_look_at_all(outs[-1], outs[0]) for outs in rungs)
-    return _print_result(arguments, report, text=f"{render_ladder(report)}\n{look}")
+    return print_result(arguments, report, text=f"{render_ladder(report)}\n{look}")
 
 
 def run_evaluate(arguments: argparse.Namespace, rest: list[str]) -> int:
@@ -142,12 +144,12 @@ def run_evaluate(arguments: argparse.Namespace, rest: list[str]) -> int:
     from hlmat.pipelines.evaluation import evaluate as evaluation
 
     report = evaluation.evaluate(config, quiet=arguments.quiet or arguments.json)
-    _print_remarks(report.remarks)
+    print_remarks(report.remarks)
     if arguments.json:
-        _print_json(report.figures)
+        print_json(report.figures)
     elif not arguments.quiet:
         print(report.text)
-        _print_lines(report.files)
+        print_lines(report.files)
         print(_look_at_all(config.run.out))
     return _check_targets(report.figures, config.run, quiet=arguments.quiet)
 
@@ -158,12 +160,12 @@ def _run_deciles(arguments: argparse.Namespace, config: EvaluationConfig) -> int
     is_quiet = arguments.quiet or arguments.json
     report = click_deciles.evaluate_deciles(config, quiet=is_quiet)
     for remark in dict.fromkeys(r for _, each in report.evaluations for r in each.remarks):
-        _print_remarks([remark])
+        print_remarks([remark])
     if arguments.json:
-        _print_json(report.figures)
+        print_json(report.figures)
     elif not arguments.quiet:
         print(report.text)
-        _print_lines(report.files)
+        print_lines(report.files)
         least, *_, most = (each.run.out for each, _ in report.evaluations)
         print(_look_at_all(most, least))
     return max(
@@ -199,99 +201,99 @@ def run_refine(arguments: argparse.Namespace, rest: list[str]) -> int:
 def _print_annotation_report(
     arguments: argparse.Namespace, report: AnnotationReport, config: AnnotationConfig
 ) -> int:
-    _print_remarks(report.remarks)
+    print_remarks(report.remarks)
     if arguments.json:
-        _print_json(report.figures)
+        print_json(report.figures)
     elif not arguments.quiet:
-        _print_lines({**report.lines, **report.files})
+        print_lines({**report.lines, **report.files})
     return _check_targets(report.figures, config.rollouts.run, quiet=arguments.quiet)
 
 
 def run_score(arguments: argparse.Namespace, rest: list[str]) -> int:
-    _refuse_rest(arguments, rest)
+    refuse_rest(arguments, rest)
     from hlmat.pipelines.evaluation import score as scoring
 
     figures = scoring.score_file(arguments)
-    return _print_result(arguments, figures, text=scoring.format_scores(figures))
+    return print_result(arguments, figures, text=scoring.format_scores(figures))
 
 
 def run_compare(arguments: argparse.Namespace, rest: list[str]) -> int:
-    _refuse_rest(arguments, rest)
+    refuse_rest(arguments, rest)
     from hlmat.pipelines.evaluation import compare as comparison
 
     figures = comparison.compare(arguments)
-    return _print_result(arguments, figures, text=comparison.format_comparison(figures))
+    return print_result(arguments, figures, text=comparison.format_comparison(figures))
 
 
 def run_bench(arguments: argparse.Namespace, rest: list[str]) -> int:
-    _refuse_rest(arguments, rest)
+    refuse_rest(arguments, rest)
     from hlmat.pipelines.hlmat_bench.job import do_bench
     from hlmat.pipelines.settings.bench_options import bench_call
 
     report = do_bench(bench_call(arguments))
-    _print_result(arguments, report.values, text=report.text)
+    print_result(arguments, report.values, text=report.text)
     return EXIT_OK if report.is_good else EXIT_DATA
 
 
 def run_mini_base(arguments: argparse.Namespace, rest: list[str]) -> int:
-    _refuse_rest(arguments, rest)
+    refuse_rest(arguments, rest)
     from hlmat.pipelines.training import mini_base
 
     is_quiet = arguments.quiet or arguments.json
     record = mini_base.make_mini_base(
         arguments, note=(lambda text: None) if is_quiet else mini_base.print_note
     )
-    return _print_report(arguments, record if arguments.json else {"model": arguments.out})
+    return print_report(arguments, record if arguments.json else {"model": arguments.out})
 
 
 def run_stats(arguments: argparse.Namespace, rest: list[str]) -> int:
-    _refuse_rest(arguments, rest)
+    refuse_rest(arguments, rest)
     from hlmat.pipelines.evaluation import stats as statistics
 
     figures = statistics.report_figures(arguments)
-    return _print_result(arguments, figures, text=statistics.format_figures(figures))
+    return print_result(arguments, figures, text=statistics.format_figures(figures))
 
 
 def run_rejects(arguments: argparse.Namespace, rest: list[str]) -> int:
-    _refuse_rest(arguments, rest)
+    refuse_rest(arguments, rest)
     from hlmat.pipelines.evaluation import rejects
 
     view = rejects.list_rejects(arguments)
-    _print_result(arguments, view, text=rejects.format_rejects(view, out=arguments.run_folder))
+    print_result(arguments, view, text=rejects.format_rejects(view, out=arguments.run_folder))
     return EXIT_REJECTS if view["rejected"] else EXIT_OK
 
 
 def run_inspect(arguments: argparse.Namespace, rest: list[str]) -> int:
-    _refuse_rest(arguments, rest)
+    refuse_rest(arguments, rest)
     from hlmat.pipelines.evaluation import inspect as inspection
 
     view = inspection.inspect_run(arguments)
-    return _print_result(arguments, view, text=inspection.format_view(view))
+    return print_result(arguments, view, text=inspection.format_view(view))
 
 
 def run_view(arguments: argparse.Namespace, rest: list[str]) -> int:
-    _refuse_rest(arguments, rest)
+    refuse_rest(arguments, rest)
     from hlmat.pipelines.viewing.view import view_run
 
     def tell(address: str) -> None:
         if arguments.json:
-            _print_json({"address": address})
+            print_json({"address": address})
         else:
             print(f"open           {address}\nend with       Ctrl-C")
         sys.stdout.flush()
 
     report = view_run(arguments, quiet=arguments.quiet or arguments.json, tell=tell)
-    return _print_report(arguments, report) if report else EXIT_OK
+    return print_report(arguments, report) if report else EXIT_OK
 
 
 def run_serve_segmenter(arguments: argparse.Namespace, rest: list[str]) -> int:
-    _refuse_rest(arguments, rest)
+    refuse_rest(arguments, rest)
     from hlmat.pipelines.serving.serve import serve_segmenter
     from hlmat.transforms.segmenters.remote.wire import TOKEN_VARIABLE
 
     def tell(address: str, token: str | None) -> None:
         if arguments.json:
-            _print_json({"address": address, "token": token})
+            print_json({"address": address, "token": token})
         else:
             if token is not None:
                 print(f"first, in each client's shell:\n  export {TOKEN_VARIABLE}={token}")
