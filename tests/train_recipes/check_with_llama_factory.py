@@ -47,6 +47,7 @@ def check(settings: dict[str, Any], sizes: list[list[int]]) -> dict[str, Any]:
     image_token = tokenizer.convert_tokens_to_ids(
         getattr(processor, "image_token", template.mm_plugin.image_token)
     )
+    assert data_args.dataset
     with open(f"{data_args.dataset_dir}/{data_args.dataset[0]}.json", encoding="utf-8") as f:
         sources = json.load(f)
     rows = []

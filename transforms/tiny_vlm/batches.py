@@ -172,7 +172,7 @@ class BatchMaker:
                     if flips[b, axis]:
                         words = self.mirrored_words[axis][words]
                 target = scenes.targets[index, j]
-                answer = c.answer(facts[b, target, 3], facts[b, target, 4:])
+                answer = c.answer(int(facts[b, target, 3]), facts[b, target, 4:])
                 row = [*words, *c.between, *answer]
                 rows[b, e, : len(row)], targets[b, e] = row, target
                 starts[b, e] = len(words) + len(c.between)

@@ -371,6 +371,7 @@ def test_an_image_that_changed_since_the_run_is_a_reject(
     shutil.copytree(data, root)
     (changed,) = (root / "images").glob("n4.*")
     image = cv2.imread(str(changed))
+    assert image is not None
     image[0, 0] ^= 255
     cv2.imwrite(str(changed), image)
     out = tmp_path / "out"

@@ -431,6 +431,7 @@ def test_a_number_as_text_is_no_crowd(value: object) -> None:
 def test_a_box_apart_from_its_polygons_is_remarked_on() -> None:
     reader = open_instances([annotation(1, bbox=[7, 5, 1, 1]), annotation(2, bbox=[1, 1, 4, 3])])
     assert len(split_items(reader)[0]) == 2
+    assert isinstance(reader, HasRemarks)
     (remark,) = reader.remarks()
     assert "instances_val2017.json: an annotation has a bbox that lies apart" in remark
     assert remark.endswith("without the other: 1; check these objects with `hlmat view`")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hlmat.transforms.core.errors import TargetError
@@ -35,6 +36,10 @@ class ConfinedStorage:
     def write_bytes(self, path: str, data: bytes) -> None:
         self.check(path)
         self.inner.write_bytes(path, data)
+
+    def write_pieces(self, path: str, pieces: Iterable[bytes]) -> None:
+        self.check(path)
+        self.inner.write_pieces(path, pieces)
 
     def list_dir(self, path: str) -> list[str]:
         """Return the names in a folder; also raises TargetError (PATH_ESCAPES_ROOT)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from hlmat.transforms.core.storage import OpensFiles, ReadableFile, Storage
@@ -47,6 +47,9 @@ class ReadLog:
 
     def write_bytes(self, path: str, data: bytes) -> None:
         self._inner.write_bytes(path, data)
+
+    def write_pieces(self, path: str, pieces: Iterable[bytes]) -> None:
+        self._inner.write_pieces(path, pieces)
 
     def list_dir(self, path: str) -> list[str]:
         return self._inner.list_dir(path)
