@@ -40,7 +40,8 @@ def write_flat_scenes(root: Path, targets: int) -> int:
             centre = (np.array((index % _COLUMNS, index // _COLUMNS)) + 0.5) * cell
             radii = rng.uniform(6, 18) * rng.uniform(0.7, 1.0, _POINTS)
             polygon = np.round(centre + radii[:, None] * circle, 2).ravel().tolist()
-            runs = coco_mask.merge(coco_mask.frPyObjects([polygon], _HEIGHT, _WIDTH))
+            polygons: Any = [polygon]
+            runs = coco_mask.merge(coco_mask.frPyObjects(polygons, _HEIGHT, _WIDTH))
             pixels[coco_mask.decode(runs).astype(bool), 2] = 30 * (index + 1)
             annotations.append(
                 {

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from hlmat.transforms.tiny_vlm.architecture import CHAT_TEMPLATE, END, MARKS, PADDING
 from hlmat.transforms.tiny_vlm.tokenizer import build_tokenizer
+from repository import REPOSITORY
 
 Family = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5", "internvl", "glm4v_moe", "llava"]
 
@@ -24,6 +25,10 @@ _LLAVA_CHAT = """\
 {% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}\
 {{ ' ' if message['role'] == 'user' else '</s>' }}{% endfor %}\
 {% if add_generation_prompt %}ASSISTANT: {% endif %}"""
+
+
+_RECIPES = {"internvl": "internvl3_5_8b_lora", "glm4v_moe": "glm4_5v_lora"}
+"""Families whose chat template is that of a recipe."""
 
 
 def make_tiny_model(family: Family, folder: str | os.PathLike[str], *, seed: int = 0) -> str:
@@ -61,6 +66,9 @@ def make_tiny_model(family: Family, folder: str | os.PathLike[str], *, seed: int
     model.generation_config = GenerationConfig(
         eos_token_id=[ids(s) for s in stops], pad_token_id=ids(pad), do_sample=False
     )
+    if family in _RECIPES:
+        template = REPOSITORY / "train_recipes" / _RECIPES[family] / "chat_template.jinja"
+        processor.chat_template = template.read_text(encoding="utf-8")
     model.save_pretrained(out)
     processor.save_pretrained(out)
     return out

@@ -16,6 +16,7 @@ from hlmat.transforms.core.errors import ConfigError, DataError, TargetError
 from hlmat.transforms.core.options import OptionsError, options, setting
 from hlmat.transforms.core.storage import join_under
 from hlmat.transforms.metrics.budget_figures import MAX_CLICKS
+from hlmat.transforms.metrics.target_results import StepChoice
 
 
 class Start(StrEnum):
@@ -27,7 +28,7 @@ class Start(StrEnum):
 
 
 @options
-class Submission(StepOptions):
+class Submission:
     """What a submission's YAML file says.
 
     Attributes:
@@ -48,11 +49,21 @@ class Submission(StepOptions):
     seconds_per_click: float | None = setting(default=None, ge=0, help="SPC of metrics.json")
     hardware: str = setting(default="", help="the machine that SPC was measured on")
     date: str = setting(default="", help="of the submission, as 2026-11-27")
+    step: str = setting(default="last", help="the prediction, as hlmat evaluate --step")
+
+    @property
+    def choice(self) -> StepChoice:
+        """Which mask of a rollout is the prediction."""
+        return StepOptions(self.step).choice
 
     def conflicts(self) -> Iterator[str]:
         """Yield problems with combinations of values."""
         if (problem := track_problem(self.track)) is not None:
             yield problem
+        try:
+            StepOptions(self.step)
+        except OptionsError as error:
+            yield f"{{step}}: {error.issues[0].text}"
         try:
             if self.date:
                 datetime.date.fromisoformat(self.date)

@@ -67,8 +67,10 @@ FLAG_FILES: Mapping[str, FlagFile] = {
         "export",
         _validate_export,
         missing={},
-        reserved=dict.fromkeys(("from", "format", "out", "data-root"), "set by hlmat train")
-        | dict.fromkeys(("images", "date"), "of exports for the hub"),
+        reserved={
+            **dict.fromkeys(("from", "format", "out", "data-root"), "set by hlmat train"),
+            **dict.fromkeys(("images", "date"), "of exports for the hub"),
+        },
     ),
     "evaluate.yaml": FlagFile(
         "evaluate",
