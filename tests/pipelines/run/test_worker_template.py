@@ -203,7 +203,6 @@ def test_nothing_outlives_a_killed_job(workers: LocalWorkers) -> None:
     assert any(
         not any(os.path.exists(f"/proc/{process}") for process in processes) for _ in _patiently()
     )
-    # What it left on the disk goes when the next job begins.
-    assert (folder / local_workers._SOCKET).exists()
+    # What it left on the disk goes when the next job begins, which may be one of another test.
     with LocalWorkers():
         assert not folder.exists()
