@@ -178,7 +178,7 @@ def _captured(bench: Bench, module: Callable[[Tensor], Tensor], batch: int) -> A
 
 
 def measure_attention(setup: Setup, record: Recorder) -> None:
-    """Time ways to compute the encoder's attention in bf16, each held against float32."""
+    """Time ways to compute the encoder's attention in bf16, each compared with float32."""
     heads_and_widths = {"vit_l": (16, 64), "vit_h": (16, 80), "vit_b": (12, 64)}
     for name in [m for m in ("vit_l", "vit_h") if m in setup.models] or ["tiny"]:
         heads, channels = heads_and_widths.get(name, (2, 32))

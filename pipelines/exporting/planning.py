@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from hlmat.export.image_tables.layout import TableLayout
 from hlmat.export.image_tables.table_units import (
@@ -34,16 +34,19 @@ _COLUMNS = (*KEY_COLUMNS, *_IMAGE, "image_id", "image_digest", "num_clicks")
 _UNITS_PER_FILE = 256
 
 
+UnitT = TypeVar("UnitT", bound="ExportUnit | TableUnit")
+
+
 @dataclass(frozen=True)
-class ExportPlan:
-    """What an export is made of.
+class _UnitPlan(Generic[UnitT]):
+    """Units of an export and the images that its record lists.
 
     Attributes:
         units: in order.
         images: the distinct images of all targets, sorted.
     """
 
-    units: tuple[ExportUnit, ...]
+    units: tuple[UnitT, ...]
     images: tuple[KnownImage, ...]
 
     @property
@@ -55,6 +58,10 @@ class ExportPlan:
     def targets(self) -> int:
         """The number of targets."""
         return sum(unit.targets for unit in self.units)
+
+
+class ExportPlan(_UnitPlan[ExportUnit]):
+    """What an export for LLaMA-Factory is made of."""
 
     def lines(self) -> list[str]:
         """Return the units as lines of JSON."""
@@ -66,27 +73,8 @@ class ExportPlan:
         return unit_from_json(line)
 
 
-@dataclass(frozen=True)
-class TablePlan:
-    """What an export as tables is made of.
-
-    Attributes:
-        units: in order; each becomes a file.
-        images: the distinct images of all targets, sorted.
-    """
-
-    units: tuple[TableUnit, ...]
-    images: tuple[KnownImage, ...]
-
-    @property
-    def targets_by_unit(self) -> Mapping[str, int]:
-        """The number of targets of each unit, in order."""
-        return {unit.unit_id: unit.targets for unit in self.units}
-
-    @property
-    def targets(self) -> int:
-        """The number of targets."""
-        return sum(unit.targets for unit in self.units)
+class TablePlan(_UnitPlan[TableUnit]):
+    """What an export as tables is made of; each unit becomes a file."""
 
     def lines(self) -> list[str]:
         """Return the units as lines of JSON."""

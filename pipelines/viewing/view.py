@@ -64,7 +64,7 @@ def serve_for_editing(asked: ViewOptions, flags: str, *, tell: Callable[[str], N
     """
     run = open_run(asked.run_folder, data_root=asked.data_root)
     page = PageFiles(run, max_side=asked.max_side, flags=_flags(run, flags), can_save=True)
-    # Problems of the file are told before the page opens.
+    # Problems of the file are reported before the page opens.
     page.read("data/flags.js")
     _serve(page, asked, tell=tell)
 

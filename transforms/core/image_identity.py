@@ -1,4 +1,4 @@
-"""Which real image a target shows, so that data sets can be held against each other."""
+"""Which real image a target shows, so that data sets can be compared."""
 
 from __future__ import annotations
 

@@ -320,7 +320,7 @@ def _flat_greys(greys: NDArray[np.integer]) -> list[tuple[int, int]]:
 def _exactly_flat(greys: NDArray[np.integer]) -> int:
     """Return how many levels of a lossy image fill areas without any noise.
 
-    Such areas are far from all borders, so even classes of close numbers are told apart.
+    Such areas are far from all borders, so even classes of close numbers are distinguished.
     """
     darkest, brightest = _neighbours(greys)
     values, counts = np.unique(greys[darkest == brightest], return_counts=True)

@@ -37,7 +37,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalWorkers]:
 
 
 def request(workers: LocalWorkers, work: str, **environment: str) -> subprocess.Popen[bytes]:
-    # Here and not in the fixture: output is captured anew when a test begins.
+    # Here and not in the fixture: output is captured again when a test begins.
     workers.start()
     return subprocess.Popen(
         workers.command(),

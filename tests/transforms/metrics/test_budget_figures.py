@@ -1,4 +1,4 @@
-"""Figures at click budgets, held against sums written down plainly."""
+"""Figures at click budgets, compared with plain sums."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ authors' code, Yankai96/IBISAgent, infer/multi_turn.py (the system message and t
 infer/mllm_engine.py (the tags) and verl/utils/reward_score/med_seg.py (the line breaks, the range
 from 0 to 1 with both ends, and `Termination`, which its reward expects where the system message
 says `Terminate`; both are read). Their parser takes the first tags and searches within them; this
-one accepts nothing beside the three parts. The system message is worded anew; theirs can be given
-as a part of `--prompt`. They have no form for boxes, scores or a missing object.
+one accepts nothing but the three parts. The system message is in our own words; theirs can be
+given as a part of `--prompt`. They have no form for boxes, scores or a missing object.
 """
 
 from __future__ import annotations

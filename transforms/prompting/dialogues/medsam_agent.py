@@ -4,10 +4,10 @@
 (`bbox_2d`) or `stop_action`, in whole numbers from 0 to 999. Source: the authors' code,
 CUHK-AIM-Group/MedSAM-Agent, infer/models/model_loader.py (names, parameters, range and the two
 questions), as mirrored in xiaod83/MedSAM-Agent. Differences: each state is a question of its own
-where they keep the conversation; instructions and descriptions are worded anew, and theirs can be
-given by `--prompt`; a box is drawn at the start alone (`--initial-action policy-box`); their
-parser mends quotes and takes older names of the functions, this one does not. They have no form for
-scores or a missing object.
+where they keep the conversation; instructions and descriptions are in our own words, and theirs can
+be given by `--prompt`; a box is drawn at the start alone (`--initial-action policy-box`); their
+parser repairs quotes and takes older names of the functions, this one does not. They have no form
+for scores or a missing object.
 """
 
 from __future__ import annotations

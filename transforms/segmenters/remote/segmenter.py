@@ -190,7 +190,7 @@ class RemoteSegmenter:
         images: Sequence[RemoteImage],
         feedback: Sequence[RemoteFeedback],
     ) -> None:
-        """Send images that the server lacks, and have lost feedback computed anew."""
+        """Send images that the server lacks, and have lost feedback recomputed."""
         lacking = set(missing.images)
         for image in {image.key: image for image in images if image.key in lacking}.values():
             height, width = image.pixels.shape[:2]
