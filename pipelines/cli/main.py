@@ -175,10 +175,12 @@ def _build_parser(
 
 
 def _keep_libraries_quiet(*, verbose: bool) -> None:
-    """Silence Beam's warnings about unused features; `--verbose` shows them."""
+    """Silence Beam's warnings about unused features and what gRPC logs; `--verbose` shows them."""
     if verbose:
         logging.basicConfig(level=logging.INFO)
         return
+    # gRPC logs past Python: that a channel closed, when a run is interrupted.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logging.basicConfig(level=logging.CRITICAL)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore")

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from hlmat.pipelines.cli import interrupts
-from hlmat.pipelines.cli.exit_codes import EXIT_INTERRUPTED
+from hlmat.pipelines.cli.exit_codes import EXIT_INTERRUPTED, EXIT_OK
 from hlmat.pipelines.cli.interrupts import Interrupts
+from hlmat.pipelines.cli.main import main
 
 _SLEEPY = """\
 import time
@@ -49,6 +50,17 @@ def test_ignored_interrupts_stay_ignored() -> None:
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(None, "NONE"), ("DEBUG", "DEBUG")], ids=["default", "the user's"]
+)
+def test_grpc_logs_nothing_unless_the_user_wants_it(
+    before: str | None, after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", {} if before is None else {"GRPC_VERBOSITY": before})
+    assert main(["--version"]) == EXIT_OK
+    assert os.environ["GRPC_VERBOSITY"] == after
 
 
 def test_a_run_with_workers_ends_with_one_line(tmp_path: Path) -> None:
