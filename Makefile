@@ -86,6 +86,10 @@ mini-controls: mini ## train mini on shuffled expressions and on parts of the da
 		--learning-curve out/mini/learning_curve.png
 	$(HLMAT) compare trained=out/mini/test/trained "trained on shuffled=out/mini-shuffled/test"
 
+.PHONY: bench-baselines
+bench-baselines: $(VENV)/.base ## HLMAT-Bench without a model: centre, random, human clicks, oracle (WORKERS=)
+	$(HLMAT) bench baselines out/bench $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
+
 .PHONY: test
 test: $(VENV)/.test ## run the tests
 	$(BIN)/python -m pytest $(ARGS)

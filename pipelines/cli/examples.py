@@ -176,6 +176,7 @@ BENCH_EXAMPLES = """\
 examples:
   hlmat bench list
   hlmat bench show shapes-solid                             # what to run
+  hlmat bench baselines out/bench                           # rows to compare with
   hlmat bench score out/bench/shapes-solid/mine.yaml
   hlmat bench verify out/bench/shapes-solid/mine.yaml --sample 20
   hlmat bench table out/bench --html out/bench/table.html

@@ -9,7 +9,12 @@ from typing import Any
 from hlmat.export.reports.html_page import escaped, html_page, html_table
 from hlmat.pipelines.hlmat_bench.scoring import score_submission
 from hlmat.pipelines.hlmat_bench.submission import read_submission
-from hlmat.pipelines.hlmat_bench.table import leaderboard_tables, render_leaderboard, score_all
+from hlmat.pipelines.hlmat_bench.table import (
+    leaderboard_tables,
+    render_leaderboard,
+    score_all,
+    sorted_scores,
+)
 from hlmat.pipelines.hlmat_bench.tracks import TRACKS, VERSION, track_problem
 from hlmat.pipelines.hlmat_bench.verification import format_verification, verify_submission
 from hlmat.pipelines.settings.bench_options import BenchCall
@@ -47,6 +52,8 @@ def do_bench(call: BenchCall) -> BenchReport:
             return _list()
         case "show":
             return _show(call.argument)
+        case "baselines":
+            return _baselines(call)
         case "score":
             score = score_submission(call.argument, data_root=root)
             return BenchReport(score, render_leaderboard([score]))
@@ -107,6 +114,22 @@ def _show(name: str) -> BenchReport:
     )
     text = "\n".join([*commands, "", f"# out/bench/{name}/mine.yaml", template.rstrip()])
     return BenchReport({"commands": commands, "submission": template}, text)
+
+
+def _baselines(call: BenchCall) -> BenchReport:
+    # Evaluations import Beam, which the other actions do without.
+    from hlmat.pipelines.hlmat_bench.baselines import submit_baselines
+
+    written = submit_baselines(
+        call.argument,
+        track=call.options.track,
+        data_root=call.options.data_root,
+        workers=call.options.workers,
+        quiet=call.quiet,
+    )
+    root = call.options.data_root
+    scores = sorted_scores([score_submission(path, data_root=root) for path in written])
+    return BenchReport(scores, render_leaderboard(scores))
 
 
 def _shuffled(flags: tuple[str, ...]) -> tuple[str, ...]:

@@ -35,6 +35,11 @@ def score_all(folder: str, *, data_root: str | None = None) -> list[dict[str, An
             problems.append(str(error))
     if problems:
         raise DataError("\n".join(problems))
+    return sorted_scores(scores)
+
+
+def sorted_scores(scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return scores by track, best area under the gIoU curve first."""
     order = list(TRACKS)
     return sorted(
         scores,

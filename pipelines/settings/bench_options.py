@@ -16,6 +16,7 @@ from hlmat.transforms.segmenters.options import SegmenterOptions
 ACTIONS = {
     "list": ("", "the tracks"),
     "show": ("TRACK", "the commands that evaluate a track, and a submission to fill in"),
+    "baselines": ("DIR", "evaluate the policies without a model, and submit them below a folder"),
     "score": ("FILE", "figures of a submission, recomputed from its masks"),
     "verify": ("FILE", "its target list, and a sample of its clicks asked of the segmenter again"),
     "table": ("DIR", "the leaderboard of the submissions below a folder"),
@@ -37,6 +38,14 @@ class BenchOptions:
     sample: int = setting(default=20, ge=1, metavar="N", help="verify: targets to replay")
     seed: int = setting(default=0, ge=0, metavar="K", help="verify: of the sample")
     html: str | None = setting(default=None, metavar="FILE", help="table: write it as HTML too")
+    track: str | None = setting(
+        default=None,
+        metavar="TRACK",
+        help="baselines: on this track; by default on each that needs no data set",
+    )
+    workers: int | None = setting(
+        default=None, ge=1, metavar="N", help="baselines: local processes, as of hlmat evaluate"
+    )
 
 
 BENCH = (
@@ -48,6 +57,7 @@ BENCH = (
             Flag("html", BenchOptions),
         ),
     ),
+    Group("baselines", (Flag("track", BenchOptions), Flag("workers", BenchOptions))),
     Group(
         "verify",
         (
@@ -68,6 +78,7 @@ class BenchCall:
     Attributes:
         action: a key of `ACTIONS`.
         argument: its track, file or folder; "" for none.
+        quiet: print no progress.
         segmenter: device and weights of the segmenter for `verify`; its name comes from the
             submission.
     """
@@ -76,6 +87,7 @@ class BenchCall:
     argument: str
     options: BenchOptions
     segmenter: SegmenterOptions
+    quiet: bool = False
 
 
 def bench_call(arguments: argparse.Namespace) -> BenchCall:
@@ -104,5 +116,14 @@ def bench_call(arguments: argparse.Namespace) -> BenchCall:
         )
     if given.html is not None and action != "table":
         check.note("--html belongs to hlmat bench table; leave it out")
+    if action != "baselines":
+        for flag in ("track", "workers"):
+            if getattr(given, flag) is not None:
+                check.note(f"--{flag} belongs to hlmat bench baselines; leave it out")
+    elif given.data_root is not None and given.track is None:
+        check.note("--data-root goes with the track that needs it; add --track")
+    elif rest and "://" in rest[0]:
+        check.note(f"hlmat bench baselines {rest[0]}: submissions are local; give a folder")
     check.done()
-    return BenchCall(action, rest[0] if rest else "", given, segmenter)
+    quiet = arguments.quiet or arguments.json
+    return BenchCall(action, rest[0] if rest else "", given, segmenter, quiet)

@@ -47,7 +47,7 @@ def submissions(evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     digest = list_digest(read_track(SMALL, data_root=None))
     track = Track(SMALL.name, SMALL.summary, SMALL.flags, digest, needs_data_root=False)
     monkeypatch.setattr(tracks, "TRACKS", {**TRACKS, track.name: track})
-    for module in ("scoring", "submission", "table", "verification", "job", "tracks"):
+    for module in ("baselines", "scoring", "submission", "table", "verification", "job", "tracks"):
         monkeypatch.setattr(
             f"hlmat.pipelines.hlmat_bench.{module}.TRACKS", tracks.TRACKS, raising=False
         )
@@ -253,6 +253,12 @@ def test_a_control_with_the_own_expressions_is_none(
         (["score", "no.yaml"], "no.yaml cannot be read"),
         (["table", "/no/such/folder"], "has no submission"),
         (["score", "x.yaml", "--html", "a.html"], "--html belongs to hlmat bench table"),
+        (["table", "x", "--track", "shapes-thin"], "--track belongs to hlmat bench baselines"),
+        (["table", "x", "--workers", "2"], "--workers belongs to hlmat bench baselines"),
+        (["baselines", "x", "--track", "shapes-thi"], "did you mean 'shapes-thin'?"),
+        (["baselines", "x", "--track", "refcoco-val"], "--data-root is missing"),
+        (["baselines", "x", "--data-root", "d"], "add --track"),
+        (["baselines", "s3://b/x"], "submissions are local; give a folder"),
     ],
 )
 def test_wrong_calls(
@@ -274,6 +280,34 @@ def test_a_data_set_of_ones_own_stands_in_for_a_digest_that_is_not_recorded(
 @pytest.mark.parametrize("name", ["shapes-solid", "shapes-thin"])
 def test_the_generated_lists_are_the_recorded_ones(name: str) -> None:
     assert list_digest(read_track(TRACKS[name], data_root=None)) == TRACKS[name].sha256
+
+
+def test_baselines_are_submitted_and_ranked_below_what_sees_the_truth(
+    submissions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The centre's run is there already and is taken as it is.
+    folder = tmp_path / "all"
+    shutil.copytree(submissions / "centre", folder / SMALL.name / "centre")
+    arguments = ["baselines", str(folder), "--track", SMALL.name, "--workers", "1"]
+    scores = bench(capsys, *arguments)
+    assert [s["name"] for s in scores][:2] == [
+        "oracle (sees the ground truth)",
+        "human (sees the ground truth)",
+    ]
+    assert {s["name"] for s in scores[2:]} == {"centre", "random"}
+    assert {s["target_list"]["compared_with"] for s in scores} == {"the track's recorded digest"}
+    assert (folder / SMALL.name / "random.yaml").read_text().splitlines()[1:4] == [
+        "name: random",
+        "track: shapes-small",
+        "predictions: random/predictions.json",
+    ]
+    # What was added to a submission stays, and a second call measures the same.
+    with (folder / SMALL.name / "random.yaml").open("a") as file:
+        file.write("hardware: mine\n")
+    again = bench(capsys, *arguments)
+    assert [s["figures"] for s in again] == [s["figures"] for s in scores]
+    assert {s["hardware"] for s in again} == {"", "mine"}
+    assert bench(capsys, "table", str(folder)) == again
 
 
 def test_show_prints_commands_that_parse(capsys: pytest.CaptureFixture[str]) -> None:
