@@ -21,7 +21,7 @@ _POINTS = 24
 def write_flat_scenes(root: Path, targets: int) -> int:
     """Write images with polygons, each in a cell of its own; return the number of polygons.
 
-    Every image is drawn again, since a run reads each once more to record its content.
+    Every image is drawn again, since a run reads each again to record its content.
     """
     rng = np.random.default_rng(0)
     (root / "val2017").mkdir(parents=True)

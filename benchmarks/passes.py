@@ -3,7 +3,7 @@
     python -m benchmarks.passes
 
 A run over polygons, each row repeated under new ids. Each command is timed on a part of it and on
-all of it; the difference is the cost of the targets beside the start.
+all of it; the difference is the cost of the targets without start-up.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python -m benchmarks.targets
     python -m benchmarks.targets --targets 10000 --sleep-ms 1
 
-What is measured is everything beside the segmenter: planning, reading, rasterizing, the click,
+What is measured is everything except the segmenter: planning, reading, rasterizing, the click,
 comparing, encoding and writing. With `--sleep-ms` each call of the segmenter sleeps so long, as if
 a device computed meanwhile.
 """

@@ -56,11 +56,11 @@ def main() -> None:
             each_ms = (cpu_s - alone_cpu_s) / count * 1e3
             print(
                 f"{count:,} targets, {workers} worker{'s' * (workers > 1)}: {wall_s:.1f} s, "
-                f"{cpu_s:.1f} s of processor time, {each_ms:.2f} ms a target beside the start, "
+                f"{cpu_s:.1f} s of processor time, {each_ms:.2f} ms per target without start-up, "
                 f"{peak_mb:.0f} MB in the job's own process"
             )
         print(
-            f"two workers: {walls[1] / walls[2]:.2f} times as fast, beside the start "
+            f"two workers: {walls[1] / walls[2]:.2f} times as fast, without start-up "
             f"{(walls[1] - alone_s) / (walls[2] - alone_s):.2f} times"
         )
 

@@ -97,7 +97,7 @@ def write_coco(root: Path) -> dict[str, Any]:
 
 
 def read_coco(path: Path) -> Any:
-    """Read an instances file as its own tools do; their stubs know no fields beside COCO's."""
+    """Read an instances file as its own tools do; their stubs know no fields besides COCO's."""
     return COCO(str(path))
 
 

@@ -24,7 +24,7 @@ settings.load_profile("patient")
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real samples beside the checkout; tests that need it are skipped without."""
+    """The folder of real samples next to the checkout; tests that need it are skipped without."""
     path = REPOSITORY.parent / "shared" / "data"
     if not path.is_dir():
         pytest.skip(f"the real samples are not here: {path} is missing")

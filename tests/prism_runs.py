@@ -42,7 +42,7 @@ ENVIRONMENT = environment(f"{_BIN}{os.pathsep}{os.environ.get('PATH', '')}")
 
 
 def find_program(name: str, target: str) -> str:
-    """Return a program beside this interpreter or on PATH, or skip the test."""
+    """Return a program next to this interpreter or on PATH, or skip the test."""
     beside = os.path.join(_BIN, name)
     found = beside if os.path.isfile(beside) else shutil.which(name)
     if found is None:

@@ -56,7 +56,7 @@ class SceneReader:
                     truth_ref=str(number),
                 )
                 if ref.target_id in self.listed_rejects:
-                    yield Reject(ref, RejectReason.MISSING_MASK, "no mask beside it")
+                    yield Reject(ref, RejectReason.MISSING_MASK, "no mask next to it")
                 else:
                     yield ref
 

@@ -38,7 +38,7 @@ def golden_json(name: str) -> Any:
 
 
 def golden_module(name: str) -> ModuleType:
-    """Import a Python file that stands beside the golden values."""
+    """Import a Python file next to the golden values."""
     spec = importlib.util.spec_from_file_location(f"golden_{name}", golden_file(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None

@@ -338,7 +338,7 @@ def segment_anything_decoder(*, masks: int) -> Any:
     """Return segment-anything's mask decoder in the tiny models' size.
 
     Args:
-        masks: how many are drawn beside the single one.
+        masks: how many are drawn in addition to the single one.
     """
     from segment_anything.modeling import MaskDecoder, TwoWayTransformer
 

@@ -220,7 +220,7 @@ def _cannot_use_cuda(result: Result) -> bool:
 def _work(part: Part, setup: Setup, file: Path, budget_s: float) -> None:
     recorder = Recorder(file, budget_s=budget_s)
     if not setup.on_cuda:
-        # Threads that wait for each other in a loop are slow beside other work on the same cores.
+        # Threads that spin while waiting are slow when other work runs on the same cores.
         torch.set_num_threads(1)
     try:
         part.work(setup, recorder)

@@ -68,7 +68,7 @@ class Bench:
     Attributes:
         model: left as segment-anything builds it; each run takes a copy.
         encoder_flops: of one image.
-        peak_flops: of a bfloat16 matrix product, measured beside it.
+        peak_flops: of a bfloat16 matrix product, measured on the same device.
         plain: seconds a trajectory and trajectories of the plain loop, by workload.
     """
 
@@ -245,7 +245,7 @@ def record_worker(
     seconds: float,
     plain: Plain | None = None,
 ) -> dict[str, Any]:
-    """Time a run and record a row, beside the plain loop's where that was timed."""
+    """Time a run and record a row, compared with the plain loop where that was timed."""
     row: dict[str, Any] = {
         "model": run.bench.name,
         "size": f"{run.scenes.width}x{run.scenes.height}",

@@ -1,4 +1,4 @@
-"""Flags on the targets of a run: drop, fix, note; in a CSV file of their own beside the run."""
+"""Flags on the targets of a run: drop, fix, note; in a CSV file next to the run."""
 
 from __future__ import annotations
 

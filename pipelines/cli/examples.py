@@ -31,7 +31,7 @@ examples:
 """
 FIT_CLICKS_EXAMPLES = """\
 examples:
-  hlmat fit-clicks clicks.csv --out model.json                 # masks beside the log
+  hlmat fit-clicks clicks.csv --out model.json                 # masks next to the log
   hlmat fit-clicks clicks.csv --dataset refcoco --data-root /data/refer_seg --out model.json
   hlmat fit-clicks rclicks/clicks.csv --log-format rclicks --dataset davis \\
       --data-root /data/iseg --masks rclicks/fn_fp --out davis.json

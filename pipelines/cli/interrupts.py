@@ -50,7 +50,7 @@ def leave(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        # A closed pipe or a full disk: nobody is left to tell.
+        # A closed pipe or a full disk: nobody is left to read it.
         except (OSError, ValueError):
             continue
     os._exit(code)

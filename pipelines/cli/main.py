@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Args:
         argv: the command and its flags. None takes those of the process, which the command then
-            owns: Ctrl-C is handled, and no thread outlives a failure.
+            owns: Ctrl-C is handled, and no thread keeps running after a failure.
     """
     interrupts = Interrupts()
     if argv is not None:

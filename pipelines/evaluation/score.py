@@ -1,4 +1,4 @@
-"""The job `hlmat score`: figures of a prediction file, beside those of SegAgent's scorer."""
+"""The job `hlmat score`: figures of a prediction file, next to those of SegAgent's scorer."""
 
 from __future__ import annotations
 

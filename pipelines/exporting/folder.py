@@ -158,7 +158,7 @@ class ExportFolder(ABC):
         return content
 
     def foreign_at_top(self, own: Sequence[str]) -> list[str]:
-        """Return what lies in the folder beside the paths of an export's own entries."""
+        """Return what the folder holds besides the paths of an export's own entries."""
         layout = self.layout
         paths = {*own, self.last, layout.record, layout.rejects, layout.engine_log}
         paths.add(f"{layout.working}/")

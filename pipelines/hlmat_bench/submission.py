@@ -1,4 +1,4 @@
-"""A submission: a small YAML file beside the predictions that `hlmat evaluate` wrote."""
+"""A submission: a small YAML file next to the predictions that `hlmat evaluate` wrote."""
 
 from __future__ import annotations
 

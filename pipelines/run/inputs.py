@@ -2,7 +2,7 @@
 
 Digests, not modification times, decide whether a file is the same, so a copy of a data set gives
 the same bytes in every output file. Times only save work: a file that was last modified before its
-digest was taken, and still has the recorded size, is not read again. So each file is read once more
+digest was taken, and still has the recorded size, is not read again. So each file is read again
 than the rollouts need.
 """
 

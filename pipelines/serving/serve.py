@@ -126,7 +126,7 @@ def open_server(
         if served.join_clients and host.encodes_images:
             # Which requests are joined depends on when they come, and rounding on that.
             identity["joined_clients"] = True
-        told = ServedSegmenter(
+        hosted = ServedSegmenter(
             protocol=PROTOCOL,
             version=version("hlmat"),
             identity=identity,
@@ -135,7 +135,7 @@ def open_server(
             takes_masks=host.takes_masks,
         )
         limits = ServerLimits(served.receive_timeout_s, served.cache_bytes)
-        app = build_app(host, told, token=token, limits=limits)
+        app = build_app(host, hosted, token=token, limits=limits)
         try:
             server = build_server(app, max_connections=served.max_clients)
             yield OpenServer(_address(listening), host, server, listening)

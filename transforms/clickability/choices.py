@@ -1,4 +1,4 @@
-"""Clicks of people beside the pixels that they could have clicked: what a model is fitted to.
+"""Clicks of people and the pixels that they could have clicked: what a model is fitted to.
 
 The pixels of a large error are represented by some of them, evenly spaced in row-major order. The
 sums over pixels in the likelihood are then estimates; their weights are N / M for M of N pixels.
@@ -77,7 +77,7 @@ def clicked_error(
     max_pixels: int,
     draw: float,
 ) -> ClickedError:
-    """Put clicks beside the pixels of their error.
+    """Pair clicks with the pixels of their error.
 
     Args:
         error: all of its pixels.

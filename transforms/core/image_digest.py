@@ -61,7 +61,7 @@ def check_same_image(image: Image, target: Target) -> None:
         raise TargetError(
             RejectReason.CHANGED_IMAGE,
             f"{target.ref.image_path} has other pixels than when the run was made, so clicks and "
-            "masks may lie beside their objects; restore the image, or make the run again",
+            "masks may not line up with their objects; restore the image, or make the run again",
         )
 
 

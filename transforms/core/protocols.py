@@ -328,7 +328,7 @@ class TruthMasks:
 
 @runtime_checkable
 class HasRemarks(Protocol):
-    """A reader that has something to say about its data beside the targets."""
+    """A reader with remarks about its data."""
 
     def remarks(self) -> list[str]:
         """Return what is odd about the data, a sentence each."""

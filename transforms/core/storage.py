@@ -139,7 +139,7 @@ class LocalStorage:
     """The local disk.
 
     Attributes:
-        scratch: folder of temporary files, on the same file system; None puts a hidden one beside
+        scratch: folder of temporary files, on the same file system; None puts a hidden one next to
             each file.
     """
 

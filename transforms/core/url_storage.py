@@ -49,7 +49,7 @@ def storage_for(*paths: str | None, scratch: str | None = None, is_data: bool = 
 
     Args:
         paths: local paths and URLs; local paths alone go straight to the disk.
-        scratch: folder of temporary files on the disk; None puts a hidden one beside each file.
+        scratch: folder of temporary files on the disk; None puts a hidden one next to each file.
         is_data: they belong to a data set, which nobody changes meanwhile: a folder behind a URL
             is listed once, and the latest files are kept.
     """

@@ -13,7 +13,7 @@ import numpy as np
 
 from hlmat.transforms.core.protocols import Image, Mask
 
-# What follows names another object, or counts.
+# The words after these name another object, or count.
 _RELATION = re.compile(
     r"\b(?:(?:to the |on the )?(?:left|right) of|above|below|under|over|behind|in front of|"
     r"next to|beside|near|by|with|from the|closest to|holding|wearing)\b.*"

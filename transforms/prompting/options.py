@@ -70,7 +70,7 @@ def square(area: int | None) -> str:
 
 @options
 class ConversationOptions:
-    """What training data and questions must have in common, beside the `StateStyle`.
+    """What training data and questions must have in common, besides the `StateStyle`.
 
     Attributes:
         prompt: a template file; None for the built-in one.

@@ -83,7 +83,7 @@ def take_object_masks(
     Args:
         storage: reaches both folders.
         images_folder: a folder in it of the same name as an image is one of images, and so is the
-            one of masks beside it.
+            one of masks next to it.
         masks_folder: the folder of the masks.
         images: image files by stem.
         masks: mask files by stem.
@@ -114,7 +114,7 @@ def is_object_folder(storage: Storage, images: str, name: str) -> bool:
 
     Args:
         storage: reaches `images`.
-        images: the folder of images beside which the masks' folder is.
+        images: the folder of images next to the folder of masks.
         name: of the folder of masks.
     """
     entries = storage.list_dir(images)

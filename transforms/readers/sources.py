@@ -188,7 +188,7 @@ SOURCES: Mapping[str, DatasetSource] = {
         (
             "annotations/instances_<split>.json    (or --annotations FILE)",
             "<split>/*.jpg    (or images/<split>/, images/, the root)",
-            "or as exported: <split>/_annotations.coco.json beside its images (Roboflow),",
+            "or as exported: <split>/_annotations.coco.json next to its images (Roboflow),",
             "annotations/instances_default.json (CVAT) or result.json (Label Studio) with images/",
         ),
         _COCO,

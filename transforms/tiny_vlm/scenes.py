@@ -115,7 +115,7 @@ def label_scene(scene: Scene, *, objects: int, tokenizer: Any) -> tuple[NDArray[
     texts = np.zeros((objects * MAX_EXPRESSIONS, WORDS), np.int64)
     targets = np.full(objects * MAX_EXPRESSIONS, -1, np.int64)
     facts, rng = SceneFacts(scene), target_rng(0, scene.paint_key, "expressions")
-    told = 0
+    row = 0
     for k, (thing, truth) in enumerate(zip(scene.things, truths, strict=True)):
         values = (thing.colour_name, thing.kind, thing.pattern)
         names[k] = [words.index(v) for words, v in zip(ATTRIBUTES, values, strict=True)]
@@ -123,8 +123,8 @@ def label_scene(scene: Scene, *, objects: int, tokenizer: Any) -> tuple[NDArray[
         reach[k + 1] = _reach(truth) * 4 / side
         for description in describe_object(facts, k, rng=rng):
             ids = tokenizer(description.text())["input_ids"][:WORDS]
-            texts[told, : len(ids)], targets[told] = ids, k
-            told += 1
+            texts[row, : len(ids)], targets[row] = ids, k
+            row += 1
     image: Image = paint_scene(scene)
     return image, scene.labels, shown, names, answers, reach, texts, targets
 

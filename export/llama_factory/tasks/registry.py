@@ -24,7 +24,7 @@ class TrainingTask:
         samples: from a target to its samples.
         stage: LLaMA-Factory's `stage` for it.
         why_none: why a trajectory may give no sample.
-        columns: LLaMA-Factory's columns beside `messages` and `images`, with the rows' names.
+        columns: LLaMA-Factory's columns besides `messages` and `images`, with the rows' names.
         options: its flags among those that only some tasks have.
         rows_beside: values of its columns in the rows of other tasks in the same data set.
         needed_kinds: kinds of samples without which nothing is learnt, and how to get each.

@@ -59,7 +59,7 @@ function flagPanel(view, target, details) {
   /** @type {string[]} */
   const texts = [...new Set(/** @type {string[]} */ (details.expressions))];
   const flags = flagged.get(target.n) ?? { drop: false, note: "", fixes: {} };
-  const told = element("output", { class: "told" });
+  const feedback = element("output", { class: "feedback" });
   const drop = element("input", { type: "checkbox", name: "flag-drop", checked: flags.drop });
   const note = element("input", { type: "text", name: "flag-note", value: flags.note, autocomplete: "off", maxlength: 10000 });
   const fields = texts.map((text, index) =>
@@ -74,7 +74,7 @@ function flagPanel(view, target, details) {
     ...fields.map((field, index) =>
       element("label", {}, texts.length > 1 ? `Text ${index + 1}` : "Text", field)),
     element("label", {}, "Note", note),
-    told,
+    feedback,
   );
   form.addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault());
   form.addEventListener("change", () => {
@@ -83,10 +83,10 @@ function flagPanel(view, target, details) {
     );
     const changed = { drop: drop.checked, note: note.value, fixes };
     if (!drop.checked && texts.length && fields.every(({ value }) => value === "")) {
-      told.textContent = "Not stored: one text must be left, or drop the target.";
+      feedback.textContent = "Not stored: one text must be left, or drop the target.";
       return;
     }
-    storing = storing.then(() => storeFlags(view.page, target, changed, told));
+    storing = storing.then(() => storeFlags(view.page, target, changed, feedback));
   });
   return element("section", {}, element("h3", {}, "Flags"), form);
 }
@@ -96,11 +96,11 @@ function flagPanel(view, target, details) {
  * @param {Page} page
  * @param {Target} target
  * @param {Flags} flags
- * @param {HTMLElement} told receives what became of them
+ * @param {HTMLElement} feedback receives what became of them
  */
-async function storeFlags(page, target, flags, told) {
+async function storeFlags(page, target, flags, feedback) {
   if (page.canSave) {
-    told.textContent = "storing …";
+    feedback.textContent = "storing …";
     try {
       const answer = await fetch("flags", {
         method: "POST",
@@ -110,13 +110,13 @@ async function storeFlags(page, target, flags, told) {
       if (!answer.ok) throw new Error((await answer.text()).trim());
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      told.textContent = reason.startsWith("not stored") ? reason : `not stored: ${reason}`;
+      feedback.textContent = reason.startsWith("not stored") ? reason : `not stored: ${reason}`;
       return;
     }
   } else unsaved += 1;
   if (kindsOf(flags).length) flagged.set(target.n, flags);
   else flagged.delete(target.n);
-  told.textContent = page.canSave ? "stored" : "kept on this page: download the flags above the grid of all targets";
+  feedback.textContent = page.canSave ? "stored" : "kept on this page: download the flags above the grid of all targets";
 }
 
 /**

@@ -388,7 +388,7 @@ def loaded(out: Path, name: str, *, cache: Path) -> list[dict[str, Any]]:
 
 
 def said_by(script: str, *arguments: str, cache: Path) -> Any:
-    """Return what a script beside this file prints as JSON in its last line."""
+    """Return what a script next to this file prints as JSON in its last line."""
     finished = subprocess.run(
         [sys.executable, "-W", "ignore", str(Path(__file__).parent / script), *arguments],
         env={

@@ -78,7 +78,7 @@ def test_a_run_with_workers_ends_with_one_line(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=_heed_interrupts,
+        preexec_fn=_accept_interrupts,
     )
     while not started.exists() and process.poll() is None:
         time.sleep(0.1)
@@ -89,6 +89,6 @@ def test_a_run_with_workers_ends_with_one_line(tmp_path: Path) -> None:
     assert process.returncode == EXIT_INTERRUPTED
 
 
-def _heed_interrupts() -> None:
+def _accept_interrupts() -> None:
     """Undo what a shell sets for a background job, whose children would ignore Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -274,9 +274,9 @@ def test_runs_of_other_settings_are_not_merged(
     first = run(tmp_path / "first", made(1))
     second = run(tmp_path / "second", made(1, first=1), max_clicks=7, policy="centre")
     assert main(["merge", str(first), str(second), "--out", str(tmp_path / "new")]) == EXIT_CONFIG
-    told = error(capsys)
-    assert f"{second}: its max_clicks is 7, expected 3 as in {first}" in told
-    assert 'its policy is "centre", expected "oracle"' in told
+    message = error(capsys)
+    assert f"{second}: its max_clicks is 7, expected 3 as in {first}" in message
+    assert 'its policy is "centre", expected "oracle"' in message
     assert not (tmp_path / "new").exists()
 
 

@@ -53,7 +53,7 @@ def write_log(path: Path, rows: list[dict[str, Any]]) -> None:
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a log beside its masks: 40 images, 12 first clicks and 8 later ones on each."""
+    """Return a log next to its masks: 40 images, 12 first clicks and 8 later ones on each."""
     folder = tmp_path_factory.mktemp("log")
     rows: list[dict[str, Any]] = []
     for number in range(40):

@@ -14,7 +14,7 @@ from hlmat.pipelines.cli.main import main
 
 
 def write_split(folder: Path, seeds: dict[str, int], *, turns: int = 0) -> None:
-    """Write a COCO file beside its images; equal seeds make equal images."""
+    """Write a COCO file next to its images; equal seeds make equal images."""
     folder.mkdir()
     images, annotations = [], []
     for number, (name, seed) in enumerate(seeds.items()):

@@ -99,8 +99,8 @@ def test_an_export_tells_it_from_the_end(root: Path, tmp_path: Path) -> None:
     run, out = tmp_path / "run", tmp_path / "export"
     assert main(["trajectories", *flags(root, run)]) == EXIT_OK
     export = ["export", "--from", str(run), "--format", "llama-factory", "--out", str(out)]
-    told = ["--finish", "--no-object", "--data-root", str(root)]
-    assert main([*export, *told]) == EXIT_OK
+    options = ["--finish", "--no-object", "--data-root", str(root)]
+    assert main([*export, *options]) == EXIT_OK
     rows = json.loads((out / "next_click.json").read_text())
     last = {row["target_id"].rpartition("/")[2]: row["messages"][1]["content"] for row in rows}
     assert [last[key] == "No object" for key in sorted(last)] == [False, False, True]

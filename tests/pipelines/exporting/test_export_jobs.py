@@ -385,8 +385,8 @@ def test_an_image_that_changed_since_the_run_is_a_reject(
     assert run(*inspect, *flags) == 2
     assert capsys.readouterr().err == (
         f"hlmat: error: changed_image: images/{changed.name} has other pixels than when the run "
-        "was made, so clicks and masks may lie beside their objects; restore the image, or make "
-        "the run again; give the image location with --data-root\n"
+        "was made, so clicks and masks may not line up with their objects; restore the image, or "
+        "make the run again; give the image location with --data-root\n"
     )
 
 

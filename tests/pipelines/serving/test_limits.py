@@ -73,10 +73,10 @@ def test_nothing_is_answered_without_the_token(server: OpenServer, path: str, gi
 
 def test_it_says_what_it_serves_and_nothing_of_this_machine(server: OpenServer) -> None:
     status, text = ask(server, "GET", "/v1/segmenter")
-    told = json.loads(text)
-    assert (status, told["protocol"], told["device"]) == (200, 1, "auto")
-    assert told["identity"]["name"] == DISC
-    assert set(told) == {
+    answer = json.loads(text)
+    assert (status, answer["protocol"], answer["device"]) == (200, 1, "auto")
+    assert answer["identity"]["name"] == DISC
+    assert set(answer) == {
         "protocol", "version", "identity", "device", "encodes_images", "takes_masks"
     }  # fmt: skip
 

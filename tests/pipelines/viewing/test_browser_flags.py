@@ -31,9 +31,9 @@ def stored(page: PageFiles) -> list[Flag]:
     return load_flags(LocalStorage(), page.flags.path)
 
 
-def told(tab: Any, text: str) -> None:
+def feedback(tab: Any, text: str) -> None:
     tab.wait_for_function(
-        "text => document.querySelector('.told').textContent.startsWith(text)", arg=text
+        "text => document.querySelector('.feedback').textContent.startsWith(text)", arg=text
     )
 
 
@@ -47,9 +47,9 @@ def test_flags_are_stored_and_filtered(load: Load, editable: PageFiles) -> None:
         tab = load("#target=t1", at=address)
         tab.wait_for_selector("[name=flag-drop]")
         tab.check("[name=flag-drop]")
-        told(tab, "stored")
+        feedback(tab, "stored")
         change(tab, "flag-note", "a shadow")
-        told(tab, "stored")
+        feedback(tab, "stored")
         tab.wait_for_function(
             "fetch('data/flags.js').then(a => a.text()).then(t => /shadow/.test(t))"
         )
@@ -66,7 +66,7 @@ def test_flags_are_stored_and_filtered(load: Load, editable: PageFiles) -> None:
         assert again.is_checked("[name=flag-drop]")
         assert again.input_value("[name=flag-note]") == "a shadow"
         again.uncheck("[name=flag-drop]")
-        told(again, "stored")
+        feedback(again, "stored")
         change(again, "flag-note", "")
         again.wait_for_function(
             "fetch('data/flags.js').then(a => a.text()).then(t => !/shadow/.test(t))"
@@ -80,9 +80,9 @@ def test_texts_are_replaced_and_one_must_be_left(load: Load, editable: PageFiles
         tab.wait_for_selector("[name=flag-text-0]")
         assert tab.input_value("[name=flag-text-0]") == SCRIPT
         change(tab, "flag-text-0", "")
-        told(tab, "Not stored: one text must be left")
+        feedback(tab, "Not stored: one text must be left")
         change(tab, "flag-text-0", "np=1")
-        told(tab, "stored")
+        feedback(tab, "stored")
         assert tab.evaluate("location.hash") == "#target=t0"
         assert stored(editable) == [Flag("d", "s", "t0", FlagKind.FIX, SCRIPT, "np=1")]
 
@@ -96,8 +96,8 @@ def test_what_the_server_refuses_is_told(
         tab.wait_for_selector("[name=flag-drop]")
         Path(editable.flags.path).write_text("x")
         tab.check("[name=flag-drop]")
-        told(tab, "not stored: ")
-        assert "missing in the first line" in tab.text_content(".told")
+        feedback(tab, "not stored: ")
+        assert "missing in the first line" in tab.text_content(".feedback")
         browser_errors.clear()
 
 
@@ -110,7 +110,7 @@ def test_a_saved_page_offers_its_flags_as_a_file(
     tab.wait_for_selector("[name=flag-note]")
     change(tab, "flag-text-0", '=a "cup", left')
     change(tab, "flag-note", "'-look")
-    told(tab, "kept on this page")
+    feedback(tab, "kept on this page")
     tab.click("#back")
     with tab.expect_download() as waiting:
         tab.click("#download")

@@ -139,7 +139,7 @@ def test_other_folders_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "is not the output of a finished run" in capsys.readouterr().err
 
 
-def _heed_interrupts() -> None:
+def _accept_interrupts() -> None:
     """Undo what a shell does to programs in the background: they ignore Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -151,7 +151,7 @@ def test_a_served_page_ends_with_ctrl_c(run: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        preexec_fn=_heed_interrupts,
+        preexec_fn=_accept_interrupts,
     )
     try:
         assert process.stdout is not None

@@ -207,11 +207,11 @@ def test_a_table_may_hold_more_than_two_gib_of_run_lengths() -> None:
 
 def test_a_name_that_is_no_unicode_is_written_escaped() -> None:
     ref = dataclasses.replace(make_trajectory().target.ref, image_path="caf\udce9.jpg")
-    reject = Reject(ref, RejectReason.MISSING_MASK, "no mask beside caf\udce9.jpg")
+    reject = Reject(ref, RejectReason.MISSING_MASK, "no mask next to caf\udce9.jpg")
     _, rejected = split_unit_tables([unit_table([reject], "f00")])
     row = rejected.to_pylist()[0]
     assert row["image_path"] == "caf\\udce9.jpg"
-    assert row["message"] == "no mask beside caf\\udce9.jpg"
+    assert row["message"] == "no mask next to caf\\udce9.jpg"
 
 
 def test_a_mask_of_another_size_is_refused() -> None:

@@ -433,5 +433,5 @@ def test_a_box_apart_from_its_polygons_is_remarked_on() -> None:
     assert len(split_items(reader)[0]) == 2
     assert isinstance(reader, HasRemarks)
     (remark,) = reader.remarks()
-    assert "instances_val2017.json: an annotation has a bbox that lies apart" in remark
+    assert "instances_val2017.json: an annotation has a bbox that does not overlap" in remark
     assert remark.endswith("without the other: 1; check these objects with `hlmat view`")

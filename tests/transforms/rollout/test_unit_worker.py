@@ -70,7 +70,7 @@ def test_faults_become_rejects_in_their_place():
         "001#0": (RejectReason.UNREADABLE_IMAGE, "001.png is truncated"),
         "001#1": (RejectReason.UNREADABLE_IMAGE, "001.png is truncated"),
         "001#2": (RejectReason.UNREADABLE_IMAGE, "001.png is truncated"),
-        "002#0": (RejectReason.MISSING_MASK, "no mask beside it"),
+        "002#0": (RejectReason.MISSING_MASK, "no mask next to it"),
     }
 
 
@@ -206,7 +206,7 @@ def test_a_tool_for_many_images_gives_what_one_for_single_images_gives(
     assert run(simulation) == run()
     assert [len(images) for images in segmenter.called("encode")] == [3, 1]
     assert segmenter.calls[1] == ("answer", [1] * 9) or leaves_cpu_free
-    # What has a device of its own encodes beside the clicks, everything else before them.
+    # What has a device of its own encodes while others click, everything else before them.
     assert (threading.get_ident() in segmenter.threads) is not leaves_cpu_free
 
 

@@ -56,10 +56,10 @@ def test_every_scene_is_labelled_with_its_objects_and_clicks() -> None:
 
 def test_texts_are_those_of_the_data_set() -> None:
     refs = [r for r in ShapesReader(OPTIONS).read_targets() if isinstance(r, TargetRef)]
-    told = [text for ref in refs for text in ref.expressions]
+    expected = [text for ref in refs for text in ref.expressions]
     found = [
         TOKENIZER.decode(words[words > 0])
         for index in range(OPTIONS.count)
         for words in SCENES.texts[index][SCENES.targets[index] >= 0]
     ]
-    assert found == told
+    assert found == expected

@@ -83,7 +83,7 @@ class Think(Dialogue):
         return f"<think>\n{reason_for(action)}\n{_END}\n\n{line}"
 
     def read(self, text: str, *, size_hw: tuple[int, int], codec: CoordinateCodec) -> Answer:
-        """Parse what follows the last `</think>`; an answer without reasoning is invalid."""
+        """Parse the text after the last `</think>`; an answer without reasoning is invalid."""
         if _END not in text:
             problem = f"no reasoning: expected {_END} before the action"
             if "<think>" in text:

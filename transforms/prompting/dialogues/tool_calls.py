@@ -48,7 +48,7 @@ def parse_tool_call(text: str) -> tuple[str, Any]:
     What `bare_answer` leaves out may stand around it.
 
     Raises:
-        ValueError: no call, several, or text beside it.
+        ValueError: no call, several, or text around it.
 
     >>> parse_tool_call('<tool_call>{"name": "stop", "arguments": {}}</tool_call>')
     ('stop', {})
@@ -62,7 +62,7 @@ def parse_tool_call(text: str) -> tuple[str, Any]:
     if not starts or (not ends and _NAMED.fullmatch(inside) is None):
         raise ValueError("no call of a function: expected <tool_call>...</tool_call>")
     if _CALL_STARTS in inside or _CALL_ENDS in inside:
-        raise ValueError("text beside the call of a function, expected the call alone")
+        raise ValueError("text around the call of a function, expected the call alone")
     return _call_in(inside)
 
 
@@ -87,7 +87,7 @@ def _arguments(text: str, starts: re.Pattern[str], ends: str) -> dict[str, Any]:
         start = starts.match(text, place)
         end = -1 if start is None else text.find(ends, start.end())
         if start is None or end < 0:
-            raise ValueError("text beside the arguments of a function, expected these alone")
+            raise ValueError("text around the arguments of a function, expected these alone")
         name, value = start[1], text[start.end() : end].strip()
         if name in found:
             raise ValueError(f"the argument {name!r} occurs twice in one call")

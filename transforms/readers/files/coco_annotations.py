@@ -95,7 +95,7 @@ def read_instances(
     Args:
         storage: reaches it.
         path: of the file.
-        tables: the lists that it must have beside the annotations.
+        tables: the lists that it must have besides the annotations.
 
     Returns:
         Its content except for the annotations; these.
@@ -155,7 +155,7 @@ class _Pass:
 
     def _read_annotations(self, start: int) -> bool:
         """Read the list whose first object starts at a place of `_data`; return False if its
-        objects cannot be told apart. `_data` then starts after the list."""
+        objects cannot be distinguished. `_data` then starts after the list."""
         nested = 0
         while True:
             for end in _END_OF_OBJECT.finditer(self._data, start):

@@ -103,8 +103,8 @@ def undecided_turn(image_path: str, orientation: int) -> TargetError:
     return TargetError(
         RejectReason.SIZE_MISMATCH,
         f"{image_path} is turned by its EXIF tag (orientation {orientation}), the annotation file "
-        "records the size of the stored image, and its shapes fit both, so they may lie beside "
-        "their objects; save the image without the tag, in the orientation of its shapes",
+        "records the size of the stored image, and its shapes fit both, so they may not line up "
+        "with their objects; save the image without the tag, in the orientation of its shapes",
     )
 
 

@@ -1,4 +1,4 @@
-"""Polygons that are not where the box beside them is: in percent of an image's sides, as Label
+"""Polygons that are not where their box is: in percent of an image's sides, as Label
 Studio counts them, or scaled, cropped or mirrored without the box."""
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Extent = tuple[float, float, float, float]
 
 
 def check_units(entry: Mapping[str, Any], *, size_hw: tuple[int, int], name: str) -> None:
-    """Refuse polygons that are in percent according to the box beside them, which is in pixels.
+    """Refuse polygons that are in percent according to their box, which is in pixels.
 
     Args:
         entry: an annotation.
@@ -79,7 +79,7 @@ def apart_remark(ids: Iterable[str]) -> str | None:
         return None
     count = f"{len(listed)} annotations have" if len(listed) > 1 else "an annotation has"
     return (
-        f"{count} a bbox that lies apart from the polygons, so one of the two may have been "
+        f"{count} a bbox that does not overlap its polygons, so one of the two may have been "
         f"scaled, cropped or mirrored without the other: {', '.join(listed[:_SHOWN])}; check these "
         "objects with `hlmat view`"
     )

@@ -89,7 +89,7 @@ class OfSize:
 
 @dataclass(frozen=True)
 class Related:
-    """Beside, over or behind another object, which its own attributes single out."""
+    """Next to, over or behind another object, which its own attributes single out."""
 
     relation: RelationName
     anchor: Attributes

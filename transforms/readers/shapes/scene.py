@@ -282,7 +282,7 @@ def _choose_pattern(
     rng: np.random.Generator, kind: str, *, colour_name: str, radius: int
 ) -> Pattern:
     draw = rng.random()
-    # A pattern on a line a few pixels wide cannot be told from a broken line, nor holes from dots.
+    # A pattern on a line a few pixels wide looks like a broken line, nor holes from dots.
     if kind in THIN_KINDS or kind == "perforated plate" or radius < 20:
         return "plain" if draw < 0.5 else "gradient"
     patterns: list[Pattern] = list(get_args(Pattern))

@@ -163,7 +163,7 @@ def _find_weights(folder: Path) -> tuple[str, ...]:
         not isinstance(name, str) or os.path.basename(name) != name for name in names
     ):
         raise ConfigError(
-            [f"{folder / WEIGHTS_INDEX} names no weight files beside it; fetch the folder again"]
+            [f"{folder / WEIGHTS_INDEX} names no weight files next to it; fetch the folder again"]
         )
     missing = sorted(name for name in set(names) if not (folder / name).is_file())
     if missing:

@@ -49,13 +49,13 @@ def connect(address: str, *, timeout_s: float, served: str | None = None) -> Con
             ]
         )
     base = address.rstrip("/")
-    told = _ask_what_is_served(base, token)
-    if served is not None and told.digest() != served:
+    answered = _ask_what_is_served(base, token)
+    if served is not None and answered.digest() != served:
         raise AnswerError(
             f"{base} serves another segmenter than the run began with; start that one there and "
             "run the same command again"
         )
-    return Connection(base, token, told, timeout_s=timeout_s)
+    return Connection(base, token, answered, timeout_s=timeout_s)
 
 
 class Connection:

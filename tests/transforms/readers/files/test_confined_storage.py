@@ -18,7 +18,7 @@ from reader_fixtures import SQUARE, as_json, assert_all_load, image, reasons, sp
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A data root with links of every kind, and what lies beside it."""
+    """A data root with links of every kind, and everything next to it."""
     root = tmp_path / "root"
     (root / "sub").mkdir(parents=True)
     (root / "sub" / "a").write_bytes(b"inside")
@@ -52,7 +52,7 @@ def test_links_that_lead_out_are_not(root: Path, name: str) -> None:
 
 
 def open_linked(root: Path, *, follow_links: bool) -> DatasetReader:
-    """Write an instances file beside a link to the folder of its images."""
+    """Write an instances file next to a link to the folder of its images."""
     (root / "annotations").mkdir()
     (root.parent / "rooted" / "a.jpg").write_bytes(image())
     os.symlink(root.parent / "rooted", root / "val2017")

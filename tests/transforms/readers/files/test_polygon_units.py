@@ -76,7 +76,7 @@ def test_boxes_apart_from_their_polygons(fields: dict[str, Any], *, expected: bo
 def test_annotations_with_a_box_apart_are_listed() -> None:
     assert apart_remark([]) is None
     assert apart_remark(["7"]) == (
-        "an annotation has a bbox that lies apart from the polygons, so one of the two may have "
+        "an annotation has a bbox that does not overlap its polygons, so one of the two may have "
         "been scaled, cropped or mirrored without the other: 7; check these objects with "
         "`hlmat view`"
     )

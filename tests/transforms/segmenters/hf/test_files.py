@@ -133,7 +133,7 @@ def test_a_file(tmp_path: Path):
         ),
         pytest.param(
             {"model__safetensors": None, "model__safetensors__index__json": {"weight_map": {}}},
-            "{folder}/model.safetensors.index.json names no weight files beside it; fetch the "
+            "{folder}/model.safetensors.index.json names no weight files next to it; fetch the "
             "folder again",
             id="empty index",
         ),
@@ -142,7 +142,7 @@ def test_a_file(tmp_path: Path):
                 "model__safetensors": None,
                 "model__safetensors__index__json": {"weight_map": {"a": "../other.safetensors"}},
             },
-            "{folder}/model.safetensors.index.json names no weight files beside it; fetch the "
+            "{folder}/model.safetensors.index.json names no weight files next to it; fetch the "
             "folder again",
             id="index that leads out of the folder",
         ),

@@ -31,7 +31,7 @@ def load_processor(folder: Path) -> Any:
         raise ConfigError(
             [
                 f"the processor in {folder} cannot be loaded: {first_line(error)}; the folder "
-                "needs the tokenizer's and the processor's files beside the weights"
+                "needs the tokenizer's and the processor's files next to the weights"
             ]
         ) from error
     if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):

@@ -27,7 +27,7 @@ def check_model_weights(folder: Path, *, problems: list[str]) -> tuple[str, ...]
         shards = list(weight_map.values()) if isinstance(weight_map, dict) else []
         if not shards or any(not isinstance(s, str) or os.path.basename(s) != s for s in shards):
             problems.append(
-                f"{folder / _WEIGHTS_INDEX} does not name weight files beside it; fetch the "
+                f"{folder / _WEIGHTS_INDEX} does not name weight files next to it; fetch the "
                 "checkpoint again"
             )
             return ()

@@ -101,7 +101,7 @@ def set_config(**values: Any) -> Callable[[Path], None]:
             r"tokenizer_config\.json has an auto_map",
         ),
         (lambda f: (f / "model.safetensors").unlink(), r"no weights: model\.safetensors is miss"),
-        (damage_index, r"index\.json does not name weight files beside it"),
+        (damage_index, r"index\.json does not name weight files next to it"),
         (lose_a_shard, r"model-00002-of-00002\.safetensors are missing"),
         (cut_off_weights, r"have \d+ bytes, expected \d+ by their header: .* is truncated"),
         (leave_a_pointer, r"not a safetensors file .* Git LFS pointer"),

@@ -64,7 +64,7 @@ def test_else_they_stand_in_the_system_message(tiny: Path) -> None:
     processor = load_processor(tiny)
     template = processor.tokenizer.chat_template
     plain = render_question(processor, template, PARTS)
-    told = render_question(processor, template, PARTS, system="Be brief.", functions=functions)
-    assert told.startswith("<|im_start|>system\nBe brief.\n\n# Tools")
-    assert '"name": "add_point"' in told
-    assert told.endswith(plain)
+    question = render_question(processor, template, PARTS, system="Be brief.", functions=functions)
+    assert question.startswith("<|im_start|>system\nBe brief.\n\n# Tools")
+    assert '"name": "add_point"' in question
+    assert question.endswith(plain)
