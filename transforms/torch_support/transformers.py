@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -35,6 +36,23 @@ def list_keys(keys: Collection[str], *, what: str) -> list[str]:
         return []
     few = ", ".join(sorted(keys)[:3]) + (", ..." if len(keys) > 3 else "")
     return [f"{len(keys)} tensors {what} ({few})"]
+
+
+def misfits(report: Mapping[str, Any]) -> list[str]:
+    """Return a phrase for each way in which weights do not fit the model they were loaded into.
+
+    Args:
+        report: from `from_pretrained(..., ignore_mismatched_sizes=True, output_loading_info=True)`.
+    """
+    mismatched = [
+        f"{name} is {tuple(found)}, expected {tuple(expected)}"
+        for name, found, expected in report["mismatched_keys"]
+    ]
+    return [
+        *list_keys(report["missing_keys"], what="missing"),
+        *list_keys(report["unexpected_keys"], what="not part of the model"),
+        *list_keys(mismatched, what="of another shape"),
+    ]
 
 
 def first_line(error: Exception) -> str:

@@ -1,3 +1,5 @@
+"""Silence of transformers while it loads, and readable errors of what it loads."""
+
 from __future__ import annotations
 
 import warnings
@@ -7,7 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hlmat.transforms.torch_support.transformers import first_line, list_keys, quiet_transformers
+from hlmat.transforms.torch_support.transformers import (
+    first_line,
+    list_keys,
+    misfits,
+    quiet_transformers,
+)
 
 
 def load_badly(logging: Any) -> None:
@@ -49,3 +56,17 @@ def test_an_error_takes_one_line() -> None:
     text = first_line(RuntimeError("first\n  second\n" + "x" * 1000))
     assert text.startswith("RuntimeError: first second x")
     assert len(text) == len("RuntimeError: ") + 300
+
+
+def test_each_way_in_which_weights_do_not_fit_is_one_phrase() -> None:
+    report = {
+        "missing_keys": {"head.bias"},
+        "unexpected_keys": ["old"],
+        "mismatched_keys": [("head.weight", [2, 3], [4, 3])],
+    }
+    assert misfits(report) == [
+        "1 tensors missing (head.bias)",
+        "1 tensors not part of the model (old)",
+        "1 tensors of another shape (head.weight is (2, 3), expected (4, 3))",
+    ]
+    assert misfits({"missing_keys": [], "unexpected_keys": [], "mismatched_keys": []}) == []

@@ -18,7 +18,7 @@ from hlmat.transforms.core.safetensors_file import announced_size
 from hlmat.transforms.segmenters.hf.families import FAMILIES, Family, PromptedModel
 from hlmat.transforms.segmenters.hf.files import CheckpointFolder
 from hlmat.transforms.torch_support.device import resolve_device
-from hlmat.transforms.torch_support.transformers import first_line, list_keys, quiet_transformers
+from hlmat.transforms.torch_support.transformers import first_line, misfits, quiet_transformers
 
 if TYPE_CHECKING:
     import torch
@@ -172,16 +172,7 @@ def _load_weights(folder: CheckpointFolder, *, family: Family) -> Any:
             ]
         ) from error
     model, report = loaded
-    mismatched = [
-        f"{name} is {tuple(found)}, expected {tuple(expected)}"
-        for name, found, expected in report["mismatched_keys"]
-    ]
-    problems = [
-        *list_keys(report["missing_keys"], what="missing"),
-        *list_keys(report["unexpected_keys"], what="not part of the model"),
-        *list_keys(mismatched, what="of another shape"),
-    ]
-    if problems:
+    if problems := misfits(report):
         raise ConfigError(
             [
                 f"the weights in {folder.path} do not fit {family.model_class}: "

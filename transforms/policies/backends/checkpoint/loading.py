@@ -17,7 +17,12 @@ from hlmat.transforms.policies.backends.checkpoint.processor import (
     load_processor,
 )
 from hlmat.transforms.torch_support.device import resolve_device
-from hlmat.transforms.torch_support.transformers import first_line, list_keys, quiet_transformers
+from hlmat.transforms.torch_support.transformers import (
+    first_line,
+    list_keys,
+    misfits,
+    quiet_transformers,
+)
 
 
 @dataclass(frozen=True)
@@ -131,16 +136,7 @@ def _load_model(files: CheckpointFiles, *, dtype: str) -> Any:
             [f"the model {files.model} cannot be loaded: {first_line(error)}"]
         ) from error
     model, report = loaded
-    mismatched = [
-        f"{name} is {tuple(found)}, expected {tuple(expected)}"
-        for name, found, expected in report["mismatched_keys"]
-    ]
-    problems = [
-        *list_keys(report["missing_keys"], what="missing"),
-        *list_keys(report["unexpected_keys"], what="not part of the model"),
-        *list_keys(mismatched, what="of another shape"),
-    ]
-    if problems:
+    if problems := misfits(report):
         raise ConfigError(
             [
                 f"the weights in {files.model} do not fit {type(model).__name__}: "
