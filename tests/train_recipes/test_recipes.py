@@ -3,9 +3,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -27,6 +24,7 @@ from hlmat.pipelines.settings.values import Values
 from hlmat.pipelines.training.job import TrainingJob, read_job
 from hlmat.transforms.prompting.rendering import reduced_size
 from hlmat.transforms.prompting.resizes import RESIZES
+from llama_factory_scripts import printed_by
 from tiny_models import Family, make_tiny_model
 
 REPOSITORY = RECIPES.parent
@@ -168,29 +166,9 @@ def findings(
         described.append({"name": name, "settings": settings, "sizes": sizes_written(job)})
     path = root / "jobs.json"
     path.write_text(json.dumps(described))
-    finished = subprocess.run(
-        [
-            sys.executable,
-            "-W",
-            "ignore",
-            str(Path(__file__).parent / "check_with_llama_factory.py"),
-            str(path),
-        ],
-        env={
-            **os.environ,
-            "PYTHONPATH": str(REPOSITORY),
-            "PYTHONSAFEPATH": "1",
-            "HF_HUB_OFFLINE": "1",
-            "HF_HOME": str(root / "hf"),
-            "DISABLE_VERSION_CHECK": "1",
-            "OMP_NUM_THREADS": "1",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr[-3000:]
-    return {each["name"]: each for each in json.loads(finished.stdout.splitlines()[-1])}
+    script = Path(__file__).parent / "check_with_llama_factory.py"
+    checked = printed_by(script, str(path), cache=root)
+    return {each["name"]: each for each in checked}
 
 
 def on_this_machine(settings: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,6 +62,9 @@ class ReasonSegReader:
             stem, suffix = split_suffix(name)
             if suffix in (*IMAGE_SUFFIXES, ".json"):
                 files.setdefault(stem, set()).add(name)
+        images = {
+            n for names in files.values() for n in names if split_suffix(n)[1] in IMAGE_SUFFIXES
+        }
         for stem, names in sorted(files.items()):
             image = min((n for n in names if split_suffix(n)[1] in IMAGE_SUFFIXES), default=None)
             ref = self._bare_ref(stem, image or f"{stem}.jpg")
@@ -70,7 +73,9 @@ class ReasonSegReader:
                     raise TargetError(
                         RejectReason.MISSING_IMAGE, f"{folder} has no image {stem}.jpg"
                     )
-                yield replace(ref, expressions=_texts(self._read(f"{stem}.json"), stem))
+                content = self._read(f"{stem}.json")
+                _refuse_another_image(content, image, images, stem)
+                yield replace(ref, expressions=_texts(content, stem))
             except TargetError as error:
                 yield Reject(ref, error.reason, error.message)
 
@@ -176,6 +181,21 @@ def _texts(content: dict[str, Any], stem: str) -> tuple[str, ...]:
             RejectReason.MALFORMED_ENTRY, f"{stem}.json has the text {text!r:.80}, expected text"
         )
     return found
+
+
+def _refuse_another_image(
+    content: dict[str, Any], image: str, images: Collection[str], stem: str
+) -> None:
+    """Raise TargetError if labelme drew the shapes on another image of the folder."""
+    path = content.get("imagePath")
+    drawn_on = posixpath.basename(path.replace("\\", "/")) if isinstance(path, str) else image
+    if drawn_on != image and drawn_on in images:
+        raise TargetError(
+            RejectReason.MALFORMED_ENTRY,
+            f"{stem}.json has the imagePath {path!r:.80}, another image of its folder, expected "
+            f"{image!r}; give the JSON file the name of the image that its shapes were drawn on, "
+            "or correct imagePath",
+        )
 
 
 def _canvas(

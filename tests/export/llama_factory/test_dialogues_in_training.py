@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -19,6 +16,7 @@ from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.coordinates import build_codec
 from hlmat.transforms.prompting.dialogues.protocol import Offer
 from hlmat.transforms.prompting.dialogues.registry import DIALOGUES, load_dialogue, prompt_of
+from llama_factory_scripts import printed_by
 from repository import REPOSITORY
 from tiny_models import make_tiny_model
 from trajectory_cases import load_image, make_trajectory
@@ -76,23 +74,7 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
         jobs.append({"name": name, "settings": settings, "sizes": []})
     path = root / "jobs.json"
     path.write_text(json.dumps(jobs))
-    finished = subprocess.run(
-        [sys.executable, "-W", "ignore", str(SCRIPT), str(path)],
-        env={
-            **os.environ,
-            "PYTHONPATH": str(REPOSITORY),
-            "PYTHONSAFEPATH": "1",
-            "HF_HUB_OFFLINE": "1",
-            "HF_HOME": str(root / "hf"),
-            "DISABLE_VERSION_CHECK": "1",
-            "OMP_NUM_THREADS": "1",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr[-3000:]
-    found = {each["name"]: each for each in json.loads(finished.stdout.splitlines()[-1])}
+    found = {each["name"]: each for each in printed_by(SCRIPT, str(path), cache=root)}
     for dialogue, task in NAMES:
         data = root / f"{dialogue}-{task}" / f"{options_of(dialogue).name}.json"
         found[f"{dialogue}-{task}"]["written"] = json.loads(data.read_text())

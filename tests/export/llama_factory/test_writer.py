@@ -4,9 +4,6 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +36,10 @@ from hlmat.transforms.prompting.dialogues.protocol import Offer
 from hlmat.transforms.prompting.dialogues.registry import load_dialogue, prompt_of
 from hlmat.transforms.prompting.rendering import StateView
 from hlmat.transforms.prompting.templates import PromptTemplate
-from repository import REPOSITORY
+from llama_factory_scripts import printed_by
 from trajectory_cases import HALF, load_image, make_trajectory, thousandths
+
+FOLDER = Path(__file__).parent
 
 NEEDS_LLAMA_FACTORY = pytest.mark.skipif(
     importlib.util.find_spec("llamafactory") is None, reason="llamafactory is not installed"
@@ -372,7 +371,7 @@ def test_calls_are_read_as_llama_factorys_templates_write_them(name: str, tmp_pa
         "formats": ["qwen", "qwen3_5", "glm4_moe"],
         "contents": [dialogue.message(text).content for text in texts],
     }
-    written = said_by("call_with_llama_factory.py", json.dumps(asked), cache=tmp_path)
+    written = printed_by(FOLDER / "call_with_llama_factory.py", json.dumps(asked), cache=tmp_path)
     for tool_format in asked["formats"]:
         read = [
             dialogue.read(text, size_hw=(100, 200), codec=codec).action
@@ -384,23 +383,4 @@ def test_calls_are_read_as_llama_factorys_templates_write_them(name: str, tmp_pa
 def loaded(out: Path, name: str, *, cache: Path) -> list[dict[str, Any]]:
     """Return the rows as LLaMA-Factory loads them."""
     arguments = (str(out), name, str(cache / "cache"))
-    return said_by("load_with_llama_factory.py", *arguments, cache=cache)
-
-
-def said_by(script: str, *arguments: str, cache: Path) -> Any:
-    """Return what a script next to this file prints as JSON in its last line."""
-    finished = subprocess.run(
-        [sys.executable, "-W", "ignore", str(Path(__file__).parent / script), *arguments],
-        env={
-            **os.environ,
-            "PYTHONPATH": str(REPOSITORY),
-            "HF_HUB_OFFLINE": "1",
-            "HF_HOME": str(cache / "hf"),
-            "DISABLE_VERSION_CHECK": "1",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr[-2000:]
-    return json.loads(finished.stdout.splitlines()[-1])
+    return printed_by(FOLDER / "load_with_llama_factory.py", *arguments, cache=cache)

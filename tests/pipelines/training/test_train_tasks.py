@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from hlmat.pipelines.cli.main import main
 from hlmat.pipelines.settings.commands import parse_command
 from hlmat.pipelines.settings.export_options import export_name
 from hlmat.pipelines.training.process import run_llama_factory
+from llama_factory_scripts import printed_by
 from repository import REPOSITORY
 from tiny_models import make_tiny_model
 
@@ -115,21 +113,8 @@ def loaded(
     ]
     (root / "jobs.json").write_text(json.dumps(jobs))
     script = Path(__file__).parent / "load_tasks_with_llama_factory.py"
-    finished = subprocess.run(
-        [sys.executable, "-W", "ignore", str(script), str(root / "jobs.json")],
-        env={
-            **os.environ,
-            "PYTHONPATH": str(REPOSITORY),
-            "HF_HUB_OFFLINE": "1",
-            "HF_HOME": str(root / "hf"),
-            "DISABLE_VERSION_CHECK": "1",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr[-3000:]
-    return {each["name"]: each["rows"] for each in json.loads(finished.stdout.splitlines()[-1])}
+    rows = printed_by(script, str(root / "jobs.json"), cache=root)
+    return {each["name"]: each["rows"] for each in rows}
 
 
 @needs_llama_factory

@@ -200,6 +200,25 @@ def test_layout_and_split() -> None:
         open_reader("reasonseg", ReaderOptions("data", "vall", storage))
 
 
+@pytest.mark.parametrize("path", ["b.jpg", "../val/b.jpg", "C:\\data\\b.jpg"])
+def test_shapes_that_were_drawn_on_another_image(path: str) -> None:
+    files = {"a.jpg": image(), "b.jpg": image(), "b.json": content(TARGET)}
+    refs, (reject,) = split_items(open_val(files | {"a.json": content(TARGET, imagePath=path)}))
+    assert [ref.image_name for ref in refs] == ["b.jpg"]
+    assert reject.reason is RejectReason.MALFORMED_ENTRY
+    assert reject.message == (
+        f"a.json has the imagePath {path!r}, another image of its folder, expected 'a.jpg'; give "
+        "the JSON file the name of the image that its shapes were drawn on, or correct imagePath"
+    )
+
+
+@pytest.mark.parametrize("path", ["a.jpg", "..\\images\\a.jpg", "renamed-since.jpg", None, 7])
+def test_an_image_path_that_names_no_other_image(path: object) -> None:
+    files = {"a.jpg": image(), "b.jpg": image(), "a.json": content(TARGET, imagePath=path)}
+    refs, _ = split_items(open_val(files))
+    assert [ref.image_name for ref in refs] == ["a.jpg"]
+
+
 @pytest.mark.parametrize("encoding", ["gbk", "euc-kr", "shift-jis"])
 def test_an_encoding_that_nothing_names(encoding: str) -> None:
     text = {"gbk": "红色的盒子", "euc-kr": "빨간상자", "shift-jis": "カメラ"}[encoding]
