@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch.nn import functional
 from hlmat.transforms.core.records import Click, Finish
 from hlmat.transforms.prompting.dialogues.segagent import render_action
 from hlmat.transforms.readers.shapes.scene import ShapesOptions
+from hlmat.transforms.tiny_vlm import build
 from hlmat.transforms.tiny_vlm.architecture import (
     END,
     build_tiny_vlm_model,
@@ -37,11 +39,14 @@ def prepared() -> tuple[Pretraining, LabelledScenes]:
     """Return a model whose every weight is random, and scenes."""
     torch.manual_seed(0)
     model = build_tiny_vlm_model(SIZE, TOKENIZER)
-    pretraining = prepare_pretraining(model, TOKENIZER, SIZE, PretrainingOptions(steps=1, batch=2))
+    # In float32 on machines that compute bfloat16, too.
+    with patch.object(build, "computes_bfloat16", lambda device: False):
+        pretraining = prepare_pretraining(
+            model, TOKENIZER, SIZE, PretrainingOptions(steps=1, batch=2)
+        )
     with torch.no_grad():
         for p in model.parameters():
             p.add_(torch.randn(p.shape) * 0.2)
-    pretraining.forward.dtype = torch.float32
     options = ShapesOptions(count=3, height=64, width=64, objects_max=3, difficulty="simple")
     return pretraining, label_scenes(options, split="train", tokenizer=TOKENIZER)
 
