@@ -1,4 +1,4 @@
-"""Two small data sets, a folder of masks and a COCO file, and recorded answers about them."""
+"""Small data sets, a folder of masks, a COCO file, gRefCOCO, and recorded answers about them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 from pycocotools.coco import COCO
+
+from reader_fixtures import as_json, image
 
 SIZE_HW = (48, 64)
 
@@ -94,6 +96,31 @@ def write_coco(root: Path) -> dict[str, Any]:
     (root / "annotations").mkdir()
     (root / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
     return content
+
+
+def write_grefcoco(root: Path) -> None:
+    """Write a split `val` of gRefCOCO: two objects together, one alone, and none ("a dog")."""
+    name, (height, width) = "COCO_train2014_000000000001.jpg", (24, 32)
+    squares = [[x, 8, x + 8, 8, x + 8, 16, x, 16] for x in (4, 20)]
+    content = {
+        "images": [{"id": 1, "file_name": name, "height": height, "width": width}],
+        "annotations": [
+            {"id": 10 + k, "image_id": 1, "iscrowd": 0, "segmentation": [square]}
+            for k, square in enumerate(squares)
+        ],
+        "categories": [],
+    }
+    texts = {"two": [10, 11], "left": [10], "a dog": [-1]}
+    refs = [
+        {"ref_id": k, "ann_id": ids, "image_id": 1, "split": "val", "sentences": [{"sent": text}]}
+        for k, (text, ids) in enumerate(texts.items())
+    ]
+    folder = root / "grefcoco"
+    folder.mkdir(parents=True)
+    (folder / "instances.json").write_bytes(as_json(content))
+    (folder / "grefs(unc).json").write_bytes(as_json(refs))
+    (root / "train2014").mkdir()
+    (root / "train2014" / name).write_bytes(image((height, width)))
 
 
 def read_coco(path: Path) -> Any:

@@ -30,6 +30,8 @@ from .samples import shown_before as shown_before
 from .unit_export import ExportSettings as ExportSettings
 from .unit_export import cases_in_place as cases_in_place
 from .unit_export import read_outcome as read_outcome
+from .unit_samples import BETWEEN_ROWS as BETWEEN_ROWS
 from .unit_samples import UnitSamples as UnitSamples
 from .unit_samples import reject_entry as reject_entry
 from .writer import not_empty as not_empty
+from .writer import write_image as write_image

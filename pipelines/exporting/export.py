@@ -10,14 +10,15 @@ from typing import Any
 
 from hlmat.export.formats.trace import write_trace
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
-from hlmat.export.llama_factory.paired_runs import OtherRunFiles, key_of, run_differences
+from hlmat.export.llama_factory.paired_runs import OtherRunFiles, run_differences
 from hlmat.export.llama_factory.unit_export import ExportSettings
-from hlmat.export.runs.flags import KEY_COLUMNS, Key, TargetFlags, load_flags
 from hlmat.export.runs.manifest import Manifest
 from hlmat.export.runs.row_slices import TrajectoryFiles
 from hlmat.export.runs.trajectories import read_trajectories
 from hlmat.pipelines.exporting.coco_results import export_coco_results
+from hlmat.pipelines.exporting.exclusion import excluded_setting, excluded_targets, key_of_ref
 from hlmat.pipelines.exporting.execution import check_runner, do_units
+from hlmat.pipelines.exporting.fiftyone import FIFTYONE, export_fiftyone
 from hlmat.pipelines.exporting.folder import LlamaFactoryFolder
 from hlmat.pipelines.exporting.hub import export_hub
 from hlmat.pipelines.exporting.job import LlamaFactoryJob
@@ -43,8 +44,7 @@ from hlmat.pipelines.settings.runner_choice import (
     threads_per_worker,
 )
 from hlmat.pipelines.settings.validation import Check
-from hlmat.transforms.core.errors import ConfigError, DataError, HlmatError, OutputError
-from hlmat.transforms.core.records import TargetRef
+from hlmat.transforms.core.errors import ConfigError, HlmatError, OutputError
 from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.dataset_io.expression_choice import ExpressionChoice
 
@@ -101,11 +101,11 @@ def _export_trace(
     if os.path.lexists(str(asked.out)):
         raise OutputError(f"{asked.out} exists already; give another --out or remove it")
     out = str(asked.run_folder)
-    excluded = _excluded(asked, manifest)
+    excluded = excluded_targets(asked, manifest)
     trajectories = (
         trajectory
         for trajectory in read_trajectories(storage_for(out), out, manifest=manifest)
-        if not excluded or _key_of(trajectory.target.ref) not in excluded
+        if not excluded or key_of_ref(trajectory.target.ref) not in excluded
     )
     records = write_trace(trajectories, str(asked.out), info=manifest.config)
     return {"written": asked.out, "records": records}
@@ -125,10 +125,8 @@ def _export_llama_factory(
         },
     )
     others = _open_others(asked, manifest)
-    excluded = _excluded(asked, manifest)
-    settings = _settings(running.fingerprint, manifest, others)
-    if excluded:
-        settings["excluded"] = fingerprint_of({"targets": sorted(excluded)})
+    excluded = excluded_targets(asked, manifest)
+    settings = _settings(running.fingerprint, manifest, others) | excluded_setting(excluded)
     folder = LlamaFactoryFolder.of(out)
     with output_errors(out), folder.locked():
         status = folder.begin(settings, overwrite=running.overwrite)
@@ -209,30 +207,6 @@ def _settings(
     }
 
 
-def _excluded(asked: ExportOptions, manifest: Manifest) -> frozenset[Key]:
-    """Return the targets that the file of `--exclude` drops.
-
-    Raises:
-        DataError: it is not a file of flags, names targets that the run lacks, or drops all.
-    """
-    if asked.exclude is None:
-        return frozenset()
-    out = str(asked.run_folder)
-    flags = load_flags(storage_for(asked.exclude), asked.exclude)
-    run = TrajectoryFiles.of(storage_for(out), out, manifest)
-    rejects = TrajectoryFiles.of_rejects(storage_for(out), out, manifest)
-    keys = [key_of(row) for _, _, rows in run.columns(KEY_COLUMNS) for row in rows]
-    others = (key_of(row) for _, _, rows in rejects.columns(KEY_COLUMNS) for row in rows)
-    found = TargetFlags(flags, (*keys, *others), name=asked.exclude, run=out)
-    if found.dropped.issuperset(keys):
-        raise DataError(f"--exclude {asked.exclude} drops every target of {out}; leave some")
-    return found.dropped
-
-
-def _key_of(ref: TargetRef) -> Key:
-    return ref.dataset, ref.split, ref.target_id
-
-
 def _open_others(asked: ExportOptions, manifest: Manifest) -> dict[str, Manifest]:
     """Return the manifests of the runs to compare with the first, by folder."""
     others = {out: read_run_manifest(out) for out in asked.also}
@@ -253,6 +227,7 @@ FORMATS: dict[
     "llama-factory": _export_llama_factory,
     "hub": export_hub,
     "coco-results": export_coco_results,
+    FIFTYONE: export_fiftyone,
     "trl": export_trainer_tables,
     "verl": export_trainer_tables,
     "ms-swift": export_trainer_tables,

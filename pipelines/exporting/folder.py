@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from hlmat.export.fiftyone.layout import FiftyOneLayout
 from hlmat.export.image_tables.layout import TableLayout
 from hlmat.export.llama_factory.layout import DATASET_INFO, ExportLayout, WorkingLayout
 from hlmat.export.llama_factory.writer import not_empty
@@ -23,7 +24,7 @@ from hlmat.transforms.core.url_storage import storage_for
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _IMAGE_FOLDER = re.compile(r"[0-9a-f]{2}/")
 _IMAGE = re.compile(r"[0-9a-f]{24}-.*")
-"""Names of `export.llama_factory.images.image_name`."""
+"""Names of images, as `image_name` and `stored_name` of `export` make them."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,18 @@ class ExportFolder(ABC):
         names = {path.removeprefix(f"{layout.out.rstrip('/')}/") for path in paths} | {LOCK_NAME}
         return [entry for entry in self.storage.list_dir(layout.out) if entry not in names]
 
+    def foreign_images(self, images: str) -> list[str]:
+        """Return what lies in a folder of images under names that no export gives."""
+        list_dir, top = self.storage.list_dir, os.path.basename(images)
+        foreign = []
+        for folder in list_dir(images):
+            if not _IMAGE_FOLDER.fullmatch(folder):
+                foreign.append(f"{top}/{folder}")
+                continue
+            names = list_dir(f"{images}/{folder.rstrip('/')}")
+            foreign += [f"{top}/{folder}{each}" for each in names if not _IMAGE.fullmatch(each)]
+        return foreign
+
     def _clear_working_files(self) -> None:
         if "://" not in self.layout.out:
             self.storage.remove(self.layout.engine_log)
@@ -221,17 +234,41 @@ class LlamaFactoryFolder(ExportFolder):
             self.storage.remove(path)
 
     def foreign_entries(self, settings: Mapping[str, Any]) -> list[str]:
-        layout, list_dir, name = self.layout, self.storage.list_dir, settings["name"]
+        layout, name = self.layout, settings["name"]
         foreign = self.foreign_at_top([layout.rows(name), f"{layout.images}/"])
         listed = self.read(layout.dataset_info) or {}
         foreign += [f"{DATASET_INFO}: {key}" for key in listed if key != name]
-        for folder in list_dir(layout.images):
-            if not _IMAGE_FOLDER.fullmatch(folder):
-                foreign.append(f"images/{folder}")
-                continue
-            names = list_dir(f"{layout.images}/{folder.rstrip('/')}")
-            foreign += [f"images/{folder}{each}" for each in names if not _IMAGE.fullmatch(each)]
-        return foreign
+        return foreign + self.foreign_images(layout.images)
+
+
+@dataclass(frozen=True)
+class FiftyOneFolder(ExportFolder):
+    """The folder of an export for FiftyOne."""
+
+    layout: FiftyOneLayout
+
+    @classmethod
+    def of(cls, out: str) -> FiftyOneFolder:
+        """Return the folder at a local path or URL."""
+        layout = FiftyOneLayout(out)
+        return cls(layout, storage_for(out, scratch=layout.scratch))
+
+    @property
+    def last(self) -> str:
+        return self.layout.metadata
+
+    def is_own(self, settings: Mapping[str, Any]) -> bool:
+        return super().is_own(settings) and settings.get("format") == "fiftyone"
+
+    def remove_files(self, settings: Mapping[str, Any]) -> None:
+        self.storage.remove_dir(self.layout.images)
+        for path in (self.layout.samples, self.layout.rejects):
+            self.storage.remove(path)
+
+    def foreign_entries(self, settings: Mapping[str, Any]) -> list[str]:
+        layout = self.layout
+        foreign = self.foreign_at_top([layout.samples, f"{layout.images}/"])
+        return foreign + self.foreign_images(layout.images)
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from hlmat.export.fiftyone.unit_export import SamplesSettings
 from hlmat.export.image_tables.unit_tables import TableSettings
 from hlmat.export.llama_factory.layout import WorkingLayout
 from hlmat.export.llama_factory.unit_export import ExportSettings
-from hlmat.pipelines.exporting.folder import ExportFolder, LlamaFactoryFolder, TableFolder
+from hlmat.pipelines.exporting.folder import (
+    ExportFolder,
+    FiftyOneFolder,
+    LlamaFactoryFolder,
+    TableFolder,
+)
 from hlmat.pipelines.exporting.planning import ExportPlan, TablePlan
 from hlmat.pipelines.settings.runner_choice import RunnerChoice
 
-SettingsT = TypeVar("SettingsT", bound="ExportSettings | TableSettings")
+SettingsT = TypeVar("SettingsT", bound="ExportSettings | TableSettings | SamplesSettings")
 PlanT = TypeVar("PlanT", bound="ExportPlan | TablePlan")
 FolderT = TypeVar("FolderT", bound=ExportFolder)
 
@@ -41,4 +47,5 @@ class ExportJob(Generic[SettingsT, PlanT, FolderT]):
 
 LlamaFactoryJob = ExportJob[ExportSettings, ExportPlan, LlamaFactoryFolder]
 TableJob = ExportJob[TableSettings, TablePlan, TableFolder]
-AnyJob = LlamaFactoryJob | TableJob
+FiftyOneJob = ExportJob[SamplesSettings, ExportPlan, FiftyOneFolder]
+AnyJob = LlamaFactoryJob | TableJob | FiftyOneJob

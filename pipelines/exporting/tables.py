@@ -162,10 +162,10 @@ def _merge(job: TableJob, request: TableExportRequest, *, max_reject_rate: float
     last = request.finish(records)
     report = asdict(counts)
     record = export_record(
-        _without_paths(request.runs[0].manifest),
+        without_paths(request.runs[0].manifest),
         images=job.plan.images,
         frame=request.options.frame.record(),
-        also=[_without_paths(run.manifest) for run in request.runs[1:]],
+        also=[without_paths(run.manifest) for run in request.runs[1:]],
         export={"settings": request.settings, "counts": report},
     )
     job.folder.storage.write_bytes(job.layout.record, record)
@@ -173,7 +173,7 @@ def _merge(job: TableJob, request: TableExportRequest, *, max_reject_rate: float
     return report
 
 
-def _without_paths(manifest: Manifest) -> Manifest:
+def without_paths(manifest: Manifest) -> Manifest:
     """Return a manifest whose configuration names files without their folders.
 
     The record is published with the rest.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 from typing import Literal
 
-ExportFormat = Literal["trace", "llama-factory", "hub", "coco-results", "trl", "verl", "ms-swift"]
+ExportFormat = Literal[
+    "trace", "llama-factory", "hub", "coco-results", "fiftyone", "trl", "verl", "ms-swift"
+]
 
 ImageChoice = Literal["auto", "all", "none"]
 
@@ -18,6 +20,7 @@ FLAGS_OF_FORMAT: Mapping[str, frozenset[str]] = {
         }
     ),
     "coco-results": frozenset(),
+    "fiftyone": frozenset({"image-format"}),
     "trl": frozenset({"image-format", "name"}),
     "verl": frozenset({"image-format", "name"}),
     "ms-swift": frozenset({"expressions", "image-format", "name"}),

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 TARGETS_WORTH_WORKERS = 20_000
 """Below this, starting worker processes takes longer than they save; see BENCHMARKS.md."""
 
+_EXCLUDING = ("trace", "llama-factory", "fiftyone")
 _OWN_NAMES = ("dataset_info", "export")
 
 
@@ -224,7 +225,12 @@ def export_options(arguments: argparse.Namespace, check: Check) -> ExportOptions
             f"--out {asked.out}: --format {asked.format} writes to the local disk; give a local "
             "path"
         )
-    if asked.exclude is not None and asked.format not in (None, "trace", "llama-factory"):
+    if asked.exclude is not None and asked.format not in (
+        None,
+        "trace",
+        "llama-factory",
+        "fiftyone",
+    ):
         check.note(
             f"--exclude belongs to trace and llama-factory, not to {asked.format}; apply the flags "
             "to a new run first: hlmat edit apply"

@@ -244,8 +244,8 @@ def test_too_many_rejects_is_an_exit_code_but_loses_nothing(
             2,
             [
                 "--out is missing: name the file or folder to write",
-                "--format is missing; choose from trace, llama-factory, hub, coco-results, trl, "
-                "verl, ms-swift",
+                "--format is missing; choose from trace, llama-factory, hub, coco-results, "
+                "fiftyone, trl, verl, ms-swift",
             ],
         ),
     ],
@@ -495,7 +495,7 @@ def test_every_problem_of_an_export_is_reported(
     message = capsys.readouterr().err
     assert message.splitlines() == [
         "hlmat: error: --format 'llamafactory': did you mean 'llama-factory'? choose from trace, "
-        "llama-factory, hub, coco-results, trl, verl, ms-swift",
+        "llama-factory, hub, coco-results, fiftyone, trl, verl, ms-swift",
         "hlmat: error: --codec 'decimals': did you mean 'decimal'? choose from "
         + ", ".join(CODECS),
         "hlmat: error: --mask-colour 'mauve': choose from green, red, blue",

@@ -8,37 +8,15 @@ from typing import Any
 
 import pytest
 
+from annotated_data import write_grefcoco
 from hlmat.pipelines.cli.exit_codes import EXIT_OK
 from hlmat.pipelines.cli.main import main
-from reader_fixtures import as_json, image
-
-NAME = "COCO_train2014_000000000001.jpg"
-SIZE_HW = (24, 32)
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Write a split of gRefCOCO with two objects together, one alone, and none."""
-    squares = [[x, 8, x + 8, 8, x + 8, 16, x, 16] for x in (4, 20)]
-    content = {
-        "images": [{"id": 1, "file_name": NAME, "height": SIZE_HW[0], "width": SIZE_HW[1]}],
-        "annotations": [
-            {"id": 10 + k, "image_id": 1, "iscrowd": 0, "segmentation": [square]}
-            for k, square in enumerate(squares)
-        ],
-        "categories": [],
-    }
-    texts = {"two": [10, 11], "left": [10], "a dog": [-1]}
-    refs = [
-        {"ref_id": k, "ann_id": ids, "image_id": 1, "split": "val", "sentences": [{"sent": text}]}
-        for k, (text, ids) in enumerate(texts.items())
-    ]
-    folder = tmp_path / "data" / "grefcoco"
-    folder.mkdir(parents=True)
-    (folder / "instances.json").write_bytes(as_json(content))
-    (folder / "grefs(unc).json").write_bytes(as_json(refs))
-    (tmp_path / "data" / "train2014").mkdir()
-    (tmp_path / "data" / "train2014" / NAME).write_bytes(image(SIZE_HW))
+    write_grefcoco(tmp_path / "data")
     return tmp_path / "data"
 
 
