@@ -59,6 +59,7 @@ def first_sentence(thing: object) -> str:
     return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
 
 
+@pytest.mark.slow
 def test_types_reach_the_user(tmp_path: Path):
     (tmp_path / "typed.py").write_text(
         "import hlmat\nimport numpy as np\n"

@@ -68,6 +68,7 @@ def test_every_part_runs_on_the_cpu(part: Part, setup: Setup, tmp_path: Path) ->
     assert not rows or rows[-1]["same_clicks"].split("/")[0] != "0"
 
 
+@pytest.mark.slow
 def test_command_writes_both_files(tmp_path: Path) -> None:
     out = tmp_path / "out"
     _python(
@@ -89,6 +90,7 @@ def test_command_writes_both_files(tmp_path: Path) -> None:
     assert re.findall(r"^## (\w+) \(\d+ s\)$", report, re.MULTILINE) == ["Device"]
 
 
+@pytest.mark.slow
 def test_a_part_that_fails_or_hangs_leaves_the_others(tmp_path: Path) -> None:
     _python(f"""
         import os, re, time
@@ -128,6 +130,7 @@ def test_a_part_that_fails_or_hangs_leaves_the_others(tmp_path: Path) -> None:
     """)
 
 
+@pytest.mark.slow
 def test_needs_nothing_but_what_the_machine_has() -> None:
     _python(f"""
         import importlib.abc, sys

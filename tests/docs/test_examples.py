@@ -22,6 +22,7 @@ def block(document: str, language: str) -> str:
     return found
 
 
+@pytest.mark.slow
 def test_the_segmenter_and_the_queries_of_the_documents_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -250,6 +250,7 @@ def test_a_model_is_asked_as_it_was_trained(name: str, findings: dict[str, dict[
         assert row["asked_prompt"] == row["trained_prompt"]
 
 
+@pytest.mark.slow
 @every_recipe
 def test_pixels_in_answers_are_those_that_the_model_sees(
     name: str, jobs: dict[str, TrainingJob], findings: dict[str, dict[str, Any]]

@@ -208,6 +208,7 @@ def test_the_figures_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "no answer states a score: the model was not trained to score masks" in printed.err
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_short_goes_on_and_gives_the_same_bytes(tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     flags = [*SCENES, "64x64", "--unit-size", "2", "--retries", "0", "--corrupt", "0.3-0.9"]
@@ -250,6 +251,7 @@ def test_wrong_flags_are_reported(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_measurement_on_training_images_is_refused_a_filter_is_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -63,6 +63,7 @@ def test_grpc_logs_nothing_unless_the_user_wants_it(
     assert os.environ["GRPC_VERBOSITY"] == after
 
 
+@pytest.mark.slow
 def test_a_run_with_workers_ends_with_one_line(tmp_path: Path) -> None:
     started = tmp_path / "started"
     (tmp_path / "sleepy.py").write_text(_SLEEPY.format(started=str(started)), encoding="utf-8")

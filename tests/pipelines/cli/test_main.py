@@ -183,6 +183,7 @@ def test_a_full_disk_half_way_is_reported_and_the_rest_is_done_later(
     assert contents(out) == contents(finished)
 
 
+@pytest.mark.slow
 def test_another_configuration_in_the_same_folder_is_refused_without_overwrite(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

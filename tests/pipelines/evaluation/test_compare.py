@@ -69,6 +69,7 @@ def test_a_row_for_each_and_a_learning_curve(
     assert json.loads(capsys.readouterr().out)["8000"]["gIoU"]["value"] == 0.6
 
 
+@pytest.mark.slow
 def test_the_same_targets_are_paired(
     evaluations: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +112,7 @@ def test_runs_over_different_targets_are_reported(
     assert f"Warning: fewer and oracle share {count} targets" in text
 
 
+@pytest.mark.slow
 def test_other_images_share_nothing_even_with_the_same_ids(
     tmp_path: Path, evaluations: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -46,6 +46,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_answerer, "_FIRST_WAIT_S", 0.001)
 
 
+@pytest.mark.slow
 def test_baselines_stand_in_their_order(tmp_path: Path) -> None:
     scores = {}
     for name in ("oracle", "random", "centre"):
@@ -58,6 +59,7 @@ def test_baselines_stand_in_their_order(tmp_path: Path) -> None:
     assert scores["oracle"] > 0.7 > 0.5 > max(scores["random"], scores["centre"])
 
 
+@pytest.mark.slow
 def test_every_expression_is_scored_and_the_choice_is_part_of_the_run(tmp_path: Path) -> None:
     counts = {}
     for choice in ("each", "first", "shuffled"):
@@ -123,6 +125,7 @@ def scored_clicks(request: Any, key: Any) -> Any:
     return completion(f"Current IOU: {100 * score:.1f}, Positive point: ({x:.3f}, {y:.3f})")
 
 
+@pytest.mark.slow
 def test_scores_of_masks_are_held_against_their_iou(tmp_path: Path) -> None:
     flags = ["--score", "--max-clicks", "2"]
     questions: list[Any] = []
@@ -150,6 +153,7 @@ def test_scores_of_masks_are_held_against_their_iou(tmp_path: Path) -> None:
     assert "NoC@90 (max 2 clicks, stop at score 0.01)" in stopped["NoC"]
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_from_the_mask_that_is_scored_best(tmp_path: Path) -> None:
     flags = ["--score", "--max-clicks", "2", "--temperature", "0"]
     with scripted_server() as server:
@@ -266,6 +270,7 @@ def test_what_a_dialogue_has_no_form_for_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_away_half_way_loses_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -311,6 +316,7 @@ def test_a_corrupt_checkpoint_is_reported(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_another_model_in_the_same_folder_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -85,6 +85,7 @@ def test_an_export_tells_it_from_the_end(root: Path, tmp_path: Path) -> None:
     assert all("such object" in row["messages"][0]["content"] for row in rows)
 
 
+@pytest.mark.slow
 def test_a_model_that_says_so_is_right_about_one_target_alone(root: Path, tmp_path: Path) -> None:
     recorded = tmp_path / "answers.jsonl"
     ids = [

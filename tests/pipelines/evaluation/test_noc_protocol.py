@@ -171,6 +171,7 @@ def test_noc_is_that_of_the_papers(
     assert 1 <= figures["NoC"]["NoC@70"]["value"] < figures["NoC"]["NoC@97"]["value"] <= 20
 
 
+@pytest.mark.slow
 def test_the_table_of_several_data_sets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write(tmp_path / "data", {**grabcut(), **davis()})
     for dataset in ("grabcut", "davis"):

@@ -181,6 +181,7 @@ written_scores = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @files
 @given(st.data())
 def test_segagent_s_figures_are_those_of_its_description(

@@ -278,6 +278,7 @@ def test_images_without_a_license_are_never_included(
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_mlcroissant_finds_nothing_wrong_and_yields_records(published: Path) -> None:
     mlcroissant = pytest.importorskip("mlcroissant", reason="the package mlcroissant is missing")
     dataset = quiet(lambda: mlcroissant.Dataset(jsonld=str(published / "croissant.json")))

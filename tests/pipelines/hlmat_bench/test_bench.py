@@ -84,6 +84,7 @@ def change_entries(path: Path, change: Any) -> None:
     path.write_text(json.dumps(entries))
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_the_evaluation(
     submissions: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -53,6 +53,7 @@ def refusal(file: str, segmenter: str, module: str) -> str:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["bright", "tools.bright", "package"])
 def test_a_class_is_loaded_from_the_recipes_folder(
     module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -120,6 +121,7 @@ def test_a_path_in_the_recipe_stays_in_its_folder(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_user_can_name_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "code").mkdir()

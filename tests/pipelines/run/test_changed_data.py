@@ -183,6 +183,7 @@ def delete_image(data: Path) -> None:
     (data / "images" / "b.png").unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("finished", [True, False])
 @pytest.mark.parametrize("damage", [break_image, break_mask, delete_image])
 def test_after_a_repair_the_rejects_alone_are_tried_again(
@@ -243,6 +244,7 @@ def test_retrying_without_rejects_changes_nothing(data: Path, tmp_path: Path):
     assert run(data, out, "--retry-rejects", "--overwrite") == EXIT_CONFIG
 
 
+@pytest.mark.slow
 def test_an_evaluation_retries_the_expressions_of_a_repaired_image(data: Path, tmp_path: Path):
     def evaluated(out: Path, *flags: str) -> int:
         disc = ("--segmenter", "hlmat.transforms.segmenters.disc:DiscSegmenter")

@@ -61,6 +61,7 @@ def step_of(transform: beam_runner_api_pb2.PTransform) -> bytes:
     return pickled.replace(os.path.dirname(beam.__file__).encode(), b"")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("command", ["trajectories", "evaluate", "export"])
 def test_a_job_takes_all_from_its_container_and_nothing_from_this_machine(

@@ -53,6 +53,7 @@ def own_tool(folder: Path, name: str) -> list[str]:
     return ["--segmenter-path", str(folder), "--segmenter", f"tools_that_end:{name}"]
 
 
+@pytest.mark.slow
 def test_a_tool_that_ends_its_process_does_not_end_the_job(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
@@ -64,6 +65,7 @@ def test_a_tool_that_ends_its_process_does_not_end_the_job(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "raised"), [("Quits", "SystemExit: 4"), ("GivesUp", "GeneratorExit: ")]
 )
@@ -78,6 +80,7 @@ def test_a_tool_that_quits_python_kills_its_unit(
     assert "Traceback" not in printed
 
 
+@pytest.mark.slow
 def test_a_tool_that_changes_the_working_folder_does_not_move_the_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -88,6 +91,7 @@ def test_a_tool_that_changes_the_working_folder_does_not_move_the_output(
     assert not Path("/moved").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_tool_that_hangs_ends_the_run(
     workers: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -116,6 +120,7 @@ def test_a_tool_that_quits_while_it_is_loaded_is_named(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_damaged_unit_is_one_sentence(
     tmp_path: Path,

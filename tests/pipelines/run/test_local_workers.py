@@ -78,6 +78,7 @@ def test_a_worker_of_a_named_runner_that_cannot_start_ends_the_run(
     assert not (out / "manifest.json").exists()
 
 
+@pytest.mark.slow
 def test_an_import_that_fails_in_a_worker_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):

@@ -61,6 +61,7 @@ def test_two_pools_do_a_part_each_at_the_same_time(engine: Engine, tmp_path: Pat
     assert files_in(out) == files_in(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_pool_whose_path_lacks_its_environment_ends_the_wait(engine: Engine, tmp_path: Path):
     with worker_pool(path="/nowhere") as pool:
         flags = (*engine.flags, *pool.flags, "--worker-timeout", "3")

@@ -22,6 +22,7 @@ def rows(out: Path, folder: str = "trajectories") -> list[dict[str, Any]]:
     return pq.read_table(out / folder).to_pylist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dataset", "root", "split", "count", "expression"),
     [
@@ -61,6 +62,7 @@ def test_the_graphcut_segmenter_works_on_real_samples(
     assert cv2.imread(str(sft / first["images"][0])) is not None
 
 
+@pytest.mark.slow
 def test_a_trace_is_a_data_set_again(shared_data: Path, tmp_path: Path):
     """Trajectories, exported as the reference's trace, read as a data set, give the same clicks."""
     first, second = tmp_path / "first", tmp_path / "second"

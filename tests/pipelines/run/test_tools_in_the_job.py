@@ -31,6 +31,7 @@ def sam2_folder(folder: Path) -> Path:
     return tiny_sam_models.save(tiny_sam_models.tiny_model("sam2"), folder / "sam2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "make"), [("simpleclick", simpleclick_checkpoint), ("hf", sam2_folder)]
 )
@@ -63,6 +64,7 @@ def write_folder(root: Path, images: dict[str, tuple[int, int]]) -> None:
         mask.save(root / "masks" / f"{name}.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "make"),
     [("graphcut", None), ("simpleclick", simpleclick_checkpoint), ("hf", sam2_folder)],

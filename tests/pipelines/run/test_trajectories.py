@@ -164,6 +164,7 @@ def test_a_run_on_a_bucket_gives_the_bytes_of_a_run_on_the_disk(bucket: str, tmp
         assert storage.read_bytes(f"{bucket}/{name}") == storage.read_bytes(f"{local}/{name}")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "other",

@@ -53,12 +53,14 @@ def _patiently() -> Iterator[None]:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_a_request_ends_as_its_worker_does(workers: LocalWorkers) -> None:
     ends = {"pass": 0, "sys.exit(3)": 3, "os._exit(4)": 4, "os.kill(os.getpid(), 9)": -9}
     asked = {work: request(workers, work) for work in ends}
     assert {work: one.wait() for work, one in asked.items()} == ends
 
 
+@pytest.mark.slow
 def test_each_worker_is_a_process_with_the_environment_of_its_request(
     workers: LocalWorkers, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,6 +73,7 @@ def test_each_worker_is_a_process_with_the_environment_of_its_request(
     assert len({line.split()[0] for line in printed.splitlines() if " True " in line}) == 3
 
 
+@pytest.mark.slow
 def test_a_worker_that_nobody_waits_for_ends(
     workers: LocalWorkers, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,11 +98,13 @@ def test_the_end_of_the_template_is_the_end_of_the_workers(workers: LocalWorkers
     assert failure.startswith("a worker process was killed by SIGKILL; if memory ran out")
 
 
+@pytest.mark.slow
 def test_an_error_of_the_worker_itself_is_reported(workers: LocalWorkers) -> None:
     assert request(workers, "raise ValueError('of the worker')").wait() == 1
     assert workers.failure() == "a worker process could not start: ValueError: of the worker"
 
 
+@pytest.mark.slow
 def test_workers_draw_from_generators_of_their_own(
     workers: LocalWorkers, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,6 +115,7 @@ def test_workers_draw_from_generators_of_their_own(
     assert len(set(drawn)) == 3
 
 
+@pytest.mark.slow
 def test_half_a_request_does_not_hold_up_the_next_one(workers: LocalWorkers) -> None:
     workers.start()
     with socket.socket(socket.AF_UNIX) as silent:
@@ -123,6 +129,7 @@ def test_half_a_request_does_not_hold_up_the_next_one(workers: LocalWorkers) -> 
     assert workers.failure() is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [b"[1]\n", b"{\n", b"\xff\xfe\n", b"null\n"])
 def test_what_is_no_request_is_passed_over(workers: LocalWorkers, text: bytes) -> None:
     workers.start()
@@ -134,6 +141,7 @@ def test_what_is_no_request_is_passed_over(workers: LocalWorkers, text: bytes) -
     assert workers.failure() is None
 
 
+@pytest.mark.slow
 def test_ctrl_c_reaches_neither_the_template_nor_its_workers(
     workers: LocalWorkers, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,6 +154,7 @@ def test_ctrl_c_reaches_neither_the_template_nor_its_workers(
     assert workers.failure() is None
 
 
+@pytest.mark.slow
 def test_two_jobs_at_once_have_workers_of_their_own(
     workers: LocalWorkers, capfd: pytest.CaptureFixture[str]
 ) -> None:

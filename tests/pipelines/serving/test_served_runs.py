@@ -88,6 +88,7 @@ def test_a_run_has_the_same_bytes(
     assert "manifest.json" in served
 
 
+@pytest.mark.slow
 def test_a_run_with_a_network_has_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +99,7 @@ def test_a_run_with_a_network_has_the_same_bytes(
         assert run(tmp_path / "again", at(server.address)) == expected
 
 
+@pytest.mark.slow
 def test_rejects_have_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = replace(DISCS, name="failing_discs:SometimesFailing", arguments={})
     (tmp_path / "code").mkdir()
@@ -125,6 +127,7 @@ class SometimesFailing(DiscSegmenter):
 """
 
 
+@pytest.mark.slow
 def test_worker_processes_are_clients_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = run(tmp_path / "own", GRAPHCUT)
     with serving(GRAPHCUT, monkeypatch) as server:
@@ -132,6 +135,7 @@ def test_worker_processes_are_clients_each(tmp_path: Path, monkeypatch: pytest.M
         assert run(tmp_path / "served", at(server.address), runner=runner) == expected
 
 
+@pytest.mark.slow
 def test_clients_at_once_do_not_disturb_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +209,7 @@ class _Ends:
         server.host._ask = counted
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_after_its_server_died(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +249,7 @@ def test_another_segmenter_at_the_same_place_is_noticed(
             load_segmenter(tied)
 
 
+@pytest.mark.slow
 def test_a_server_that_was_started_again_is_sent_everything_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +265,7 @@ def test_a_server_that_was_started_again_is_sent_everything_again(
     assert [p.score for p in after] == [p.score for p in expected]
 
 
+@pytest.mark.slow
 def test_what_was_dropped_is_asked_for_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

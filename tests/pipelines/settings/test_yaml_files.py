@@ -47,6 +47,7 @@ def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
     assert read("# nothing\n", tmp_path) == ({}, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

@@ -107,6 +107,7 @@ def test_the_bound_is_llama_factory_s_own_default() -> None:
 ODD_SIZES_HW = ((480, 640), (2000, 1500), (10, 60), (20, 20), (27, 900), (31, 33))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("llamafactory") is None, reason="llamafactory is not installed"
 )

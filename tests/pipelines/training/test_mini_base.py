@@ -24,6 +24,7 @@ def build(out: Path, *flags: str) -> int:
     return main(["mini-base", *SMALL, "--out", str(out), *flags])
 
 
+@pytest.mark.slow
 def test_a_model_is_built_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "base"
     assert build(out) == EXIT_OK
@@ -44,6 +45,7 @@ def test_a_model_is_built_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert [p.name for p in tmp_path.iterdir()] == ["base"]
 
 
+@pytest.mark.slow
 def test_a_stopped_training_leaves_progress_that_the_next_one_continues(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

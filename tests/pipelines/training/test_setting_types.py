@@ -82,6 +82,7 @@ def test_what_was_expected_is_said(name: str, value: object, problem: str) -> No
     assert type_problems({name: value}, TYPES) == {name: problem}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("llamafactory") is None, reason="llamafactory is not installed"
 )

@@ -140,6 +140,7 @@ def test_llama_factory_loads_every_row_in_the_tasks_stage(
             assert seen["tag"] is row["raised_iou"]
 
 
+@pytest.mark.slow
 def test_the_rows_hold_what_the_task_needs(exported: Path) -> None:
     rows = {task: read_rows(exported, task) for task in TASKS}
     assert {row["raised_iou"] for row in rows["kto"]} == {True, False}

@@ -59,6 +59,7 @@ def test_figures_are_those_of_the_selection(load: Load) -> None:
     assert labels[3] == "Ended by: max clicks: 3"
 
 
+@pytest.mark.slow
 def test_texts_are_never_markup(load: Load) -> None:
     for hash in ("", "#target=t0", "#target=t2", "#show=rejects", "#target=r0"):
         tab = load(hash)
@@ -223,6 +224,7 @@ def test_focus_is_seen_and_goes_to_the_target(load: Load) -> None:
     tab.wait_for_function("document.activeElement.id === 'target'")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_colours_have_contrast(load: Load, scheme: str) -> None:
     tab = load()

@@ -117,6 +117,7 @@ def test_files_that_are_still_loading_are_kept(load: Load) -> None:
     assert "x0" not in left
 
 
+@pytest.mark.slow
 def test_the_reason_of_a_servers_failure_is_shown(
     load: Load, tmp_path: Path, browser_errors: list[str]
 ) -> None:

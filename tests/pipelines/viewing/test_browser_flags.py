@@ -101,6 +101,7 @@ def test_what_the_server_refuses_is_told(
         browser_errors.clear()
 
 
+@pytest.mark.slow
 def test_a_saved_page_offers_its_flags_as_a_file(
     load: Load, editable: PageFiles, tmp_path: Path
 ) -> None:

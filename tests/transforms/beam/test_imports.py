@@ -49,6 +49,7 @@ def test_what_pyarrow_knows_of_pandas_is_as_ever() -> None:
     assert done.stdout == "1\n"
 
 
+@pytest.mark.slow
 def test_another_runner_after_a_local_one_is_refused(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _TWO_COMMANDS, str(tmp_path / "out")],

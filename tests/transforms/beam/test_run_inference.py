@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 _SCRIPT = """\
 import sys
 from hlmat.transforms.beam.run_inference import ModelHandler, RunInference
@@ -15,6 +17,7 @@ print([name for name in ("torch", "apache_beam.ml.inference.model_manager") if n
 """
 
 
+@pytest.mark.slow
 def test_torch_is_not_imported() -> None:
     done = subprocess.run(
         [sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=True

@@ -99,6 +99,7 @@ def test_the_pipelines_result_is_the_direct_loops(bucket: str):
     assert counters["rejected_empty_mask"] == 1
 
 
+@pytest.mark.slow
 def test_a_run_with_units_missing_takes_up_these_alone_and_gives_the_same_bytes(bucket: str):
     whole, broken = f"{bucket}/whole", f"{bucket}/broken"
     run(whole)

@@ -14,6 +14,7 @@ from hlmat.transforms.clickability.sampling import DECILES, sample_pixel
 WHOLE = st.lists(st.integers(1, 60), min_size=1, max_size=12)
 
 
+@pytest.mark.slow
 @given(WHOLE)
 def test_the_deciles_together_are_the_whole_distribution(parts: list[int]) -> None:
     probabilities = np.array(parts) / sum(parts)

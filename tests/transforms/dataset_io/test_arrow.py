@@ -114,6 +114,7 @@ def test_target_ref_survives_its_row(ref: TargetRef) -> None:
     assert row_to_target_ref(target_ref_to_row(ref)) == ref
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(trajectories | rejects, max_size=4), max_size=3))
 def test_units_split_into_trajectories_and_rejects_in_order(
     units: list[list[Trajectory | Reject]],

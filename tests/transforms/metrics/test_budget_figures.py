@@ -65,6 +65,7 @@ def test_more_clicks_than_the_rules_allow_are_an_error() -> None:
         measured(*[columns(1)] * 8)
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(

@@ -127,6 +127,7 @@ def test_values_equal_the_plain_definitions(trajectories: list[Trajectory]) -> N
     assert values["IoU@k"] == pytest.approx([np.mean(after[k]) for k in after], abs=1e-15)
 
 
+@pytest.mark.slow
 @given(st.lists(some_trajectories, min_size=1, max_size=6))
 def test_figures_are_the_values_with_intervals(trajectories: list[Trajectory]) -> None:
     summary = summary_of(trajectories, SHORT)

@@ -76,6 +76,7 @@ def test_what_checkpoints_consist_of(zipped: bool):
         assert torch.equal(state[name], tensor), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("name", HOSTILE_PICKLES)
 def test_pickles_that_are_endless_to_read_are_refused(name: str, zipped: bool):
@@ -94,6 +95,7 @@ def test_pickles_that_are_endless_to_read_are_refused(name: str, zipped: bool):
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_a_tensor_of_many_dimensions():
     # The product of a million sides is a number of a million digits.
     storage = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x01tQ"

@@ -116,6 +116,7 @@ def test_garbage_gives_plain_data_or_a_data_error(data: bytes) -> None:
         assert isinstance(load_plain_pickle(data, name="a.p"), plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", HOSTILE_PICKLES.values(), ids=HOSTILE_PICKLES)
 def test_small_files_that_are_endless_to_read_are_refused(data: bytes) -> None:
     tracemalloc.start()

@@ -126,6 +126,7 @@ def test_it_fits_the_protocols(segmenter: HuggingFaceSegmenter):
         assert isinstance(segmenter, protocol)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size_hw", [(50, 37), (40, 120), (64, 64), (3, 50), (1, 1)])
 def test_it_answers_as_model_and_processor_do(
     checkpoint: Checkpoint, segmenter: HuggingFaceSegmenter, size_hw: tuple[int, int]
@@ -170,6 +171,7 @@ def test_the_previous_mask_changes_the_answer(segmenter: HuggingFaceSegmenter):
     assert not torch.allclose(after.feedback, turned.feedback, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_batch_of_mixed_prompts_answers_each_as_alone(segmenter: HuggingFaceSegmenter):
     segmenter.set_image(make_image(50, 37))
     first = segmenter.predict(clicks=CLICKS[:1])
@@ -189,6 +191,7 @@ def test_a_batch_of_mixed_prompts_answers_each_as_alone(segmenter: HuggingFaceSe
         assert_same(answer, (alone.mask, alone.score, alone.feedback))
 
 
+@pytest.mark.slow
 def test_targets_of_many_images_are_answered_as_each_by_itself(
     segmenter: HuggingFaceSegmenter, monkeypatch: pytest.MonkeyPatch
 ):

@@ -60,6 +60,7 @@ def test_every_size_has_the_official_number_of_parameters(size: str):
     assert sum(p.numel() for p in network.parameters()) == facts["parameters"][f"{size}448"]
 
 
+@pytest.mark.slow
 def test_vit_b_gives_the_authors_numbers_at_every_stage():
     network = golden_network()
     rng = np.random.RandomState(20240)

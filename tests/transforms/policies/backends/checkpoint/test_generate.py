@@ -46,6 +46,7 @@ LLAVA_PICTURE_TOKENS = 16
 
 @pytest.mark.parametrize("family", FAMILIES)
 class TestEveryFamily:
+    @pytest.mark.slow
     def test_batches_do_not_change_the_answers(
         self, models: dict[str, Path], family: Family
     ) -> None:
@@ -55,6 +56,7 @@ class TestEveryFamily:
         assert together == answers(models[family], batch_size=1)
         assert together == answers(models[family], batch_size=2)
 
+    @pytest.mark.slow
     def test_an_adapter_changes_the_answers_and_batches_do_not(
         self, models: dict[str, Path], tmp_path: Path, family: Family
     ) -> None:
@@ -64,6 +66,7 @@ class TestEveryFamily:
         assert together == answers(models[family], adapter=str(adapter), batch_size=1)
         assert together == answers(adapter)
 
+    @pytest.mark.slow
     def test_draws_belong_to_the_question(self, models: dict[str, Path], family: Family) -> None:
         drawn = answers(models[family], temperature=1.0, seed=3)
         backwards = answers(
@@ -73,6 +76,7 @@ class TestEveryFamily:
         assert drawn != answers(models[family], temperature=1.0, seed=4)
         assert drawn != answers(models[family])
 
+    @pytest.mark.slow
     def test_further_draws_stand_beside_the_likeliest_answer(
         self, models: dict[str, Path], family: Family
     ) -> None:
