@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,4 +108,6 @@ def _pattern(name: str, flag: Flag) -> str | None:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(metadata_text(), encoding="utf-8")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path)
+    parser.parse_args().file.write_text(metadata_text(), encoding="utf-8")

@@ -5,9 +5,9 @@ Editors complete and check a recipe with them: `python -m hlmat.pipelines.cli.sc
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -121,4 +121,6 @@ def _limits(declaration: Declared) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    write_schemas(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    write_schemas(parser.parse_args().folder)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +98,15 @@ def test_what_the_code_takes_the_schema_takes(schema: str, values: Any) -> None:
 def test_a_default_is_that_of_the_declaration() -> None:
     properties = json.loads((SCHEMAS / "base.json").read_text())["properties"]
     assert properties["learning-rate"]["default"] == 0.003
+
+
+@pytest.mark.parametrize("module", ["schemas", "flex_template"])
+def test_asking_for_help_writes_nothing(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [module, "--help"])
+    monkeypatch.delitem(sys.modules, f"hlmat.pipelines.cli.{module}", raising=False)
+    with pytest.raises(SystemExit, match=r"^0$"):
+        runpy.run_module(f"hlmat.pipelines.cli.{module}", run_name="__main__")
+    assert not list(tmp_path.iterdir())
