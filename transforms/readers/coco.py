@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -94,15 +94,17 @@ class CocoReader:
         image_path, object_id = None, 0
         for position in listing.order().tolist():
             entry = annotations[position]
-            place = listing.place_of(_fields(entry).get("image_id"))
+            fields = entry if isinstance(entry, dict) else {}
+            own_id = id_of(fields.get("id"))
+            place = listing.place_of(fields.get("image_id"))
             # All annotations of an image are consecutive.
             object_id = object_id + 1 if place.path == image_path else 0
             image_path = place.path
             try:
-                truth = _truth_of(entry, listing, is_first=bool(is_first[position]))
-                yield self._ref(entry, place, object_id, truth)
+                truth = _truth_of(entry, own_id, listing, is_first=bool(is_first[position]))
+                yield self._ref(own_id, place, object_id, truth)
             except TargetError as error:
-                ref = self._ref(entry, place, object_id, _NO_TRUTH)
+                ref = self._ref(own_id, place, object_id, _NO_TRUTH)
                 yield Reject(ref, error.reason, error.message)
         if (remark := apart_remark(listing.apart)) is not None:
             self._remarks.append(f"{path}: {remark}")
@@ -144,8 +146,7 @@ class CocoReader:
             names=[name for name in names if name],
         )
 
-    def _ref(self, entry: Any, place: _Place, object_id: int, truth: _Truth) -> TargetRef:
-        own_id = id_of(_fields(entry).get("id"))
+    def _ref(self, own_id: str | None, place: _Place, object_id: int, truth: _Truth) -> TargetRef:
         return TargetRef(
             target_id=f"{self.name}/{self.split}/{own_id or 'unknown'}",
             dataset=self.name,
@@ -313,14 +314,9 @@ class _Listing:
         return (self._first.get(path, own), path, own)
 
 
-def _fields(entry: Any) -> Mapping[str, Any]:
-    return entry if isinstance(entry, dict) else {}
-
-
-def _truth_of(entry: Any, listing: _Listing, *, is_first: bool) -> _Truth:
+def _truth_of(entry: Any, own_id: str | None, listing: _Listing, *, is_first: bool) -> _Truth:
     """Check an annotation. Raises TargetError for what cannot be used."""
     tables = listing.tables
-    own_id = id_of(_fields(entry).get("id"))
     if own_id is None:
         raise TargetError(
             RejectReason.MALFORMED_ENTRY,

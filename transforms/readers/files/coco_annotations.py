@@ -22,6 +22,7 @@ from hlmat.transforms.readers.files.id_columns import IdColumn
 from hlmat.transforms.readers.files.json import need_list, read_json
 
 _READ_BYTES = 1 << 22
+_AHEAD_BYTES = 1 << 16
 _START = re.compile(rb'"annotations"[ \t\r\n]*:[ \t\r\n]*\[[ \t\r\n]*(?=\{)')
 _END_OF_OBJECT = re.compile(rb"\}[ \t\r\n]*(?:,[ \t\r\n]*(?=\{)|(\]))")
 _STAND_IN = "the annotations that were left out"
@@ -70,6 +71,10 @@ class _UnreadAnnotations(CocoAnnotations):
         self.ids, self.image_ids = IdColumn(), IdColumn()
         self._parts, self._path = parts, path
         self._starts, self._ends = array("q"), array("q")
+        self._last = -1
+        """The position of the annotation that was last asked for."""
+        self._ahead, self._ahead_from = b"", 0
+        """A piece of the file, and where it starts there."""
 
     def add(self, entry: Mapping[str, Any], start: int, end: int) -> None:
         self.ids.append(entry.get("id"))
@@ -79,12 +84,24 @@ class _UnreadAnnotations(CocoAnnotations):
 
     def __getitem__(self, position: int) -> Any:
         try:
-            return orjson.loads(self._parts.part(self._starts[position], self._ends[position]))
+            return orjson.loads(self._bytes_of(position))
         except (orjson.JSONDecodeError, OSError) as error:
             raise DataError(
                 f"{self._path} cannot be read again, or changed while it was read ({error}); start "
                 "again once nothing writes to it"
             ) from error
+
+    def _bytes_of(self, position: int) -> bytes:
+        """Return the bytes of an annotation; of those after it too, if they are asked for in the
+        order of the file, read as one piece."""
+        start, end = self._starts[position], self._ends[position]
+        first = start - self._ahead_from
+        if first < 0 or end - self._ahead_from > len(self._ahead):
+            is_next = position == self._last + 1
+            self._ahead = self._parts.part(start, max(end, start + _AHEAD_BYTES * is_next))
+            self._ahead_from, first = start, 0
+        self._last = position
+        return self._ahead[first : end - self._ahead_from]
 
 
 def read_instances(

@@ -15,6 +15,7 @@ _PERCENT = 100.0
 _LARGE_SIDE = 200
 _SLACK_PX, _SLACK = 1.0, 0.02
 _SHOWN = 4
+_NUMBERS = frozenset({int, float})
 
 Extent = tuple[float, float, float, float]
 """Left, top, right and bottom."""
@@ -56,15 +57,16 @@ def is_apart(entry: Mapping[str, Any]) -> bool:
     segmentation, box = entry.get("segmentation"), entry.get("bbox")
     if not isinstance(segmentation, list) or not isinstance(box, list) or len(box) != 4:
         return False
-    point = segmentation[0][:2] if segmentation and isinstance(segmentation[0], list) else []
-    if len(point) != 2 or not _is_numbers([*point, *box]):
+    first = segmentation[0] if segmentation else None
+    if not isinstance(first, list) or len(first) < 2 or not _is_numbers([*first[:2], *box]):
         return False
+    left, top, width, height = box
     # A box in parts of the sides says nothing.
-    if min(box[2:]) <= 0 or max(box) <= 1:
+    if width <= 0 or height <= 0 or max(box) <= 1:
         return False
-    return any(
-        not start - length - _SLACK_PX <= value <= start + 2 * length + _SLACK_PX
-        for value, start, length in zip(point, box[:2], box[2:], strict=True)
+    return not (
+        left - width - _SLACK_PX <= first[0] <= left + 2 * width + _SLACK_PX
+        and top - height - _SLACK_PX <= first[1] <= top + 2 * height + _SLACK_PX
     )
 
 
@@ -115,8 +117,9 @@ def percent_extent(segmentation: object) -> Extent | None:
     """Return the extent of polygons if all of it is within 0 to 100, and not within 0 to 1."""
     numbers: list[list[float]] = []
     for polygon in segmentation if isinstance(segmentation, list) else []:
-        # Nearly every polygon lies beyond 100 pixels.
-        if not _is_numbers(polygon) or len(polygon) < 6 or max(polygon) > _PERCENT:
+        if not isinstance(polygon, list) or len(polygon) < 6 or _begins_beyond(polygon):
+            return None
+        if not _is_numbers(polygon) or max(polygon) > _PERCENT:
             return None
         numbers.append(polygon)
     if not numbers:
@@ -129,9 +132,14 @@ def percent_extent(segmentation: object) -> Extent | None:
     return extent
 
 
+def _begins_beyond(polygon: list[Any]) -> bool:
+    """Return whether the first point of a polygon lies beyond 100 pixels, as most do."""
+    return any(type(value) in _NUMBERS and value > _PERCENT for value in polygon[:2])
+
+
 def _is_numbers(value: object) -> TypeGuard[list[float]]:
     # What JSON has for numbers; `type` in C is ten times as fast as asking each in Python.
-    return isinstance(value, list) and {*map(type, value)} <= {int, float}
+    return isinstance(value, list) and {*map(type, value)} <= _NUMBERS
 
 
 def _is_near(a: Iterable[float], b: Iterable[float], sides: Iterable[int]) -> bool:
