@@ -5,4 +5,5 @@ from .device import resolve_device as resolve_device
 from .torchvision import ensure_importable as ensure_importable
 from .transformers import first_line as first_line
 from .transformers import list_keys as list_keys
+from .transformers import misfits as misfits
 from .transformers import quiet_transformers as quiet_transformers
