@@ -2,7 +2,7 @@
 
 Digests, not modification times, decide whether a file is the same, so a copy of a data set gives
 the same bytes in every output file. Times only save work: a file that was last modified before its
-digest was taken, and still has the recorded size, is not read again. So each file is read again
+digest was taken, and still has the recorded size, is not read again. So each file is read once more
 than the rollouts need.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,6 +29,9 @@ from hlmat.transforms.readers.files.read_log import ReadLog
 
 _CLOCKS_DIFFER_S = 2.0
 """How much a disk's clock, or a coarse time stamp, may differ from the machine's clock."""
+
+_IN_TABLE = re.compile(r'\{"file": ?("(?:[^"\\]|\\.)*"), ?"row"')
+"""The beginning of `truth_ref` where a table holds the mask."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,16 @@ class InputChanges:
 
 
 def files_of(ref: TargetRef) -> Iterator[str]:
-    """Yield the files of a target's pixels: its image, and its mask if that is a file."""
+    """Yield the files of a target's pixels: its image, and its mask if that is a file.
+
+    What a table holds is in the table's file.
+    """
+    if (table := _IN_TABLE.match(ref.truth_ref)) is not None:
+        file = json.loads(table[1])
+        yield file
+        if not ref.image_path.startswith(f"{file}/"):
+            yield ref.image_path
+        return
     yield ref.image_path
     if '"mask"' not in ref.truth_ref:
         return

@@ -10,10 +10,10 @@ import json
 import sys
 from typing import Any
 
-import fiftyone as fo
+import fiftyone as fo  # pyright: ignore[reportMissingImports]
 import numpy as np
-from fiftyone.core.service import ServiceListenTimeout
-from fiftyone.utils.iou import compute_ious
+from fiftyone.core.service import ServiceListenTimeout  # pyright: ignore[reportMissingImports]
+from fiftyone.utils.iou import compute_ious  # pyright: ignore[reportMissingImports]
 from PIL import Image
 
 

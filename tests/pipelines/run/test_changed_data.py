@@ -9,6 +9,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from hlmat.pipelines.cli.exit_codes import EXIT_CONFIG, EXIT_INCOMPLETE, EXIT_OK, EXIT_OUTPUT
@@ -266,3 +268,27 @@ def test_an_evaluation_retries_the_expressions_of_a_repaired_image(data: Path, t
         assert files_in(out / name) == files_in(tmp_path / "fresh" / name)
     for name in ("manifest.json", "predictions.json", "inputs.parquet"):
         assert (out / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
+
+
+def write_table(root: Path, *, grey: int) -> None:
+    """Write a table of one image and its mask; only the image depends on the grey."""
+    mask = np.zeros((20, 30), np.uint8)
+    mask[5:15, 5:20] = 255
+    image = np.full((20, 30, 3), grey, np.uint8)
+    cells = [cv2.imencode(".png", pixels)[1].tobytes() for pixels in (image, mask)]
+    row = {"image": {"bytes": cells[0]}, "mask": {"bytes": cells[1]}, "text": "a box"}
+    root.mkdir(exist_ok=True)
+    pq.write_table(pa.Table.from_pylist([row]), root / "train.parquet")
+
+
+def test_another_image_in_a_table_is_a_change_of_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    data, out = tmp_path / "table", tmp_path / "out"
+    flags = ("--dataset", "parquet", "--split", "train")
+    write_table(data, grey=90)
+    assert run(data, out, *flags) == EXIT_OK
+    assert run(data, out, *flags) == EXIT_OK
+    write_table(data, grey=91)
+    assert run(data, out, *flags) == EXIT_OUTPUT
+    assert "1 file changed (train.parquet)" in capsys.readouterr().err

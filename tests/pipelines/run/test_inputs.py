@@ -102,6 +102,16 @@ def test_a_target_s_files_are_its_image_and_its_mask() -> None:
         assert list(files_of(ref)) == ["images/a.png"]
 
 
+def test_a_target_of_a_table_has_the_table_as_its_file() -> None:
+    text = '{"file":"data/\\"a\\".parquet","row":3,"segmentation":[[1,2]]}'
+    ref = builders.target_ref(image_path='data/"a".parquet/3/cup.png', truth_ref=text)
+    assert list(files_of(ref)) == ['data/"a".parquet']
+    ref = builders.target_ref(
+        image_path="images/cup.png", truth_ref='{"file": "a.parquet", "row": 3}'
+    )
+    assert list(files_of(ref)) == ["a.parquet", "images/cup.png"]
+
+
 def test_a_log_notes_nothing_in_another_process(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"1")
     log = silent()
