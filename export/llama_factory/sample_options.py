@@ -20,7 +20,8 @@ class SampleOptions:
 
     Attributes:
         candidates: masks to score per target, each from a different tenth of the IoU range.
-        foreign_masks: masks to correct, one of each kind per target.
+        foreign_masks: kinds of masks to correct.
+        foreign_count: masks to correct per target, each of another kind; None for one of each kind.
         min_margin: IoU by which a preferred click must be better, and by more than 0.
         expressions: "each" makes samples for each expression of a target, "first" for one.
         name: of the data set in dataset_info.json, and of its JSON file.
@@ -37,6 +38,12 @@ class SampleOptions:
         metavar="M",
         choices=lambda: FOREIGN_MASKS,
         help=f"refine: masks to be corrected, with commas: {', '.join(FOREIGN_MASKS)} (all)",
+    )
+    foreign_count: int | None = setting(
+        default=None,
+        ge=1,
+        metavar="N",
+        help="refine: masks per target, of N kinds drawn from --foreign-masks (one of each)",
     )
     min_margin: float = setting(
         default=0.0, ge=0, le=1, help="preference: IoU by which the chosen click must be better"
@@ -60,3 +67,5 @@ class SampleOptions:
         names = self.foreign_masks
         if not names or len(set(names)) < len(names):
             yield "{foreign_masks}: name at least one kind, none twice"
+        if self.foreign_count is not None and self.foreign_count > len(names):
+            yield f"{{foreign_count}}: there are only {len(names)} kinds to draw from"

@@ -15,8 +15,8 @@ FLAGS_OF_FORMAT: Mapping[str, frozenset[str]] = {
     "trace": frozenset(),
     "llama-factory": frozenset(
         {
-            *("task", "also", "min-margin", "candidates", "foreign-masks", "score-prompt"),
-            *("expressions", "first-box", "image-format", "name"),
+            *("task", "also", "min-margin", "candidates", "foreign-masks", "foreign-count"),
+            *("score-prompt", "expressions", "first-box", "image-format", "name"),
         }
     ),
     "coco-results": frozenset(),

@@ -179,6 +179,7 @@ EXPORT = (
             Flag("min-margin", SampleOptions, default_text="any"),
             Flag("candidates", SampleOptions),
             Flag("foreign-masks", SampleOptions, is_joined=True),
+            Flag("foreign-count", SampleOptions),
             Flag("score-prompt", ExportOptions),
             Flag("expressions", ExportOptions),
             Flag("first-box", ExportOptions),

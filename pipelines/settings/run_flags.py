@@ -206,6 +206,7 @@ TRAJECTORIES = (
             Flag("policy", PolicyOptions, "name", names=tuple(POLICIES)),
             Flag("initial-clicks", PolicyOptions, "num_initial_clicks"),
             Flag("inject-wrong-clicks", PolicyOptions, "wrong_clicks"),
+            Flag("wrong-clicks-on", PolicyOptions),
             CLICK_MODEL,
             CLICK_DECILE,
             Flag(

@@ -168,6 +168,8 @@ class State:
         ignore: pixels that belong to no error, or None. Shape: (H, W).
         part: rows and columns outside of which neither mask nor truth has a pixel; None if they
             are not known.
+        image_truths: ground truth of the image's targets, this one's included, as far as they are
+            rolled out together; may be empty. Shape: (H, W) each.
 
     >>> from hlmat import load_segmenter, build_target, roll_out
     >>> class FirstPixel:
@@ -195,6 +197,7 @@ class State:
     truth: Mask
     ignore: Mask | None
     part: tuple[slice, slice] | None = None
+    image_truths: Sequence[Mask] = ()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -98,29 +99,44 @@ class GridPolicy:
 class WrongClickPolicy:
     """Start some targets with one wrong click, then hand over to a policy that corrects it.
 
-    The click is a positive one at a random pixel outside the object, each equally likely. States
-    that a perfect policy never meets become part of the data, and its answers to them, as in DAgger
-    (Ross et al. 2011); the wrong click itself is an initial click, which no export teaches.
+    The click is a positive one outside the object. States that a perfect policy never meets become
+    part of the data, and its answers to them, as in DAgger (Ross et al. 2011); the wrong click
+    itself is an initial click, which no export teaches.
 
     Args:
         seed: the run's seed.
         rate: the share of the targets, from 0 to 1.
         then: the policy that takes over.
+        on: "outside" for any pixel outside the object, each equally likely; "object" for a pixel
+            of another object of the image, first each object and then each of its pixels equally
+            likely. An image without another object gets a click outside.
     """
 
     name = "wrong"
 
-    def __init__(self, *, seed: int, rate: float, then: ClickPolicy) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int,
+        rate: float,
+        then: ClickPolicy,
+        on: Literal["outside", "object"] = "outside",
+    ) -> None:
         self._seed = seed
         self._rate = rate
         self._then = then
+        self._on = on
 
     def initial_clicks(self, state: State) -> tuple[Click, ...]:
         """Return a wrong click or none, set by target and seed."""
         rng = target_rng(self._seed, state.target.ref.target_id, self.name)
         if rng.random() >= self._rate:
             return ()
-        points = _sample(_free_pixels(state) & ~state.truth, 1, rng=rng)
+        outside = _free_pixels(state) & ~state.truth
+        places = [outside & other for other in state.image_truths] if self._on == "object" else []
+        places = [place for place in places if place.any()] or [outside]
+        place = places[int(rng.integers(len(places)))] if len(places) > 1 else places[0]
+        points = _sample(place, 1, rng=rng)
         return tuple(Click(x, y, is_positive=True) for x, y in points)
 
     def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hlmat.transforms.clickability.click_model import built_in_click_model
 from hlmat.transforms.core.options import options, setting
@@ -28,6 +28,7 @@ class PolicyOptions:
         num_initial_clicks: at most, for `random` and `grid` among `POLICIES`; the grid is the
             largest square one that needs no more.
         wrong_clicks: for `oracle` among `POLICIES`, the share of targets that begin wrongly.
+        wrong_clicks_on: where their first click is, as for `WrongClickPolicy`.
         is_baseline: whether the name is one of `BASELINES`.
         human: of the policy `human`: its model and decile; None for the model of the package.
 
@@ -47,6 +48,11 @@ class PolicyOptions:
         metavar="RATE",
         help="oracle: share of targets that begin with a wrong click, which is not learned",
     )
+    wrong_clicks_on: Literal["outside", "object"] = setting(
+        default="outside",
+        help="oracle: a wrong click is anywhere outside the object, or on another object of the "
+        "image if there is one",
+    )
     is_baseline: bool = setting(default=False, help="whether a baseline is meant")
     human: HumanClicks | None = setting(default=None, help="human: the model of people's clicks")
 
@@ -56,6 +62,8 @@ class PolicyOptions:
             yield problem
         if self.wrong_clicks and self.name != "oracle":
             yield "{wrong_clicks} needs {name} to be oracle, which answers the wrong clicks"
+        if self.wrong_clicks_on != "outside" and not self.wrong_clicks:
+            yield "{wrong_clicks_on} needs a share of targets: {wrong_clicks} makes no wrong click"
 
     def __call__(self) -> ClickPolicy:
         """Build the policy."""
@@ -66,6 +74,9 @@ class PolicyOptions:
         found: dict[str, Any] = {"initial_clicks": self.num_initial_clicks}
         if self.wrong_clicks:
             found["wrong_clicks"] = self.wrong_clicks
+            # Runs from before the choice keep their fingerprint.
+            if self.wrong_clicks_on != "outside":
+                found["wrong_clicks_on"] = self.wrong_clicks_on
         return found | self.human_clicks.identity() if self.name == "human" else found
 
     @property
@@ -95,7 +106,12 @@ def _build_oracle(options: PolicyOptions) -> ClickPolicy:
     from hlmat.transforms.policies.oracle import OraclePolicy
 
     if options.wrong_clicks:
-        return WrongClickPolicy(seed=options.seed, rate=options.wrong_clicks, then=OraclePolicy())
+        return WrongClickPolicy(
+            seed=options.seed,
+            rate=options.wrong_clicks,
+            on=options.wrong_clicks_on,
+            then=OraclePolicy(),
+        )
     return OraclePolicy()
 
 

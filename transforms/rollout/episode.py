@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,7 @@ class Episode:
         initial_box: a box that the segmenter gets before the first click, or None.
         initial_mask: the mask that the trajectory begins with; None or all False for an empty
             start. Shape: (H, W).
+        image_truths: as in `State`.
     """
 
     target: Target
@@ -48,6 +49,7 @@ class Episode:
     ignore: Mask | None = None
     initial_box: Box | None = None
     initial_mask: Mask | None = None
+    image_truths: Sequence[Mask] = ()
 
 
 @dataclass
@@ -138,6 +140,7 @@ class EpisodeRun:
             truth=self.episode.truth,
             ignore=self.episode.ignore,
             part=self._part(),
+            image_truths=self.episode.image_truths,
         )
 
     def admit_box(self, answer: Answer) -> None:

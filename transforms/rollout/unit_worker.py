@@ -226,6 +226,7 @@ def _failure_reason(error: SegmenterError) -> RejectReason:
 
 
 def _episodes(scene: Scene, simulation: Simulation) -> Iterator[Episode]:
+    image_truths = tuple(target.masks.truth for target in scene.targets)
     for _, ref, masks, first in scene.targets:
         ignore = masks.ignore if masks.ignore is not None and masks.ignore.any() else None
         yield Episode(
@@ -239,6 +240,7 @@ def _episodes(scene: Scene, simulation: Simulation) -> Iterator[Episode]:
             ignore=ignore,
             initial_box=_initial_box(ref, masks, simulation),
             initial_mask=first,
+            image_truths=image_truths,
         )
 
 

@@ -21,19 +21,31 @@ _GRADED_IOU = (0.2, 0.95)
 
 
 def samples(case: Case, options: LlamaFactoryOptions) -> Iterator[Sample]:
-    """List a target's foreign masks of the kinds `options.foreign_masks`, each with the click.
-    Kinds that give no mask are left out. A target without an object has none.
+    """List a target's foreign masks, each with the click that corrects it.
+
+    The masks are of the kinds `options.foreign_masks`, or of `options.foreign_count` of them drawn
+    at random. A kind that gives no mask is left out, or replaced by another one that was not drawn.
+    A target without an object has none.
     """
     target = case.trajectory.target
     if not rle_area(target.truth):
         return
     truth = decode_rle(target.truth)
     ignore = None if target.ignore is None else decode_rle(target.ignore)
-    for kind in options.foreign_masks:
+    seed, target_id = case.trajectory.provenance.seed, target.ref.target_id
+    kinds = options.foreign_masks
+    wanted = len(kinds) if options.foreign_count is None else options.foreign_count
+    if wanted < len(kinds):
+        drawn = target_rng(seed, target_id, "refine").permutation(len(kinds))
+        kinds = tuple(kinds[int(index)] for index in drawn)
+    for kind in kinds:
+        if not wanted:
+            return
         mask = foreign_mask(kind, case, truth=truth, ignore=ignore)
         click = None if mask is None else oracle_click(mask, truth, ignore=ignore)
         if mask is None or click is None:
             continue
+        wanted -= 1
         iou = mask_iou(mask, truth, ignore=ignore)
         turn_format = options.seen_turn_format
         answer = turn_format.answer(click, size_hw=target.size_hw, iou=iou)

@@ -111,7 +111,7 @@ _TASKS = (
         _refine,
         "sft",
         "no mask other than the truth could be made",
-        options=frozenset({"--foreign-masks"}),
+        options=frozenset({"--foreign-masks", "--foreign-count"}),
     ),
     TrainingTask(
         "filter",
