@@ -84,6 +84,7 @@ def state(
     mask: Mask | None = None,
     clicks: tuple[Click, ...] = (),
     ignore: Mask | None = None,
+    image_truths: Sequence[Mask] = (),
 ) -> State:
     """Build what a policy sees of a target.
 
@@ -99,6 +100,7 @@ def state(
         clicks,
         truth,
         ignore,
+        image_truths=image_truths,
     )
 
 

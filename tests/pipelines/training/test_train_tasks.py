@@ -285,6 +285,10 @@ def test_sorts_of_rows_are_counted(
             "--foreign-masks 'boxes': did you mean 'box'?",
         ),
         (("--task", "refine", "--foreign-masks", "box,box"), "name at least one kind, none twice"),
+        (
+            ("--task", "refine", "--foreign-masks", "box,cut", "--foreign-count", "3"),
+            "--foreign-count 3: there are only 2 kinds to draw from",
+        ),
         (("--task", "prm", "--foreign-masks", "box"), "--foreign-masks belongs to the task refine"),
         (("--task", "prm", "--score-prompt", "nowhere"), "--score-prompt 'nowhere': no such file"),
     ],

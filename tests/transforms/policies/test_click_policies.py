@@ -131,11 +131,46 @@ def test_a_share_of_the_targets_begins_with_a_wrong_click() -> None:
     assert PolicyOptions("oracle", wrong_clicks=1.0)().initial_clicks(everything) == ()
 
 
+def test_a_wrong_click_may_be_on_another_object_each_equally_likely() -> None:
+    policy = PolicyOptions("oracle", seed=1, wrong_clicks=1.0, wrong_clicks_on="object")()
+    small = (ROWS == 5) & (COLUMNS == 3)
+    large = (ROWS > 30) & (COLUMNS < 20)
+    ignore = (ROWS == 35) & large
+    touching = DISC | large
+    counts = {"small": 0, "large": 0}
+    for i in range(200):
+        truths = (small, DISC, touching)
+        (click,) = policy.initial_clicks(
+            builders.state(DISC, f"t{i}", ignore=ignore, image_truths=truths)
+        )
+        assert click.is_positive
+        assert (large & ~ignore)[click.y, click.x] or (click.x, click.y) == (3, 5)
+        counts["small" if click.y == 5 else "large"] += 1
+    assert 70 <= counts["small"] <= 130
+
+
+def test_a_wrong_click_is_outside_where_the_image_has_no_other_object() -> None:
+    on_object = PolicyOptions("oracle", seed=1, wrong_clicks=0.5, wrong_clicks_on="object")()
+    outside = PolicyOptions("oracle", seed=1, wrong_clicks=0.5)()
+    for i in range(20):
+        alone = builders.state(DISC, f"t{i}", image_truths=(DISC,))
+        assert on_object.initial_clicks(alone) == outside.initial_clicks(alone)
+
+
 def test_wrong_clicks_change_what_identifies_a_run_and_need_the_oracle() -> None:
     assert PolicyOptions("oracle").identity() == {"initial_clicks": 4}
     assert PolicyOptions("oracle", wrong_clicks=0.5).identity()["wrong_clicks"] == 0.5
     with pytest.raises(ConfigError, match=r"wrong_clicks 0.5 needs .*name uniform.* to be oracle"):
         PolicyOptions("uniform", wrong_clicks=0.5)
+
+
+def test_where_wrong_clicks_are_changes_what_identifies_a_run_and_needs_a_share() -> None:
+    anywhere = PolicyOptions("oracle", wrong_clicks=0.5).identity()
+    on_object = PolicyOptions("oracle", wrong_clicks=0.5, wrong_clicks_on="object").identity()
+    assert "wrong_clicks_on" not in anywhere
+    assert on_object == {**anywhere, "wrong_clicks_on": "object"}
+    with pytest.raises(ConfigError, match=r"wrong_clicks 0: .*|wrong_clicks 0.0: .*|needs a share"):
+        PolicyOptions("oracle", wrong_clicks_on="object")
 
 
 def test_grid_points_are_labelled_by_the_truth_in_row_major_order() -> None:

@@ -12,6 +12,7 @@ import pytest
 from builders import FailingDiscs, ManyDiscs, RecordingDiscs
 from hlmat.transforms.core.records import (
     Box,
+    Click,
     Reject,
     RejectReason,
     StopReason,
@@ -20,7 +21,8 @@ from hlmat.transforms.core.records import (
 )
 from hlmat.transforms.core.threads import Threads
 from hlmat.transforms.dataset_io.work_units import WorkUnit, plan_units, ref_of
-from hlmat.transforms.masks.rle import mask_box
+from hlmat.transforms.masks.rle import decode_rle, mask_box
+from hlmat.transforms.policies.registry import PolicyOptions
 from hlmat.transforms.rollout import unit_images
 from hlmat.transforms.rollout.loop import Limits
 from hlmat.transforms.rollout.options import AreaFilter, FirstMask, InitialAction
@@ -256,3 +258,19 @@ def test_of_large_images_one_is_in_memory(num_threads: int, monkeypatch: pytest.
     )
     run(simulation)
     assert reader.counts == [0] * 4
+
+
+def test_a_policy_sees_every_object_of_the_image() -> None:
+    wrong = PolicyOptions("oracle", wrong_clicks=1.0, wrong_clicks_on="object")
+    outcomes = [o for o in run(build_policy=wrong) if isinstance(o, Trajectory)]
+    assert len(outcomes) == 12
+    for outcome in outcomes:
+        first = outcome.steps[0]
+        others = [
+            decode_rle(o.target.truth)
+            for o in outcomes
+            if o.target.ref.image_path == outcome.target.ref.image_path and o is not outcome
+        ]
+        assert first.is_initial
+        assert isinstance(first.action, Click)
+        assert any(other[first.action.y, first.action.x] for other in others)

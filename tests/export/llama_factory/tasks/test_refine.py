@@ -9,6 +9,7 @@ import builders
 from hlmat.export.llama_factory.sample_options import FOREIGN_MASKS
 from hlmat.export.llama_factory.samples import Case, Sample, cases_of
 from hlmat.export.llama_factory.tasks import refine
+from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.masks.rle import decode_rle, mask_iou
 from hlmat.transforms.oracle.click import oracle_click
@@ -61,6 +62,29 @@ def test_the_kinds_are_what_they_are_called() -> None:
     assert shown_mask(samples["shifted"]).sum() <= truth.sum()
     for kind in ("shrunk", "grown", "cut", "shifted"):
         assert 0.2 <= samples[kind].columns["iou"] < 0.95
+
+
+def test_some_kinds_are_drawn_for_each_target() -> None:
+    kinds = ("neighbour", "shrunk", "grown")
+    drawn = []
+    for i in range(60):
+        case = Case(make_trajectory(f"t{i}", truth=round_mask(80)), neighbours=(OTHER,))
+        drawn.append(tuple(refined(case, foreign_masks=kinds, foreign_count=2)))
+        assert tuple(refined(case, foreign_masks=kinds, foreign_count=2)) == drawn[-1]
+    assert all(len(set(names)) == 2 for names in drawn)
+    for kind in kinds:
+        assert 25 <= sum(kind in names for names in drawn) <= 55
+
+
+def test_a_kind_that_gives_no_mask_is_replaced_by_one_that_was_not_drawn() -> None:
+    options = {"foreign_masks": ("neighbour", "shrunk", "grown"), "foreign_count": 2}
+    alone = Case(make_trajectory("alone", truth=round_mask(80)))
+    assert set(refined(alone, **options)) == {"shrunk", "grown"}
+
+
+def test_more_kinds_cannot_be_drawn_than_there_are() -> None:
+    with pytest.raises(ConfigError, match="foreign_count 3: there are only 2 kinds to draw from"):
+        thousandths(foreign_masks=("box", "cut"), foreign_count=3)
 
 
 def test_the_score_of_the_mask_stands_before_the_click_if_the_turn_format_has_scores() -> None:
