@@ -91,7 +91,7 @@ class Commands:
 
 
 def files_in(folder: Path) -> Mapping[str, bytes]:
-    """Return every file of a folder and of everything next to it under a similar name."""
+    """Return every file of a folder and of those next to it with a similar name."""
     beside = [
         path
         for path in folder.parent.iterdir()

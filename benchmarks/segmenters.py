@@ -6,8 +6,8 @@ Twenty clicks per target, no early stop. The exact oracle clicks the deepest err
 `--jitter` a second run clicks anywhere among the error component's pixels deeper than 0.3 of the
 deepest. With `--baseline`, OpenCV's grabCut seeded by click discs runs on the same targets.
 With `--profile`, a line says what share of the time each module of the graph-cut segmenter took.
-OpenCV is held to one thread, so that times are those of one core; next to the wall time stands
-the processor's, which does not grow when others use the machine.
+OpenCV uses one thread, so that times are those of one core. Processor time is printed next to wall
+time: it does not grow when others use the machine.
 """
 
 from __future__ import annotations

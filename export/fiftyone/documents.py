@@ -84,7 +84,7 @@ def sample_document(trajectories: Sequence[Trajectory], image: StoredImage) -> d
 
 
 def used_fields(sample: Mapping[str, Any]) -> set[str]:
-    """Return the fields with labels that a sample has beside those that all have."""
+    """Return the fields with labels that a sample has besides those that all have."""
     return sample.keys() & {BOXES, NO_OBJECT}
 
 

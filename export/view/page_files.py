@@ -75,7 +75,7 @@ class PageFiles:
 
     Attributes:
         run: the run to show.
-        against: another run over the same targets, shown side by side.
+        against: another run over the same targets, to show side by side with it.
         training: how training rows are made; None shows none.
         targets_per_file: number of targets whose details share a file.
         max_side: longest side of whole images in pixels; None keeps every size.

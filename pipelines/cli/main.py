@@ -179,7 +179,7 @@ def _keep_libraries_quiet(*, verbose: bool) -> None:
     if verbose:
         logging.basicConfig(level=logging.INFO)
         return
-    # gRPC logs past Python: that a channel closed, when a run is interrupted.
+    # gRPC writes its log to stderr itself, for example when an interrupted run closes a channel.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logging.basicConfig(level=logging.CRITICAL)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)

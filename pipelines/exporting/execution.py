@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hlmat.export.runs.manifest import Manifest
 from hlmat.pipelines.exporting.job import AnyJob
 from hlmat.pipelines.run.progress import show_progress
+from hlmat.pipelines.settings.export_options import ExportOptions
 from hlmat.pipelines.settings.runner_choice import RunnerChoice, check_paths_elsewhere
 from hlmat.transforms.beam.imports import import_beam_without_connectors
+
+
+def paths_by_flag(asked: ExportOptions, manifest: Manifest) -> dict[str, str | None]:
+    """Return the paths that the workers of an export read and write, by flag."""
+    return {
+        "--from": str(asked.run_folder),
+        "--data-root": asked.data_root or manifest.source.get("data_root"),
+        "--out": str(asked.out),
+    }
 
 
 def check_runner(runner: RunnerChoice, paths: Mapping[str, str | None]) -> None:

@@ -17,7 +17,7 @@ from hlmat.export.runs.row_slices import TrajectoryFiles
 from hlmat.export.runs.trajectories import read_trajectories
 from hlmat.pipelines.exporting.coco_results import export_coco_results
 from hlmat.pipelines.exporting.exclusion import excluded_setting, excluded_targets, key_of_ref
-from hlmat.pipelines.exporting.execution import check_runner, do_units
+from hlmat.pipelines.exporting.execution import check_runner, do_units, paths_by_flag
 from hlmat.pipelines.exporting.fiftyone import FIFTYONE, export_fiftyone
 from hlmat.pipelines.exporting.folder import LlamaFactoryFolder
 from hlmat.pipelines.exporting.hub import export_hub
@@ -118,9 +118,7 @@ def _export_llama_factory(
     check_runner(
         running.runner,
         {
-            "--from": name,
-            "--data-root": asked.data_root or manifest.source.get("data_root"),
-            "--out": out,
+            **paths_by_flag(asked, manifest),
             "--also": next((other for other in asked.also if "://" not in other), None),
         },
     )

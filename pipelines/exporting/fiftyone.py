@@ -15,7 +15,7 @@ from hlmat.export.llama_factory.unit_samples import BETWEEN_ROWS
 from hlmat.export.runs.manifest import Manifest
 from hlmat.export.runs.row_slices import TrajectoryFiles
 from hlmat.pipelines.exporting.exclusion import excluded_setting, excluded_targets
-from hlmat.pipelines.exporting.execution import check_runner, do_units
+from hlmat.pipelines.exporting.execution import check_runner, do_units, paths_by_flag
 from hlmat.pipelines.exporting.folder import FiftyOneFolder
 from hlmat.pipelines.exporting.job import FiftyOneJob
 from hlmat.pipelines.exporting.merging import check_rejects, unit_files, write_rejects
@@ -42,14 +42,7 @@ def export_fiftyone(
 ) -> dict[str, Any]:
     """Export a run for FiftyOne; errors as `export_run`."""
     out, name = str(asked.out), str(asked.run_folder)
-    check_runner(
-        running.runner,
-        {
-            "--from": name,
-            "--data-root": asked.data_root or manifest.source.get("data_root"),
-            "--out": out,
-        },
-    )
+    check_runner(running.runner, paths_by_flag(asked, manifest))
     excluded = excluded_targets(asked, manifest)
     settings = {
         "format": FIFTYONE,

@@ -27,6 +27,7 @@ from hlmat.export.image_tables.merge import TableCounts
 from hlmat.export.image_tables.unit_tables import TableRecord
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.export.runs.manifest import FileEntry, Manifest, read_listed_file
+from hlmat.pipelines.exporting.execution import paths_by_flag
 from hlmat.pipelines.exporting.folder import TableFolder
 from hlmat.pipelines.exporting.tables import (
     TableExportRequest,
@@ -117,10 +118,8 @@ def export_hub(
         ),
         running,
         paths={
-            "--from": str(asked.run_folder),
+            **paths_by_flag(asked, manifest),
             **{f"--also {each}": each for each in asked.also},
-            "--data-root": asked.data_root or manifest.source.get("data_root"),
-            "--out": out,
         },
     )
     left_out = [source.name for source in sources if not source.has_images]

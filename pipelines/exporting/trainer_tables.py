@@ -13,6 +13,7 @@ from hlmat.export.image_tables.merge import TableCounts
 from hlmat.export.image_tables.unit_tables import TableForm, TableRecord
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.export.runs.manifest import Manifest
+from hlmat.pipelines.exporting.execution import paths_by_flag
 from hlmat.pipelines.exporting.folder import TableFolder
 from hlmat.pipelines.exporting.tables import (
     TableExportRequest,
@@ -70,10 +71,6 @@ def export_trainer_tables(
             finish=finish,
         ),
         running,
-        paths={
-            "--from": str(asked.run_folder),
-            "--data-root": asked.data_root or manifest.source.get("data_root"),
-            "--out": out,
-        },
+        paths=paths_by_flag(asked, manifest),
     )
     return {"written": out, "data set": name, "split": split, **TableCounts(**counts).report()}

@@ -226,14 +226,9 @@ def export_options(arguments: argparse.Namespace, check: Check) -> ExportOptions
             f"--out {asked.out}: --format {asked.format} writes to the local disk; give a local "
             "path"
         )
-    if asked.exclude is not None and asked.format not in (
-        None,
-        "trace",
-        "llama-factory",
-        "fiftyone",
-    ):
+    if asked.exclude is not None and asked.format not in (None, *_EXCLUDING):
         check.note(
-            f"--exclude belongs to trace and llama-factory, not to {asked.format}; apply the flags "
+            f"--exclude belongs to {', '.join(_EXCLUDING)}, not to {asked.format}; apply the flags "
             "to a new run first: hlmat edit apply"
         )
     for path in (asked.run_folder, asked.out, asked.data_root, asked.exclude, *asked.also):

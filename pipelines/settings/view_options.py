@@ -26,7 +26,7 @@ class ViewOptions:
 
     run_folder: str = setting(metavar="OUT", help="output folder of a finished run or an export")
     against: str | None = setting(
-        default=None, metavar="OUT", help="another run over the same targets, shown side by side"
+        default=None, metavar="OUT", help="another run over the same targets, to show side by side"
     )
     save: str | None = setting(
         default=None, metavar="DIR", help="write the page as a folder instead of serving it"

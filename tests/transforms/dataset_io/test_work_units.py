@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pytest
@@ -54,6 +55,14 @@ def test_json_round_trip(items: list[WorkItem]):
         line = unit_to_json(unit)
         assert len(line.splitlines()) == 1
         assert unit_from_json(line) == unit
+
+
+@given(st.text(st.characters(max_codepoint=127)), st.text(st.characters()))
+def test_json_is_that_of_the_standard_library(ascii_text: str, text: str):
+    for each in (ascii_text, text):
+        (unit,) = plan_units([make_ref("a.jpg", 1, each)], unit_size=1, fingerprint="f")
+        line = unit_to_json(unit)
+        assert line == json.dumps(json.loads(line), sort_keys=True, separators=(",", ":"))
 
 
 def test_ids_depend_on_fingerprint_and_content():
