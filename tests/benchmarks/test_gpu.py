@@ -137,7 +137,7 @@ def test_needs_nothing_but_what_the_machine_has() -> None:
 
         class Block(importlib.abc.MetaPathFinder):
             def find_spec(self, name, path, target=None):
-                if name.split(".")[0] in ("apache_beam", "gymnasium", "transformers"):
+                if name.split(".")[0] in ("apache_beam", "gymnasium", "orjson", "transformers"):
                     raise ImportError(name)
 
         sys.meta_path.insert(0, Block())

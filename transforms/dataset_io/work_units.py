@@ -12,11 +12,15 @@ from contextlib import suppress
 from itertools import groupby, islice
 from typing import Any
 
-import orjson
-
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.options import options, setting
 from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
+
+try:
+    import orjson
+except ImportError:
+    # The benchmark for GPU machines does without it.
+    orjson = None
 
 _REF_FIELDS = tuple(field.name for field in dataclasses.fields(TargetRef))
 _ref_values = operator.attrgetter(*_REF_FIELDS)
@@ -177,8 +181,9 @@ def _item_from_dict(data: dict[str, Any]) -> WorkItem:
 def _canonical_json(value: Any) -> str:
     # ASCII: names that are not valid Unicode and line separators inside texts come through.
     # Of ASCII, orjson writes the same text in a fraction of the time, except for DEL.
-    with suppress(TypeError):
-        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-        if text.isascii() and b"\x7f" not in text:
-            return text.decode("ascii")
+    if orjson is not None:
+        with suppress(TypeError):
+            text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+            if text.isascii() and b"\x7f" not in text:
+                return text.decode("ascii")
     return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import builders
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import Reject, RejectReason, TargetRef
+from hlmat.transforms.dataset_io import work_units
 from hlmat.transforms.dataset_io.work_units import (
     DatasetPartition,
     WorkItem,
@@ -63,6 +64,16 @@ def test_json_is_that_of_the_standard_library(ascii_text: str, text: str):
         (unit,) = plan_units([make_ref("a.jpg", 1, each)], unit_size=1, fingerprint="f")
         line = unit_to_json(unit)
         assert line == json.dumps(json.loads(line), sort_keys=True, separators=(",", ":"))
+
+
+def test_without_orjson_the_units_are_the_same(monkeypatch: pytest.MonkeyPatch):
+    def lines() -> list[str]:
+        items = [make_ref("a.jpg", 1, text) for text in ("a cat", "\x7f\n", "ü")]
+        return [unit_to_json(u) for u in plan_units(items, unit_size=1, fingerprint="f")]
+
+    fast = lines()
+    monkeypatch.setattr(work_units, "orjson", None)
+    assert lines() == fast
 
 
 def test_ids_depend_on_fingerprint_and_content():
