@@ -35,8 +35,19 @@ def status(tab: Any) -> str:
     return tab.locator("#status").text_content()
 
 
+def wait_until(tab: Any, expression: str, arg: object = None) -> None:
+    """Wait until a script's expression, or the promise that it returns, is true.
+
+    Playwright's `wait_for_function` evaluates strings inside the page, which the page's content
+    security policy forbids unless the first look succeeds; `evaluate` is exempt.
+    """
+    for _ in range(6000):
+        if tab.evaluate(expression, arg):
+            return
+        tab.wait_for_timeout(20)
+    raise AssertionError(f"never true: {expression}, {arg!r}")
+
+
 def until(tab: Any, expected: str) -> None:
     """Wait for the status line."""
-    tab.wait_for_function(
-        "text => document.getElementById('status').textContent === text", arg=expected
-    )
+    wait_until(tab, "text => document.getElementById('status').textContent === text", expected)

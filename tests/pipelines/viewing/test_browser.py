@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from browser_pages import SCRIPT, Load, served, status, texts, until
+from browser_pages import SCRIPT, Load, served, status, texts, until, wait_until
 from hlmat.export.llama_factory.writer import export_next_click
 from hlmat.export.view.export_files import ExportFiles, open_export
 from hlmat.export.view.page_files import PageFiles
@@ -26,8 +26,8 @@ def test_filters_choose_and_stay_in_the_address(load: Load) -> None:
     assert texts(tab) == ["object 2", "object 3", "object 5"]
     tab.select_option("[name=sort]", "iou")
     tab.select_option("[name=down]", "1")
-    tab.wait_for_function("location.hash === '#sort=iou&down=1&iou=0.9%7E'")
-    tab.wait_for_function("document.querySelector('#grid .text').textContent === 'object 2'")
+    wait_until(tab, "location.hash === '#sort=iou&down=1&iou=0.9%7E'")
+    wait_until(tab, "document.querySelector('#grid .text').textContent === 'object 2'")
     again = load(tab.evaluate("location.hash"))
     assert texts(again) == ["object 2", "object 3", "object 5"]
     assert again.input_value("[name=iou-from]") == "0.9"
@@ -110,7 +110,7 @@ def test_keys_switch_layers_and_go_on(load: Load) -> None:
     assert tab.is_checked("[name=layer-truth]") is False
     assert "off" in tab.get_attribute("canvas.truth", "class")
     tab.keyboard.press("n")
-    tab.wait_for_function("location.hash.includes('target=t1')")
+    wait_until(tab, "location.hash.includes('target=t1')")
     tab.wait_for_selector("h2:has-text('object 1')")
     assert tab.is_checked("[name=layer-truth]") is False
     tab.keyboard.press("+")
@@ -128,16 +128,15 @@ def test_the_training_row_is_shown(load: Load) -> None:
     messages = tab.locator(".row-of-training .message pre").all_text_contents()
     assert "Segment this object: object 5." in messages[0]
     assert messages[1].startswith("Positive point: (")
-    tab.wait_for_function(
-        "[...document.querySelectorAll('.row-of-training img')].every((i) => i.naturalWidth === 40)"
+    wait_until(
+        tab,
+        "[...document.querySelectorAll('.row-of-training img')].every(i => i.naturalWidth === 40)",
     )
 
 
 def test_a_missing_image_is_a_grey_field_with_the_reason(load: Load) -> None:
     tab = load("#q=t4")
-    tab.wait_for_function(
-        "document.querySelector('#grid .missing')?.textContent === 'no image: 4.png does not exist'"
-    )
+    tab.wait_for_selector("#grid .missing:text-is('no image: 4.png does not exist')")
 
 
 def test_two_runs_are_sorted_by_their_difference(
@@ -168,10 +167,8 @@ def test_a_saved_page_works_from_disk(load: Load, page: PageFiles, tmp_path: Pat
     address = (tmp_path / "page" / "index.html").as_uri()
     tab = load(at=address)
     assert status(tab) == "6 of 6 targets"
-    tab.wait_for_function("document.querySelectorAll('#grid [data-drawn]').length === 6")
-    tab.wait_for_function(
-        "document.querySelector('#grid .missing')?.textContent === 'no image: 4.png does not exist'"
-    )
+    wait_until(tab, "document.querySelectorAll('#grid [data-drawn]').length === 6")
+    tab.wait_for_selector("#grid .missing:text-is('no image: 4.png does not exist')")
     tab = load("#target=t5", at=address)
     tab.wait_for_selector(".row-of-training canvas")
     assert tab.text_content("#step-text") == "after 2 of 2: IoU 0.900 (+0.150)"
@@ -221,7 +218,7 @@ def test_focus_is_seen_and_goes_to_the_target(load: Load) -> None:
     assert tab.evaluate("document.activeElement.closest('#grid li') !== null")
     assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     tab.keyboard.press("Enter")
-    tab.wait_for_function("document.activeElement.id === 'target'")
+    wait_until(tab, "document.activeElement.id === 'target'")
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from browser_pages import SCRIPT, Load, served, texts
+from browser_pages import SCRIPT, Load, served, texts, wait_until
 from builders import target_ref
 from hlmat.export.view.page_files import PageFiles
 from hlmat.pipelines.viewing.save import save_page
@@ -26,14 +26,14 @@ def test_the_order_of_the_run_is_kept_beside_another_run(
     with served(page_of(Path(page.run.out), other)) as address:
         tab = load(at=address)
         tab.select_option("[name=sort]", "run")
-        tab.wait_for_function("location.hash === '#sort=run'")
+        wait_until(tab, "location.hash === '#sort=run'")
         assert texts(load("#sort=run", at=address)) == in_order
         tab.click("#grid a")
         tab.click("#back")
         tab.wait_for_selector("#grid a", state="visible")
         assert texts(tab) == in_order
         tab.click("#reset")
-        tab.wait_for_function("location.hash === '#sort=difference'")
+        wait_until(tab, "location.hash === '#sort=difference'")
 
 
 def test_ranges_keep_what_is_shown_with_their_digits(load: Load) -> None:

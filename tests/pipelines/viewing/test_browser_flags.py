@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from browser_pages import SCRIPT, Load, served, status, until
+from browser_pages import SCRIPT, Load, served, status, until, wait_until
 from hlmat.export.runs.flags import Flag, FlagKind, load_flags, read_flags
 from hlmat.export.view.page_files import PageFiles
 from hlmat.export.view.page_flags import PageFlags
@@ -32,8 +32,8 @@ def stored(page: PageFiles) -> list[Flag]:
 
 
 def feedback(tab: Any, text: str) -> None:
-    tab.wait_for_function(
-        "text => document.querySelector('.feedback').textContent.startsWith(text)", arg=text
+    wait_until(
+        tab, "text => document.querySelector('.feedback').textContent.startsWith(text)", text
     )
 
 
@@ -50,9 +50,7 @@ def test_flags_are_stored_and_filtered(load: Load, editable: PageFiles) -> None:
         feedback(tab, "stored")
         change(tab, "flag-note", "a shadow")
         feedback(tab, "stored")
-        tab.wait_for_function(
-            "fetch('data/flags.js').then(a => a.text()).then(t => /shadow/.test(t))"
-        )
+        wait_until(tab, "fetch('data/flags.js').then(a => a.text()).then(t => /shadow/.test(t))")
         tab.click("#back")
         tab.wait_for_selector("#grid .flag")
         assert tab.text_content("#flags") == "Flags: drop 1, note 1"
@@ -68,9 +66,7 @@ def test_flags_are_stored_and_filtered(load: Load, editable: PageFiles) -> None:
         again.uncheck("[name=flag-drop]")
         feedback(again, "stored")
         change(again, "flag-note", "")
-        again.wait_for_function(
-            "fetch('data/flags.js').then(a => a.text()).then(t => !/shadow/.test(t))"
-        )
+        wait_until(again, "fetch('data/flags.js').then(a => a.text()).then(t => !/shadow/.test(t))")
         assert stored(editable) == []
 
 
