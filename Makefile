@@ -14,7 +14,8 @@ OUT ?= out/$(DATASET)$(if $(SPLIT),-$(SPLIT))
 SETTINGS := pyproject.toml constraints.txt
 
 # A recipe brings its own data set: these two ask for another only where it is named.
-DATA_FLAGS := $(if $(filter command line environment,$(origin DATASET)),--dataset $(DATASET))
+NAMED_DATASET := $(if $(filter command line environment,$(origin DATASET)),$(DATASET))
+DATA_FLAGS := $(if $(NAMED_DATASET),--dataset $(NAMED_DATASET))
 DATA_FLAGS += $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") $(if $(SPLIT),--split $(SPLIT))
 DATA_FLAGS += $(if $(LIMIT),--limit $(LIMIT)) $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
 RECIPE ?= mini
@@ -22,7 +23,7 @@ LADDER_RECIPE = $(if $(filter command line environment,$(origin RECIPE)),$(RECIP
 ROUNDS ?= 1
 MINUTES ?= 10
 EVALUATION_OUT = $(if $(filter command line,$(origin OUT)),$(OUT),out/$(RECIPE)/evaluation$(if \
-	$(DATA_FLAGS:%= ),-$(DATASET)$(if $(SPLIT),-$(SPLIT))))
+	$(NAMED_DATASET),-$(NAMED_DATASET))$(if $(SPLIT),-$(SPLIT)))
 
 # Flags made from variables: make trajectories DATASET=dis5k DATA_ROOT=/data/hqseg44k SPLIT=val
 FLAGS := --dataset $(DATASET) --out "$(OUT)"

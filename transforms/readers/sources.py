@@ -42,7 +42,17 @@ _THINOBJECT5K = (
 )
 _COIFT = ("thin_object_detection/COIFT/images/*.jpg    .../masks/*.png",)
 _HRSOD = ("thin_object_detection/HRSOD/images/*.jpg    .../masks_max255/*.png",)
-_PARTS_ARE_COPIES = f"HQSeg-44K has a copy in the layout above: {_SAM_HQ}"
+_ARCHIVES = {"DIS5K": "3.53 GB", "cascade_psp": "1.37 GB", "thin_object_detection": "2.45 GB"}
+
+
+def _archives(*names: str) -> str:
+    return "archives: " + ", ".join(f"{name} {_ARCHIVES[name]}" for name in names)
+
+
+def _copy_in(archive: str) -> str:
+    return (
+        f"HQSeg-44K has a copy in the layout above: {archive}.zip ({_ARCHIVES[archive]}), {_SAM_HQ}"
+    )
 
 
 def _original(*layout: str) -> tuple[str, ...]:
@@ -117,17 +127,17 @@ SOURCES: Mapping[str, DatasetSource] = {
             *_HRSOD,
         ),
         origin=_SAM_HQ,
-        size="archives: DIS5K 3.53 GB, cascade_psp 1.37 GB, thin_object_detection 2.45 GB",
+        size=_archives("DIS5K", "cascade_psp", "thin_object_detection"),
         remark="missing parts are left out and listed",
     ),
     "hres": DatasetSource(
         (*_DIS5K[:2], *_THINOBJECT5K),
         _SAM_HQ,
-        size="archives: DIS5K 3.53 GB, thin_object_detection 2.45 GB",
+        size=_archives("DIS5K", "thin_object_detection"),
         remark="two parts of HQSeg-44K",
     ),
     "dis5k": DatasetSource(
-        _DIS5K, "https://xuebinqin.github.io/dis/index.html", remark=_PARTS_ARE_COPIES
+        _DIS5K, "https://xuebinqin.github.io/dis/index.html", remark=_copy_in("DIS5K")
     ),
     "thinobject5k": DatasetSource(
         (
@@ -135,7 +145,7 @@ SOURCES: Mapping[str, DatasetSource] = {
             *_original("ThinObject5K/{images,masks}/* with list/{train,test}.txt"),
         ),
         _THIN_OBJECTS,
-        remark=_PARTS_ARE_COPIES,
+        remark=_copy_in("thin_object_detection"),
     ),
     "fss1000": DatasetSource(
         (
@@ -143,7 +153,7 @@ SOURCES: Mapping[str, DatasetSource] = {
             *_original("fewshot_data/<class>/<n>.jpg and <n>.png"),
         ),
         "https://github.com/HKUSTCV/FSS-1000",
-        remark=_PARTS_ARE_COPIES,
+        remark=_copy_in("cascade_psp"),
     ),
     "duts": DatasetSource(
         (
@@ -152,7 +162,7 @@ SOURCES: Mapping[str, DatasetSource] = {
             *_original("DUTS/DUTS-TR/{DUTS-TR-Image,DUTS-TR-Mask}/*, DUTS-TE likewise"),
         ),
         "http://saliencydetection.net/duts/",
-        remark=_PARTS_ARE_COPIES,
+        remark=_copy_in("cascade_psp"),
     ),
     "ecssd": DatasetSource(
         (
@@ -160,7 +170,7 @@ SOURCES: Mapping[str, DatasetSource] = {
             *_original("ECSSD/images/*.jpg    ECSSD/ground_truth_mask/*.png"),
         ),
         "https://www.cse.cuhk.edu.hk/leojia/projects/hsaliency/dataset.html",
-        remark=_PARTS_ARE_COPIES,
+        remark=_copy_in("cascade_psp"),
     ),
     "msra10k": DatasetSource(
         (
@@ -169,13 +179,13 @@ SOURCES: Mapping[str, DatasetSource] = {
         ),
         "https://mmcheng.net/msra10k/",
         "195 MB",
-        _PARTS_ARE_COPIES,
+        _copy_in("cascade_psp"),
     ),
-    "coift": DatasetSource(_COIFT, _THIN_OBJECTS, remark=_PARTS_ARE_COPIES),
+    "coift": DatasetSource(_COIFT, _THIN_OBJECTS, remark=_copy_in("thin_object_detection")),
     "hrsod": DatasetSource(
         (*_HRSOD, *_original("HRSOD/images/*    HRSOD/masks/*")),
         "https://github.com/yi94code/HRSOD",
-        remark=_PARTS_ARE_COPIES,
+        remark=_copy_in("thin_object_detection"),
     ),
     "reasonseg": DatasetSource(
         (
