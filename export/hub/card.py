@@ -145,7 +145,10 @@ def _body(facts: Publication) -> Iterator[str]:
         counts = facts.counts[split]
         yield from ("", f"### {cell(split)}", "", "| | |", "|---|---|")
         yield f"| source | {cell(config['dataset'])}, split {cell(config['split'])} |"
-        yield f"| trajectories | {counts['trajectories']} of {counts['targets']} targets |"
+        published = sum(file.rows for file in facts.trajectories[split])
+        yield f"| trajectories | {published} of {counts['targets']} targets |"
+        if left_out := counts["trajectories"] - published:
+            yield f"| trajectories left out by flags | {left_out} |"
         yield from settings_rows(config)
     yield from ("", "## Terms", "", *_terms(facts))
     if not facts.has_all_images:

@@ -21,9 +21,8 @@ from hlmat.pipelines.settings.run_options import fingerprint_of
 from hlmat.transforms.core.errors import ConfigError, DataError, OutputError
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.core.url_storage import storage_for
-from hlmat.transforms.dataset_io.arrow import Row, table_to_parquet_bytes
+from hlmat.transforms.dataset_io.arrow import Row, of_this_version, table_to_parquet_bytes
 from hlmat.transforms.dataset_io.layout import OutputLayout
-from hlmat.transforms.dataset_io.schemas import SCHEMA_VERSION
 
 ROWS_PER_FILE = 5000
 
@@ -162,11 +161,10 @@ class DerivedRun:
             part = places[number * ROWS_PER_FILE : (number + 1) * ROWS_PER_FILE]
             tables = [readers[run].table(rows) for run, rows in slices_of(part)]
             table = pa.concat_tables(tables) if tables else schema.empty_table()
-            version = pa.array([SCHEMA_VERSION] * table.num_rows, pa.int32())
-            table = table.set_column(0, schema.field(0), version)
+            table = of_this_version(table, schema)
             names = table.select(["dataset", "license"]).to_pylist()
             self._licenses.update((row["dataset"], row["license"]) for row in names)
-            yield number, count, table.cast(schema)
+            yield number, count, table
 
 
 def listed(

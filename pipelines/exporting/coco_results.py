@@ -16,6 +16,7 @@ from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.export.llama_factory.writer import not_empty
 from hlmat.export.runs.manifest import Manifest
 from hlmat.export.runs.trajectories import read_trajectories
+from hlmat.pipelines.exporting.exclusion import excluded_targets, key_of_ref
 from hlmat.pipelines.run.finished import open_source
 from hlmat.pipelines.settings.export_options import ExportOptions, Running
 from hlmat.transforms.core.atomic_files import atomic_folder
@@ -38,11 +39,14 @@ def export_coco_results(
     if os.path.lexists(out) and not (os.path.isdir(out) and not os.listdir(out)):
         raise not_empty(out)
     source = _source(asked, manifest)
+    excluded = excluded_targets(asked, manifest)
     truths: list[ScoredAnnotation] = []
     predicted: list[ScoredAnnotation] = []
     without_object = 0
     for each in read_trajectories(storage_for(run), run, manifest=manifest):
         target = each.target
+        if excluded and key_of_ref(target.ref) in excluded:
+            continue
         if target.truth.is_empty:
             without_object += 1
             continue

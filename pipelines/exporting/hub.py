@@ -8,9 +8,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from hlmat.export.hub.card import LICENSE_FILE, render_card, render_terms
 from hlmat.export.hub.croissant import croissant_json
 from hlmat.export.hub.facts import (
@@ -26,9 +23,11 @@ from hlmat.export.image_tables.layout import TableLayout
 from hlmat.export.image_tables.merge import TableCounts
 from hlmat.export.image_tables.unit_tables import TableRecord
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
-from hlmat.export.runs.manifest import FileEntry, Manifest, read_listed_file
+from hlmat.export.runs.manifest import Manifest
+from hlmat.pipelines.exporting.exclusion import excluded_setting, excluded_targets
 from hlmat.pipelines.exporting.execution import paths_by_flag
 from hlmat.pipelines.exporting.folder import TableFolder
+from hlmat.pipelines.exporting.hub_trajectories import publish_trajectories
 from hlmat.pipelines.exporting.tables import (
     TableExportRequest,
     TableRun,
@@ -73,6 +72,7 @@ def export_hub(
     layout = TableLayout(out, CARD, (STATES, TRAJECTORIES), _NAMES)
     folder = TableFolder.of(layout, format=HUB)
 
+    excluded = excluded_targets(asked, manifest, others=asked.also)
     date = asked.date or (None if running.overwrite else folder.earlier("date"))
     date = date or datetime.now(UTC).date().isoformat()
 
@@ -83,7 +83,12 @@ def export_hub(
             counts={run.split: run.manifest.counts for run in runs},
             sources=sources,
             states=_by_split(runs, records),
-            trajectories={run.split: _copied(run, folder) for run in runs},
+            trajectories={
+                run.split: publish_trajectories(
+                    run.files, folder, split=run.split, excluded=excluded
+                )
+                for run in runs
+            },
             drawn=_drawn(options.view),
             version=version("hlmat"),
             date=date,
@@ -112,9 +117,11 @@ def export_hub(
                 "images": sorted(published),
                 "date": date,
                 "version": HUB_VERSION,
+                **excluded_setting(excluded),
             },
             why_none="each ended before a click",
             finish=finish,
+            excluded=excluded,
         ),
         running,
         paths={
@@ -207,25 +214,6 @@ def _by_split(
             PublishedFile(each.name, each.rows, each.size_bytes, each.table_bytes, each.sha256)
         )
     return found
-
-
-def _copied(run: TableRun, folder: TableFolder) -> list[PublishedFile]:
-    """Copy the files of a run's trajectories as they are."""
-    files = run.files
-    copied = []
-    for number, (name, entry) in enumerate(files.files):
-        data = read_listed_file(files.storage, files.out, name, entry)
-        own = TableLayout.shard_name(TRAJECTORIES, run.split, number, len(files.files))
-        folder.storage.write_bytes(folder.layout.path(own), data)
-        copied.append(_described(own, data, entry))
-    return copied
-
-
-def _described(name: str, data: bytes, entry: FileEntry) -> PublishedFile:
-    metadata = pq.read_metadata(pa.BufferReader(data))
-    groups = (metadata.row_group(k) for k in range(metadata.num_row_groups))
-    table_bytes = sum(group.total_byte_size for group in groups)
-    return PublishedFile(name, entry.rows, entry.size_bytes, table_bytes, entry.sha256)
 
 
 def _checksums(facts: Publication) -> bytes:

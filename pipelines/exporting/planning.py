@@ -138,6 +138,7 @@ def plan_tables(
     unit_size: int,
     max_pixels: int,
     fingerprint: str,
+    excluded: Collection[Key] = (),
 ) -> TablePlan:
     """Cut runs into units that each become a file; arguments and errors as above.
 
@@ -155,6 +156,7 @@ def plan_tables(
             fingerprint=f"{fingerprint}\n{number}",
             shapes=shapes,
             max_pixels=max_pixels,
+            excluded=excluded,
         )
         count = len(plan.units)
         for place, unit in enumerate(plan.units):

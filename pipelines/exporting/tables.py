@@ -10,6 +10,7 @@ from typing import Any
 from hlmat.export.image_tables.merge import TableCounts
 from hlmat.export.image_tables.unit_tables import TableForm, TableRecord, TableSettings
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
+from hlmat.export.runs.flags import Key
 from hlmat.export.runs.manifest import Manifest
 from hlmat.export.runs.row_slices import TrajectoryFiles
 from hlmat.pipelines.exporting.execution import check_runner, do_units
@@ -68,6 +69,7 @@ class TableExportRequest:
         settings: everything that can change a byte, with `name`, `run`, `version` and `format`.
         why_none: why a trajectory may give no row.
         finish: writes further files, and returns the one that is written last.
+        excluded: targets that are left out.
     """
 
     runs: Sequence[TableRun]
@@ -78,6 +80,7 @@ class TableExportRequest:
     settings: Mapping[str, Any]
     why_none: str
     finish: Callable[[Sequence[TableRecord]], bytes]
+    excluded: frozenset[Key] = frozenset()
 
 
 def export_tables(
@@ -129,6 +132,7 @@ def _job(request: TableExportRequest, running: Running) -> TableJob:
         unit_size=running.unit_size,
         max_pixels=MAX_PIXELS_PER_FILE,
         fingerprint=fingerprint_of(request.settings),
+        excluded=request.excluded,
     )
     runner = running.runner_for(plan.targets)
     work = TableSettings(

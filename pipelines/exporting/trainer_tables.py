@@ -13,6 +13,7 @@ from hlmat.export.image_tables.merge import TableCounts
 from hlmat.export.image_tables.unit_tables import TableForm, TableRecord
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.export.runs.manifest import Manifest
+from hlmat.pipelines.exporting.exclusion import excluded_setting, excluded_targets
 from hlmat.pipelines.exporting.execution import paths_by_flag
 from hlmat.pipelines.exporting.folder import TableFolder
 from hlmat.pipelines.exporting.tables import (
@@ -40,7 +41,7 @@ def export_trainer_tables(
     split = hub_split(manifest.config["split"])
     name = running.fingerprint["name"] if "name" in running.given else format
     run = TableRun(str(asked.run_folder), manifest, split, asked.data_root)
-
+    excluded = excluded_targets(asked, manifest)
     is_grounding = format == SWIFT and running.given.isdisjoint(_WRITTEN_HERE)
     form: TableForm = {
         "trl": TrlRows(options),
@@ -66,9 +67,11 @@ def export_trainer_tables(
                 "name": name,
                 **({"grounding": is_grounding} if format == SWIFT else {}),
                 "version": TRAINER_TABLES_VERSION,
+                **excluded_setting(excluded),
             },
             why_none="each ended before a click",
             finish=finish,
+            excluded=excluded,
         ),
         running,
         paths=paths_by_flag(asked, manifest),

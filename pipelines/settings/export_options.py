@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 TARGETS_WORTH_WORKERS = 20_000
 """Below this, starting worker processes takes longer than they save; see BENCHMARKS.md."""
 
-_EXCLUDING = ("trace", "llama-factory", "fiftyone")
 _OWN_NAMES = ("dataset_info", "export")
 
 
@@ -225,11 +224,6 @@ def export_options(arguments: argparse.Namespace, check: Check) -> ExportOptions
         check.note(
             f"--out {asked.out}: --format {asked.format} writes to the local disk; give a local "
             "path"
-        )
-    if asked.exclude is not None and asked.format not in (None, *_EXCLUDING):
-        check.note(
-            f"--exclude belongs to {', '.join(_EXCLUDING)}, not to {asked.format}; apply the flags "
-            "to a new run first: hlmat edit apply"
         )
     for path in (asked.run_folder, asked.out, asked.data_root, asked.exclude, *asked.also):
         check.maybe(url_problem(path))

@@ -1,5 +1,6 @@
 from .arrow import Row as Row
 from .arrow import completed as completed
+from .arrow import of_this_version as of_this_version
 from .arrow import open_parquet as open_parquet
 from .arrow import parquet_bytes_to_table as parquet_bytes_to_table
 from .arrow import row_to_reject as row_to_reject

@@ -246,6 +246,12 @@ def completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return table.cast(schema)
 
 
+def of_this_version(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a completed table whose rows say that they have this version's columns."""
+    version = pa.array([SCHEMA_VERSION] * table.num_rows, pa.int32())
+    return table.set_column(0, schema.field(0), version).cast(schema)
+
+
 def open_parquet(data: bytes, *, schema: pa.Schema, name: str) -> pq.ParquetFile:
     """Open a Parquet file for reading row group by row group; arguments and errors as above.
 

@@ -356,9 +356,6 @@ def test_an_export_leaves_flagged_targets_out(
     flag_file(flags, *(Flag("d", "s", f"t{n}", FlagKind.DROP) for n in range(4)))
     assert main([*command, "--out", str(tmp_path / "none.json")]) == EXIT_DATA
     assert "drops every target" in error(capsys)
-    command = ["export", "--from", str(out), "--format", "hub", "--exclude", str(flags)]
-    assert main([*command, "--out", str(tmp_path / "hub")]) == EXIT_CONFIG
-    assert "--exclude belongs to trace, llama-factory, fiftyone, not to hub" in error(capsys)
 
 
 def test_the_plan_of_a_training_set_leaves_flagged_targets_out(tmp_path: Path) -> None:

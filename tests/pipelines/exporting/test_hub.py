@@ -165,6 +165,45 @@ def test_the_same_command_writes_the_same_bytes(
     assert contents(tmp_path / "out") == contents(published)
 
 
+def test_flagged_targets_of_every_run_are_left_out(
+    runs: dict[str, Path], published: Path, tmp_path: Path, offline: Any
+) -> None:
+    first = rows_of(published, "train")[0]["target_id"]
+    flags = tmp_path / "flags.csv"
+    flags.write_text(f"target_id,split,flag\n{first},train,drop\n")
+    out, both = tmp_path / "out", ("--also", runs["val"], "--exclude", flags)
+    assert export(runs["train"], out, *both) == 0
+    for table in ("states", "trajectories"):
+        found, before = (
+            list(dict.fromkeys(offline.load_dataset(str(of), table, split="train")["target_id"]))
+            for of in (out, published)
+        )
+        assert found == before[1:]
+        assert before[0] == first
+    # Of the other split nothing is left out, so its files are the run's.
+    (file,) = (out / "trajectories").glob("val-*")
+    (own,) = (runs["val"] / "trajectories").iterdir()
+    assert file.read_bytes() == own.read_bytes()
+    card = (out / "README.md").read_text()
+    assert card.count("| trajectories left out by flags | 1 |") == 1
+    assert "left out by flags" not in (published / "README.md").read_text()
+    for line in (out / "SHA256SUMS").read_text().splitlines():
+        digest, _, name = line.partition("  ")
+        assert hashlib.sha256((out / name).read_bytes()).hexdigest() == digest
+
+
+def test_an_export_that_would_leave_a_split_empty_is_refused(
+    runs: dict[str, Path], published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = {row["target_id"] for row in rows_of(published, "val")}
+    flags = tmp_path / "flags.csv"
+    flags.write_text("target_id,split,flag\n" + "".join(f"{i},val,drop\n" for i in ids))
+    both = ("--also", runs["val"], "--exclude", flags)
+    assert export(runs["train"], tmp_path / "out", *both) == EXIT_DATA
+    assert f"drops every target of {runs['val']}; leave some" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_two_workers_write_the_bytes_of_one(
     runs: dict[str, Path], published: Path, tmp_path: Path

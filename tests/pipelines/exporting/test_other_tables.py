@@ -121,14 +121,38 @@ def test_verl_s_columns_are_those_of_its_documentation(
     assert {row["extra_info"]["index"] for row in rows} == {0, 1}
 
 
-def swift_rows(out: Path) -> list[dict[str, Any]]:
+def data_rows(out: Path) -> list[dict[str, Any]]:
     return pq.read_table(next((out / "data").iterdir())).to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("format", "named_by"),
+    [
+        ("trl", lambda row: row["target_id"]),
+        ("verl", lambda row: row["reward_model"]["ground_truth"]),
+        ("ms-swift", lambda row: row["target_id"]),
+    ],
+)
+def test_flagged_targets_are_left_out(
+    format: str, named_by: Any, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = [each["target_id"] for each in trajectories(shapes)]
+    flags = tmp_path / "flags.csv"
+    flags.write_text(f"target_id,flag\n{ids[0]},drop\n{ids[2]},note\n")
+    out = tmp_path / "out"
+    assert export(shapes, format, out, "--exclude", flags) == 0
+    found = dict.fromkeys(named_by(row) for row in data_rows(out))
+    assert list(found) == ids[1:]
+    # Another list of flags is another data set.
+    flags.write_text(f"target_id,flag\n{ids[1]},drop\n")
+    assert export(shapes, format, out, "--exclude", flags) == EXIT_OUTPUT
+    assert "excluded: it was" in capsys.readouterr().err
 
 
 def test_ms_swift_gets_the_points_of_its_grounding_format(shapes: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert export(shapes, "ms-swift", out, "--expressions", "first") == 0
-    rows = swift_rows(out)
+    rows = data_rows(out)
     steps = [(each, step) for each in trajectories(shapes) for step in each["steps"]]
     for row, (each, step) in zip(rows, steps, strict=True):
         # As "Custom Dataset, Grounding" of ms-swift's documentation describes it.
@@ -149,7 +173,7 @@ def test_ms_swift_s_points_follow_a_reduced_image(shapes: Path, tmp_path: Path) 
     flags = ("--expressions", "first", "--max-side", "40", "--finish")
     assert export(shapes, "ms-swift", out, *flags) == 0
     points = [(s["x"], s["y"]) for each in trajectories(shapes) for s in each["steps"]]
-    found = [box for row in swift_rows(out) for box in row["objects"]["bbox"]]
+    found = [box for row in data_rows(out) for box in row["objects"]["bbox"]]
     for (x, y), (shown_x, shown_y) in zip(points, found, strict=True):
         assert (shown_x, shown_y) == pytest.approx(((x + 0.5) / 2 - 0.5, (y + 0.5) / 2 - 0.5))
 
@@ -157,12 +181,12 @@ def test_ms_swift_s_points_follow_a_reduced_image(shapes: Path, tmp_path: Path) 
 def test_ms_swift_gets_texts_where_a_codec_is_named(shapes: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert export(shapes, "ms-swift", out, "--codec", "thousandths") == 0
-    rows = swift_rows(out)
+    rows = data_rows(out)
     assert len(rows) == sum(len(t["steps"]) * len(t["expressions"]) for t in trajectories(shapes))
     assert all("objects" not in row and "<bbox>" not in str(row["messages"]) for row in rows)
     tools = tmp_path / "tools"
     assert export(shapes, "ms-swift", tools, "--dialogue", "tools", "--expressions", "first") == 0
-    row = swift_rows(tools)[0]
+    row = data_rows(tools)[0]
     assert row["messages"][-1]["role"] == "tool_call"
     assert json.loads(row["tools"])
 
@@ -222,6 +246,19 @@ def test_results_of_coco_have_its_ids_and_categories(tmp_path: Path) -> None:
     assert set(truth.anns) == {11, 12, 31}
     assert "score" not in truth.anns[11]
     assert len(truth.loadRes(results).anns) == 3
+
+
+def test_flagged_targets_have_no_results(shapes: Path, tmp_path: Path) -> None:
+    first, *others = trajectories(shapes)
+    flags = tmp_path / "flags.csv"
+    flags.write_text(f"target_id,flag\n{first['target_id']},drop\n")
+    out = tmp_path / "out"
+    assert export(shapes, "coco-results", out, "--exclude", flags) == 0
+    truth = read_coco(out / "instances.json")
+    assert len(truth.anns) == len(json.loads((out / "results.json").read_text())) == len(others)
+    for row, entry in zip(others, truth.anns.values(), strict=True):
+        true = decode_rle(Rle(row["truth_rle"], (row["height"], row["width"])))
+        assert (truth.annToMask(entry).astype(bool) == true).all()
 
 
 def test_results_go_into_a_new_folder(
