@@ -1,4 +1,4 @@
-"""The job `hlmat compare`: evaluations side by side, paired over shared targets."""
+"""The job `hlmat compare`: evaluations and other runs side by side, paired over shared targets."""
 
 from __future__ import annotations
 
@@ -41,15 +41,17 @@ _DIFFERENCES_HEADER = (
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A finished evaluation.
+    """A finished evaluation, or another finished run.
 
     Attributes:
         figures: as in metrics.json, with intervals resampled by image where `results` are known.
         results: per target, by id and ground truth; None without trajectories.
+        remark: where the figures come from, if the run has no report; else "".
     """
 
     figures: dict[str, Any]
     results: Mapping[str, TargetResult] | None
+    remark: str = ""
 
 
 def compare(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
 
     Raises:
         ConfigError: with every problem of the command line.
-        DataError: a folder has no finished evaluation.
+        DataError: a folder has no finished run.
     """
     check = Check()
     folders: dict[str, str] = {}
@@ -115,31 +117,49 @@ def format_comparison(figures: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def read_evaluation(folder: str) -> Evaluation:
-    """Read an evaluation; recompute the figures of one whose intervals are not by image.
+    """Read an evaluation; compute the figures of a run without a report, such as an edited one.
+
+    The figures of a report whose intervals are not by image are computed too.
 
     Raises:
-        DataError: the folder has no finished evaluation, or its files are damaged.
+        DataError: the folder has no finished run, its files are damaged, or every target is a
+            reject.
     """
-    storage, figures = storage_for(folder), _read_figures(folder)
-    out = folder.rstrip("/")
+    storage, out = storage_for(folder), folder.rstrip("/")
+    figures = _read_figures(folder)
     if not storage.is_file(OutputLayout(out).manifest):
+        if figures is None:
+            raise DataError(
+                f"{folder} has neither {METRICS} nor a manifest.json; name the output folder of a "
+                "finished run, such as one of hlmat evaluate"
+            )
         return Evaluation(figures, None)
     manifest = read_manifest(storage, out)
     trajectories = list(read_trajectories(storage, out, manifest=manifest))
+    if not trajectories:
+        raise DataError(
+            f"{folder} has no trajectory, so there is nothing to compare; `hlmat rejects {folder}` "
+            "says why its targets were rejected"
+        )
     keys = [
         f"{t.target.ref.target_id} {hashlib.sha256(t.target.truth.counts.encode()).hexdigest()}"
         for t in trajectories
     ]
-    protocol, step = click_protocol(manifest), figures["step"]
-    if "images" in figures:
+    protocol = click_protocol(manifest)
+    step = "last" if figures is None else figures["step"]
+    remark = ""
+    if figures is not None and "images" in figures:
         results = [
             measure_rollout(rolled_out(t), step=step, max_clicks=protocol.max_clicks)
             for t in trajectories
         ]
     else:
         results, computed = evaluation_results(trajectories, protocol=protocol, step=step)
+        if figures is None:
+            remark = f"no {METRICS} in its folder, so its figures are computed from its last masks"
+            figures = {"targets": len(trajectories) + manifest.counts["rejects"], "step": step}
         figures |= computed
-    return Evaluation(figures, dict(zip(keys, results, strict=True)))
+    return Evaluation(figures, dict(zip(keys, results, strict=True)), remark)
 
 
 def _difference_row(name: str, difference: Mapping[str, Any]) -> str:
@@ -163,8 +183,8 @@ def _comparison(name: str, evaluations: Mapping[str, Evaluation]) -> dict[str, A
                 f"{name}: its intervals resample targets, not images, and are too narrow"
             )
         return {"difference": None, "remarks": remarks if one.results is None else []}
-    few_images = remark_on_images(one.figures["images"])
-    remarks = [f"{name}: {few_images}"] if few_images else []
+    found = (one.remark, remark_on_images(one.figures["images"]))
+    remarks = [f"{name}: {remark}" for remark in found if remark]
     if one is first:
         return {"difference": None, "remarks": remarks}
     shared = len(first.results.keys() & one.results.keys())
@@ -178,13 +198,12 @@ def _comparison(name: str, evaluations: Mapping[str, Evaluation]) -> dict[str, A
     return {"difference": difference and {"against": first_name, **difference}, "remarks": remarks}
 
 
-def _read_figures(folder: str) -> dict[str, Any]:
+def _read_figures(folder: str) -> dict[str, Any] | None:
+    """Return the figures of a report, None without one."""
     storage = storage_for(folder)
     path = f"{folder.rstrip('/')}/{METRICS}"
     if not storage.is_file(path):
-        raise DataError(
-            f"{folder} has no {METRICS}; name the output folder of a finished hlmat evaluate"
-        )
+        return None
     try:
         figures = json.loads(storage.read_bytes(path))
         results_row("", figures)

@@ -50,7 +50,7 @@ class CompareOptions:
     """What `hlmat compare` reads and writes."""
 
     evaluations: tuple[str, ...] = setting(
-        metavar="NAME=OUT", help="finished evaluations, with a name for each"
+        metavar="NAME=OUT", help="finished evaluations or other runs, with a name for each"
     )
     chart: str | None = setting(
         default=None, metavar="FILE", help="write a chart of IoU by step (.png)"

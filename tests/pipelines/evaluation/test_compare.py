@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import viewed_runs
 from hlmat.pipelines.cli.main import EXIT_CONFIG, EXIT_DATA, EXIT_OK, main
 
 SCENES = ["--dataset", "shapes", "--split", "test", "--shapes-size", "64x64", "--max-clicks", "2"]
@@ -151,6 +152,31 @@ def test_intervals_by_target_without_trajectories_are_reported(
     assert "Warning: a: its intervals resample targets, not images, and are too narrow." in text
 
 
+def test_a_run_without_a_report_is_measured_by_its_last_masks(
+    tmp_path: Path, evaluations: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--by", "target", "--share", "1", "-q", "--out", str(tmp_path / "copy"))
+    assert main(["sample", str(evaluations["oracle"]), *flags]) == EXIT_OK
+    found = compared(capsys, whole=evaluations["oracle"], copy=tmp_path / "copy")
+    whole, copy = found["whole"], found["copy"]
+    for name in ("gIoU", "cIoU", "boundary_IoU", "IoU@k", "NoC", "NoF", "images", "stop_reasons"):
+        assert copy[name] == whole[name]
+    assert copy["targets"] == whole["measured"]
+    assert copy["difference"]["unpaired"] == 0
+    assert copy["difference"]["gIoU"]["value"] == 0
+    assert copy["remarks"] == [
+        "copy: no metrics.json in its folder, so its figures are computed from its last masks"
+    ]
+
+
+def test_a_run_of_rejects_alone_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = viewed_runs.write_run(tmp_path / "run", [])
+    assert main(["compare", f"a={out}"]) == EXIT_DATA
+    assert f"{out} has no trajectory, so there is nothing to compare" in capsys.readouterr().err
+
+
 def test_all_wrong_names_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = make_evaluation(tmp_path / "a", 0.3)
     names = ["nothing", f"a={out}", f"a={out}"]
@@ -163,7 +189,8 @@ def test_all_wrong_names_are_reported(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "has no metrics.json"), ("[]", "does not")]
+    ("content", "message"),
+    [(None, "has neither metrics.json nor a manifest.json"), ("[]", "does not")],
 )
 def test_a_folder_without_figures_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, message: str
