@@ -2,6 +2,8 @@ from .card import LICENSE_FILE as LICENSE_FILE
 from .card import render_card as render_card
 from .card import render_terms as render_terms
 from .croissant import croissant_json as croissant_json
+from .declared_license import DeclaredLicense as DeclaredLicense
+from .declared_license import read_declared_license as read_declared_license
 from .facts import STATES as STATES
 from .facts import TRAJECTORIES as TRAJECTORIES
 from .facts import Publication as Publication

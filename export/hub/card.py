@@ -43,7 +43,7 @@ states = states.map(join, features=features)
 
 def hub_metadata(facts: Publication) -> dict[str, Any]:
     """Return the metadata that the Hub reads from a card, as its documentation defines them."""
-    is_original = {source.name for source in facts.sources} == {"shapes"}
+    is_original = all(source.is_original for source in facts.sources)
     license_fields: dict[str, Any] = {"license": facts.license_id}
     if facts.license_id == "other":
         license_fields |= {"license_name": LICENSE_NAME, "license_link": LICENSE_FILE}
@@ -80,6 +80,9 @@ def render_card(facts: Publication) -> bytes:
 def render_terms(facts: Publication) -> bytes:
     """Return LICENSE.md: the terms of every source."""
     lines = ["# Terms", "", *_terms(facts)]
+    for source in facts.sources:
+        if source.declared is not None and source.declared.terms:
+            lines += ["", f"## Terms of {cell(source.name)}", "", source.declared.terms]
     return "".join(f"{line}\n" for line in lines).encode()
 
 
@@ -162,7 +165,10 @@ def _terms(facts: Publication) -> Iterator[str]:
     for source in facts.sources:
         images = "included" if source.has_images else "left out"
         origin = f"<{source.origin}>" if "://" in source.origin else cell(source.origin)
-        yield f"| {cell(source.name)} | {cell(source.terms)} | {images} | {origin} |"
+        terms = cell(source.terms)
+        if source.declared is not None and source.declared.url:
+            terms = f"[{terms}]({source.declared.url})"
+        yield f"| {cell(source.name)} | {terms} | {images} | {origin} |"
     yield ""
     yield "Redistribution must comply with the terms of every data set listed."
 

@@ -15,6 +15,7 @@ from hlmat.export.hub.facts import STATES, TRAJECTORIES, Publication, PublishedF
 from hlmat.export.hub.state_rows import COLUMNS
 from hlmat.export.image_tables.features import IMAGE_TYPE
 from hlmat.transforms.dataset_io.schemas import TRAJECTORY_SCHEMA, description_of
+from hlmat.transforms.readers.open_licenses import OPEN_LICENSES
 
 CONFORMS_TO = "http://mlcommons.org/croissant/1.1"
 PARQUET = "application/x-parquet"
@@ -72,11 +73,6 @@ _TYPES = {
     pa.float64(): "cr:Float64",
 }
 
-_LICENSES = {
-    "cc0-1.0": "https://creativecommons.org/publicdomain/zero/1.0/",
-    "cc-by-nc-4.0": "https://creativecommons.org/licenses/by-nc/4.0/",
-}
-
 
 def croissant_json(facts: Publication, *, description: str) -> bytes:
     """Return croissant.json; the same facts give the same bytes.
@@ -91,8 +87,9 @@ def croissant_json(facts: Publication, *, description: str) -> bytes:
         "conformsTo": CONFORMS_TO,
         "name": facts.name,
         "description": description,
-        "license": _LICENSES.get(facts.license_id)
-        or "; ".join(f"{source.name}: {source.terms}" for source in facts.sources),
+        "license": OPEN_LICENSES[facts.license_id].url
+        if facts.license_id in OPEN_LICENSES
+        else "; ".join(f"{source.name}: {source.terms}" for source in facts.sources),
         "version": "1.0.0",
         "datePublished": facts.date,
         "citeAs": "; ".join(facts.citations),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hlmat.export.hub.declared_license import DeclaredLicense
 from hlmat.transforms.readers.citations import CITATIONS, METHOD
 from hlmat.transforms.readers.sources import SOURCES
 from hlmat.transforms.readers.terms import HUB_LICENSES, LICENSES
@@ -56,20 +57,31 @@ class SourceTerms:
         name: its `--dataset` name.
         terms: as its rows say.
         has_images: its images are included.
+        declared: the license that the publisher declares for it, whose own data it is.
     """
 
     name: str
     terms: str
     has_images: bool
+    declared: DeclaredLicense | None = None
 
     @property
     def origin(self) -> str:
         """Where it comes from: an address, or what it is."""
+        if self.declared is not None:
+            return "the publisher's own data"
         return SOURCES[self.name].origin if self.name in SOURCES else "unknown"
+
+    @property
+    def is_original(self) -> bool:
+        """Whether it is published here first: drawn by hlmat, or the publisher's own."""
+        return self.name == "shapes" or self.declared is not None
 
     @property
     def license_id(self) -> str | None:
         """The Hub's name of its license; None without one, or if a row says something else."""
+        if self.declared is not None:
+            return self.declared.hub_id
         is_usual = self.terms == LICENSES.get(self.name)
         return HUB_LICENSES.get(self.name) if is_usual else None
 
@@ -120,8 +132,9 @@ class Publication:
 
     @property
     def citations(self) -> list[str]:
-        """What to cite, each once."""
-        found = [text for source in self.sources for text in CITATIONS.get(source.name, ())]
+        """What to cite, each once; of the publisher's own data, in whatever format, nothing."""
+        others = [source.name for source in self.sources if source.declared is None]
+        found = [text for name in others for text in CITATIONS.get(name, ())]
         return [METHOD, *dict.fromkeys(found)]
 
     @property

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -54,10 +54,12 @@ class StateRows:
     Attributes:
         options: the conversation, and how states are drawn.
         published: data sets whose images are included.
+        terms: the license that rows name in the place of another, by data set and the latter.
     """
 
     options: LlamaFactoryOptions
     published: frozenset[str]
+    terms: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def schema(self) -> pa.Schema:
@@ -72,6 +74,7 @@ class StateRows:
         is_published = ref.dataset in self.published
         stored = target_ref_to_row(ref)
         truth = images.mask(target.truth, target.size_hw)
+        license = self.terms.get((ref.dataset, ref.license), stored["license"])
         for decision in decisions(trajectory, turn_format.offer):
             turn = decision_turn(trajectory, decision, turn_format)
             shown = shown_before(trajectory, decision.step).mask
@@ -96,7 +99,7 @@ class StateRows:
                 "width": target.size_hw[1],
                 "policy": trajectory.provenance.policy,
                 "segmenter": trajectory.provenance.segmenter,
-                "license": stored["license"],
+                "license": license,
             }
 
 

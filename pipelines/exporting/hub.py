@@ -10,6 +10,7 @@ from typing import Any
 
 from hlmat.export.hub.card import LICENSE_FILE, render_card, render_terms
 from hlmat.export.hub.croissant import croissant_json
+from hlmat.export.hub.declared_license import DeclaredLicense, read_declared_license
 from hlmat.export.hub.facts import (
     STATES,
     TRAJECTORIES,
@@ -56,7 +57,13 @@ def export_hub(
     """Export runs as a data set for the Hub; errors as `export_run`."""
     out = str(asked.out)
     runs = _runs(asked, manifest)
-    sources = _sources(runs, asked.images)
+    declared = None if asked.license is None else read_declared_license(asked.license)
+    sources = _sources(runs, asked.images, declared)
+    terms = {
+        (source.name, LICENSES[source.name]): source.terms
+        for source in sources
+        if source.declared is not None
+    }
     published = frozenset(source.name for source in sources if source.has_images)
     runs = [
         TableRun(
@@ -85,7 +92,7 @@ def export_hub(
             states=_by_split(runs, records),
             trajectories={
                 run.split: publish_trajectories(
-                    run.files, folder, split=run.split, excluded=excluded
+                    run.files, folder, split=run.split, excluded=excluded, terms=terms
                 )
                 for run in runs
             },
@@ -103,7 +110,7 @@ def export_hub(
     counts = export_tables(
         TableExportRequest(
             runs=runs,
-            form=StateRows(options, published),
+            form=StateRows(options, published, terms),
             options=options,
             folder=folder,
             rows_in=STATES,
@@ -117,6 +124,7 @@ def export_hub(
                 "images": sorted(published),
                 "date": date,
                 "version": HUB_VERSION,
+                **({} if declared is None else {"license": declared.identity()}),
                 **excluded_setting(excluded),
             },
             why_none="each ended before a click",
@@ -159,9 +167,23 @@ def _runs(asked: ExportOptions, manifest: Manifest) -> list[TableRun]:
     return list(found.values())
 
 
-def _sources(runs: Sequence[TableRun], images: str) -> list[SourceTerms]:
-    """Return the data sets behind runs, and whether their images are included."""
+def _sources(
+    runs: Sequence[TableRun], images: str, declared: DeclaredLicense | None
+) -> list[SourceTerms]:
+    """Return the data sets behind runs, their terms, and whether their images are included."""
     terms = {name: text for run in runs for name, text in sorted(_terms(run.manifest).items())}
+    # Terms that the files of a data set name themselves are not the publisher's to declare.
+    own = [
+        name
+        for name, text in terms.items()
+        if image_rights(name) is ImageRights.OWN and text == LICENSES.get(name)
+    ]
+    problems = []
+    if declared is not None and not own:
+        problems.append(
+            f"--license: it is for data of your own, but those of {', '.join(terms)} have terms "
+            "already; leave it out"
+        )
     included = {
         "auto": {ImageRights.GRANTED},
         "all": {ImageRights.GRANTED, ImageRights.OWN},
@@ -170,13 +192,26 @@ def _sources(runs: Sequence[TableRun], images: str) -> list[SourceTerms]:
     if images == "all" and (
         refused := [n for n in terms if image_rights(n) is ImageRights.NOT_GRANTED]
     ):
-        raise ConfigError(
-            [
-                f"--images all: no license lets the images of {', '.join(refused)} be published; "
-                "leave the flag out: the card then says where they come from and how to add them"
-            ]
+        problems.append(
+            f"--images all: no license lets the images of {', '.join(refused)} be published; "
+            "leave the flag out: the card then says where they come from and how to add them"
         )
-    return [SourceTerms(name, text, image_rights(name) in included) for name, text in terms.items()]
+    elif images == "all" and own and declared is None:
+        problems.append(
+            f"--images all: the license of {', '.join(own)} is not known; declare it with "
+            "--license, as the Hub names it, such as cc-by-4.0, or as a file with your terms"
+        )
+    if problems:
+        raise ConfigError(problems)
+    return [
+        SourceTerms(
+            name,
+            text if declared is None or name not in own else declared.title,
+            image_rights(name) in included,
+            declared if name in own else None,
+        )
+        for name, text in terms.items()
+    ]
 
 
 def _terms(manifest: Manifest) -> Mapping[str, str]:
@@ -235,5 +270,5 @@ def _why_left_out(names: Sequence[str], *, images: str) -> str:
     if images == "none":
         return f"{named}: as --images none asks"
     if all(image_rights(name) is ImageRights.OWN for name in names):
-        return f"{named}: if you may publish them, pass --images all"
+        return f"{named}: if you may publish them, pass --images all and --license"
     return f"{named}: no license lets them be published"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,25 +18,31 @@ from hlmat.transforms.dataset_io.arrow import of_this_version, table_to_parquet_
 
 
 def publish_trajectories(
-    files: TrajectoryFiles, folder: TableFolder, *, split: str, excluded: Collection[Key]
+    files: TrajectoryFiles,
+    folder: TableFolder,
+    *,
+    split: str,
+    excluded: Collection[Key],
+    terms: Mapping[tuple[str, str], str],
 ) -> list[PublishedFile]:
     """Write a run's trajectories below the folder of a data set; return what was written.
 
-    A run without an excluded target is copied byte for byte; of another one, a file without a row
-    that is left is not written.
+    A run of which nothing is left out or changed is copied byte for byte. A file of which no row
+    is left is not written.
 
     Args:
         split: the name of the run's split on the Hub.
         excluded: targets that are left out, of this run or others.
+        terms: the license that rows name in the place of another, by data set and the latter.
 
     Raises:
         DataError: a file is not as the manifest lists it.
     """
-    kept = _kept(files, excluded)
-    if kept is None:
+    kept, is_whole = _kept(files, excluded, terms)
+    if is_whole:
         count, contents = len(files.files), _copies(files)
     else:
-        count, contents = len(kept), _chosen(files, kept)
+        count, contents = len(kept), _changed(files, kept, terms)
     written = []
     for number, data in enumerate(contents):
         name = TableLayout.shard_name(TRAJECTORIES, split, number, count)
@@ -45,19 +51,21 @@ def publish_trajectories(
     return written
 
 
-def _kept(files: TrajectoryFiles, excluded: Collection[Key]) -> list[list[RowSlice]] | None:
-    """Return the rows that are left, by file; None if none is excluded."""
-    if not excluded:
-        return None
+def _kept(
+    files: TrajectoryFiles, excluded: Collection[Key], terms: Mapping[tuple[str, str], str]
+) -> tuple[list[list[RowSlice]], bool]:
+    """Return the rows that are left, by file, and whether these are all, and none changes."""
+    if not excluded and not terms:
+        return [], True
     left: dict[int, list[RowSlice]] = {}
-    dropped = 0
-    for file, first, rows in files.columns(KEY_COLUMNS):
+    is_whole = True
+    for file, first, rows in files.columns((*KEY_COLUMNS, "license")):
         for place, row in enumerate(rows, start=first):
-            if key_of(row) in excluded:
-                dropped += 1
-            else:
+            is_left = key_of(row) not in excluded
+            if is_left:
                 left.setdefault(file, []).append(RowSlice(file, place, 1))
-    return list(left.values()) if dropped else None
+            is_whole = is_whole and is_left and (row["dataset"], row["license"]) not in terms
+    return list(left.values()), is_whole
 
 
 def _copies(files: TrajectoryFiles) -> Iterator[bytes]:
@@ -65,10 +73,18 @@ def _copies(files: TrajectoryFiles) -> Iterator[bytes]:
         yield read_listed_file(files.storage, files.out, name, entry)
 
 
-def _chosen(files: TrajectoryFiles, kept: Sequence[Sequence[RowSlice]]) -> Iterator[bytes]:
+def _changed(
+    files: TrajectoryFiles,
+    kept: Sequence[Sequence[RowSlice]],
+    terms: Mapping[tuple[str, str], str],
+) -> Iterator[bytes]:
     reader = RowReader(files)
+    place = files.schema.get_field_index("license")
     for rows in kept:
         table = pa.concat_tables(reader.table(part) for part in rows)
+        named = table.select(["dataset", "license"]).to_pylist()
+        texts = [terms.get((row["dataset"], row["license"]), row["license"]) for row in named]
+        table = table.set_column(place, files.schema.field(place), pa.array(texts, pa.string()))
         yield table_to_parquet_bytes(of_this_version(table, files.schema))
 
 

@@ -24,7 +24,7 @@ FLAGS_OF_FORMAT: Mapping[str, frozenset[str]] = {
     "trl": frozenset({"image-format", "name"}),
     "verl": frozenset({"image-format", "name"}),
     "ms-swift": frozenset({"expressions", "image-format", "name"}),
-    "hub": frozenset({"also", "date", "images", "image-format", "name"}),
+    "hub": frozenset({"also", "date", "images", "image-format", "license", "name"}),
 }
 """The flags that only some formats have, by format."""
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from hlmat.export.hub.declared_license import read_declared_license
 from hlmat.export.llama_factory.sample_options import SampleOptions
 from hlmat.export.llama_factory.tasks.registry import (
     DEFAULT_TASK,
@@ -95,7 +96,13 @@ class ExportOptions:
         metavar="I",
         in_fingerprint=False,
         help="hub: images to include: those with a license that permits it (auto), your own too "
-        "(all), none",
+        "(all, with --license), none",
+    )
+    license: str | None = setting(
+        default=None,
+        metavar="L",
+        in_fingerprint=False,
+        help="hub: license of your own data: the Hub's name, such as cc-by-4.0, or a text file",
     )
     date: str | None = setting(
         default=None,
@@ -184,6 +191,7 @@ EXPORT = (
             Flag("first-box", ExportOptions),
             Flag("image-format", SampleOptions),
             Flag("images", ExportOptions),
+            Flag("license", ExportOptions),
             Flag("date", ExportOptions, default_text="today"),
             Flag("name", SampleOptions, default=None, default_text="the task's"),
         ),
@@ -225,7 +233,12 @@ def export_options(arguments: argparse.Namespace, check: Check) -> ExportOptions
             f"--out {asked.out}: --format {asked.format} writes to the local disk; give a local "
             "path"
         )
-    for path in (asked.run_folder, asked.out, asked.data_root, asked.exclude, *asked.also):
+    if asked.license is not None and asked.format == "hub":
+        license = asked.license
+        if url_problem(license) is None:
+            check.built(lambda: read_declared_license(license))
+    paths = (asked.run_folder, asked.out, asked.data_root, asked.exclude, asked.license)
+    for path in (*paths, *asked.also):
         check.maybe(url_problem(path))
     if asked.format is None and getattr(arguments, "format", None) is None:
         known = declared(ExportOptions)["format"].choices

@@ -2,6 +2,7 @@ from .citations import CITATIONS as CITATIONS
 from .citations import METHOD as METHOD
 from .coco import CocoReader as CocoReader
 from .folder import IMAGES as IMAGES
+from .open_licenses import OPEN_LICENSES as OPEN_LICENSES
 from .options import ReaderOptions as ReaderOptions
 from .registry import DATASETS as DATASETS
 from .registry import check_dataset_name as check_dataset_name

@@ -34,6 +34,8 @@ FOLDER = (
     *("--workers", "1", "--unit-size", "2", "-q"),
 )
 DAY = ("--date", "2026-11-27")
+OWN = ("--images", "all", "--license", "cc-by-4.0")
+"""The images may be published, under this license."""
 
 
 def run(*argv: str | Path) -> int:
@@ -266,7 +268,9 @@ def test_images_are_left_out_unless_their_owner_says_so(
     # No image is read, so none needs to be there.
     assert run(*command, *moved) == 0
     printed = capsys.readouterr().out
-    assert "images left out folder: if you may publish them, pass --images all" in printed
+    assert "images left out folder: if you may publish them, pass --images all and --license" in (
+        printed
+    )
     rows = rows_of(out, "train")
     assert {row["image"] for row in rows} == {row["state"] for row in rows} == {None}
     assert {row["source_split"] for row in rows} == {"all"}
@@ -276,9 +280,81 @@ def test_images_are_left_out_unless_their_owner_says_so(
     assert "The images of folder are not in this data" in card
     (loaded,) = list(offline.load_dataset(str(out), split="train").take(1))
     assert loaded["image"] is None
-    assert export(runs["folder"], tmp_path / "with", "--images", "all") == 0
+    assert export(runs["folder"], tmp_path / "with", *OWN) == 0
     assert pixels(rows_of(tmp_path / "with", "train")[0]["image"]).shape == (48, 64, 3)
     assert "How to add the images" not in (tmp_path / "with" / "README.md").read_text()
+
+
+def test_a_declared_license_is_stated_wherever_terms_are(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
+    hub = pytest.importorskip("huggingface_hub", reason="the extra train is not installed")
+    out = tmp_path / "out"
+    assert export(runs["folder"], out, *OWN) == 0
+    for table in ("states", "trajectories"):
+        files = sorted((out / table).iterdir())
+        licenses = {text for file in files for text in pq.read_table(file)["license"].to_pylist()}
+        assert licenses == {"CC BY 4.0"}
+    data = hub.DatasetCard.load(out / "README.md").data.to_dict()
+    assert (data["license"], data["source_datasets"]) == ("cc-by-4.0", ["original"])
+    assert "license_name" not in data
+    url = "https://creativecommons.org/licenses/by/4.0/"
+    line = f"| folder | [CC BY 4.0]({url}) | included | the publisher's own data |"
+    assert line in (out / "README.md").read_text()
+    assert line in (out / "LICENSE.md").read_text()
+    assert json.loads((out / "croissant.json").read_text())["license"] == url
+    # The license alone does not say that the images may be published.
+    assert export(runs["folder"], tmp_path / "without", "--license", "CC-BY-4.0") == 0
+    assert {row["image"] for row in rows_of(tmp_path / "without", "train")} == {None}
+    assert "license: cc-by-4.0\n" in (tmp_path / "without" / "README.md").read_text()
+
+
+def test_own_terms_are_part_of_the_folder(runs: dict[str, Path], tmp_path: Path) -> None:
+    terms = tmp_path / "terms.txt"
+    terms.write_text("Only for research at our institute.\n")
+    out = tmp_path / "out"
+    assert export(runs["folder"], out, "--images", "all", "--license", terms) == 0
+    card = (out / "README.md").read_text()
+    assert "license: other\nlicense_name: terms-of-each-source\nlicense_link: LICENSE.md\n" in card
+    assert (
+        (out / "LICENSE.md")
+        .read_text()
+        .endswith("## Terms of folder\n\nOnly for research at our institute.\n")
+    )
+    (first, *_) = rows_of(out, "train")
+    assert first["license"] == "the publisher's terms, see LICENSE.md"
+    assert json.loads((out / "croissant.json").read_text())["license"] == (
+        "folder: the publisher's terms, see LICENSE.md"
+    )
+    assert str(terms) not in card
+
+
+@pytest.mark.parametrize(
+    ("source", "flags", "message"),
+    [
+        ("folder", ("--images", "all"), "--images all: the license of folder is not known; "),
+        ("val", ("--license", "mit"), "--license: it is for data of your own, but those of shapes"),
+        ("folder", ("--license", "cc-by-4"), "--license cc-by-4: did you mean "),
+        ("folder", ("--license", "cc-by-nd-4.0"), "expected a text file with your own terms, or"),
+        ("folder", ("--license", "empty.txt"), "--license empty.txt: 0 bytes; expected a text"),
+        ("folder", ("--license", "image.png"), "--license image.png: not a text in UTF-8"),
+    ],
+)
+def test_a_license_that_is_unknown_is_refused(
+    source: str,
+    flags: tuple[str, ...],
+    message: str,
+    runs: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty.txt").touch()
+    shutil.copy(next((runs["data"] / "images").iterdir()), "image.png")
+    assert export(runs[source], tmp_path / "out", *flags) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_card_s_code_adds_the_images(
@@ -287,7 +363,7 @@ def test_the_card_s_code_adds_the_images(
     bare, full = tmp_path / "bare", tmp_path / "full"
     flags = ("--image-format", "png", "--mask-colour", "red", "--opacity", "0.4")
     assert export(runs["folder"], bare, "--name", "bare", *flags) == 0
-    assert export(runs["folder"], full, "--images", "all", *flags) == 0
+    assert export(runs["folder"], full, *OWN, *flags) == 0
     card = (bare / "README.md").read_text()
     code = card.partition("## How to add the images")[2].partition("```python\n")[2]
     code = code.partition("```")[0].replace("/data/folder", str(runs["data"]))
@@ -425,7 +501,7 @@ def test_missing_images_are_rejects_and_many_end_the_export(
     data, out = tmp_path / "data", tmp_path / "out"
     shutil.copytree(runs["data"], data)
     (data / "images" / "n3.png").unlink()
-    flags = ("--images", "all", "--data-root", data)
+    flags = (*OWN, "--data-root", data)
     assert export(runs["folder"], out, *flags) == 0
     (line,) = (out / "rejects.jsonl").read_text().splitlines()
     reject = json.loads(line)
