@@ -99,7 +99,7 @@ class PairedFilesReader:
         return load_image_file(self.storage, self.root, image_path, size_hw=size_hw)
 
     def _read_folders(self, folders: PairedFolders) -> Iterator[TargetRef | Reject]:
-        images, masks = self._list_stems(folders)
+        images, masks, unread = self._list_stems(folders)
         objects: dict[str, ObjectMasks] = {}
         if folders.has_objects:
             objects = take_object_masks(
@@ -119,10 +119,12 @@ class PairedFilesReader:
             ref = _build_ref(folders, stem, image=image, mask=mask)
             if not of_stem:
                 reason = RejectReason.MISSING_IMAGE
-                yield Reject(ref, reason, f"{folders.images} has no image with the stem {stem!r}")
+                why = f"{folders.images} has no image with the stem {stem!r}"
+                yield Reject(ref, reason, why + _type_remark(unread.get((folders.images, stem))))
             elif not found.files:
                 reason = RejectReason.MISSING_MASK
-                yield Reject(ref, reason, f"{folders.masks} has no mask with the stem {stem!r}")
+                why = f"{folders.masks} has no mask with the stem {stem!r}"
+                yield Reject(ref, reason, why + _type_remark(unread.get((folders.masks, stem))))
             else:
                 yield from self._read_objects(folders, stem, image=image, found=found)
             for other in of_stem[1:]:
@@ -156,26 +158,35 @@ class PairedFilesReader:
 
     def _list_stems(
         self, folders: PairedFolders
-    ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-        """Return the image files and the mask files by stem, the preferred one first."""
+    ) -> tuple[dict[str, list[str]], dict[str, list[str]], dict[tuple[str, str], str]]:
+        """Return image files by stem, mask files by stem, and files of other types.
+
+        Of several files of a stem, the preferred one comes first. A file of another type than
+        images have is given by its folder and stem.
+        """
         images: dict[str, list[str]] = {}
         masks: dict[str, list[str]] = {}
+        unread: dict[tuple[str, str], str] = {}
         is_flat = folders.images == folders.masks
         for name in self.storage.list_dir(self._path(folders.images)):
             stem, suffix = split_suffix(name)
             if not is_image_name(name):
-                continue
-            if is_flat and suffix == ".png":
+                if not is_flat:
+                    unread[folders.images, stem] = name
+            elif is_flat and suffix == ".png":
                 masks.setdefault(stem, []).append(name)
             else:
                 images.setdefault(stem, []).append(name)
         if not is_flat:
             for name in self.storage.list_dir(self._path(folders.masks)):
+                stem, _ = split_suffix(name)
                 if is_image_name(name):
-                    masks.setdefault(split_suffix(name)[0], []).append(name)
+                    masks.setdefault(stem, []).append(name)
+                else:
+                    unread[folders.masks, stem] = name
         for names in masks.values():
             names.sort(key=mask_preference)
-        return images, masks
+        return images, masks, unread
 
     def _listed_stems(self, folders: PairedFolders) -> set[str] | None:
         if folders.listing is None:
@@ -193,6 +204,14 @@ class PairedFilesReader:
 
     def _path(self, relative: str) -> str:
         return posixpath.join(self.root, relative) if relative else self.root
+
+
+def _type_remark(unread: str | None) -> str:
+    if unread is None:
+        return ""
+    return (
+        f"; {unread} is not read: expected {', '.join(IMAGE_SUFFIXES[:-1])} or {IMAGE_SUFFIXES[-1]}"
+    )
 
 
 def _without_image_suffix(name: str) -> str:

@@ -224,6 +224,18 @@ def test_the_halves_name_folder_and_stem() -> None:
     ]
 
 
+def test_a_half_of_another_type_is_named() -> None:
+    files = pair("ECSSD/images", "ECSSD/ground_truth_mask", "1")
+    files |= {"ECSSD/images/2.jpg": image(), "ECSSD/ground_truth_mask/2.npy": b"\x93NUMPY"}
+    files |= {"ECSSD/images/3.heic": b"", "ECSSD/ground_truth_mask/3.png": mask_image()}
+    _, rejects = split_items(open_part(files, "ecssd"))
+    expected = "expected .jpg, .jpeg, .png, .bmp, .tif, .tiff, .webp or .gif"
+    assert [reject.message for reject in rejects] == [
+        f"ECSSD/ground_truth_mask has no mask with the stem '2'; 2.npy is not read: {expected}",
+        f"ECSSD/images has no image with the stem '3'; 3.heic is not read: {expected}",
+    ]
+
+
 def test_empty_files_are_listed_without_being_opened(tmp_path: Path) -> None:
     folder = tmp_path / "cascade_psp/MSRA_10K"
     folder.mkdir(parents=True)
