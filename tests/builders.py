@@ -19,6 +19,7 @@ from hlmat.transforms.core.records import (
     Target,
     TargetRef,
     Trajectory,
+    Undo,
 )
 from hlmat.transforms.masks.rle import encode_mask, mask_iou
 from hlmat.transforms.segmenters.disc import DiscSegmenter
@@ -86,7 +87,7 @@ def state(
     ignore: Mask | None = None,
     image_truths: Sequence[Mask] = (),
 ) -> State:
-    """Build what a policy sees of a target.
+    """Build what a policy sees of a target, each of its clicks one that the policy made.
 
     Args:
         of: as for `target`.
@@ -101,6 +102,7 @@ def state(
         truth,
         ignore,
         image_truths=image_truths,
+        turn=len(clicks),
     )
 
 
@@ -113,7 +115,7 @@ def provenance(
 
 def step(
     mask: Mask | Rle,
-    action: Click | Box = FIRST_CLICK,
+    action: Click | Box | Undo = FIRST_CLICK,
     iou: float = 0.5,
     gain: float = 0.0,
     **changes: Any,
@@ -124,7 +126,7 @@ def step(
 
 
 def steps(
-    truth: Mask, *answers: tuple[Click | Box, Mask], ignore: Mask | None = None
+    truth: Mask, *answers: tuple[Click | Box | Undo, Mask], ignore: Mask | None = None
 ) -> tuple[Step, ...]:
     """Build steps whose IoU and gain over the step before are those of the masks.
 

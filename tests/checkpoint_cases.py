@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.core.protocols import Question
+from hlmat.transforms.core.questions import Question
 from hlmat.transforms.policies.backends.checkpoint.generate import (
     CheckpointOptions,
     load_checkpoint_answerer,

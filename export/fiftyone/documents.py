@@ -24,7 +24,7 @@ from hlmat.export.fiftyone.schema import (
     PREDICTIONS,
     list_class,
 )
-from hlmat.transforms.core.records import Box, Rle, Trajectory
+from hlmat.transforms.core.records import Box, Click, Rle, Step, Trajectory, Undo
 from hlmat.transforms.dataset_io.arrow import target_ref_to_row
 from hlmat.transforms.masks.rle import decode_rle, mask_box
 
@@ -124,12 +124,13 @@ def _labels_of(trajectory: Trajectory, *, index: int) -> list[tuple[str, dict[st
         add(PREDICTIONS, label, {**last, "confidence": confidence, "index": index, **own})
     clicks: dict[str, list[tuple[int, list[float], float]]] = {"positive": [], "negative": []}
     height, width = target.size_hw
-    for number, step in enumerate(trajectory.steps):
+    for number, step in _steps_in_effect(trajectory):
         action = step.action
         if isinstance(action, Box):
             box = _box(action, target.size_hw)
             content = {"bounding_box": box, "index": index, **own, "iou": step.iou, "step": number}
             add(BOXES, label, content, part=str(number))
+        if not isinstance(action, Click):
             continue
         point = [(action.x + 0.5) / width, (action.y + 0.5) / height]
         sign = "positive" if action.is_positive else "negative"
@@ -145,6 +146,17 @@ def _labels_of(trajectory: Trajectory, *, index: int) -> list[tuple[str, dict[st
             }
             add(CLICKS, sign, content, part=sign)
     return found
+
+
+def _steps_in_effect(trajectory: Trajectory) -> list[tuple[int, Step]]:
+    """Return the steps that no later undo took back, each with its number."""
+    left: list[tuple[int, Step]] = []
+    for number, step in enumerate(trajectory.steps):
+        if isinstance(step.action, Undo):
+            left.pop()
+        else:
+            left.append((number, step))
+    return left
 
 
 def _listed(name: str, labels: list[dict[str, Any]]) -> dict[str, Any]:

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from hlmat.transforms.core.errors import DataError
-from hlmat.transforms.core.records import Box, Click
+from hlmat.transforms.core.records import Box, Click, Undo, actions_in_effect
+
+StepAction = Click | Box | Undo
 
 
-def read_actions(path: str) -> dict[str, tuple[Click | Box, ...]]:
+def read_actions(path: str) -> dict[str, tuple[StepAction, ...]]:
     """Read the actions of each target of a file that `hlmat evaluate` wrote, by target id.
 
     Raises:
         DataError: the file cannot be read, or a step's `clicks` and `used_box` are not one action
-            more than those of the step before.
+            more, or with `is_undo` less, than those of the step before.
     """
     try:
         with open(path, "rb") as file:
@@ -33,23 +35,44 @@ def read_actions(path: str) -> dict[str, tuple[Click | Box, ...]]:
         ) from error
 
 
-def _actions(entry: Mapping[str, Any], place: str) -> tuple[Click | Box, ...]:
-    actions: list[Click | Box] = []
+def _actions(entry: Mapping[str, Any], place: str) -> tuple[StepAction, ...]:
+    actions: list[StepAction] = []
     clicks: list[Click] = []
+    box: Box | None = None
     for number, step in enumerate(entry["pred_list"]):
         given = [_click(each) for each in step["clicks"]]
-        if given == clicks and step["used_box"] is not None and number == 0:
-            x0, y0, x1, y1 = (int(value) for value in step["used_box"])
-            actions.append(Box(x0, y0, x1, y1))
-        elif given[:-1] == clicks and len(given) == len(clicks) + 1:
-            actions.append(given[-1])
-        else:
+        used = step["used_box"]
+        drawn = None if used is None else Box(*(int(value) for value in used))
+        action = _added(given, drawn, clicks=clicks, box=box)
+        if step.get("is_undo") is True:
+            action = Undo() if _is_back(actions, given, drawn) else None
+        if action is None:
             raise DataError(
-                f"{place}: the clicks of step {number} are not those of the step before and one "
-                "more; expected a predictions.json of hlmat evaluate"
+                f"{place}: the clicks and the box of step {number} are not those of the step "
+                "before and one more; expected a predictions.json of hlmat evaluate"
             )
-        clicks = given
+        actions.append(action)
+        clicks, box = given, drawn
     return tuple(actions)
+
+
+def _added(
+    given: list[Click], drawn: Box | None, *, clicks: list[Click], box: Box | None
+) -> Click | Box | None:
+    """Return the one action that is new in a step; None if it is not one."""
+    if len(given) == len(clicks) + 1 and given[:-1] == clicks and drawn == box:
+        return given[-1]
+    return drawn if given == clicks else None
+
+
+def _is_back(actions: list[StepAction], given: list[Click], drawn: Box | None) -> bool:
+    """Return whether the last action in effect is missing from a step, and nothing else."""
+    before = actions_in_effect(actions)
+    if not before:
+        return False
+    boxes = [action for action in before[:-1] if isinstance(action, Box)]
+    clicks = [action for action in before[:-1] if isinstance(action, Click)]
+    return given == clicks and drawn == (boxes[-1] if boxes else None)
 
 
 def _click(value: Mapping[str, Any]) -> Click:

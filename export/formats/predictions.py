@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 from hlmat.transforms.core.errors import DataError, TargetError
-from hlmat.transforms.core.records import Click, RejectReason, Rle, StopReason, Trajectory
+from hlmat.transforms.core.records import (
+    Click,
+    RejectReason,
+    Rle,
+    StopReason,
+    Trajectory,
+    Undo,
+    actions_in_effect,
+)
 from hlmat.transforms.masks.rasterize import segmentation_to_mask
 from hlmat.transforms.masks.rle import MAX_PIXELS, encode_mask, rle_to_json
 from hlmat.transforms.metrics.target_results import RolledOut
@@ -39,7 +47,8 @@ def predictions_json(trajectories: Iterable[Trajectory]) -> bytes:
     `clicks` are those that a step's mask was made from, oldest first, as
     ``{"coor": [row, column], "is_positive": bool}``; `used_box` is the box, x0 y0 x1 y1 with
     exclusive ends, or null. `target_id`, `ignore_mask`, `last_output`, `stop_reason`, a step's
-    `is_initial` and, of a rollout that began with a mask, `initial_mask` are additions.
+    `is_initial`, `is_undo` where it is true and, of a rollout that began with a mask,
+    `initial_mask` are additions.
     """
     entries = [json.dumps(_entry(t)) for t in trajectories]
     return ("[" + ",".join("\n" + entry for entry in entries) + "\n]\n").encode("ascii")
@@ -79,15 +88,15 @@ def read_predictions(path: str) -> list[PredictedTarget]:
 def _entry(trajectory: Trajectory) -> dict[str, Any]:
     target = trajectory.target
     steps: list[dict[str, Any]] = []
-    clicks: list[dict[str, Any]] = []
-    box: list[int] | None = None
     for index, step in enumerate(trajectory.steps):
-        action = step.action
-        if isinstance(action, Click):
-            coor = [action.y, action.x]
-            clicks = [*clicks, {"coor": coor, "is_positive": action.is_positive}]
-        else:
-            box = [action.x0, action.y0, action.x1, action.y1]
+        clicks: list[dict[str, Any]] = []
+        box: list[int] | None = None
+        for action in actions_in_effect(s.action for s in trajectory.steps[: index + 1]):
+            if isinstance(action, Click):
+                coor = [action.y, action.x]
+                clicks.append({"coor": coor, "is_positive": action.is_positive})
+            else:
+                box = [action.x0, action.y0, action.x1, action.y1]
         steps.append(
             {
                 "click_id": index,
@@ -96,6 +105,7 @@ def _entry(trajectory: Trajectory) -> dict[str, Any]:
                 "clicks": clicks,
                 "used_box": box,
                 "is_initial": step.is_initial,
+                **({"is_undo": True} if isinstance(step.action, Undo) else {}),
             }
         )
     height, width = target.size_hw
@@ -149,6 +159,7 @@ def _read_entry(entry: Any, number: int, path: str) -> PredictedTarget:
             last_predicted_iou=last_predicted_iou(entry.get("last_output")),
             first_click=is_initial.index(False) if False in is_initial else len(is_initial),
             stop_reason=_stop_reason(entry, place),
+            undos=sum(s.get("is_undo") is True for s in steps),
             initial_mask=None if first is None else _mask(first, size_hw, f"{place}, initial_mask"),
         ),
     )

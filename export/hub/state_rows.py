@@ -13,7 +13,7 @@ from hlmat.export.image_tables.row_images import RowImages
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.export.llama_factory.samples import Case, shown_before
 from hlmat.export.llama_factory.tasks.next_click import Decision, decision_turn, decisions
-from hlmat.transforms.core.records import Box, Click, Finish, Trajectory
+from hlmat.transforms.core.records import Box, Click, Finish, NoObject, Trajectory, Undo
 from hlmat.transforms.dataset_io.arrow import target_ref_to_row
 from hlmat.transforms.prompting.templates import IMAGE_MARK
 
@@ -27,11 +27,11 @@ COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("expressions", pa.list_(_TEXT), "texts that name the object"),
     ("prompt", _TEXT, "the question about the first expression, to ask with `state`"),
     ("answer", _TEXT, "the action as a model's answer"),
-    ("action", _TEXT, "`positive` or `negative` (a click), `finish` or `no_object`"),
+    ("action", _TEXT, "`positive`, `negative` (clicks), `box`, `undo`, `finish` or `no_object`"),
     ("x", pa.int32(), "column of the click in `image`, null without a click"),
     ("y", pa.int32(), "row of the click in `image`, null without a click"),
     ("iou", pa.float64(), "IoU of `mask` with the truth, ignored pixels left out"),
-    ("gain", pa.float64(), "IoU after the click minus `iou`, null without a click"),
+    ("gain", pa.float64(), "IoU after the action minus `iou`, null for an end"),
     ("step", pa.int32(), "index of the state in its trajectory, from 0"),
     ("target_id", _TEXT, "the same as in the table `trajectories`"),
     ("dataset", _TEXT, "where image, expressions and truth come from"),
@@ -111,13 +111,17 @@ def _action(decision: Decision) -> dict[str, Any]:
     match decision.action:
         case Click(x, y, is_positive):
             return {"action": "positive" if is_positive else "negative", "x": x, "y": y}
-        case Finish():
-            return {"action": "finish", "x": None, "y": None}
         case Box():
-            raise AssertionError("an initial action is no decision")
-    return {"action": "no_object", "x": None, "y": None}
+            said = "box"
+        case Undo():
+            said = "undo"
+        case Finish():
+            said = "finish"
+        case NoObject():
+            said = "no_object"
+    return {"action": said, "x": None, "y": None}
 
 
 def _gain(trajectory: Trajectory, decision: Decision) -> float | None:
-    is_click = isinstance(decision.action, Click)
-    return trajectory.steps[decision.step].gain if is_click else None
+    is_step = decision.step < len(trajectory.steps)
+    return trajectory.steps[decision.step].gain if is_step else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,7 +12,7 @@ from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.export.llama_factory.rows import sample_rows
 from hlmat.export.llama_factory.samples import Case, Shown
 from hlmat.export.llama_factory.tasks.registry import TrainingTask
-from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.errors import ConfigError, DataError
 from hlmat.transforms.core.records import Trajectory
 from hlmat.transforms.dataset_io.arrow import Row, row_to_trajectory
 from hlmat.transforms.prompting.templates import PromptTemplate
@@ -55,10 +56,12 @@ def target_details(
     details = {name: value for name, value in row.items() if name not in _LEFT_OUT}
     details["question"] = _question(asked, training, next(iter(row["expressions"]), ""))
     if training is not None:
-        details["rows"] = [
-            {**row, "masks": [None if s.mask is None else s.mask.counts for s in shown]}
-            for row, shown in training.rows(row_to_trajectory(row))
-        ]
+        # What answers cannot say, such as an undo, gives no rows; the steps are shown all the same.
+        with contextlib.suppress(DataError):
+            details["rows"] = [
+                {**row, "masks": [None if s.mask is None else s.mask.counts for s in shown]}
+                for row, shown in training.rows(row_to_trajectory(row))
+            ]
     return details
 
 

@@ -19,7 +19,7 @@ from hlmat.pipelines.annotation.run import (
     roll_out_annotations,
 )
 from hlmat.pipelines.settings.annotation_options import AnnotationConfig
-from hlmat.transforms.core.records import Click, Rle
+from hlmat.transforms.core.records import Rle
 from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.metrics.bootstrap import mean_intervals
 from hlmat.transforms.metrics.target_results import choose_mask
@@ -63,8 +63,7 @@ class Refined:
     @property
     def clicks(self) -> int:
         """Clicks that led to the chosen mask."""
-        steps = self.annotation.trajectory.steps[: self.steps]
-        return sum(isinstance(step.action, Click) for step in steps)
+        return len(self.annotation.trajectory.clicks_before(self.steps))
 
     @property
     def ious(self) -> tuple[float, float]:

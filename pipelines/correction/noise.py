@@ -19,7 +19,7 @@ from hlmat.pipelines.settings.noise_options import NoiseKind, NoiseOptions, nois
 from hlmat.pipelines.viewing.view import open_run
 from hlmat.transforms.core.errors import DataError, OutputError, TargetError
 from hlmat.transforms.core.protocols import Image, Mask
-from hlmat.transforms.core.records import Click, Trajectory
+from hlmat.transforms.core.records import Trajectory
 from hlmat.transforms.core.threads import Threads, available_cores
 from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.masks.near_duplicates import Look, look_of, near_duplicates
@@ -354,7 +354,7 @@ def _report(
 
 def _entry(target: JudgedTarget, trajectory: Trajectory, images: _Images) -> NoiseEntry:
     truth = decode_rle(trajectory.target.truth)
-    clicks = [step.action for step in trajectory.steps if isinstance(step.action, Click)]
+    clicks = trajectory.clicks_before(len(trajectory.steps))
     picture = noise_picture(images.of(trajectory), truth, find_defects(truth).mask, clicks)
     texts = " | ".join(target.named.texts)
     return NoiseEntry(

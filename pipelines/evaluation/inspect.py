@@ -17,7 +17,7 @@ from hlmat.pipelines.settings.report_options import InspectOptions, inspect_opti
 from hlmat.transforms.core.errors import ConfigError, OutputError, TargetError
 from hlmat.transforms.core.image_digest import check_same_image
 from hlmat.transforms.core.protocols import Image
-from hlmat.transforms.core.records import Click, Reject, Trajectory
+from hlmat.transforms.core.records import Box, Click, Reject, Trajectory
 from hlmat.transforms.core.suggestions import closest
 from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.prompting.overlay import draw_outline
@@ -139,12 +139,13 @@ def _reject_view(reject: Reject) -> dict[str, Any]:
 
 
 def _action_text(step: Any) -> str:
-    action = step.action
-    text = (
-        f"{'+' if action.is_positive else '-'} ({action.x}, {action.y})"
-        if isinstance(action, Click)
-        else f"box ({action.x0}, {action.y0}, {action.x1}, {action.y1})"
-    )
+    match step.action:
+        case Click(x, y, is_positive):
+            text = f"{'+' if is_positive else '-'} ({x}, {y})"
+        case Box(x0, y0, x1, y1):
+            text = f"box ({x0}, {y0}, {x1}, {y1})"
+        case _:
+            text = "undo"
     return f"{text} initial" if step.is_initial else text
 
 

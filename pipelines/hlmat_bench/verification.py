@@ -18,7 +18,15 @@ from hlmat.pipelines.hlmat_bench.tracks import TRACKS
 from hlmat.pipelines.run.planning import listed_items
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.protocols import DatasetReader, PolicyAction, Segmenter, State
-from hlmat.transforms.core.records import Box, Click, Finish, Provenance, Target, TargetRef
+from hlmat.transforms.core.records import (
+    Box,
+    Click,
+    Finish,
+    Provenance,
+    Target,
+    TargetRef,
+    Undo,
+)
 from hlmat.transforms.masks.rle import decode_rle, rle_overlap
 from hlmat.transforms.readers.registry import open_reader
 from hlmat.transforms.rollout.episode import Episode
@@ -35,17 +43,18 @@ _PROVENANCE = Provenance("", "", "replayed", 0, "")
 
 @dataclass(frozen=True)
 class _Replay:
-    """Makes recorded clicks, then finishes."""
+    """Takes recorded actions, then finishes."""
 
-    clicks: Sequence[Click]
+    actions: Sequence[Click | Box | Undo]
     name: str = "replayed"
+    edits: frozenset[type] = frozenset({Undo, Box})
 
     def initial_clicks(self, state: State) -> tuple[Click, ...]:
         return ()
 
     def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
         return [
-            self.clicks[len(state.clicks)] if len(state.clicks) < len(self.clicks) else Finish()
+            self.actions[state.turn] if state.turn < len(self.actions) else Finish()
             for state in states
         ]
 
@@ -112,7 +121,7 @@ def _drawn(predicted: Sequence[PredictedTarget], *, count: int, seed: int) -> li
 
 def _replayed_ious(
     one: PredictedTarget,
-    actions: Sequence[Click | Box],
+    actions: Sequence[Click | Box | Undo],
     ref: TargetRef,
     *,
     reader: DatasetReader,
@@ -120,23 +129,30 @@ def _replayed_ious(
 ) -> Iterator[float]:
     """Yield the IoU of each recorded mask with the segmenter's answer to the same actions."""
     rollout = one.rollout
-    boxes = [action for action in actions if isinstance(action, Box)]
-    clicks = [action for action in actions if isinstance(action, Click)]
+    # A box before the policy's own actions is the start that the rules allow.
+    first = actions[0] if rollout.first_click else None
+    box = first if isinstance(first, Box) else None
+    own = actions[0 if box is None else 1 :]
     truth = decode_rle(rollout.truth)
     image = reader.load_image(ref.image_path, size_hw=rollout.truth.size_hw)
     trajectory = roll_out(
         Episode(
             target=Target(ref=ref, truth=rollout.truth, ignore=rollout.ignore),
             truth=truth,
-            initial_box=boxes[0] if boxes else None,
+            initial_box=box,
             initial_mask=None if rollout.initial_mask is None else decode_rle(rollout.initial_mask),
         ),
         image=image,
         segmenter=segmenter,
-        policy=_Replay(clicks),
-        limits=Limits(max_clicks=len(clicks), target_iou=None, stop_on_no_gain=False),
+        policy=_Replay(own),
+        limits=Limits(max_clicks=len(own), target_iou=None, stop_on_no_gain=False),
         provenance=_PROVENANCE,
     )
+    if len(trajectory.steps) != len(rollout.masks):
+        raise DataError(
+            f"target {rollout.target_id!r}: action {len(trajectory.steps) + 1} cannot be replayed: "
+            f"{trajectory.stop_detail}"
+        )
     for recorded, step in zip(rollout.masks, trajectory.steps, strict=True):
         shared, either = rle_overlap(recorded, step.mask, ignore=None)
         yield shared / either if either else 1.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hlmat.pipelines.settings.flags import Flag, Group
 from hlmat.pipelines.settings.validation import Check
 from hlmat.pipelines.settings.values import Values
-from hlmat.transforms.core.records import Box, Finish, NoObject
+from hlmat.transforms.core.records import Box, Finish, NoObject, Undo
 from hlmat.transforms.prompting.dialogues.protocol import Dialogue, Offer
 from hlmat.transforms.prompting.dialogues.registry import load_dialogue, prompt_of
 from hlmat.transforms.prompting.dialogues.segagent import SegAgent
@@ -46,6 +46,8 @@ CONVERSATION = Group(
         Flag("box-prompt", ConversationOptions),
         Flag("finish", ConversationOptions),
         Flag("no-object", ConversationOptions),
+        Flag("undo", ConversationOptions),
+        Flag("add-box", ConversationOptions),
         Flag("score", ConversationOptions),
     ),
 )
@@ -72,7 +74,9 @@ def read_conversation(
     asked = values.build(ConversationOptions)
     style = values.build(StateStyle)
     dialogue = check.built(lambda: load_dialogue(asked.dialogue)) or SegAgent()
-    offer = Offer(finish=asked.finish, no_object=asked.no_object)
+    offer = Offer(
+        finish=asked.finish, no_object=asked.no_object, undo=asked.undo, add_box=asked.add_box
+    )
     check.note_all(_not_said(dialogue, asked))
     family = read_family(asked.model_family, check, model=model)
     codec, processor = dialogue.codec, asked.processor
@@ -110,6 +114,8 @@ def read_conversation(
         with_score=asked.score,
         with_finish=asked.finish,
         with_no_object=asked.no_object,
+        with_undo=asked.undo,
+        with_box=asked.add_box,
         dialogue=dialogue,
     )
     if box_prompt is None and Box in dialogue.says:
@@ -125,6 +131,13 @@ def _not_said(dialogue: Dialogue, asked: ConversationOptions) -> list[str]:
         problems.append(f"--finish: {name} has no form for the end; leave it out")
     if asked.no_object and NoObject not in dialogue.says:
         problems.append(f"--no-object: {name} has no form for a missing object; leave it out")
+    if asked.undo and Undo not in dialogue.edits:
+        problems.append(f"--undo: {name} cannot take an action back; use --dialogue tools")
+    if asked.add_box and Box not in dialogue.edits:
+        problems.append(
+            f"--add-box: {name} asks for clicks alone; use --dialogue tools, or a box at the start "
+            "with --initial-action policy-box"
+        )
     if asked.score and not dialogue.has_score:
         problems.append(f"--score: {name} has no form for scores; use segagent or think")
     return problems

@@ -19,6 +19,7 @@ from hlmat.transforms.core.records import (
     Reject,
     Target,
     TargetRef,
+    Undo,
 )
 
 Image = NDArray[np.uint8]
@@ -102,7 +103,10 @@ class BatchSegmenter(Segmenter, Protocol):
     """A segmenter that answers several targets of the current image in one call."""
 
     def predict_batch(self, requests: Sequence[Request]) -> list[Prediction]:
-        """Answer each request as `predict` would; all have the same number of clicks."""
+        """Answer each request as `predict` would.
+
+        All have the same number of clicks, and all or none a box.
+        """
         ...
 
 
@@ -123,7 +127,11 @@ class ManyImagesSegmenter(BatchSegmenter, Protocol):
         ...
 
     def predict_many(self, pairs: Sequence[tuple[Any, Request]]) -> list[Prediction]:
-        """Answer each request about the encoded image paired with it, as `predict` would."""
+        """Answer each request about the encoded image paired with it, as `predict` would.
+
+        Requests have the same number of clicks unless the policy takes actions back or adds boxes
+        (`EditingPolicy`).
+        """
         ...
 
 
@@ -151,7 +159,7 @@ class HasIdentity(Protocol):
         ...
 
 
-PolicyAction = Click | Finish | NoObject | InvalidAction | Answer
+PolicyAction = Click | Box | Undo | Finish | NoObject | InvalidAction | Answer
 """A policy's answer: an action, or a model's text with the action parsed from it."""
 
 
@@ -163,13 +171,14 @@ class State:
         target: the target, for its id and expressions.
         image: uint8 RGB. Shape: (H, W, 3).
         mask: the current mask; all False before the first action. Shape: (H, W).
-        clicks: every click so far, oldest first.
+        clicks: every click that is in effect, oldest first.
         truth: ground truth, for oracles alone. Shape: (H, W).
         ignore: pixels that belong to no error, or None. Shape: (H, W).
         part: rows and columns outside of which neither mask nor truth has a pixel; None if they
             are not known.
         image_truths: ground truth of the image's targets, this one's included, as far as they are
             rolled out together; may be empty. Shape: (H, W) each.
+        turn: how many actions the policy has taken, those taken back included.
 
     >>> from hlmat import load_segmenter, build_target, roll_out
     >>> class FirstPixel:
@@ -198,63 +207,7 @@ class State:
     ignore: Mask | None
     part: tuple[slice, slice] | None = None
     image_truths: Sequence[Mask] = ()
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a model is asked about one state.
-
-    Attributes:
-        target_id: of the target.
-        turn: how many questions the target has had before this one.
-        image: what the model is shown: the image under the current mask. uint8 RGB, (H, W, 3).
-        text: the question, with one ``<image>`` where the image belongs.
-        draw: 0 for the answer that the answerer's own settings give; 1, 2, ... for further draws.
-        temperature: of a further draw.
-        system: the system message; "" for none.
-        functions: what the model may call, a JSON list as in `tools` of a chat completion; "" for
-            nothing.
-        keeps_reasoning: whether what a server sets apart as reasoning belongs to the answer.
-    """
-
-    target_id: str
-    turn: int
-    image: Image
-    text: str
-    draw: int = 0
-    temperature: float = 0.0
-    system: str = ""
-    functions: str = ""
-    keeps_reasoning: bool = False
-
-
-class Answerer(Protocol):
-    """Writes answers: a local model, a server, or a replay of recorded answers."""
-
-    def answer(self, questions: Sequence[Question]) -> list[str]:
-        """Return one text per question, in order; an `AnswerText` for one with a flaw.
-
-        Raises:
-            AnswerError: the model cannot answer; nothing was recorded, so the same questions can
-                be asked again.
-        """
-        ...
-
-    def identity(self) -> Mapping[str, str | int | float | bool | None]:
-        """Return what determines the answers, for the run's fingerprint."""
-        ...
-
-
-@runtime_checkable
-class SeesSize(Protocol):
-    """An `Answerer` that knows at which size its model sees an image."""
-
-    def seen_size(self, size_hw: tuple[int, int]) -> tuple[int, int] | None:
-        """Return the (height, width) at which an image of (height, width) is seen.
-
-        None where it is not known.
-        """
-        ...
+    turn: int = 0
 
 
 class ClickPolicy(Protocol):
@@ -299,6 +252,19 @@ class BoxPolicy(ClickPolicy, Protocol):
 
     def initial_boxes(self, states: Sequence[State]) -> list[Answer]:
         """Return one answer per state; an answer other than a box ends the trajectory."""
+        ...
+
+
+@runtime_checkable
+class EditingPolicy(ClickPolicy, Protocol):
+    """A policy that may do more than click: take its last action back, or draw a box later on."""
+
+    @property
+    def edits(self) -> frozenset[type]:
+        """Which of `Undo` and `Box` it may choose; any other is an invalid action.
+
+        With `Undo`, a rollout keeps the segmenter's feedback of every step.
+        """
         ...
 
 

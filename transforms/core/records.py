@@ -6,6 +6,7 @@ indexed ``mask[y, x]``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -129,6 +130,15 @@ class NoObject:
 
 
 @dataclass(frozen=True, slots=True)
+class Undo:
+    """Take back the last action of the policy that is in effect; the state before it returns.
+
+    >>> Undo()
+    Undo()
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class InvalidAction:
     """An answer that cannot be read as an action; never the same as a `Finish`.
 
@@ -141,7 +151,7 @@ class InvalidAction:
     problem: str
 
 
-Action = Click | Box | Finish | NoObject
+Action = Click | Box | Undo | Finish | NoObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,11 +251,12 @@ class Step:
     """One action and the segmenter's prediction for it.
 
     Attributes:
-        action: the click, or the box of an initial action.
+        action: the click, the box, or the undo of an earlier action.
         mask: the mask after the action.
         iou: IoU of that mask with the truth, ignored pixels left out, in [0, 1].
         gain: `iou` minus the IoU before the action (0 before the first).
-        score: the segmenter's estimate of the mask's IoU, if it gives one.
+        score: the segmenter's estimate of the mask's IoU, if it gives one; after an undo that of
+            the mask that returned.
         is_initial: True for actions before the first state; they are not training samples.
         answer: the text of the model that chose the action; None where no model did.
         predicted_iou: the model's score of the mask *before* the action, if it gave one.
@@ -261,7 +272,7 @@ class Step:
     (Click(x=34, y=24, is_positive=True), 1.0, 1.0)
     """
 
-    action: Click | Box
+    action: Click | Box | Undo
     mask: Rle
     iou: float
     gain: float
@@ -344,35 +355,38 @@ class Trajectory:
 
     @property
     def num_clicks(self) -> int:
-        """How many steps are clicks that the policy chose."""
+        """How many steps are clicks that the policy chose, those taken back included."""
         return sum(isinstance(s.action, Click) and not s.is_initial for s in self.steps)
 
     def mask_before(self, index: int) -> Rle | None:
         """Return the mask that step `index` saw; None means an empty mask."""
         return self.steps[index - 1].mask if index > 0 else self.initial_mask
 
+    def clicks_before(self, index: int) -> tuple[Click, ...]:
+        """Return the clicks that the mask before step `index` comes from, oldest first."""
+        actions = actions_in_effect(step.action for step in self.steps[:index])
+        return tuple(action for action in actions if isinstance(action, Click))
+
     def iou_before(self, index: int) -> float:
         """Return the IoU of the mask that step `index` saw; 0 for an empty start."""
         return self.steps[index - 1].iou if index > 0 else self.initial_iou
 
 
-class AnswerText(str):
-    """A model's text, and what kept it from being a complete answer if that is known.
+def actions_in_effect(actions: Iterable[Click | Box | Undo]) -> tuple[Click | Box, ...]:
+    """Return the actions that no later `Undo` took back, oldest first.
 
-    Attributes:
-        flaw: such as a cut-off; None for a complete text. Reported as the cause if no action can be
-            read.
+    Raises:
+        ValueError: an undo with nothing before it.
 
-    >>> text = AnswerText("Positive po", flaw="cut off after 4 tokens")
-    >>> text, text.flaw
-    ('Positive po', 'cut off after 4 tokens')
+    >>> actions_in_effect([Click(1, 2, True), Click(3, 4, False), Undo()])
+    (Click(x=1, y=2, is_positive=True),)
     """
-
-    __slots__ = ("flaw",)
-
-    flaw: str | None
-
-    def __new__(cls, text: str, *, flaw: str | None = None) -> AnswerText:
-        made = super().__new__(cls, text)
-        made.flaw = flaw
-        return made
+    left: list[Click | Box] = []
+    for action in actions:
+        if not isinstance(action, Undo):
+            left.append(action)
+        elif left:
+            left.pop()
+        else:
+            raise ValueError("an undo with no action before it")
+    return tuple(left)

@@ -23,6 +23,8 @@ from hlmat.transforms.core.records import (
     Target,
     TargetRef,
     Trajectory,
+    Undo,
+    actions_in_effect,
 )
 from hlmat.transforms.dataset_io.schemas import (
     REJECT_SCHEMA,
@@ -43,6 +45,12 @@ ROW_GROUP_TEXT_BYTES = 2**31 - 1
 _REF_COLUMNS = tuple(field.name for field in fields(TargetRef))
 _CLICK_COLUMNS = tuple(field.name for field in fields(Click))
 _BOX_COLUMNS = tuple(field.name for field in fields(Box))
+_KINDS: Mapping[type, tuple[str, tuple[str, ...]]] = {
+    Click: ("click", _CLICK_COLUMNS),
+    Box: ("box", _BOX_COLUMNS),
+    Undo: ("undo", ()),
+}
+"""The name of each kind of step, and its columns."""
 _PROVENANCE_COLUMNS = tuple(field.name for field in fields(Provenance))
 
 
@@ -113,6 +121,9 @@ def row_to_trajectory(row: Mapping[str, Any]) -> Trajectory:
     """
     size_hw = (row["height"], row["width"])
     try:
+        steps = tuple(_row_to_step(step, size_hw) for step in row["steps"])
+        # Refuses an undo with nothing before it.
+        actions_in_effect(step.action for step in steps)
         return Trajectory(
             target=Target(
                 ref=row_to_target_ref(row),
@@ -120,7 +131,7 @@ def row_to_trajectory(row: Mapping[str, Any]) -> Trajectory:
                 ignore=_rle_or_none(row["ignore_rle"], size_hw),
                 image_digest=row.get("image_digest"),
             ),
-            steps=tuple(_row_to_step(step, size_hw) for step in row["steps"]),
+            steps=steps,
             stop_reason=StopReason(row["stop_reason"]),
             provenance=Provenance(
                 segmenter=row["segmenter"],
@@ -348,8 +359,8 @@ def _rle_or_none(counts: str | None, size_hw: tuple[int, int]) -> Rle | None:
 
 def _step_to_row(step: Step, target: Target) -> Row:
     row: Row = dict.fromkeys(("x", "y", "is_positive", "x0", "y0", "x1", "y1"))
-    row["kind"] = "click" if isinstance(step.action, Click) else "box"
-    names = _CLICK_COLUMNS if isinstance(step.action, Click) else _BOX_COLUMNS
+    kind, names = _KINDS[type(step.action)]
+    row["kind"] = kind
     row.update((name, getattr(step.action, name)) for name in names)
     row["is_initial"] = step.is_initial
     row["mask_rle"] = _counts(step.mask, target)
@@ -367,8 +378,11 @@ def _row_to_step(row: Mapping[str, Any], size_hw: tuple[int, int]) -> Step:
             action = Click(row["x"], row["y"], row["is_positive"])
         case "box":
             action = Box(row["x0"], row["y0"], row["x1"], row["y1"])
+        case "undo":
+            action = Undo()
         case other:
-            raise ValueError(f"{other!r} is not a kind of step, expected 'click' or 'box'")
+            kinds = ", ".join(name for name, _ in _KINDS.values())
+            raise ValueError(f"{other!r} is not a kind of step, expected one of {kinds}")
     return Step(
         action=action,
         mask=Rle(row["mask_rle"], size_hw),

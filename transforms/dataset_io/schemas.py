@@ -9,11 +9,11 @@ import pyarrow as pa
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import RejectReason, StopReason
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 _COLUMNS_SINCE = {5: ("image_digest",)}
 """Columns that earlier files lack, which are read as null."""
-READABLE_VERSIONS = (4, SCHEMA_VERSION)
+READABLE_VERSIONS = (4, 5, SCHEMA_VERSION)
 _EARLIER_NAMES = {"licence": "license"}
 VERSION_KEY = b"hlmat.schema_version"
 
@@ -44,21 +44,19 @@ _FINGERPRINT_COLUMN = _column(
 
 _STEP_TYPE = pa.struct(
     [
-        _column("kind", _TEXT, "`click` or `box`"),
-        _column("x", pa.int32(), "column of the click, null for a box", nullable=True),
-        _column("y", pa.int32(), "row of the click, null for a box", nullable=True),
+        _column("kind", _TEXT, "`click`, `box`, or `undo`, which takes back the last not undone"),
+        _column("x", pa.int32(), "column of the click, else null", nullable=True),
+        _column("y", pa.int32(), "row of the click, else null", nullable=True),
         _column(
             "is_positive",
             pa.bool_(),
-            "true for a click on the object, false for one on the background, null for a box",
+            "true for a click on the object, false for one on the background, else null",
             nullable=True,
         ),
-        _column("x0", pa.int32(), "first column of the box, null for a click", nullable=True),
-        _column("y0", pa.int32(), "first row of the box, null for a click", nullable=True),
-        _column(
-            "x1", pa.int32(), "column after the last of the box, null for a click", nullable=True
-        ),
-        _column("y1", pa.int32(), "row after the last of the box, null for a click", nullable=True),
+        _column("x0", pa.int32(), "first column of the box, else null", nullable=True),
+        _column("y0", pa.int32(), "first row of the box, else null", nullable=True),
+        _column("x1", pa.int32(), "column after the last of the box, else null", nullable=True),
+        _column("y1", pa.int32(), "row after the last of the box, else null", nullable=True),
         _column(
             "is_initial",
             pa.bool_(),

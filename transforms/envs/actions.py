@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hlmat.transforms.core.records import Box, Click, Finish, InvalidAction, NoObject
+from hlmat.transforms.core.records import Box, Click, Finish, InvalidAction, NoObject, Undo
 from hlmat.transforms.envs.observation import rescaled
 from hlmat.transforms.policies.model_policy import Conversation
 
 if TYPE_CHECKING:
     from gymnasium import spaces
 
-Reading = Click | Finish | NoObject | InvalidAction
+Reading = Click | Undo | Finish | NoObject | InvalidAction
 
-KINDS = ("positive", "negative", "finish")
-"""Meaning of the first number of a click action, by its value."""
+KINDS = ("positive", "negative", "finish", "undo")
+"""Meaning of the first number of a click action, by its value; the last one only `with_undo`."""
 
 _MAX_TEXT = 256
 _CHARACTERS = string.ascii_letters + string.digits + string.punctuation + " \n"
@@ -64,18 +64,25 @@ class ClickActions:
 
     Attributes:
         grid_hw: (rows, columns) over the image; a click goes to the pixel at its cell's centre.
+        with_undo: whether the kinds include `undo`.
     """
 
     grid_hw: tuple[int, int]
+    with_undo: bool = False
 
     def space(self) -> spaces.MultiDiscrete:
         """Return the space of (kind, column, row)."""
         from gymnasium import spaces
 
-        return spaces.MultiDiscrete([len(KINDS), self.grid_hw[1], self.grid_hw[0]])
+        return spaces.MultiDiscrete([len(self.kinds), self.grid_hw[1], self.grid_hw[0]])
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of actions, by their number."""
+        return KINDS if self.with_undo else KINDS[:-1]
 
     def read(self, action: Any, *, size_hw: tuple[int, int]) -> Reading:
-        """Convert three integers to a click or finish; never invalid.
+        """Convert three integers to a click, undo or finish; never invalid.
 
         Args:
             action: integers of any integer dtype. Shape: (3,).
@@ -85,7 +92,7 @@ class ClickActions:
             ValueError: not three integers, or one of them out of range.
         """
         numbers = np.asarray(action)
-        ends = np.array([len(KINDS), self.grid_hw[1], self.grid_hw[0]])
+        ends = np.array([len(self.kinds), self.grid_hw[1], self.grid_hw[0]])
         is_whole = numbers.shape == (3,) and np.issubdtype(numbers.dtype, np.integer)
         if not is_whole or (numbers < 0).any() or (numbers >= ends).any():
             raise ValueError(
@@ -95,6 +102,8 @@ class ClickActions:
         kind, column, row = (int(number) for number in numbers)
         if KINDS[kind] == "finish":
             return Finish()
+        if KINDS[kind] == "undo":
+            return Undo()
         x = rescaled(column, length=self.grid_hw[1], to=size_hw[1])
         y = rescaled(row, length=self.grid_hw[0], to=size_hw[0])
         return Click(x, y, is_positive=KINDS[kind] == "positive")
@@ -109,8 +118,8 @@ def read_text(text: str, *, conversation: Conversation, size_hw: tuple[int, int]
         size_hw: (height, width) of the image; clicks are in its pixels.
 
     Returns:
-        A click, a finish or a missing object; an `InvalidAction` for a box or anything other than
-        exactly one action.
+        A click, an undo, a finish or a missing object; an `InvalidAction` for a box or anything
+        other than exactly one action.
     """
     codec = conversation.view.seen_through(conversation.turn_format.codec)
     action = replace(conversation.turn_format, codec=codec).read(text, size_hw=size_hw).action

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hlmat.transforms.core.errors import ConfigError, DataError, TargetError
-from hlmat.transforms.core.protocols import Question, Segmenter
+from hlmat.transforms.core.protocols import Segmenter
+from hlmat.transforms.core.questions import Question
 from hlmat.transforms.core.records import (
     Click,
     Finish,
@@ -22,6 +23,7 @@ from hlmat.transforms.core.records import (
     NoObject,
     Reject,
     StopReason,
+    Undo,
 )
 from hlmat.transforms.envs.settings import EnvironmentSettings
 from hlmat.transforms.envs.state import (
@@ -51,11 +53,12 @@ Observation = dict[str, Any]
 
 
 class MaskAnnotationEnv(gymnasium.Env[Observation, Any]):
-    """Annotate one target per episode; each step is a click, a finish or an invalid action.
+    """Annotate one target per episode; a step is a click, an undo, a finish or an invalid action.
 
-    The reward of a click is the IoU after it minus the IoU before it, minus `click_cost`; that of a
-    finish is 0. A finish, an invalid action (if `ends_on_invalid`) and a click that reaches
-    `target_iou` terminate the episode; it is truncated after `max_clicks` turns.
+    The reward of a click is the IoU after it minus the IoU before it, minus `click_cost`; an undo
+    takes the last click in effect back and is rewarded in the same way; that of a finish is 0. An
+    undo without such a click is invalid. A finish, an invalid action (if `ends_on_invalid`) and a
+    click that reaches `target_iou` terminate the episode; it is truncated after `max_clicks` turns.
 
     Every `info` contains `target_id`, `expression` (the target's first), `iou`, `clicks` (how
     many), `is_invalid`, `problem` (why an action is invalid, else "") and `stop_reason` (a
@@ -155,6 +158,8 @@ class MaskAnnotationEnv(gymnasium.Env[Observation, Any]):
             raise ResetNeeded("no episode is running; call reset() before the next step()")
         before = self._state
         reading = self._actions.read(action, size_hw=before.target.size_hw)
+        if isinstance(reading, Undo) and before.before is None:
+            reading = InvalidAction(str(action), "nothing to undo: no click is in effect")
         problem = None
         match reading:
             case Click():
@@ -163,6 +168,10 @@ class MaskAnnotationEnv(gymnasium.Env[Observation, Any]):
                 if self.settings.target_iou is not None:
                     reached = self._state.iou >= self.settings.target_iou
                     self._stop_reason = StopReason.REACHED_IOU if reached else None
+            case Undo():
+                assert before.before is not None
+                self._state = before.before
+                reward = self._state.iou - before.iou - self.settings.click_cost
             case Finish(reason):
                 reward = 0.0
                 self._stop_reason = reason

@@ -13,7 +13,7 @@ import numpy as np
 
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.protocols import Segmenter, TruthMasks
-from hlmat.transforms.core.records import Click, Finish, InvalidAction, NoObject
+from hlmat.transforms.core.records import Click, Finish, InvalidAction, NoObject, Undo
 from hlmat.transforms.envs.answer_reward import AnswerReward, Sample
 from hlmat.transforms.envs.click_depth import relative_depth
 from hlmat.transforms.envs.state import (
@@ -43,7 +43,8 @@ class IouGainReward(AnswerReward):
 
     Earlier clicks are replayed with the segmenter, each with the feedback of the one before it, so
     the column `mask` is not needed. Recent states are cached: a group of answers about one state
-    replays it once. A `Finish` earns 0, a `NoObject` 1 if right, else -1.
+    replays it once. An `Undo` is rewarded like a click, and invalid without clicks. A `Finish`
+    earns 0, a `NoObject` 1 if right, else -1.
 
     Args:
         targets: all targets that rows refer to.
@@ -84,6 +85,10 @@ class IouGainReward(AnswerReward):
             match self.read(sample, size_hw=state.target.size_hw):
                 case Click() as click:
                     chosen.append((i, state, click))
+                case Undo() if state.before is not None:
+                    rewards[i] = state.before.iou - state.iou
+                case Undo():
+                    rewards[i] = self.invalid_reward
                 case NoObject():
                     rewards[i] = no_object_reward(state.target.truth)
                 case InvalidAction():
@@ -125,7 +130,8 @@ class ClickDepthReward(AnswerReward):
     """Reward the depth of a click in the error, relative to the oracle's click; needs no segmenter.
 
     A click outside its error region earns 0, the oracle's click 1; see `relative_depth`. A `Finish`
-    earns 1 if no error is left, else 0; a `NoObject` 1 if right, else -1. The mask is read from the
+    earns 1 if no error is left, else 0; a `NoObject` 1 if right, else -1; an `Undo` 0, and without
+    clicks it is invalid. The mask is read from the
     column `mask`, which is required for rows with clicks; without it the mask is empty.
 
     Args:
@@ -175,6 +181,8 @@ class ClickDepthReward(AnswerReward):
             case Finish():
                 is_done = oracle_click(mask, truth, ignore=ignore, clicked=clicked) is None
                 return float(is_done)
+            case Undo():
+                return 0.0 if clicked else self.invalid_reward
             case NoObject():
                 return no_object_reward(truth)
             case InvalidAction():

@@ -27,18 +27,20 @@ class EnvironmentSettings:
     """The rules of an environment.
 
     Attributes:
-        max_clicks: turns per episode; clicks and invalid actions both count.
+        max_clicks: turns per episode; clicks, undos and invalid actions all count.
         action_mode: "click" for numbers, "text" for what a model writes.
         observation_hw: (height, width) of every observation.
         grid_hw: (rows, columns) of the grid of click actions; None uses one cell per pixel of the
             observation.
         target_iou: in (0, 1]: end the episode once a click reaches this IoU; None never does.
-        click_cost: subtracted from the reward of every click; at least 0.
+        click_cost: subtracted from the reward of every click and undo; at least 0.
         invalid_reward: reward of an invalid action.
         ends_on_invalid: whether an invalid action ends the episode, as it ends a trajectory;
             otherwise the state does not change.
         conversation: asks questions and parses answers.
         click_radius: radius of the discs in the click map, in pixels of the observation.
+        with_undo: whether numbers can take a click back; texts can where the conversation offers
+            it.
 
     Raises:
         ConfigError: values out of range; lists every problem.
@@ -54,6 +56,7 @@ class EnvironmentSettings:
     ends_on_invalid: bool = True
     conversation: Conversation = field(default_factory=default_conversation)
     click_radius: int = 3
+    with_undo: bool = False
 
     def __post_init__(self) -> None:
         problems = [
@@ -68,6 +71,11 @@ class EnvironmentSettings:
             )
         elif self.action_mode == "text" and self.grid_hw is not None:
             problems.append('grid_hw needs action_mode="click"; leave it out')
+        if self.action_mode == "text" and self.with_undo:
+            problems.append(
+                'with_undo needs action_mode="click"; for texts, give a conversation whose turn '
+                "format has with_undo"
+            )
         if not _is_whole(self.max_clicks) or self.max_clicks < 1:
             problems.append(f"max_clicks {self.max_clicks!r}: must be an integer of at least 1")
         if not _is_whole(self.click_radius) or self.click_radius < 0:
@@ -92,7 +100,7 @@ class EnvironmentSettings:
         """The action space and its parser."""
         if self.action_mode == "text":
             return TextActions(self.conversation)
-        return ClickActions(self.grid_hw or self.view.size_hw)
+        return ClickActions(self.grid_hw or self.view.size_hw, self.with_undo)
 
 
 def _is_whole(value: object) -> bool:

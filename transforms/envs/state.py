@@ -109,9 +109,11 @@ class AnnotationState:
     Attributes:
         target: the target.
         mask: bool, the current mask. Shape: (H, W).
-        clicks: every click so far, oldest first.
+        clicks: every click that is in effect, oldest first.
         feedback: passed back to the segmenter with the next click.
         iou: of mask and truth, in [0, 1], without ignored pixels.
+        before: the state before the last of these clicks, which an undo brings back; None without
+            any.
     """
 
     target: LoadedTarget
@@ -119,6 +121,7 @@ class AnnotationState:
     clicks: tuple[Click, ...]
     feedback: Any
     iou: float
+    before: AnnotationState | None = None
 
 
 def first_state(target: LoadedTarget) -> AnnotationState:
@@ -160,7 +163,10 @@ def click_all(
         for i, (_, request), answer in zip(positions, requests, session.ask(requests), strict=True):
             if isinstance(answer, SegmenterError):
                 raise answer
-            target = clicks[i][0].target
+            before = clicks[i][0]
+            target = before.target
             iou = mask_iou(answer.mask, target.truth, ignore=target.ignore)
-            after[i] = AnnotationState(target, answer.mask, request.clicks, answer.feedback, iou)
+            after[i] = AnnotationState(
+                target, answer.mask, request.clicks, answer.feedback, iou, before
+            )
     return [after[i] for i in range(len(clicks))]

@@ -22,27 +22,25 @@ def state_columns(trajectory: Trajectory) -> list[dict[str, str]]:
     `write_clicks`) and `mask` (see `write_mask`).
 
     Raises:
-        DataError: the trajectory begins with a box, a state that clicks alone cannot reproduce.
+        DataError: the trajectory has a box, a state that clicks alone cannot reproduce.
     """
     target_id = trajectory.target.ref.target_id
     rows: list[dict[str, str]] = []
-    clicks: list[Click] = []
     for index, step in enumerate(trajectory.steps):
         if isinstance(step.action, Box):
             raise DataError(
-                f"{target_id} begins with {step.action}, but rewards start from an empty mask; "
-                "make trajectories with --initial-action none"
+                f"{target_id} has {step.action}, but rewards replay clicks from an empty mask; "
+                "make trajectories with --initial-action none and without --add-box"
             )
-        if not step.is_initial:
+        if isinstance(step.action, Click) and not step.is_initial:
             rows.append(
                 {
                     "target_id": target_id,
                     "expression": trajectory.target.ref.expressions[0],
-                    "clicks": write_clicks(clicks),
+                    "clicks": write_clicks(trajectory.clicks_before(index)),
                     "mask": write_mask(trajectory.mask_before(index)),
                 }
             )
-        clicks.append(step.action)
     return rows
 
 

@@ -74,7 +74,7 @@ def measure_budgets(rollout: RolledOut, *, step: StepChoice) -> BudgetResult:
         stopped=stopped,
         best_iou=best,
         overshoot=max(0, clicks - ious.index(best)),
-        segmenter_calls=len(rollout.masks),
+        segmenter_calls=len(rollout.masks) - rollout.undos,
     )
 
 

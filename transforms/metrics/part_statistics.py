@@ -114,7 +114,7 @@ class PartStatistics:
     def _add_ious(self, trajectory: Trajectory) -> None:
         ious = [trajectory.initial_iou]
         for step in trajectory.steps:
-            if step.is_initial or not isinstance(step.action, Click):
+            if step.is_initial:
                 ious[-1] = step.iou
             else:
                 ious.append(step.iou)

@@ -10,7 +10,7 @@ import numpy as np
 
 from hlmat.transforms.core.image_identity import image_key
 from hlmat.transforms.core.protocols import Mask
-from hlmat.transforms.core.records import Click, Rle, StopReason, Trajectory
+from hlmat.transforms.core.records import Rle, StopReason, Trajectory, Undo
 from hlmat.transforms.masks.rle import decode_rle, mask_iou, rle_area, rle_overlap
 from hlmat.transforms.prompting.predicted_iou import last_predicted_iou
 
@@ -30,13 +30,14 @@ class RolledOut:
         masks: after each step of any kind; of the truth's size.
         predicted_ious: for each step, the model's score of the mask *before* it, or None.
         last_predicted_iou: the model's score of the last mask, or None.
-        first_click: how many steps come before the policy's first click.
+        first_click: how many steps come before the policy's first action.
         stop_reason: why it ended, if known.
         initial_mask: the mask before the first step, or None for an empty mask.
         ious: as the rollout recorded them, before the first step and after each; None to compute
             them from the masks.
         model_calls: questions that the model answered; None if not counted.
         decoder_calls: requests that the segmenter answered; None if not counted.
+        undos: steps that took an earlier one back, for which the segmenter was not asked.
     """
 
     target_id: str
@@ -52,6 +53,7 @@ class RolledOut:
     ious: tuple[float, ...] | None = None
     model_calls: int | None = None
     decoder_calls: int | None = None
+    undos: int = 0
 
     @property
     def scores(self) -> tuple[float | None, ...]:
@@ -81,9 +83,9 @@ class TargetResult:
         intersection: pixels that prediction and truth share.
         union: pixels of either.
         iou: their ratio; 1 if both masks are empty.
-        iou_after_click: IoU before the policy's first click and after each; an ended rollout
-            keeps its last.
-        clicks: clicks that the policy made.
+        iou_after_click: IoU before the policy's first click and after each, boxes and undos
+            counting as clicks; an ended rollout keeps its last.
+        clicks: how many of these the policy made.
         stop_reason: why the rollout ended, if known.
         boundary_iou: IoU of the inner contour bands, if computed.
         boundary_iou_after_click: the same for the masks of `iou_after_click`, if computed.
@@ -112,7 +114,7 @@ class TargetResult:
 def rolled_out(trajectory: Trajectory) -> RolledOut:
     """Return the masks of a trajectory, with the IoUs that it recorded."""
     steps = trajectory.steps
-    is_click = [isinstance(s.action, Click) and not s.is_initial for s in steps]
+    is_own = [not step.is_initial for step in steps]
     return RolledOut(
         target_id=trajectory.target.ref.target_id,
         image=image_key(trajectory.target.ref, shapes=None),
@@ -121,12 +123,13 @@ def rolled_out(trajectory: Trajectory) -> RolledOut:
         masks=tuple(s.mask for s in steps),
         predicted_ious=tuple(_score_of(s.answer, s.predicted_iou) for s in steps),
         last_predicted_iou=_score_of(trajectory.last_answer, trajectory.last_predicted_iou),
-        first_click=is_click.index(True) if True in is_click else len(steps),
+        first_click=is_own.index(True) if True in is_own else len(steps),
         stop_reason=trajectory.stop_reason,
         initial_mask=trajectory.initial_mask,
         ious=(trajectory.initial_iou, *(s.iou for s in steps)),
         model_calls=trajectory.model_calls,
         decoder_calls=trajectory.decoder_calls,
+        undos=sum(isinstance(step.action, Undo) for step in steps),
     )
 
 

@@ -18,7 +18,7 @@ from hlmat.transforms.policies.backends.options import (
 from hlmat.transforms.prompting.dialogues.registry import DEFAULT_DIALOGUE
 
 if TYPE_CHECKING:
-    from hlmat.transforms.core.protocols import Answerer
+    from hlmat.transforms.core.questions import Answerer
     from hlmat.transforms.policies.model_policy import Conversation, ModelPolicy
 
 MODEL_POLICIES: Mapping[str, str] = {
@@ -81,6 +81,8 @@ class ModelPolicyOptions:
             # Omitted if they are the defaults, so that finished runs keep their fingerprints.
             **({} if dialogue == DEFAULT_DIALOGUE else {"dialogue": dialogue}),
             **({"with_no_object": True} if turn_format.with_no_object else {}),
+            **({"with_undo": True} if turn_format.with_undo else {}),
+            **({"with_box": True} if turn_format.with_box else {}),
         }
 
 

@@ -6,14 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from hlmat.transforms.core.errors import AnswerError, ConfigError
-from hlmat.transforms.core.protocols import (
-    Answerer,
-    PolicyAction,
-    Question,
-    SeesSize,
-    State,
-)
-from hlmat.transforms.core.records import Answer, AnswerText, Click, InvalidAction
+from hlmat.transforms.core.protocols import PolicyAction, State
+from hlmat.transforms.core.questions import Answerer, AnswerText, Question, SeesSize
+from hlmat.transforms.core.records import Answer, Click, InvalidAction
 from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.rendering import StateView
 from hlmat.transforms.prompting.templates import PromptTemplate, first_box_prompt
@@ -94,6 +89,11 @@ class ModelPolicy:
         codec = conversation.view.seen_through(conversation.turn_format.codec)
         self._turn_format = replace(conversation.turn_format, codec=codec)
 
+    @property
+    def edits(self) -> frozenset[type]:
+        """What the conversation offers beside clicks and ends."""
+        return self._turn_format.offer.edits
+
     def initial_clicks(self, state: State) -> tuple[Click, ...]:
         """Return no initial clicks."""
         return ()
@@ -141,7 +141,7 @@ class ModelPolicy:
         return [
             Question(
                 target_id=state.target.ref.target_id,
-                turn=turns_before + len(state.clicks),
+                turn=turns_before + state.turn,
                 image=self._view.draw(state.image, state.mask),
                 text=asking.question(state.target.ref.expressions[0]),
                 system=asking.system,

@@ -23,6 +23,8 @@ class TurnFormat:
         with_score: the answer begins with the IoU of the mask shown.
         with_finish: `Finish` is among the actions.
         with_no_object: so is `NoObject`.
+        with_undo: so is `Undo`.
+        with_box: so is a box beside the clicks.
         asks_box: the question is for a box.
         dialogue: the form of questions and answers.
     """
@@ -33,13 +35,21 @@ class TurnFormat:
     with_score: bool = False
     with_finish: bool = False
     with_no_object: bool = False
+    with_undo: bool = False
+    with_box: bool = False
     asks_box: bool = False
     dialogue: Dialogue = field(default_factory=SegAgent)
 
     @property
     def offer(self) -> Offer:
         """What an answer may say."""
-        return Offer(finish=self.with_finish, no_object=self.with_no_object, box=self.asks_box)
+        return Offer(
+            finish=self.with_finish,
+            no_object=self.with_no_object,
+            box=self.asks_box,
+            undo=self.with_undo,
+            add_box=self.with_box,
+        )
 
     @property
     def system(self) -> str:

@@ -117,4 +117,8 @@ class ConversationOptions:
     no_object: bool = setting(
         default=False, help="that the image has no such object is among the answers"
     )
+    undo: bool = setting(default=False, help="dialogue tools: taking the last action back is too")
+    add_box: bool = setting(
+        default=False, help="dialogues of functions: so is a box beside the clicks"
+    )
     score: bool = setting(default=False, help="answers begin with the IoU of the mask shown")

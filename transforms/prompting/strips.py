@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from hlmat.transforms.core.protocols import Image, Mask
-from hlmat.transforms.core.records import Click, Rle, Step, Trajectory
+from hlmat.transforms.core.records import Box, Click, Rle, Step, Trajectory
 from hlmat.transforms.masks.rle import decode_rle
 from hlmat.transforms.prompting.options import DEFAULT_COLOUR
 from hlmat.transforms.prompting.overlay import draw_box, draw_clicks, draw_mask, draw_outline
@@ -98,8 +98,10 @@ def _with_action(image: Image, step: Step, scale: float) -> Image:
             is_positive=action.is_positive,
         )
         return draw_clicks(image, [there], radius=5)
+    if not isinstance(action, Box):
+        return image
     x0, y0 = int(action.x0 * scale), int(action.y0 * scale)
-    scaled = type(action)(
+    scaled = Box(
         x0, y0, max(x0 + 1, round(action.x1 * scale)), max(y0 + 1, round(action.y1 * scale))
     )
     return draw_box(image, scaled, thickness=1)
@@ -109,6 +111,8 @@ def _action_text(step: Step) -> str:
     action = step.action
     if isinstance(action, Click):
         text = f"{'+' if action.is_positive else '-'} ({action.x}, {action.y})"
+    elif not isinstance(action, Box):
+        text = "undo"
     else:
         text = f"box ({action.x0}, {action.y0}, {action.x1}, {action.y1})"
     return f"{text} initial" if step.is_initial and isinstance(action, Click) else text

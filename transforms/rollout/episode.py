@@ -12,7 +12,6 @@ import numpy as np
 from hlmat.transforms.core.errors import SegmenterError
 from hlmat.transforms.core.protocols import Image, Mask, PolicyAction, Prediction, Request, State
 from hlmat.transforms.core.records import (
-    Action,
     Answer,
     Box,
     Click,
@@ -25,8 +24,9 @@ from hlmat.transforms.core.records import (
     StopReason,
     Target,
     Trajectory,
+    Undo,
 )
-from hlmat.transforms.masks.rle import Part, encode_mask, rle_joint_part, rle_overlap
+from hlmat.transforms.masks.rle import Part, decode_rle, encode_mask, rle_joint_part, rle_overlap
 from hlmat.transforms.rollout.options import Limits
 
 
@@ -65,6 +65,38 @@ class CallCounts:
     decoder: int = 0
 
 
+@dataclass(frozen=True)
+class _Before:
+    """What an undo brings back: the state before an action.
+
+    Attributes:
+        mask: the mask; None for an empty one.
+        score: the segmenter's estimate of its IoU, if it gave one.
+    """
+
+    mask: Rle | None
+    clicks: tuple[Click, ...]
+    box: Box | None
+    feedback: Any
+    iou: float
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Edits:
+    """What a policy may do beside clicking; by default nothing.
+
+    Attributes:
+        undo: it may take its last action back.
+        box: it may draw a box after the beginning.
+        no_box: why the segmenter cannot use such a box; None if it can.
+    """
+
+    undo: bool = False
+    box: bool = False
+    no_box: str | None = None
+
+
 @dataclass
 class EpisodeRun:
     """A running episode: its steps so far, and why it ended if it did.
@@ -81,6 +113,10 @@ class EpisodeRun:
         initial_iou: IoU of that mask.
         answer: a model's answer that is not yet part of a step.
         calls: cost of the episode so far, shared by all branches.
+        edits: what the policy may do beside clicking.
+        clicks: those in effect, oldest first.
+        earlier: the states before the policy's actions in effect, oldest first; kept only for a
+            policy that may undo.
     """
 
     episode: Episode
@@ -103,6 +139,8 @@ class EpisodeRun:
     error: SegmenterError | None = None
     answer: Answer | None = None
     calls: CallCounts = field(default_factory=CallCounts)
+    edits: Edits = Edits()
+    earlier: tuple[_Before, ...] = ()
     _rle: Rle | None = field(init=False, default=None)
     """The current mask as run lengths."""
     _part_of: tuple[Rle | None, Part | None] | None = field(init=False, default=None)
@@ -141,6 +179,7 @@ class EpisodeRun:
             ignore=self.episode.ignore,
             part=self._part(),
             image_truths=self.episode.image_truths,
+            turn=self._turns(),
         )
 
     def admit_box(self, answer: Answer) -> None:
@@ -156,12 +195,12 @@ class EpisodeRun:
             case other:
                 self._end_as_invalid(f"{other} is not a box within the image")
 
-    def admit(self, action: PolicyAction) -> Click | None:
-        """Return the click to make, or record why the trajectory ends here."""
+    def admit(self, action: PolicyAction) -> Click | Box | Undo | None:
+        """Return the action to take, or record why the trajectory ends here."""
         self.answer = None
         if isinstance(action, Answer):
             self.answer = action
-            action = _as_click(action.action)
+            action = action.action
         match action:
             case Finish(reason):
                 self.stop_reason = reason
@@ -172,16 +211,26 @@ class EpisodeRun:
                 self._end_as_invalid(problem)
             case Click(x, y) if not self._holds(x, y):
                 self._end_as_invalid(f"{action} is outside the image")
-            case Click() if self._is_scored_well():
+            case Box() if (problem := self._box_problem(action)) is not None:
+                self._end_as_invalid(problem)
+            case Undo() if not self.edits.undo:
+                self._end_as_invalid("an undo where a click was asked for")
+            case Undo() if not self.earlier:
+                self._end_as_invalid("nothing to undo: no action of this rollout is in effect")
+            case Click() | Box() | Undo() if self._is_scored_well():
                 self.stop_reason = StopReason.REACHED_SCORE
-            case Click():
+            case Click() | Box() | Undo():
                 return action
         return None
 
     def request(self, action: Click | Box) -> Request:
         """Return the request to the segmenter for an action."""
-        clicks = (*self.clicks, action) if isinstance(action, Click) else self.clicks
-        box = self.initial_mask_box if self.box is None else self.box
+        clicks, box = self.clicks, self.box
+        if isinstance(action, Click):
+            clicks = (*clicks, action)
+        else:
+            box = action
+        box = self.initial_mask_box if box is None else box
         return Request(clicks=clicks, box=box, feedback=self.feedback)
 
     def record(self, action: Click | Box, prediction: Prediction, *, is_initial: bool) -> None:
@@ -196,20 +245,15 @@ class EpisodeRun:
         if gains_nothing and self.episode.truth.any():
             self.stop_reason = StopReason.NO_GAIN
             return
-        step = Step(
-            action=action,
-            mask=rle,
-            iou=iou,
-            gain=iou - self.iou,
-            score=prediction.score,
-            is_initial=is_initial,
-            answer=None if self.answer is None else self.answer.text,
-            predicted_iou=None if self.answer is None else self.answer.predicted_iou,
-        )
-        self.steps = (*self.steps, step)
-        self.answer = None
+        if self.edits.undo and not is_initial:
+            score = self.steps[-1].score if self.steps else None
+            before = _Before(self._rle, self.clicks, self.box, self.feedback, self.iou, score)
+            self.earlier = (*self.earlier, before)
+        self._add_step(action, rle, iou=iou, score=prediction.score, is_initial=is_initial)
         if isinstance(action, Click):
             self.clicks = (*self.clicks, action)
+        else:
+            self.box = action
         self.mask, self._rle = prediction.mask, rle
         self.feedback = prediction.feedback
         self.iou = iou
@@ -219,12 +263,24 @@ class EpisodeRun:
         elif not is_initial:
             self.stop_if_done()
 
+    def take_back(self) -> None:
+        """Record an undo as a step: the state before the last action in effect returns."""
+        *kept, before = self.earlier
+        self.earlier = tuple(kept)
+        empty = np.zeros(self.mask.shape, dtype=np.bool_)
+        self.mask = empty if before.mask is None else decode_rle(before.mask)
+        rle = encode_mask(empty) if before.mask is None else before.mask
+        self._add_step(Undo(), rle, iou=before.iou, score=before.score, is_initial=False)
+        self._rle, self.clicks, self.box = before.mask, before.clicks, before.box
+        self.feedback, self.iou = before.feedback, before.iou
+        self.stop_if_done()
+
     def stop_if_done(self) -> None:
         """End if the last mask is good enough, or no click is left."""
         target_iou = self.limits.target_iou
         if self._has_mask() and target_iou is not None and self.iou >= target_iou:
             self.stop_reason = StopReason.REACHED_IOU
-        elif self._policy_clicks() >= self.limits.max_clicks:
+        elif self._turns() >= self.limits.max_clicks:
             self.stop_reason = StopReason.MAX_CLICKS
 
     def outcome(self, provenance: Provenance) -> Trajectory | SegmenterError:
@@ -277,16 +333,41 @@ class EpisodeRun:
         height, width = self.mask.shape
         return 0 <= x < width and 0 <= y < height
 
-    def _policy_clicks(self) -> int:
+    def _turns(self) -> int:
         return sum(not step.is_initial for step in self.steps)
+
+    def _box_problem(self, box: Box) -> str | None:
+        if not self.edits.box:
+            return "a box where a click was asked for"
+        if self.edits.no_box is not None:
+            return self.edits.no_box
+        if not (self._holds(box.x0, box.y0) and self._holds(box.x1 - 1, box.y1 - 1)):
+            return f"{box} is not a box within the image"
+        return None
+
+    def _add_step(
+        self,
+        action: Click | Box | Undo,
+        mask: Rle,
+        *,
+        iou: float,
+        score: float | None,
+        is_initial: bool,
+    ) -> None:
+        answer, self.answer = self.answer, None
+        step = Step(
+            action=action,
+            mask=mask,
+            iou=iou,
+            gain=iou - self.iou,
+            score=score,
+            is_initial=is_initial,
+            answer=None if answer is None else answer.text,
+            predicted_iou=None if answer is None else answer.predicted_iou,
+        )
+        self.steps = (*self.steps, step)
 
 
 def live_runs(runs: Iterable[EpisodeRun]) -> list[EpisodeRun]:
     """Return the runs that can continue."""
     return [run for run in runs if run.is_live]
-
-
-def _as_click(action: Action | InvalidAction) -> Click | Finish | NoObject | InvalidAction:
-    if isinstance(action, Box):
-        return InvalidAction(str(action), "a box where a click was asked for")
-    return action

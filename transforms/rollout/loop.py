@@ -16,15 +16,24 @@ from hlmat.transforms.core.errors import SegmenterError
 from hlmat.transforms.core.protocols import (
     BoxPolicy,
     ClickPolicy,
+    EditingPolicy,
     Image,
     PolicyAction,
     Segmenter,
     StatewisePolicy,
 )
-from hlmat.transforms.core.records import Answer, Box, Click, Provenance, StopReason, Trajectory
+from hlmat.transforms.core.records import (
+    Answer,
+    Box,
+    Click,
+    Provenance,
+    StopReason,
+    Trajectory,
+    Undo,
+)
 from hlmat.transforms.core.threads import Threads
 from hlmat.transforms.core.watchdog import Watchdog
-from hlmat.transforms.rollout.episode import Episode, EpisodeRun, Limits, live_runs
+from hlmat.transforms.rollout.episode import Edits, Episode, EpisodeRun, Limits, live_runs
 from hlmat.transforms.rollout.segmenter_batching import SegmenterSession
 
 _LARGE_PIXELS = 1 << 20
@@ -98,7 +107,7 @@ def roll_out_all(
     Raises:
         TypeError: the policy must draw boxes but cannot.
     """
-    by_image = start_runs(groups, limits=limits)
+    by_image = start_runs(groups, limits=limits, edits=edits_of(policy, segmenter))
     runs = [run for group in by_image for run in group]
     loop = RolloutLoop(policy, build_session(segmenter, groups, watchdog), threads or Threads())
     loop.set_up(runs, policy_draws_boxes=policy_draws_boxes)
@@ -106,17 +115,28 @@ def roll_out_all(
         admitted = [
             (run, run.admit(action)) for run, action in zip(live, loop.act(live), strict=True)
         ]
-        loop.take_step([(r, click) for r, click in admitted if click is not None], is_initial=False)
+        loop.take_step([(r, act) for r, act in admitted if act is not None], is_initial=False)
     if limits.score_last:
         loop.score([run for run in runs if run.stop_reason is StopReason.MAX_CLICKS])
     return [[run.outcome(provenance) for run in group] for group in by_image]
 
 
-def start_runs(groups: Sequence[ImageEpisodes], *, limits: Limits) -> list[list[EpisodeRun]]:
+def edits_of(policy: ClickPolicy, segmenter: Segmenter) -> Edits:
+    """Return what a policy may do beside clicking, and whether a segmenter can use its boxes."""
+    kinds = policy.edits if isinstance(policy, EditingPolicy) else frozenset()
+    no_box = None
+    if not getattr(segmenter, "takes_boxes", True):
+        no_box = f"a box, which the segmenter {type(segmenter).__name__} does not take"
+    return Edits(undo=Undo in kinds, box=Box in kinds, no_box=no_box)
+
+
+def start_runs(
+    groups: Sequence[ImageEpisodes], *, limits: Limits, edits: Edits
+) -> list[list[EpisodeRun]]:
     """Return a new run for each episode, by image."""
     return [
         [
-            EpisodeRun(episode, image_index=index, image=group.image, limits=limits)
+            EpisodeRun(episode, image_index=index, image=group.image, limits=limits, edits=edits)
             for episode in group.episodes
         ]
         for index, group in enumerate(groups)
@@ -183,25 +203,32 @@ class RolloutLoop:
             run.answer = action if isinstance(action, Answer) else None
 
     def take_step(
-        self, actions: Sequence[tuple[EpisodeRun, Click | Box]], *, is_initial: bool
+        self, actions: Sequence[tuple[EpisodeRun, Click | Box | Undo]], *, is_initial: bool
     ) -> None:
-        """Ask the segmenter about each run's action and record the answers."""
+        """Ask the segmenter about each run's action and record the answers.
+
+        An undo asks nothing: the state that returns is known.
+        """
+        asked = [(run, action) for run, action in actions if not isinstance(action, Undo)]
+        for run, action in actions:
+            if isinstance(action, Undo):
+                run.take_back()
         answers = self.session.ask(
-            [(run.image_index, run.request(action)) for run, action in actions],
-            targets=[run.episode.target.ref.target_id for run, _ in actions],
+            [(run.image_index, run.request(action)) for run, action in asked],
+            targets=[run.episode.target.ref.target_id for run, _ in asked],
         )
-        for run, _ in actions:
+        for run, _ in asked:
             run.calls.decoder += 1
 
         def record(index: int) -> None:
-            run, action = actions[index]
+            run, action = asked[index]
             answer = answers[index]
             if isinstance(answer, SegmenterError):
                 run.error = answer
             else:
                 run.record(action, answer, is_initial=is_initial)
 
-        self._map(record, range(len(actions)), [run for run, _ in actions])
+        self._map(record, range(len(asked)), [run for run, _ in asked])
 
     @cached_property
     def _is_statewise(self) -> bool:

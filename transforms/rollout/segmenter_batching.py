@@ -93,11 +93,12 @@ class SegmenterSession:
         names = [""] * len(questions) if targets is None else targets
         if isinstance(self._segmenter, ManyImagesSegmenter):
             return self._ask_about_many(self._segmenter, questions, names)
-        batches: dict[tuple[int, int], list[int]] = {}
+        batches: dict[tuple[int, int, bool], list[int]] = {}
         for position, (image, request) in enumerate(questions):
-            batches.setdefault((image, len(request.clicks)), []).append(position)
+            kind = (image, len(request.clicks), request.box is None)
+            batches.setdefault(kind, []).append(position)
         answers: dict[int, Prediction | SegmenterError] = {}
-        for (image, _), positions in batches.items():
+        for (image, _, _), positions in batches.items():
             asked = [(questions[position][1], names[position]) for position in positions]
             failure = self._set_image(image, names[positions[0]])
             found = [failure] * len(asked) if failure else self._ask_about_current(asked)

@@ -12,11 +12,25 @@ from dataclasses import dataclass
 
 from hlmat.transforms.core.errors import SegmenterError
 from hlmat.transforms.core.protocols import ClickPolicy, PolicyAction, SamplingPolicy, Segmenter
-from hlmat.transforms.core.records import Answer, Click, Provenance, StopReason, Trajectory
+from hlmat.transforms.core.records import (
+    Answer,
+    Box,
+    Click,
+    Provenance,
+    StopReason,
+    Trajectory,
+    Undo,
+)
 from hlmat.transforms.core.threads import Threads
 from hlmat.transforms.core.watchdog import Watchdog
 from hlmat.transforms.rollout.episode import EpisodeRun
-from hlmat.transforms.rollout.loop import ImageEpisodes, RolloutLoop, build_session, start_runs
+from hlmat.transforms.rollout.loop import (
+    ImageEpisodes,
+    RolloutLoop,
+    build_session,
+    edits_of,
+    start_runs,
+)
 from hlmat.transforms.rollout.options import Limits, SearchOptions
 
 
@@ -61,7 +75,7 @@ def search_all(
     """
     if not isinstance(policy, SamplingPolicy):
         raise TypeError(f"policy {policy.name!r} gives one answer to a state; it cannot search")
-    by_image = start_runs(images, limits=limits)
+    by_image = start_runs(images, limits=limits, edits=edits_of(policy, segmenter))
     runs = [run for group in by_image for run in group]
     session = build_session(segmenter, images, watchdog)
     loop = RolloutLoop(policy, session, threads or Threads())
@@ -94,17 +108,17 @@ class _Search:
         live = [node for beam in beams for node in beam if node.run.is_live]
         draws = self._draw(live)
         families: list[list[_Node]] = []
-        clicks: list[tuple[EpisodeRun, Click]] = []
+        actions: list[tuple[EpisodeRun, Click | Box | Undo]] = []
         for beam in beams:
             children: list[_Node] = []
             for node in beam:
                 if node.run.is_live:
-                    children += self._children(node, draws[id(node)], clicks)
+                    children += self._children(node, draws[id(node)], actions)
                 else:
                     children.append(node)
             families.append(children)
-        self.loop.take_step(clicks, is_initial=False)
-        moved = {id(run) for run, _ in clicks}
+        self.loop.take_step(actions, is_initial=False)
+        moved = {id(run) for run, _ in actions}
         new = [child for children in families for child in children if id(child.run) in moved]
         self._ask([child for child in new if child.run.is_live or self._is_to_be_scored(child)])
         return families
@@ -123,9 +137,12 @@ class _Search:
         return {id(node): list(actions) for node, actions in zip(nodes, drawn, strict=True)}
 
     def _children(
-        self, node: _Node, drawn: Sequence[PolicyAction], clicks: list[tuple[EpisodeRun, Click]]
+        self,
+        node: _Node,
+        drawn: Sequence[PolicyAction],
+        actions: list[tuple[EpisodeRun, Click | Box | Undo]],
     ) -> list[_Node]:
-        """Return a node's children, and append the clicks for the segmenter."""
+        """Return a node's children, and append the actions to take."""
         assert node.said is not None
         children: list[_Node] = []
         seen: list[object] = []
@@ -135,9 +152,9 @@ class _Search:
                 continue
             seen.append(meant)
             run = node.run.branch()
-            click = run.admit(action)
-            if click is not None:
-                clicks.append((run, click))
+            admitted = run.admit(action)
+            if admitted is not None:
+                actions.append((run, admitted))
             children.append(_Node(run, score=node.score))
         readable = [c for c in children if c.run.stop_reason is not StopReason.INVALID_ACTION]
         return readable or children[:1]

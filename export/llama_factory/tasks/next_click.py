@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.export.llama_factory.samples import Case, Sample, Turn, iou_before, shown_before
+from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import (
+    Action,
     Box,
     Click,
     Finish,
@@ -37,12 +39,12 @@ class Decision:
 
     Attributes:
         step: index of the state, the number of steps before it.
-        action: the click taken, the end, the missing object, or the object's box.
+        action: the click, box or undo taken, the end, the missing object, or the object's box.
         iou: IoU of the mask shown, in [0, 1].
     """
 
     step: int
-    action: Click | Finish | NoObject | Box
+    action: Action
     iou: float
 
 
@@ -57,11 +59,26 @@ def decisions(trajectory: Trajectory, offer: Offer | None = None) -> Iterator[De
     Args:
         trajectory: of a target.
         offer: what an answer may say; clicks alone without it.
+
+    Raises:
+        DataError: the policy took an action back or drew a box later on, and an answer cannot say
+            so.
     """
-    offer = offer or Offer()
     for step, taken in enumerate(trajectory.steps):
-        if isinstance(taken.action, Click) and not taken.is_initial:
+        if taken.is_initial:
+            continue
+        if isinstance(taken.action, Click) or (offer and type(taken.action) in offer.edits):
             yield Decision(step, taken.action, iou_before(trajectory, step))
+        elif offer is not None:
+            what, flag = ("takes an action back", "--undo")
+            if isinstance(taken.action, Box):
+                what, flag = ("draws a box", "--add-box")
+            raise DataError(
+                f"target {trajectory.target.ref.target_id!r} {what} in step {step + 1}, which "
+                f"answers cannot say here; add {flag} with --dialogue tools, or correct the "
+                "rollouts with the task star-plus"
+            )
+    offer = offer or Offer()
     last = len(trajectory.steps)
     if trajectory.target.truth.is_empty and offer.no_object:
         if trajectory.stop_reason in _DONE | {StopReason.NO_OBJECT}:

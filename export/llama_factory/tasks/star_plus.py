@@ -16,7 +16,7 @@ import numpy as np
 
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.export.llama_factory.samples import Case, OtherRun, Sample, Shown, Turn, iou_before
-from hlmat.transforms.core.records import Click, Finish, NoObject, StopReason, Trajectory
+from hlmat.transforms.core.records import Action, Click, Finish, NoObject, StopReason, Trajectory
 from hlmat.transforms.masks.rle import decode_rle
 from hlmat.transforms.oracle.click import oracle_click
 from hlmat.transforms.prompting.dialogues.protocol import Offer
@@ -61,15 +61,16 @@ class Lesson:
     """
 
     step: int
-    action: Click | Finish | NoObject | None
+    action: Action | None
     origin: Origin
 
 
 def lessons(trajectory: Trajectory, offer: Offer | None = None) -> Iterator[Lesson]:
     """List what to learn from a model's rollout, state by state.
 
-    A click that raised the IoU is kept. A click that did not, an unreadable answer and a premature
-    end are replaced by the oracle's click in that state, or by `Finish` if no error is left. A
+    An action that raised the IoU is kept, an undo or a box only where answers can say it. An action
+    that did not, an unreadable answer and a premature end are replaced by the oracle's click in
+    that state, or by `Finish` if no error is left. A
     rollout that reached its target IoU ends with `Finish`, one that ran out of clicks with the
     score of its last mask. Where `NoObject` is among the actions, it is the right end of a rollout
     on a target that is no object.
@@ -78,11 +79,12 @@ def lessons(trajectory: Trajectory, offer: Offer | None = None) -> Iterator[Less
         trajectory: the rollout.
         offer: what an answer may say.
     """
-    end = _right_end(trajectory, offer or Offer())
+    offer = offer or Offer()
+    end = _right_end(trajectory, offer)
     for index, step in enumerate(trajectory.steps):
-        if not isinstance(step.action, Click) or step.is_initial:
+        if step.is_initial:
             continue
-        if step.gain > 0:
+        if step.gain > 0 and type(step.action) in {Click, *offer.edits}:
             yield Lesson(index, step.action, Origin.KEPT)
         else:
             yield _corrected(trajectory, index, end=end)
@@ -126,7 +128,7 @@ def _corrected(trajectory: Trajectory, step: int, *, end: Finish | NoObject) -> 
         np.zeros_like(truth) if before is None else decode_rle(before),
         truth,
         ignore=None if ignore is None else decode_rle(ignore),
-        clicked=[s.action for s in trajectory.steps[:step] if isinstance(s.action, Click)],
+        clicked=trajectory.clicks_before(step),
     )
     if click is not None:
         return Lesson(step, click, Origin.CORRECTED)

@@ -130,13 +130,19 @@ function buildStage(details, source, reason) {
 }
 
 /**
- * Draw the actions so far; the last one is larger.
+ * Draw the actions that no later step took back; the last one is larger.
  * @param {any[]} steps
  * @param {number} unit pixels of the image for a pixel of the screen
  */
 function clickMarks(steps, unit) {
-  return steps.map((step, index) => {
-    const isLast = index === steps.length - 1;
+  /** @type {any[]} */
+  const left = [];
+  for (const step of steps) {
+    if (step.kind === "undo") left.pop();
+    else left.push(step);
+  }
+  return left.map((step, index) => {
+    const isLast = index === left.length - 1;
     if (step.kind === "box") {
       return svg("rect", {
         class: "box", x: step.x0, y: step.y0, width: step.x1 - step.x0, height: step.y1 - step.y0,

@@ -178,6 +178,7 @@ function switchLayer(name, on) {
 
 /** @param {any} step */
 function actionText(step) {
+  if (step.kind === "undo") return "undo";
   if (step.kind === "box") return `box (${step.x0}, ${step.y0}) to (${step.x1}, ${step.y1})`;
   return `${step.is_positive ? "positive" : "negative"} (${step.x}, ${step.y})${step.is_initial ? ", initial" : ""}`;
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builders
 from hlmat.export.fiftyone.documents import StoredImage, sample_document, shares
-from hlmat.transforms.core.records import Click
+from hlmat.transforms.core.records import Box, Click, Undo
 
 IMAGE = StoredImage("data/aa/a.jpg", 5, "image/jpeg")
 
@@ -46,3 +46,13 @@ def test_the_confidence_needs_no_ground_truth() -> None:
     model = builders.trajectory(target, step, last_predicted_iou=0.25)
     (prediction,) = sample_document([model], IMAGE)["predictions"]["detections"]
     assert prediction["confidence"] == 0.25
+
+
+def test_an_action_that_was_taken_back_is_no_label() -> None:
+    truth = builders.columns(2, size_hw=(4, 8))
+    actions = (Click(1, 2, True), Box(0, 0, 2, 2), Undo(), Click(3, 0, True), Undo())
+    steps = [builders.step(truth, action, is_initial=False) for action in actions]
+    sample = sample_document([builders.trajectory(builders.target(truth), *steps)], IMAGE)
+    (clicks,) = sample["clicks"]["keypoints"]
+    assert clicks["step"] == [0]
+    assert "boxes" not in sample

@@ -13,15 +13,11 @@ from hypothesis.extra import numpy as npst
 
 import builders
 import record_strategies
+from hlmat.export.formats.predicted_actions import read_actions
 from hlmat.export.formats.predictions import predictions_json, read_predictions
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.protocols import Mask
-from hlmat.transforms.core.records import (
-    Box,
-    Click,
-    StopReason,
-    Trajectory,
-)
+from hlmat.transforms.core.records import Box, Click, StopReason, Trajectory, Undo
 from hlmat.transforms.masks.rle import decode_rle, encode_mask
 from hlmat.transforms.metrics.target_results import choose_mask, rolled_out
 from hlmat.transforms.prompting.coordinates import build_codec
@@ -347,3 +343,33 @@ def test_too_deep_nesting_is_no_crash(tmp_path: Path) -> None:
     path.write_text("[" * 200_000)
     with pytest.raises(DataError, match="is not JSON"):
         read_predictions(str(path))
+
+
+def edited() -> Trajectory:
+    """A click, a box, both taken back, and another click."""
+    actions = (Click(4, 1, True), Box(0, 1, 3, 4), Undo(), Undo(), Click(0, 3, False))
+    steps = [builders.step(square(2), action, is_initial=False) for action in actions]
+    return builders.trajectory(builders.target(square(3), "t@0"), *steps)
+
+
+def test_what_was_taken_back_is_in_no_later_entry_and_the_actions_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.json"
+    path.write_bytes(predictions_json([edited()]))
+    (entry,) = json.loads(path.read_bytes())
+    assert [len(step["clicks"]) for step in entry["pred_list"]] == [1, 1, 1, 0, 1]
+    assert [step["used_box"] is not None for step in entry["pred_list"]] == [0, 1, 0, 0, 0]
+    assert ["is_undo" in step for step in entry["pred_list"]] == [0, 0, 1, 1, 0]
+    assert read_actions(str(path)) == {"t@0": tuple(s.action for s in edited().steps)}
+    (read,) = read_predictions(str(path))
+    assert (read.rollout.undos, read.rollout.first_click) == (2, 0)
+    assert rolled_out(edited()).undos == 2
+
+
+@pytest.mark.parametrize("step", [0, 2])
+def test_an_undo_that_takes_back_something_else_is_refused(tmp_path: Path, step: int) -> None:
+    path = tmp_path / "predictions.json"
+    entries = json.loads(predictions_json([edited()]))
+    entries[0]["pred_list"][step].update(clicks=[], is_undo=True)
+    path.write_text(json.dumps(entries))
+    with pytest.raises(DataError, match=f"the clicks and the box of step {step} are not those of"):
+        read_actions(str(path))

@@ -16,12 +16,7 @@ import builders
 import record_strategies
 from hlmat.export.formats.trace import trajectory_to_record, write_trace
 from hlmat.transforms.core.errors import DataError, OutputError, TargetError
-from hlmat.transforms.core.records import (
-    Box,
-    Click,
-    StopReason,
-    Trajectory,
-)
+from hlmat.transforms.core.records import Box, Click, StopReason, Trajectory, Undo
 from hlmat.transforms.readers.trace.records import (
     check_record,
     iter_trace_records,
@@ -203,7 +198,7 @@ def test_the_earlier_spelling_of_a_private_key_is_read() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("schema_version", 9, "schema version 9, expected 5"),
+        ("schema_version", 9, "schema version 9, expected 6"),
         ("stop_reason", "bored", "'bored' is not a valid StopReason"),
         ("seed", ..., "KeyError: 'seed'"),
         ("steps", [], "1 of the clicks in clicks_list have no step"),
@@ -227,3 +222,12 @@ def test_a_foreign_trajectory_needs_its_own_truth_ref() -> None:
     trajectory = dataclasses.replace(make_trajectory(), stop_reason=StopReason.UNRECORDED)
     with pytest.raises(DataError, match=r"'a\.jpg/0' is marked as read from a trace"):
         trajectory_to_record(trajectory)
+
+
+def test_a_step_back_has_no_place_in_a_trace(tmp_path: Path) -> None:
+    mask = np.ones((HEIGHT, WIDTH), np.bool_)
+    steps = [builders.step(mask, action) for action in (Click(0, 0, True), Undo())]
+    of = builders.trajectory(builders.target(mask, "t7"), *steps)
+    with pytest.raises(DataError, match=r"target 't7' takes an action back in step 2.*--exclude"):
+        write_trace([of], str(tmp_path / "trace.json"))
+    assert list(tmp_path.iterdir()) == []

@@ -205,7 +205,7 @@ def test_states_that_clicks_cannot_reproduce_are_refused(
 ) -> None:
     assert export(boxes, format, tmp_path / "out") == EXIT_DATA
     message = capsys.readouterr().err
-    assert "rewards start from an empty mask" in message
+    assert "rewards replay clicks from an empty mask" in message
     assert "--initial-action none" in message
     assert not (tmp_path / "out" / "README.md").exists()
 

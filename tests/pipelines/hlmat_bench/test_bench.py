@@ -278,6 +278,57 @@ def test_a_data_set_of_ones_own_stands_in_for_a_digest_that_is_not_recorded(
     assert compared == "the data set"
 
 
+def call(name: str, **arguments: Any) -> str:
+    return f"<tool_call>{json.dumps({'name': name, 'arguments': arguments})}</tool_call>"
+
+
+def test_edits_of_a_model_are_scored_replayed_and_repeated(
+    submissions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = [
+        call("add_point", point_2d=[500, 500], label="positive"),
+        call("add_point", point_2d=[10, 10], label="positive"),
+        call("undo"),
+        call("add_box", bbox_2d=[100, 100, 900, 900]),
+        call("undo"),
+        call("add_point", point_2d=[300, 300], label="positive"),
+        call("stop"),
+    ]
+    entries = json.loads((submissions / "centre/predictions.json").read_text())
+    answers = submissions / "answers.jsonl"
+    answers.write_text(
+        "".join(json.dumps({"target_id": e["target_id"], "answers": said}) + "\n" for e in entries)
+    )
+    offered = ["--dialogue", "tools", "--finish", "--undo", "--add-box"]
+    for out, source in (("edits", answers), ("again", submissions / "edits/predictions.json")):
+        flags = [*SMALL.flags, "--policy", "replay", "--answers", str(source), *offered]
+        arguments = ["evaluate", *flags, "--workers", "1", "-q", "--out", str(submissions / out)]
+        assert main(arguments) == EXIT_OK
+    first, second = ((submissions / n / "predictions.json") for n in ("edits", "again"))
+    assert first.read_bytes() == second.read_bytes()
+    steps = json.loads(first.read_text())[0]["pred_list"]
+    assert [len(step["clicks"]) for step in steps] == [1, 2, 1, 1, 1, 2]
+    assert steps[2]["mask"] == steps[0]["mask"] == steps[4]["mask"]
+    path = submit(submissions, "edits")
+    figures = bench(capsys, "score", path)["figures"]
+    assert (figures["clicks"]["value"], figures["segmenter_calls"]["value"]) == (6, 4)
+    assert figures["invalid_rate"]["value"] == 0
+    report = bench(capsys, "verify", path, "--sample", "5")
+    assert (report["masks"], report["equal"], report["disagreeing"]) == (30, 30, [])
+
+
+def test_an_action_that_cannot_be_replayed_is_named(
+    submissions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def move(entries: list[dict[str, Any]]) -> None:
+        entries[2]["pred_list"][0]["clicks"][0]["coor"] = [0, 64]
+
+    change_entries(submissions / "centre/predictions.json", move)
+    path = submit(submissions, "centre")
+    error = refused(capsys, EXIT_DATA, "verify", path, "--sample", "1000")
+    assert "action 1 cannot be replayed: Click(x=64, y=0, is_positive=True) is outside" in error
+
+
 @pytest.mark.parametrize("name", ["shapes-solid", "shapes-thin"])
 def test_the_generated_lists_are_the_recorded_ones(name: str) -> None:
     assert list_digest(read_track(TRACKS[name], data_root=None)) == TRACKS[name].sha256

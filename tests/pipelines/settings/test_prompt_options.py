@@ -12,6 +12,7 @@ from hlmat.pipelines.settings.evaluation_options import evaluation_config
 from hlmat.pipelines.settings.export_options import llama_factory_options
 from hlmat.pipelines.settings.validation import Check
 from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.records import Box, Undo
 from hlmat.transforms.policies.mllm import ModelPolicyOptions
 from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.options import TRAINER_PIXELS
@@ -68,6 +69,9 @@ def test_a_family_brings_its_resize_and_its_limit() -> None:
         (("--model-family", "qwen4"), "--model-family 'qwen4'"),
         (("--model-family", "auto"), "--model-family auto needs a checkpoint in this process"),
         (("--dialogue", "json-point", "--task", "prm"), "--task prm: the dialogue json-point has"),
+        (("--undo",), "--undo: the dialogue segagent cannot take an action back; use --dialogue"),
+        (("--dialogue", "medsam-agent", "--undo"), "--undo: the dialogue medsam-agent cannot"),
+        (("--dialogue", "json-point", "--add-box"), "--add-box: the dialogue json-point asks for"),
         (("--dialogue", "ibis", "--first-box"), "--first-box: the dialogue ibis has no form for"),
     ],
 )
@@ -104,3 +108,10 @@ def evaluated(tmp_path: Path, *, model_type: str) -> ModelPolicyOptions:
     policy = evaluation_config(arguments).run.policy
     assert isinstance(policy, ModelPolicyOptions)
     return policy
+
+
+def test_edits_are_offered_by_dialogues_of_functions() -> None:
+    found = exported("--dialogue", "tools", "--undo", "--add-box")
+    assert found.offer.edits == {Undo, Box}
+    assert exported("--dialogue", "medsam-agent", "--add-box").offer.edits == {Box}
+    assert exported("--dialogue", "tools").offer.edits == set()

@@ -12,6 +12,7 @@ from hlmat.export.llama_factory.writer import export_next_click
 from hlmat.export.view.export_files import ExportFiles, open_export
 from hlmat.export.view.page_files import PageFiles
 from hlmat.pipelines.viewing.save import save_page
+from hlmat.transforms.core.records import Undo
 from hlmat.transforms.core.storage import LocalStorage
 from viewed_runs import DrawnImages, clicked, page_of, write_run
 
@@ -101,6 +102,20 @@ def test_the_slider_goes_through_the_steps(load: Load) -> None:
     assert tab.evaluate(painted) == 0
     assert tab.evaluate("location.hash") == "#target=t3&step=0"
     assert load("#target=t3&step=1").text_content("#step-text").startswith("after 1 of 3")
+
+
+def test_a_step_back_is_a_step_and_its_click_goes(load: Load, tmp_path: Path) -> None:
+    made = clicked(0, 5, 10)
+    back = replace(made.steps[0], action=Undo(), gain=-made.steps[1].gain)
+    run = write_run(tmp_path / "run", [replace(made, steps=(*made.steps, back))])
+    with served(page_of(run, images=DrawnImages())) as address:
+        tab = load("#target=t0", at=address)
+        tab.wait_for_selector("#step")
+        assert tab.text_content("#step-text").startswith("after 3 of 3")
+        assert tab.locator("tbody tr").nth(2).locator("td").nth(1).text_content() == "undo"
+        assert tab.locator("g.click").count() == 1
+        tab.keyboard.press("ArrowLeft")
+        assert tab.locator("g.click").count() == 2
 
 
 def test_keys_switch_layers_and_go_on(load: Load) -> None:

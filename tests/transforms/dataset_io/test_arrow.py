@@ -24,6 +24,7 @@ from hlmat.transforms.core.records import (
     StopReason,
     TargetRef,
     Trajectory,
+    Undo,
 )
 from hlmat.transforms.dataset_io import arrow
 from hlmat.transforms.dataset_io.arrow import (
@@ -256,7 +257,7 @@ def test_a_truncated_file_is_named() -> None:
 
 def test_another_schema_version_is_named_with_the_expected_one() -> None:
     table = trajectory_table([make_trajectory()]).replace_schema_metadata({VERSION_KEY: b"99"})
-    with pytest.raises(DataError, match=r"x\.parquet: schema version 99, expected 5; read it"):
+    with pytest.raises(DataError, match=r"x\.parquet: schema version 99, expected 6; read it"):
         parquet_bytes_to_table(
             table_to_parquet_bytes(table), schema=TRAJECTORY_SCHEMA, name="x.parquet"
         )
@@ -276,9 +277,34 @@ def test_a_file_of_the_version_before_lacks_the_digest() -> None:
         )
 
 
+def test_a_file_of_version_5_is_read_as_it_is() -> None:
+    table = trajectory_table([make_trajectory()]).replace_schema_metadata({VERSION_KEY: b"5"})
+    data = table_to_parquet_bytes(table)
+    (row,) = parquet_bytes_to_table(data, schema=TRAJECTORY_SCHEMA, name="x.parquet").to_pylist()
+    assert row_to_trajectory(row) == make_trajectory()
+
+
+def test_a_step_back_is_a_row_of_its_own_kind() -> None:
+    mask = np.ones((2, 3), np.bool_)
+    given = builders.trajectory(
+        builders.target(mask),
+        builders.step(mask, Click(1, 1, True)),
+        builders.step(mask, Box(0, 0, 2, 2), is_initial=False),
+        builders.step(mask, Undo()),
+    )
+    row = trajectory_to_row(given)
+    assert [step["kind"] for step in row["steps"]] == ["click", "box", "undo"]
+    places = ("x", "y", "is_positive", "x0", "y0", "x1", "y1")
+    assert {row["steps"][2][name] for name in places} == {None}
+    assert row_to_trajectory(row) == given
+    row["steps"] = row["steps"][2:]
+    with pytest.raises(DataError, match="an undo with no action before it"):
+        row_to_trajectory(row)
+
+
 def test_a_file_without_version_is_named() -> None:
     data = table_to_parquet_bytes(pa.table({"a": [1]}))
-    with pytest.raises(DataError, match=r"x\.parquet: schema version none, expected 5"):
+    with pytest.raises(DataError, match=r"x\.parquet: schema version none, expected 6"):
         parquet_bytes_to_table(data, schema=TRAJECTORY_SCHEMA, name="x.parquet")
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import builders
 from hlmat.transforms.core.errors import ConfigError, DataError, TargetError
-from hlmat.transforms.core.records import Click, Finish, RejectReason
+from hlmat.transforms.core.records import Click, Finish, RejectReason, Undo
 from hlmat.transforms.envs.settings import default_conversation
 from hlmat.transforms.envs.state import TargetSource, list_targets
 from hlmat.transforms.masks.rle import encode_mask, mask_iou
@@ -24,6 +24,7 @@ from hlmat.transforms.policies.model_policy import Conversation
 from hlmat.transforms.policies.oracle import OraclePolicy
 from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.coordinates import build_codec
+from hlmat.transforms.prompting.dialogues.registry import load_dialogue
 from hlmat.transforms.readers.shapes.reader import ShapesOptions, ShapesReader
 from hlmat.transforms.rollout.loop import Episode, Limits, roll_out
 from hlmat.transforms.segmenters.disc import DiscSegmenter
@@ -431,3 +432,36 @@ def test_rewards_need_no_gymnasium():
         "import hlmat.transforms.envs.rewards, hlmat.transforms.envs.settings"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_undo_gives_back_what_its_click_earned_and_takes_a_turn():
+    env = make_env(with_undo=True, max_clicks=4)
+    assert env.action_space == gymnasium.spaces.MultiDiscrete([4, 24, 16])
+    env.reset(options={"target": 0})
+    first, _, *_ = env.step([0, 8, 5])
+    state = env.state
+    _, lost, *_, after = env.step([1, 8, 5])
+    observation, returned, *_, info = env.step([3, 0, 0])
+    assert (returned, info["iou"]) == (-lost, state.iou)
+    assert (after["clicks"], info["clicks"]) == (2, 1)
+    assert all(np.array_equal(first[name], observation[name]) for name in first)
+    assert env.state is state
+    *_, truncated, info = env.step([3, 0, 0])
+    assert (truncated, info["clicks"], info["iou"]) == (True, 0, 0.0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_nothing_to_undo_is_invalid(mode: str):
+    tools = TurnFormat(build_codec("zero_to_1000"), with_undo=True, dialogue=load_dialogue("tools"))
+    changed = {"with_undo": True} if mode == "click" else {"conversation": Conversation(tools)}
+    env = make_env(action_mode=mode, **changed)
+    env.reset(options={"target": 0})
+    action = [3, 0, 0] if mode == "click" else tools.answer(Undo(), size_hw=(40, 50))
+    _, reward, terminated, _, info = env.step(action)
+    assert (reward, terminated, info["is_invalid"]) == (-1.0, True, True)
+    assert info["problem"] == "nothing to undo: no click is in effect"
+
+
+def test_texts_undo_by_their_conversation():
+    with pytest.raises(ConfigError, match='with_undo needs action_mode="click"; for texts, give'):
+        make_env(action_mode="text", with_undo=True)

@@ -14,7 +14,7 @@ import pytest
 import builders
 from hlmat.transforms.core.errors import ConfigError, DataError
 from hlmat.transforms.core.protocols import TruthMasks
-from hlmat.transforms.core.records import Click, TargetRef
+from hlmat.transforms.core.records import Click, TargetRef, Undo
 from hlmat.transforms.envs.answer_reward import AnswerReward, text_of
 from hlmat.transforms.envs.rewards import ClickDepthReward, IouGainReward
 from hlmat.transforms.envs.state import (
@@ -31,6 +31,7 @@ from hlmat.transforms.oracle.click import oracle_click
 from hlmat.transforms.policies.model_policy import Conversation
 from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.coordinates import build_codec
+from hlmat.transforms.prompting.dialogues.registry import load_dialogue
 from hlmat.transforms.readers.shapes.reader import ShapesOptions, ShapesReader
 from hlmat.transforms.segmenters.disc import DiscSegmenter
 from hlmat.transforms.segmenters.graphcut.segmenter import GraphCutSegmenter
@@ -294,3 +295,23 @@ def test_saying_that_there_is_no_object_pays_where_it_is_right(kind: str) -> Non
             else ClickDepthReward([source], conversation=conversation)
         )
         assert made.compute_score("", "No object", "000#0", {}) == expected
+
+
+def test_an_undo_earns_what_its_click_cost_and_nothing_by_geometry():
+    dialogue = load_dialogue("tools")
+    turn_format = TurnFormat(CODEC, with_undo=True, dialogue=dialogue)
+    text = turn_format.answer(Undo(), size_hw=(40, 50))
+    conversation = Conversation(turn_format)
+    source = SOURCES[0]
+    clicks = [Click(17, 14, True), Click(17, 14, False)]
+    states = [state_after(source, clicks[:n], DiscSegmenter()) for n in (1, 2)]
+    columns = {
+        "target_id": [source.ref.target_id] * 2,
+        "clicks": [write_clicks(clicks), write_clicks([])],
+        "mask": [write_mask(encode_mask(states[1].mask)), ""],
+    }
+    gain = IouGainReward(SOURCES, DISC, conversation=conversation)
+    assert gain([], [text, text], **columns) == [states[0].iou - states[1].iou, -1.0]
+    assert states[0].iou > states[1].iou
+    depth = ClickDepthReward(SOURCES, conversation=conversation)
+    assert depth([], [text, text], **columns) == [0.0, -1.0]

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 import builders
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.protocols import State
-from hlmat.transforms.core.records import Click, Trajectory
+from hlmat.transforms.core.records import Click, Trajectory, Undo
 from hlmat.transforms.envs.state import list_targets
 from hlmat.transforms.envs.state_columns import (
     COLUMNS,
@@ -133,5 +133,13 @@ def test_a_trajectory_gives_a_row_for_each_click_of_the_policy():
 
 
 def test_a_trajectory_that_begins_with_a_box_is_refused():
-    with pytest.raises(DataError, match=r"000#0 begins with Box.*--initial-action none"):
+    with pytest.raises(DataError, match=r"000#0 has Box.*--initial-action none"):
         state_columns(make_trajectory(with_box=True))
+
+
+def test_a_row_has_the_clicks_in_effect_and_an_undo_is_no_row():
+    mask = np.ones((3, 4), np.bool_)
+    one, two, three = Click(0, 0, True), Click(1, 1, False), Click(2, 2, True)
+    steps = [builders.step(mask, action) for action in (one, two, Undo(), three)]
+    rows = state_columns(builders.trajectory(builders.target(mask), *steps))
+    assert [read_clicks(row["clicks"]) for row in rows] == [(), (one,), (one,)]

@@ -9,7 +9,8 @@ import pytest
 
 import builders
 from hlmat.transforms.core.errors import AnswerError, ConfigError
-from hlmat.transforms.core.protocols import Question, SamplingPolicy, State
+from hlmat.transforms.core.protocols import SamplingPolicy, State
+from hlmat.transforms.core.questions import Question
 from hlmat.transforms.core.records import Answer, Box, Click, Finish, InvalidAction
 from hlmat.transforms.policies.model_policy import Conversation, ModelPolicy, check_frame
 from hlmat.transforms.prompting.actions import TurnFormat

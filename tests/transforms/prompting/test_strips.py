@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import builders
-from hlmat.transforms.core.records import Box, Click, Rle, StopReason, Trajectory
+from hlmat.transforms.core.records import Box, Click, Rle, StopReason, Trajectory, Undo
 from hlmat.transforms.prompting.strips import image_strip
 
 HEIGHT, WIDTH = 400, 600
@@ -67,3 +67,15 @@ def test_an_image_of_another_size_is_refused() -> None:
     trajectory = builders.trajectory(builders.target(Rle("0", (4, 4)), "t1"))
     with pytest.raises(ValueError, match=r"image is \(400, 600\).*'t1' is \(4, 4\)"):
         image_strip(IMAGE, trajectory)
+
+
+def test_a_step_back_is_a_panel_without_a_mark() -> None:
+    made = make_trajectory(1)
+    truth = np.zeros((HEIGHT, WIDTH), bool)
+    back = dataclasses.replace(made, steps=(*made.steps, builders.step(truth, Undo())))
+    strip = image_strip(IMAGE, back, panel_height=200)
+    assert strip.shape[1] == 5 * (300 + 6) + 6
+    # The corner that the click before it marks, at the bottom right of its panel.
+    corners = [strip[6 + 199, 6 + panel * 306 + 299].tolist() for panel in (2, 3)]
+    assert corners[0] != [100, 100, 100]
+    assert corners[1] == [100, 100, 100]

@@ -12,8 +12,8 @@ from typing import Any
 
 import cv2
 
-from hlmat.transforms.core.protocols import Image, Question
-from hlmat.transforms.core.records import AnswerText
+from hlmat.transforms.core.protocols import Image
+from hlmat.transforms.core.questions import AnswerText, Question
 from hlmat.transforms.policies.backends.options import ImageFormat, ToolInterface
 from hlmat.transforms.prompting.dialogues.tool_calls import system_with_functions, tool_call_text
 from hlmat.transforms.prompting.templates import IMAGE_MARK

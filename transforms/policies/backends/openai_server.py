@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 
 from hlmat.transforms.core.bounded_http import HttpClient, HttpError
 from hlmat.transforms.core.errors import AnswerError, ConfigError
-from hlmat.transforms.core.protocols import Question
-from hlmat.transforms.core.records import AnswerText
+from hlmat.transforms.core.questions import AnswerText, Question
 from hlmat.transforms.policies.backends.chat_completions import (
     chat_request,
     completion_text,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hlmat.transforms.core.errors import AnswerError, DataError
-from hlmat.transforms.core.protocols import Question
+from hlmat.transforms.core.questions import Question
 
 
 class ReplayAnswerer:

@@ -22,6 +22,7 @@ from hlmat.transforms.core.records import (
     Finish,
     InvalidAction,
     NoObject,
+    Undo,
 )
 from hlmat.transforms.prompting.bare_answer import bare_answer
 from hlmat.transforms.prompting.coordinates import CoordinateCodec
@@ -110,6 +111,8 @@ def _written(action: Action, *, size_hw: tuple[int, int], codec: CoordinateCodec
             return json.dumps({"label": _ENDS[0]})
         case NoObject():
             return json.dumps({"label": _ENDS[1]})
+        case Undo():
+            raise ValueError("the dialogue json-point has no form for an undo")
 
 
 def _read(content: Any, *, size_hw: tuple[int, int], codec: CoordinateCodec) -> Action:

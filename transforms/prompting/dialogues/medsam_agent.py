@@ -5,9 +5,9 @@
 CUHK-AIM-Group/MedSAM-Agent, infer/models/model_loader.py (names, parameters, range and the two
 questions), as mirrored in xiaod83/MedSAM-Agent. Differences: each state is a question of its own
 where they keep the conversation; instructions and descriptions are in our own words, and theirs can
-be given by `--prompt`; a box is drawn at the start alone (`--initial-action policy-box`); their
-parser repairs quotes and takes older names of the functions, this one does not. They have no form
-for scores or a missing object.
+be given by `--prompt`; a box is drawn at the start (`--initial-action policy-box`), or beside the
+clicks with `--add-box`; their parser repairs quotes and takes older names of the functions, this
+one does not. They have no form for scores or a missing object.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class MedSamAgent(Dialogue):
     codec: ClassVar[str] = "thousandths_inclusive"
     has_own_codec: ClassVar[bool] = True
     says: ClassVar[frozenset[type]] = frozenset({Click, Box, Finish})
+    edits: ClassVar[frozenset[type]] = frozenset({Box})
 
     def prompt(self, offer: Offer) -> str:
         """Return the question for a click or a box; the functions are declared apart from it."""
@@ -74,6 +75,7 @@ class MedSamAgent(Dialogue):
     def functions(self, offer: Offer) -> str:
         """Return the functions that the conversation offers."""
         entries = [_ADD_BBOX if offer.box else _ADD_POINT]
+        entries += [_ADD_BBOX] if offer.add_box and not offer.box else []
         return json.dumps(entries + ([_STOP] if offer.finish and not offer.box else []))
 
     def message(self, answer: str) -> Message:

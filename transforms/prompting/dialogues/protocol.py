@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from hlmat.transforms.core.records import Action, Answer, Click, Finish, NoObject
+from hlmat.transforms.core.records import Action, Answer, Box, Click, Finish, NoObject, Undo
 from hlmat.transforms.prompting.coordinates import CoordinateCodec
 
 
@@ -17,11 +17,20 @@ class Offer:
         finish: that nothing is left to do.
         no_object: that the image has no such object.
         box: the answer is a box, not a click.
+        undo: the last action is taken back.
+        add_box: a box beside the clicks, in answer to the question for a click.
     """
 
     finish: bool = False
     no_object: bool = False
     box: bool = False
+    undo: bool = False
+    add_box: bool = False
+
+    @property
+    def edits(self) -> frozenset[type]:
+        """What is offered beside clicks and ends, as `EditingPolicy.edits`."""
+        return frozenset([Undo] * self.undo + [Box] * self.add_box)
 
     def problem_of(self, action: Action) -> str | None:
         """Return why an action is none of these; None if it is one.
@@ -32,6 +41,8 @@ class Offer:
             return "Finish is not among the actions of this conversation"
         if isinstance(action, NoObject) and not self.no_object:
             return "no object is not among the answers of this conversation"
+        if isinstance(action, Undo) and not self.undo:
+            return "undo is not among the actions of this conversation"
         return None
 
 
@@ -60,6 +71,7 @@ class Dialogue(Protocol):
         digits: decimals of these.
         has_own_codec: whether these hold for a model of any family.
         says: the kinds of actions that it has a form for.
+        edits: which of `Undo` and `Box` its question for a click can offer.
         has_score: whether an answer can begin with the IoU of the mask shown.
         keeps_reasoning: whether what a server sets apart as reasoning belongs to the answer.
     """
@@ -69,6 +81,7 @@ class Dialogue(Protocol):
     digits: ClassVar[int] = 3
     has_own_codec: ClassVar[bool] = False
     says: ClassVar[frozenset[type]] = frozenset({Click, Finish})
+    edits: ClassVar[frozenset[type]] = frozenset()
     has_score: ClassVar[bool] = False
     keeps_reasoning: ClassVar[bool] = False
 

@@ -20,6 +20,7 @@ from hlmat.transforms.core.records import (
     Finish,
     InvalidAction,
     NoObject,
+    Undo,
 )
 from hlmat.transforms.prompting.bare_answer import bare_answer
 from hlmat.transforms.prompting.coordinates import CoordinateCodec
@@ -100,6 +101,8 @@ def _written(action: Action, *, size_hw: tuple[int, int], codec: CoordinateCodec
             return _FINISH
         case NoObject():
             return _NO_OBJECT
+        case Undo():
+            raise ValueError("the dialogue segagent has no form for an undo")
 
 
 def parse_action(text: str, *, size_hw: tuple[int, int], codec: CoordinateCodec) -> Answer:

@@ -20,6 +20,7 @@ from hlmat.transforms.core.records import (
     Finish,
     InvalidAction,
     NoObject,
+    Undo,
 )
 from hlmat.transforms.prompting.coordinates import CoordinateCodec
 from hlmat.transforms.prompting.dialogues.protocol import Dialogue, Offer
@@ -50,6 +51,8 @@ def reason_for(action: Action) -> str:
             return "The mask covers the object and nothing else."
         case NoObject():
             return "Nothing in the image is what the text describes."
+        case Undo():
+            return "The last action made the mask worse."
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
 """The dialogue `tools`: each action is the call of a function.
 
-`add_point`, `add_box`, `stop` and `report_no_object`, those of them that the conversation offers.
+`add_point`, `add_box`, `undo`, `stop` and `report_no_object`, those of them that the conversation
+offers.
 In text a call is ``<tool_call>`` with a JSON object, as in the chat templates of Qwen2.5 and Qwen3;
 through a server's own interface it is an entry of `tool_calls`, as OpenAI defines it. The functions
 are the project's own.
-
-`undo` is understood, and invalid for now: a rollout takes no step back.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from hlmat.transforms.core.records import (
     Finish,
     InvalidAction,
     NoObject,
+    Undo,
 )
 from hlmat.transforms.prompting.coordinates import CoordinateCodec
 from hlmat.transforms.prompting.dialogues.protocol import Dialogue, Message, Offer
@@ -61,6 +61,9 @@ _ADD_BOX = function_entry(
     "Draw the box of the object.",
     bbox_2d={**_NUMBERS, "minItems": 4, "maxItems": 4, "description": "[x0, y0, x1, y1]"},
 )
+_UNDO = function_entry(
+    "undo", "Take the last action back: mask and clicks are again those before it."
+)
 _STOP = function_entry("stop", "The mask is right as it is.")
 _NO_OBJECT = function_entry("report_no_object", "The image has no such object.")
 _NAMES = ("add_point", "add_box", "undo", "stop", "report_no_object")
@@ -72,7 +75,8 @@ class Tools(Dialogue):
 
     name: ClassVar[str] = "tools"
     codec: ClassVar[str] = "zero_to_1000"
-    says: ClassVar[frozenset[type]] = frozenset({Click, Box, Finish, NoObject})
+    says: ClassVar[frozenset[type]] = frozenset({Click, Box, Undo, Finish, NoObject})
+    edits: ClassVar[frozenset[type]] = frozenset({Undo, Box})
 
     def prompt(self, offer: Offer) -> str:
         """Return the question for a click or a box; the functions are declared apart from it."""
@@ -81,6 +85,8 @@ class Tools(Dialogue):
     def functions(self, offer: Offer) -> str:
         """Return the functions that the conversation offers."""
         entries = [_ADD_BOX if offer.box else _ADD_POINT]
+        if not offer.box:
+            entries += [_ADD_BOX] * offer.add_box + [_UNDO] * offer.undo
         entries += [_STOP] if offer.finish and not offer.box else []
         entries += [_NO_OBJECT] if offer.no_object else []
         return json.dumps(entries)
@@ -116,6 +122,8 @@ class Tools(Dialogue):
                 # The corners written are the first and the last pixel inside.
                 box = json_numbers(codec, (x0, y0), (x1 - 1, y1 - 1), size_hw=size_hw)
                 return tool_call_text("add_box", f'{{"bbox_2d": {box}}}')
+            case Undo():
+                return tool_call_text("undo", "{}")
             case Finish():
                 return tool_call_text("stop", "{}")
             case NoObject():
@@ -152,6 +160,7 @@ def _action(
             expect_keys(arguments)
             return NoObject()
         case "undo":
-            raise ValueError("undo is not among the actions of this conversation")
+            expect_keys(arguments)
+            return Undo()
         case _:
             raise ValueError(f"the function {shown(name)}, expected one of {', '.join(_NAMES)}")

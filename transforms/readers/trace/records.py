@@ -24,6 +24,7 @@ from hlmat.transforms.core.records import (
     Target,
     TargetRef,
     Trajectory,
+    Undo,
 )
 from hlmat.transforms.dataset_io.arrow import Row, row_to_trajectory
 from hlmat.transforms.dataset_io.schemas import READABLE_VERSIONS, SCHEMA_VERSION, present_names
@@ -157,8 +158,19 @@ def record_to_trajectory(
 
 
 def trajectory_to_plain_record(trajectory: Trajectory) -> dict[str, Any]:
-    """Return a trajectory as a record without the key `hlmat`; boxes have no place in it."""
+    """Return a trajectory as a record without the key `hlmat`; boxes have no place in it.
+
+    Raises:
+        DataError: the policy took an action back: each mask of a trace comes from every click
+            before it.
+    """
     target = trajectory.target
+    for number, step in enumerate(trajectory.steps, start=1):
+        if isinstance(step.action, Undo):
+            raise DataError(
+                f"target {target.ref.target_id!r} takes an action back in step {number}, which a "
+                "trace cannot say; leave the target out with --exclude, or export another format"
+            )
     height, width = target.size_hw
     ref = target.ref
     steps = [step for step in trajectory.steps if isinstance(step.action, Click)]

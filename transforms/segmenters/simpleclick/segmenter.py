@@ -54,6 +54,8 @@ class SimpleClick:
         ConfigError: no such file, not a SimpleClick checkpoint, torch missing, or no such device.
     """
 
+    takes_boxes = False
+
     def __init__(
         self,
         checkpoint: str | None = None,

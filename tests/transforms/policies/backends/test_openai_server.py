@@ -18,8 +18,7 @@ import pytest
 
 from answer_server import Reply, completion, scripted_server
 from hlmat.transforms.core.errors import AnswerError, ConfigError
-from hlmat.transforms.core.protocols import Question
-from hlmat.transforms.core.records import AnswerText
+from hlmat.transforms.core.questions import AnswerText, Question
 from hlmat.transforms.policies.backends import openai_server as server_answerer
 from hlmat.transforms.policies.backends.checkpoint.generate import (
     CheckpointOptions,

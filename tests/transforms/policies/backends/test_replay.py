@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hlmat.transforms.core.errors import AnswerError, DataError
-from hlmat.transforms.core.protocols import Question
+from hlmat.transforms.core.questions import Question
 from hlmat.transforms.policies.backends.replay import load_replay
 
 IMAGE = np.zeros((2, 2, 3), np.uint8)

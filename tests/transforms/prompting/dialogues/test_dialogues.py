@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.core.records import Action, Box, Click, Finish, InvalidAction, NoObject
+from hlmat.transforms.core.records import Action, Box, Click, Finish, InvalidAction, NoObject, Undo
+from hlmat.transforms.prompting.actions import TurnFormat
 from hlmat.transforms.prompting.coordinates import CODECS, build_codec
 from hlmat.transforms.prompting.dialogues.protocol import Dialogue, Message, Offer
 from hlmat.transforms.prompting.dialogues.registry import DIALOGUES, load_dialogue, prompt_of
@@ -35,6 +37,7 @@ def cases(draw: st.DrawFn, says: frozenset[type], max_side: int) -> tuple[Action
     made: dict[type, Action] = {
         Click: Click(x, y, draw(st.booleans())),
         Box: Box(x, y, draw(st.integers(x + 1, width)), draw(st.integers(y + 1, height))),
+        Undo: Undo(),
         Finish: Finish(),
         NoObject: NoObject(),
     }
@@ -312,7 +315,7 @@ def test_forms_that_models_write_are_read(name: str, text: str, action: Action) 
         ("tools", f"<tool_call>{CALL}</tool_call>\nDone.</tool_call>", "text around the call"),
         ("tools", f"<tool_call>stop<tool_call>{CALL}</tool_call>", "2 calls of functions"),
         ("tools", f"</tool_call><tool_call>{CALL}", "text around the call of a function"),
-        ("tools", '<tool_call>{"name": "undo", "arguments": {}}</tool_call>', "undo is not among"),
+        ("tools", '<tool_call>{"name": "undo"}</tool_call>', "the keys 'name', expected 'name', "),
         ("tools", '<tool_call>{"name": "zoom", "arguments": {}}</tool_call>', "the function"),
         ("tools", '<tool_call>{"name": "stop"}</tool_call>', "the keys 'name', expected 'name', "),
         (
@@ -434,3 +437,30 @@ def test_these_are_read_strictly_too(text: str, problem: str) -> None:
     action = tools.read(text, size_hw=SIZE, codec=own_codec(tools)).action
     assert isinstance(action, InvalidAction)
     assert problem in action.problem
+
+
+@pytest.mark.parametrize(
+    ("offer", "names"),
+    [
+        (Offer(), ["add_point"]),
+        (Offer(undo=True), ["add_point", "undo"]),
+        (Offer(add_box=True, undo=True, finish=True), ["add_point", "add_box", "undo", "stop"]),
+        (Offer(box=True, undo=True, add_box=True), ["add_box"]),
+    ],
+)
+def test_tools_declare_the_edits_that_are_offered(offer: Offer, names: list[str]) -> None:
+    declared = json.loads(load_dialogue("tools").functions(offer))
+    assert [entry["function"]["name"] for entry in declared] == names
+
+
+def test_an_undo_is_read_where_it_is_offered_and_invalid_elsewhere() -> None:
+    tools = load_dialogue("tools")
+    text = tools.write(Undo(), size_hw=SIZE, codec=own_codec(tools))
+    offered = TurnFormat(own_codec(tools), with_undo=True, dialogue=tools)
+    assert offered.read(text, size_hw=SIZE).action == Undo()
+    problem = "undo is not among the actions of this conversation"
+    refused = replace(offered, with_undo=False).read(text, size_hw=SIZE).action
+    assert isinstance(refused, InvalidAction)
+    assert refused.problem == problem
+    with pytest.raises(ValueError, match=problem):
+        replace(offered, with_undo=False).answer(Undo(), size_hw=SIZE)

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from hlmat.transforms.core.errors import AnswerError, is_out_of_memory
-from hlmat.transforms.core.protocols import Question
-from hlmat.transforms.core.records import AnswerText
+from hlmat.transforms.core.questions import AnswerText, Question
 from hlmat.transforms.core.rng import target_rng
 from hlmat.transforms.policies.backends.checkpoint.files import CheckpointFiles, find_checkpoint
 from hlmat.transforms.policies.backends.checkpoint.loading import LoadedCheckpoint, load_checkpoint

@@ -27,7 +27,7 @@ from checkpoint_cases import (
     questions,
 )
 from hlmat.transforms.core.errors import AnswerError, ConfigError
-from hlmat.transforms.core.protocols import Question
+from hlmat.transforms.core.questions import Question
 from hlmat.transforms.policies.backends.checkpoint.generate import (
     CheckpointOptions,
 )
