@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +20,19 @@ _LEFT_OUT = ("schema_version", "image_digest", "config_fingerprint")
 
 
 @dataclass(frozen=True)
+class TrainingRows:
+    """The training rows of a target.
+
+    Attributes:
+        rows: each with what its images show.
+        problem: why the task refuses the target, or None.
+    """
+
+    rows: Sequence[tuple[Row, list[Shown]]]
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
 class TrainingView:
     """How to make the rows that a training would see.
 
@@ -32,15 +44,22 @@ class TrainingView:
     task: TrainingTask
     options: LlamaFactoryOptions = field(default_factory=LlamaFactoryOptions)
 
-    def rows(self, trajectory: Trajectory) -> Iterator[tuple[Row, list[Shown]]]:
-        """Yield a target's rows for its first expression, with what their images show."""
+    def rows(self, trajectory: Trajectory) -> TrainingRows:
+        """Make a target's rows for its first expression.
+
+        An export of the run would end at a target that the task refuses; the page shows why.
+        """
         options = replace(self.options, expressions="first")
-        for sample in self.task.samples(Case(trajectory), options):
-            shown = [turn.shown for turn in sample.turns]
-            target, suffix = trajectory.target, options.image_format
-            names = [image_name(target, each, suffix=suffix) for each in shown]
-            for row in sample_rows(sample, target, names, options):
-                yield row, shown
+        found: list[tuple[Row, list[Shown]]] = []
+        try:
+            for sample in self.task.samples(Case(trajectory), options):
+                shown = [turn.shown for turn in sample.turns]
+                target, suffix = trajectory.target, options.image_format
+                names = [image_name(target, each, suffix=suffix) for each in shown]
+                found += [(row, shown) for row in sample_rows(sample, target, names, options)]
+        except DataError as error:
+            return TrainingRows([], str(error))
+        return TrainingRows(found)
 
 
 def target_details(
@@ -56,12 +75,12 @@ def target_details(
     details = {name: value for name, value in row.items() if name not in _LEFT_OUT}
     details["question"] = _question(asked, training, next(iter(row["expressions"]), ""))
     if training is not None:
-        # What answers cannot say, such as an undo, gives no rows; the steps are shown all the same.
-        with contextlib.suppress(DataError):
-            details["rows"] = [
-                {**row, "masks": [None if s.mask is None else s.mask.counts for s in shown]}
-                for row, shown in training.rows(row_to_trajectory(row))
-            ]
+        made = training.rows(row_to_trajectory(row))
+        details["rows"] = [
+            {**row, "masks": [None if s.mask is None else s.mask.counts for s in shown]}
+            for row, shown in made.rows
+        ]
+        details["rows_problem"] = made.problem
     return details
 
 

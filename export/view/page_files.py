@@ -168,7 +168,7 @@ class PageFiles:
         if self.training is None or not self.with_rendered or number >= self.run.targets.count:
             return None
         trajectory = row_to_trajectory(self.run.targets.row(number))
-        rows = [images for _, images in self.training.rows(trajectory)]
+        rows = [images for _, images in self.training.rows(trajectory).rows]
         if row >= len(rows) or place >= len(rows[row]):
             return None
         images = StateImages(self.run.images.of_target, self.training.options)
@@ -224,7 +224,7 @@ class PageFiles:
         trajectory = row_to_trajectory(self.run.targets.row(number))
         images = StateImages(self.run.images.of_target, training.options)
         files: dict[str, bytes] = {}
-        for row, (_, shown) in enumerate(training.rows(trajectory)):
+        for row, (_, shown) in enumerate(training.rows(trajectory).rows):
             for place, state in enumerate(shown):
                 name = f"rendered/{number}-{row}-{place}.{training.options.image_format}"
                 try:

@@ -17,6 +17,7 @@ from hlmat.pipelines.settings.serving_options import ServingOptions, serving_opt
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.threads import Threads, available_cores
 from hlmat.transforms.core.watchdog import Watchdog
+from hlmat.transforms.rollout.segmenter_batching import takes_boxes
 from hlmat.transforms.segmenters.options import SegmenterOptions
 from hlmat.transforms.segmenters.registry import load_segmenter, segmenter_identity
 from hlmat.transforms.segmenters.remote.wire import (
@@ -133,6 +134,7 @@ def open_server(
             device=segmenter.device,
             encodes_images=host.encodes_images,
             takes_masks=host.takes_masks,
+            takes_boxes=takes_boxes(tool),
         )
         limits = ServerLimits(served.receive_timeout_s, served.cache_bytes)
         app = build_app(host, hosted, token=token, limits=limits)

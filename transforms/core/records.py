@@ -355,8 +355,8 @@ class Trajectory:
 
     @property
     def num_clicks(self) -> int:
-        """How many steps are clicks that the policy chose, those taken back included."""
-        return sum(isinstance(s.action, Click) and not s.is_initial for s in self.steps)
+        """How many steps the policy chose: clicks, and boxes and undos between them."""
+        return sum(not step.is_initial for step in self.steps)
 
     def mask_before(self, index: int) -> Rle | None:
         """Return the mask that step `index` saw; None means an empty mask."""

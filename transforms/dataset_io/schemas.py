@@ -118,7 +118,11 @@ TRAJECTORY_SCHEMA = _versioned(
             "IoU of that mask, 0 for an empty one (1 if the truth is empty)",
         ),
         _column("steps", pa.list_(_STEP_TYPE), "the actions in order, fields below"),
-        _column("num_clicks", pa.int32(), "steps that are clicks and not `is_initial`"),
+        _column(
+            "num_clicks",
+            pa.int32(),
+            "steps that are not `is_initial`: the policy's clicks, undos and later boxes",
+        ),
         _column("final_iou", pa.float64(), "IoU after the last step, without steps `initial_iou`"),
         _column(
             "stop_reason", _TEXT, "why it ended: " + ", ".join(f"`{r.value}`" for r in StopReason)

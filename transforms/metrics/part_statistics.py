@@ -52,13 +52,14 @@ class PartStatistics:
             for step in trajectory.steps
             if isinstance(step.action, Click) and not step.is_initial
         ]
-        if len(clicks) > len(self._positive):
+        count = trajectory.num_clicks
+        if count > len(self._positive):
             raise ValueError(
-                f"target {trajectory.target.ref.target_id!r} has {len(clicks)} clicks, the run "
+                f"target {trajectory.target.ref.target_id!r} has {count} clicks, the run "
                 f"allows {len(self._positive)}"
             )
         self._targets += 1
-        self._clicks[len(clicks)] += 1
+        self._clicks[count] += 1
         self._stops[trajectory.stop_reason.value] += 1
         self._add_ious(trajectory)
         for place, click in enumerate(clicks):

@@ -89,12 +89,12 @@ class Edits:
     Attributes:
         undo: it may take its last action back.
         box: it may draw a box after the beginning.
-        no_box: why the segmenter cannot use such a box; None if it can.
+        box_is_usable: whether the segmenter takes boxes.
     """
 
     undo: bool = False
     box: bool = False
-    no_box: str | None = None
+    box_is_usable: bool = True
 
 
 @dataclass
@@ -339,8 +339,8 @@ class EpisodeRun:
     def _box_problem(self, box: Box) -> str | None:
         if not self.edits.box:
             return "a box where a click was asked for"
-        if self.edits.no_box is not None:
-            return self.edits.no_box
+        if not self.edits.box_is_usable:
+            return "a box, which this segmenter does not take"
         if not (self._holds(box.x0, box.y0) and self._holds(box.x1 - 1, box.y1 - 1)):
             return f"{box} is not a box within the image"
         return None

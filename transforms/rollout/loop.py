@@ -34,7 +34,7 @@ from hlmat.transforms.core.records import (
 from hlmat.transforms.core.threads import Threads
 from hlmat.transforms.core.watchdog import Watchdog
 from hlmat.transforms.rollout.episode import Edits, Episode, EpisodeRun, Limits, live_runs
-from hlmat.transforms.rollout.segmenter_batching import SegmenterSession
+from hlmat.transforms.rollout.segmenter_batching import SegmenterSession, takes_boxes
 
 _LARGE_PIXELS = 1 << 20
 
@@ -124,10 +124,7 @@ def roll_out_all(
 def edits_of(policy: ClickPolicy, segmenter: Segmenter) -> Edits:
     """Return what a policy may do beside clicking, and whether a segmenter can use its boxes."""
     kinds = policy.edits if isinstance(policy, EditingPolicy) else frozenset()
-    no_box = None
-    if not getattr(segmenter, "takes_boxes", True):
-        no_box = f"a box, which the segmenter {type(segmenter).__name__} does not take"
-    return Edits(undo=Undo in kinds, box=Box in kinds, no_box=no_box)
+    return Edits(undo=Undo in kinds, box=Box in kinds, box_is_usable=takes_boxes(segmenter))
 
 
 def start_runs(

@@ -234,6 +234,11 @@ class SegmenterSession:
         )
 
 
+def takes_boxes(segmenter: Segmenter) -> bool:
+    """Return whether a segmenter can be given a box; it says so if it cannot."""
+    return bool(getattr(segmenter, "takes_boxes", True))
+
+
 def encode_all(
     segmenter: ManyImagesSegmenter, images: Sequence[Image], *, watchdog: Watchdog | None = None
 ) -> list[Any | SegmenterError]:

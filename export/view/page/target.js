@@ -312,7 +312,7 @@ function trainingRows(view, target, details) {
     "section",
     {},
     element("h3", {}, `Training rows of the task ${training.task}`),
-    rows.length ? "" : element("p", {}, "This trajectory gives no row of this task."),
+    rows.length ? "" : element("p", {}, details.rows_problem ?? "This trajectory gives no row of this task."),
     training.rendered || !rows.length ? "" : element("p", { class: "note" },
       "The page draws these images itself; a page saved with --rendered has them as the model sees them."),
     ...rows.map((/** @type {any} */ row, /** @type {number} */ number) => {

@@ -18,7 +18,7 @@ from hlmat.export.llama_factory.writer import export_next_click
 from hlmat.export.view.images import whole_image
 from hlmat.export.view.page_files import PageFiles
 from hlmat.transforms.core.errors import DataError, TargetError
-from hlmat.transforms.core.records import Reject, RejectReason
+from hlmat.transforms.core.records import Reject, RejectReason, Undo
 from hlmat.transforms.prompting.templates import next_click_prompt
 from viewed_runs import DrawnImages, clicked, damage, damage_text, page_of, write_run
 
@@ -45,6 +45,17 @@ def test_details_hold_the_masks_and_the_training_rows(tmp_path: Path) -> None:
     export_next_click([made], DrawnImages().of_target, str(tmp_path / "sft"))
     exported = json.loads((tmp_path / "sft" / "next_click.json").read_text(encoding="ascii"))
     assert [{k: v for k, v in row.items() if k != "masks"} for row in found["rows"]] == exported
+
+
+def test_a_target_that_the_task_refuses_is_shown_with_the_reason(tmp_path: Path) -> None:
+    made = clicked(0, 5)
+    back = replace(made.steps[0], action=Undo(), is_initial=False)
+    page = page_of(write_run(tmp_path, [replace(made, steps=(*made.steps, back))]))
+    (found,) = content(page, "targets-0")
+    assert found["rows"] == []
+    assert "takes an action back in step 2, which answers cannot say" in found["rows_problem"]
+    assert [step["kind"] for step in found["steps"]] == ["click", "undo"]
+    assert page.read("rendered/0-0-0.jpg") is None
 
 
 def test_rendered_images_are_those_of_the_training_set(tmp_path: Path) -> None:

@@ -74,10 +74,10 @@ def test_nothing_is_answered_without_the_token(server: OpenServer, path: str, gi
 def test_it_says_what_it_serves_and_nothing_of_this_machine(server: OpenServer) -> None:
     status, text = ask(server, "GET", "/v1/segmenter")
     answer = json.loads(text)
-    assert (status, answer["protocol"], answer["device"]) == (200, 1, "auto")
+    assert (status, answer["protocol"], answer["device"]) == (200, 2, "auto")
     assert answer["identity"]["name"] == DISC
     assert set(answer) == {
-        "protocol", "version", "identity", "device", "encodes_images", "takes_masks"
+        "protocol", "version", "identity", "device", "encodes_images", "takes_masks", "takes_boxes"
     }  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from hlmat.transforms.policies.registry import PolicyOptions
 from hlmat.transforms.readers.options import ReaderOptions
 from hlmat.transforms.readers.shapes.options import ShapesOptions
 from hlmat.transforms.rollout.options import InitialAction, Limits
+from hlmat.transforms.rollout.segmenter_batching import takes_boxes
 from hlmat.transforms.segmenters.options import SegmenterOptions
 from hlmat.transforms.segmenters.registry import load_segmenter
 from hlmat.transforms.segmenters.remote.wire import TOKEN_VARIABLE, AskedTarget
@@ -179,6 +180,17 @@ def clicked(segmenter: Any, *, first: int) -> list[Any]:
 
 def masks_of(predictions: list[Any]) -> list[bytes]:
     return [prediction.mask.tobytes() for prediction in predictions]
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_a_client_knows_whether_the_segmenter_takes_boxes(
+    takes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "hlmat.transforms.segmenters.disc.DiscSegmenter.takes_boxes", takes, raising=False
+    )
+    with serving(DISCS, monkeypatch) as server:
+        assert takes_boxes(load_segmenter(at(server.address))) is takes
 
 
 def test_a_run_may_go_on_without_the_server_and_back(

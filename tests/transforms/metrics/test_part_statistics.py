@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from builders import columns, steps, target, trajectory
-from hlmat.transforms.core.records import Box, Click
+from hlmat.transforms.core.records import Box, Click, Undo
 from hlmat.transforms.metrics.part_statistics import PartStatistics
 
 SIZE_HW = (20, 40)
 
 
-def made(*clicks: tuple[Click | Box, int], **changes: int):
+def made(*clicks: tuple[Click | Box | Undo, int], **changes: int):
     """Build a trajectory whose object is the first 20 columns and whose masks are the first n."""
     truth = columns(20, size_hw=SIZE_HW)
     answers = [(click, columns(width, size_hw=SIZE_HW)) for click, width in clicks]
@@ -59,6 +59,18 @@ def test_initial_actions_are_no_clicks() -> None:
     values = found.values()
     assert values["clicks"] == {"1": 1}
     assert [each["mean"] for each in values["iou_by_click"]] == [0.5, 1, 1, 1]
+
+
+def test_undos_and_later_boxes_count_like_clicks() -> None:
+    found = PartStatistics(3)
+    box = Box(0, 0, 20, 20)
+    of = made((Click(9, 9, False), 10), (Undo(), 0), (box, 20))
+    *first, last = of.steps
+    found.add(replace(of, steps=(*first, replace(last, is_initial=False))))
+    values = found.values()
+    assert values["clicks"] == {"3": 1}
+    assert [each["mean"] for each in values["iou_by_click"]] == [0, 0.5, 0, 1]
+    assert values["positive_by_click"] == [0, None, None]
 
 
 def test_calls_are_means_if_every_target_has_them() -> None:

@@ -79,6 +79,11 @@ class RemoteSegmenter:
         return self._connection.served.device
 
     @property
+    def takes_boxes(self) -> bool:
+        """Whether the served segmenter can be given a box."""
+        return self._connection.served.takes_boxes
+
+    @property
     def digest(self) -> str:
         """The sha256 of what the server serves, in hex."""
         return self._connection.served.digest()

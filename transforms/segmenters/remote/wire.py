@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hlmat.transforms.core.protocols import Image, Request
 from hlmat.transforms.core.records import Box, Click
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of this format; server and client must have the same."""
 TOKEN_VARIABLE = "HLMAT_SEGMENTER_TOKEN"
 """Environment variable with the token, for the server and its clients."""
@@ -78,6 +78,7 @@ class ServedSegmenter(Message):
         device: the server's `--device`.
         encodes_images: whether the segmenter takes many images at once.
         takes_masks: whether it can start from a mask.
+        takes_boxes: whether it can be given a box.
     """
 
     protocol: int
@@ -86,6 +87,7 @@ class ServedSegmenter(Message):
     device: str
     encodes_images: bool
     takes_masks: bool
+    takes_boxes: bool
 
     def digest(self) -> str:
         """Return the sha256 of everything that determines answers, in hex."""

@@ -20,12 +20,13 @@ from hlmat.transforms.segmenters.registry import load_segmenter
 from hlmat.transforms.segmenters.remote.wire import TOKEN_VARIABLE
 
 SERVED = {
-    "protocol": 1,
+    "protocol": 2,
     "version": "1",
     "identity": {"name": "x"},
     "device": "auto",
     "encodes_images": False,
     "takes_masks": False,
+    "takes_boxes": True,
 }
 
 
@@ -95,10 +96,10 @@ def test_another_program(status: int, content: Any) -> None:
 
 
 def test_another_version_of_the_protocol() -> None:
-    with answering({"protocol": 2, "else": "unknown"}, (200, b"")) as address:
+    with answering({"protocol": 3, "else": "unknown"}, (200, b"")) as address:
         assert refused(address) == (
-            f"--segmenter {address}: the server speaks version 2 of the segmenters' protocol, this "
-            "hlmat version 1; install the same hlmat on both sides"
+            f"--segmenter {address}: the server speaks version 3 of the segmenters' protocol, this "
+            "hlmat version 2; install the same hlmat on both sides"
         )
 
 

@@ -68,12 +68,13 @@ def test_scores_survive_to_the_last_bit(score: float) -> None:
 
 def served(**changes: object) -> ServedSegmenter:
     values = {
-        "protocol": 1,
+        "protocol": 2,
         "version": "1",
         "identity": {"name": "x", "scale": 0.5, "bf16": False, "weights_sha256": None},
         "device": "cpu",
         "encodes_images": True,
         "takes_masks": False,
+        "takes_boxes": True,
     }
     return ServedSegmenter.model_validate({**values, **changes})
 
