@@ -33,7 +33,7 @@ class BoundedCache(Generic[Value]):
         return self._held
 
     def get(self, name: str) -> Value | None:
-        """Return a value, which thereby is the last to be dropped; None if it is not kept."""
+        """Return a value, which becomes the last to be dropped; None if it is not kept."""
         with self._lock:
             found = self._values.get(name)
             if found is None:
