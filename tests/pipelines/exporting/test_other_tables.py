@@ -12,6 +12,8 @@ import pytest
 from pycocotools.cocoeval import COCOeval
 
 import builders
+import consumer_environments
+import tiny_models
 from annotated_data import read_coco, write_coco
 from hlmat.pipelines.cli.exit_codes import EXIT_DATA, EXIT_OUTPUT
 from hlmat.pipelines.cli.main import main
@@ -123,6 +125,81 @@ def test_verl_s_columns_are_those_of_its_documentation(
 
 def data_rows(out: Path) -> list[dict[str, Any]]:
     return pq.read_table(next((out / "data").iterdir())).to_pylist()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model of the Qwen2.5-VL family, for its processor."""
+    pytest.importorskip("transformers", reason="the extra train is not installed")
+    folder = tmp_path_factory.mktemp("model")
+    tiny_models.make_tiny_model("qwen2_5_vl", folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_verl_reads_what_the_rewards_score(shapes: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert export(shapes, "verl", out, "--unit-size", "2") == 0
+    files = sorted((out / "data").iterdir())
+    assert len(files) > 1
+    rows = consumer_environments.read_by("verl", model, *files, scratch=tmp_path / "scratch")
+    steps = [(each, step) for each in trajectories(shapes) for step in each["steps"]]
+    reward = ClickDepthReward(targets())
+    for row, (each, step) in zip(rows, steps, strict=True):
+        expression = each["expressions"][0]
+        assert row["text"].count("<|image_pad|>") == 1
+        assert f"<|vision_end|>\nSegment this object: {expression}." in row["text"]
+        # 80 x 64 pixels become whole patches of 28 x 28.
+        assert row["images"] == [[84, 56]]
+        assert row["image_tokens"] == row["patches"] == 6
+        assert row["index"] == each["steps"].index(step)
+        assert row["reward_model"]["ground_truth"] == each["target_id"]
+        score = reward.compute_score(
+            data_source=row["data_source"],
+            solution_str=row["extra_info"]["answer"],
+            ground_truth=row["reward_model"]["ground_truth"],
+            extra_info=row["extra_info"],
+        )
+        assert score > 0.5
+
+
+@pytest.mark.slow
+def test_ms_swift_trains_on_the_actions(model: Path, tmp_path: Path) -> None:
+    run_out = tmp_path / "run"
+    ends_early = ("--target-iou", "0.6", "--max-clicks", "2", "--out", run_out)
+    assert run("trajectories", "--dataset", "shapes", *SIZE, *DISC, *ends_early) == 0
+    flags = {
+        "grounding": ("--finish",),
+        "written": ("--codec", "thousandths", "--finish"),
+        "tools": ("--dialogue", "tools"),
+    }
+    for name, more in flags.items():
+        out = tmp_path / name
+        assert export(run_out, "ms-swift", out, "--expressions", "first", *more) == 0
+    folders = [tmp_path / name for name in flags]
+    grounding, written, tools = consumer_environments.read_by(
+        "ms_swift", model, *folders, scratch=tmp_path / "scratch"
+    )
+    steps = [(each, step) for each in trajectories(run_out) for step in each["steps"]]
+    for form, (width, height) in {"none": (84, 56), "norm1000": (1000, 1000)}.items():
+        clicks = [row for row in grounding[form] if "point" in row["trained"]]
+        for row, (each, step) in zip(clicks, steps, strict=True):
+            word = "Positive" if step["is_positive"] else "Negative"
+            x, y = round(step["x"] / 80 * width), round(step["y"] / 64 * height)
+            assert row["trained"] == f"{word} point: <|box_start|>({x},{y})<|box_end|><|im_end|>\n"
+            expression = f"<|object_ref_start|>{each['expressions'][0]}<|object_ref_end|>"
+            assert f"Segment this object: {expression}." in row["text"]
+            assert row["image_tokens"] == 6
+            assert row["grid"] == [[1, 4, 6]]
+        ends = [row["trained"] for row in grounding[form] if "point" not in row["trained"]]
+        assert set(ends) == {"Finish<|im_end|>\n"}
+        assert len(ends) + len(clicks) == len(grounding[form])
+    texts = [row["messages"][-1]["content"] for row in data_rows(tmp_path / "written")]
+    assert [row["trained"] for row in written["none"]] == [f"{t}<|im_end|>\n" for t in texts]
+    for row, call in zip(tools["none"], data_rows(tmp_path / "tools"), strict=True):
+        named = json.loads(row["trained"].partition("<tool_call>")[2].partition("</tool_call>")[0])
+        assert named == json.loads(call["messages"][-1]["content"])
+        assert row["text"].count('"name": "add_point"') == 2
 
 
 @pytest.mark.parametrize(
