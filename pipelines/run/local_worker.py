@@ -39,6 +39,10 @@ def main(*, job: int) -> None:
     import hlmat.transforms.beam.run_inference  # noqa: F401
 
     sdk_worker_main.main(sys.argv)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Everything is sent: taking the interpreter apart would only take time.
+    os._exit(0)
 
 
 def _pass_over_broken_connections(args: Any) -> None:

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from hlmat.pipelines.run.worker_template import REQUEST
+from hlmat.transforms.beam.faults import StepError
 from hlmat.transforms.core.atomic_files import remove_stale_files, temporary_path
 from hlmat.transforms.core.errors import IncompleteError
 from hlmat.transforms.core.watchdog import stalls_reported_to
@@ -31,6 +32,7 @@ def sign_in():
     name = os.path.join(sys.argv[1], str(os.getpid()))
     open(name + ".pid", "w").close()
     os.environ["HLMAT_WORKER_NOTE"] = name + ".note"
+    os.environ["HLMAT_WORKER_FAULT"] = name + ".fault"
     return name
 name = sign_in()
 try:
@@ -136,6 +138,7 @@ class LocalWorkers:
 
         Raises:
             IncompleteError: a worker could not start, or died.
+            StepError: a worker met an error that ends the job; the others are not waited for.
             Exception: any exception that `work` or `watch` raised.
         """
         raised: list[BaseException] = []
@@ -153,6 +156,8 @@ class LocalWorkers:
             while thread.is_alive():
                 thread.join(_POLL_S)
                 watch()
+                for path in self._folder.glob("*.fault"):
+                    raise StepError(path.read_text(encoding="utf-8"))
                 if (cause := self.failure()) is not None:
                     raise IncompleteError(cause)
         # Beam reports a lost worker as a broken connection; the exit status says more.

@@ -2,6 +2,9 @@
 
 A runner passes on a step's exception as text: the type is lost, and a traceback often surrounds the
 message. So a step encodes its error in the text in a form that can be found there.
+
+Beam's local engine passes it on only when the other workers have finished all that they were given,
+so a worker of that engine also leaves it in a file for the job to find.
 """
 
 from __future__ import annotations
@@ -9,9 +12,10 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from hlmat.transforms.core.errors import (
     ConfigError,
@@ -20,6 +24,9 @@ from hlmat.transforms.core.errors import (
     OutputError,
     SegmenterError,
 )
+
+FAULT_VARIABLE = "HLMAT_WORKER_FAULT"
+"""Environment variable with the file in which a worker process leaves the error that ends it."""
 
 _MARK = re.compile(r"<hlmat fault ([A-Za-z0-9+/=]+)>")
 _KINDS: tuple[type[HlmatError], ...] = (ConfigError, OutputError, SegmenterError, DataError)
@@ -39,7 +46,9 @@ def carried_errors() -> Iterator[None]:
     try:
         yield
     except (HlmatError, OSError, MemoryError) as error:
-        raise StepError(f"{_text(error)} <hlmat fault {_encoded(error)}>") from error
+        text = f"{_text(error)} <hlmat fault {_encoded(error)}>"
+        _leave(text)
+        raise StepError(text) from error
 
 
 def carried_error(error: BaseException) -> HlmatError | OSError | MemoryError | None:
@@ -51,6 +60,16 @@ def carried_error(error: BaseException) -> HlmatError | OSError | MemoryError | 
     if found is None and isinstance(error, HlmatError | OSError | MemoryError):
         return error
     return found
+
+
+def _leave(text: str) -> None:
+    if (path := os.environ.get(FAULT_VARIABLE)) is None:
+        return
+    # Beam reports it, too, if later.
+    with suppress(OSError):
+        with open(f"{path}.tmp", "w", encoding="utf-8", errors="backslashreplace") as f:
+            f.write(text)
+        os.replace(f"{path}.tmp", path)
 
 
 def _encoded(error: HlmatError | OSError | MemoryError) -> str:

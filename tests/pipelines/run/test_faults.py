@@ -38,6 +38,30 @@ class Wanders(DiscSegmenter):
 class Hangs(DiscSegmenter):
     def predict(self, **prompts):
         time.sleep(100)
+class BlocksTheFolder(DiscSegmenter):
+    # The first of two workers puts a file where units are written; the other is in a long call.
+    def predict(self, **prompts):
+        here = os.path.dirname(__file__)
+        path = lambda name: os.path.join(here, name)
+        if not hasattr(self, "is_first"):
+            try:
+                os.mkdir(path("first"))
+                self.is_first = True
+            except FileExistsError:
+                self.is_first = False
+        if not self.is_first:
+            os.makedirs(path("second"), exist_ok=True)
+            time.sleep(30)
+            os.makedirs(path("went on"), exist_ok=True)
+        elif not os.path.isfile(path("out/units")):
+            for _ in range(600):
+                if os.path.exists(path("second")):
+                    break
+                time.sleep(0.05)
+            if os.path.isdir(path("out/units")):
+                os.rmdir(path("out/units"))
+            open(path("out/units"), "w").close()
+        return super().predict(**prompts)
 class QuitsAtOnce(DiscSegmenter):
     def __init__(self):
         sys.exit(4)
@@ -166,6 +190,21 @@ def test_a_disk_that_is_full_at_any_write_is_named_and_the_run_goes_on_later(
     assert printed.count("\n") == 1
     assert run(out, *_DISC) == EXIT_OK
     assert sorted(os.listdir(out)) == ["DATA_CARD.md", "manifest.json", "rejects", "trajectories"]
+
+
+@pytest.mark.slow
+def test_a_worker_that_cannot_write_ends_the_job_without_waiting_for_the_other(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "out"
+    tool = own_tool(tmp_path, "BlocksTheFolder")
+    assert run(out, *tool, "--workers", "2", "--unit-size", "4") == EXIT_OUTPUT
+    assert capfd.readouterr().err == (
+        f"hlmat: error: {out} cannot be written: File exists ({out}/units); what is done is kept: "
+        "make room or fix the permissions and run the same command again\n"
+    )
+    assert (tmp_path / "second").exists()
+    assert not (tmp_path / "went on").exists()
 
 
 def test_a_second_run_in_the_folder_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]):

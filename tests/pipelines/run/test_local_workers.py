@@ -6,14 +6,23 @@ import os
 import shlex
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
+# Runners other than `local` need Beam's connectors, which a local run would leave out.
+import apache_beam  # noqa: F401
 import pytest
 
 from hlmat.pipelines.cli.main import EXIT_INCOMPLETE, main
 from hlmat.pipelines.run import local_workers
 from hlmat.pipelines.run.local_workers import LocalWorkers
-from hlmat.transforms.core.errors import IncompleteError
+from hlmat.transforms.beam.faults import (
+    FAULT_VARIABLE,
+    StepError,
+    carried_error,
+    carried_errors,
+)
+from hlmat.transforms.core.errors import IncompleteError, OutputError
 
 _SHAPES = ["--dataset", "shapes", "--shapes-images", "2", "--shapes-size", "64x80", "-q"]
 
@@ -137,3 +146,22 @@ def test_a_lost_worker_wins_over_the_broken_connection():
         workers._lost = "a worker process was killed by SIGKILL"
         with pytest.raises(IncompleteError, match="killed by SIGKILL"):
             workers.run(break_off)
+
+
+def test_an_error_that_a_worker_left_ends_the_wait_for_the_others():
+    ended = threading.Event()
+    with LocalWorkers() as workers:
+        fault = Path(shlex.split(workers.command())[-2]) / "1.fault"
+
+        def leave_it_and_wait() -> None:
+            with pytest.MonkeyPatch.context() as patch, suppress(StepError), carried_errors():
+                patch.setenv(FAULT_VARIABLE, str(fault))
+                raise OutputError("out cannot be written: é")
+            ended.wait()
+
+        with pytest.raises(StepError) as raised:
+            workers.run(leave_it_and_wait)
+        ended.set()
+    found = carried_error(raised.value)
+    assert isinstance(found, OutputError)
+    assert str(found) == "out cannot be written: é"

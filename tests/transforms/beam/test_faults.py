@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import traceback
+from pathlib import Path
 
 import pytest
 
-from hlmat.transforms.beam.faults import StepError, carried_error, carried_errors
+from hlmat.transforms.beam.faults import FAULT_VARIABLE, StepError, carried_error, carried_errors
 from hlmat.transforms.core.errors import (
     ConfigError,
     DataError,
@@ -61,6 +62,14 @@ def test_a_full_disk_comes_back_with_its_number_and_file(name: str | None) -> No
     assert isinstance(found, OSError)
     assert (found.errno, found.strerror) == (errno.ENOSPC, "No space left on device")
     assert found.filename == name
+
+
+def test_a_file_that_cannot_be_written_does_not_hide_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FAULT_VARIABLE, str(tmp_path / "missing" / "1.fault"))
+    found = carried_error(through_a_runner(OutputError("full")))
+    assert isinstance(found, OutputError)
 
 
 def test_an_error_that_met_no_step_is_itself_and_a_bug_stays_one() -> None:
