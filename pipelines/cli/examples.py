@@ -97,6 +97,8 @@ examples:
   hlmat star-plus --recipe mini_prm --rounds 2
   hlmat star-plus --recipe qwen2_5_vl_7b_lora --dataset refcoco --data-root /data/refer_seg \\
       --split train --evaluation-split val --checkpoint sam_vit_l_0b3195.pth
+  hlmat star-plus --recipe mini_prm --runner PortableRunner --job_endpoint=localhost:8073 \\
+      --environment_type=LOOPBACK
 
 """
 LADDER_EXAMPLES = """\

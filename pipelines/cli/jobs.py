@@ -114,10 +114,13 @@ def run_train(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 
 def run_star_plus(arguments: argparse.Namespace, rest: list[str]) -> int:
-    refuse_rest(arguments, rest)
+    from hlmat.pipelines.settings.runner_choice import RunnerChoice
+
+    if arguments.runner is not None:
+        _import_beam(RunnerChoice(arguments.runner))
     from hlmat.pipelines.training import star_plus
 
-    report = star_plus.improve(arguments)
+    report = star_plus.improve(arguments, rest)
     rounds = [each["evaluation"] for each in report["rounds"]]
     text = f"{star_plus.format_rounds(report)}\n{_look_at_all(rounds[-1], rounds[0])}"
     return print_result(arguments, report, text=text)

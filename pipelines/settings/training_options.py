@@ -18,6 +18,8 @@ DATA_FLAGS = (
     *("segmenter-path", "workers"),
 )
 """Flags of `hlmat trajectories` that replace a recipe's."""
+RUNNER_FLAGS = ("runner", "worker-timeout", "accelerator")
+"""Flags of `hlmat trajectories` that say where the rollouts and evaluations of StaR+ run."""
 EXPORT_FLAGS = ("expressions", "codec", "mask-colour")
 """Flags of `hlmat export` that replace a recipe's."""
 
@@ -140,6 +142,7 @@ STAR_PLUS = (
             Flag("evaluation-limit", StarPlusOptions),
         ),
     ),
+    Group("rollouts and evaluations", _instead(flags_in(TRAJECTORIES), *RUNNER_FLAGS)),
 )
 LADDER_PLACES = ("data-root", "checkpoint", "device", "segmenter-path", "workers")
 LADDER = (

@@ -11,7 +11,7 @@ import argparse
 import copy
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,19 @@ from hlmat.export.llama_factory.tasks.star_plus import Origin
 from hlmat.export.reports.evaluation_report import RESULTS_HEADER, results_row
 from hlmat.pipelines.evaluation.evaluate import evaluate
 from hlmat.pipelines.recipes.recipe import with_recipe_flags
+from hlmat.pipelines.run.engine_checks import check_engine
 from hlmat.pipelines.run.trajectories import make_trajectories
 from hlmat.pipelines.settings.commands import parse_command
 from hlmat.pipelines.settings.evaluation_options import EvaluationConfig, evaluation_config
 from hlmat.pipelines.settings.run_options import RunConfig
-from hlmat.pipelines.settings.training_options import STAR_PLUS, StarPlusOptions
+from hlmat.pipelines.settings.runner_choice import RunnerChoice
+from hlmat.pipelines.settings.training_options import RUNNER_FLAGS, STAR_PLUS, StarPlusOptions
 from hlmat.pipelines.settings.validation import Check
 from hlmat.pipelines.settings.values import Values
 from hlmat.pipelines.training import train as training
 from hlmat.pipelines.training.folder import TrainingFolder
 from hlmat.pipelines.training.job import TrainingJob, given_flags, read_job
+from hlmat.transforms.core.errors import ConfigError
 
 ROUNDS = "rounds.json"
 
@@ -47,6 +50,7 @@ class StarPlusJob:
         rounds: number of rounds.
         rollout_limit: number of targets to roll out; None for all.
         evaluation: arguments of `hlmat evaluate` without model and output.
+        rest: flags of the runner of rollouts and evaluations, as Beam spells them.
     """
 
     first: TrainingJob
@@ -55,6 +59,7 @@ class StarPlusJob:
     rounds: int
     rollout_limit: int | None
     evaluation: tuple[str, ...]
+    rest: tuple[str, ...]
     quiet: bool
 
     def round_folder(self, number: int) -> Path:
@@ -85,6 +90,7 @@ class StarPlusJob:
             images_at_once=asked.images_at_once,
             unit_size=asked.unit_size,
             runner=asked.runner,
+            accelerator=asked.accelerator,
             limits=limits,
             limit=data.limit if self.rollout_limit is None else self.rollout_limit,
             out=asked.out,
@@ -93,11 +99,16 @@ class StarPlusJob:
 
     def _asked(self, *, model: Path, out: Path) -> EvaluationConfig:
         argv = [*self.evaluation, f"--model={model}", f"--out={out}"]
-        return evaluation_config(parse_command("evaluate", argv))
+        parsed = parse_command("evaluate", argv)
+        return evaluation_config(parsed, rest=self.rest, groups=STAR_PLUS)
 
 
-def read_star_plus(arguments: argparse.Namespace) -> StarPlusJob:
+def read_star_plus(arguments: argparse.Namespace, rest: Sequence[str] = ()) -> StarPlusJob:
     """Validate the arguments of `hlmat star-plus` before anything runs.
+
+    Args:
+        arguments: parsed with the flags of `STAR_PLUS`.
+        rest: arguments unknown to the parser: flags of the Beam runner, or mistakes.
 
     Raises:
         ConfigError: with every problem.
@@ -127,14 +138,17 @@ def read_star_plus(arguments: argparse.Namespace) -> StarPlusJob:
         rounds=options.rounds,
         rollout_limit=options.rollout_limit,
         evaluation=tuple(_evaluation_flags(arguments)),
+        rest=tuple(rest),
         quiet=first.quiet,
     )
-    job.evaluation_of(0)
+    _check_runner(job.evaluation_of(0).run.runner)
     return job
 
 
-def improve(arguments: argparse.Namespace) -> dict[str, Any]:
+def improve(arguments: argparse.Namespace, rest: Sequence[str] = ()) -> dict[str, Any]:
     """Run all remaining rounds; return the results of each.
+
+    Rollouts and evaluations run on the runner of the command line; training runs on this machine.
 
     The folder of a round contains `rollouts`, the training with its `model`, and `evaluation`;
     `rounds.json` records the data and results of each round. Finished parts are kept: the same call
@@ -146,7 +160,7 @@ def improve(arguments: argparse.Namespace) -> dict[str, Any]:
         OutputError: the output cannot be written, or contains another training.
         IncompleteError: rollouts or training failed; the same call resumes.
     """
-    job = read_star_plus(arguments)
+    job = read_star_plus(arguments, rest)
     training.train(job.arguments)
     records = [_finish_round(job, 0)]
     report: dict[str, Any] = {}
@@ -173,9 +187,25 @@ def format_rounds(report: Mapping[str, Any]) -> str:
     return "\n".join([*table, "", *learnt, f"model: {report['model']}"])
 
 
+def _check_runner(runner: RunnerChoice) -> None:
+    """Check before the first training, which may take hours, that rollouts can run after it.
+
+    Raises:
+        ConfigError: the runner cannot be reached, or its workers cannot see this disk.
+    """
+    if runner.beam_name == "DataflowRunner":
+        raise ConfigError(
+            [
+                f"--runner {runner.name}: its workers cannot see the models that this machine "
+                "trains; use a runner whose workers share this disk"
+            ]
+        )
+    check_engine(runner)
+
+
 def _evaluation_flags(arguments: argparse.Namespace) -> list[str]:
     """Return the flags of the recipe's evaluation, followed by those of the command line."""
-    flags = given_flags((*_SAME_PLACE, "codec", "mask-colour"), arguments)
+    flags = given_flags((*_SAME_PLACE, *RUNNER_FLAGS, "codec", "mask-colour"), arguments)
     evaluated = {"split": arguments.evaluation_split, "limit": arguments.evaluation_limit}
     flags += [f"--{name}={value}" for name, value in evaluated.items() if value is not None]
     return with_recipe_flags(["evaluate", f"--recipe={arguments.recipe}", *flags])[1:]

@@ -116,3 +116,23 @@ def test_a_round_of_star_plus_on_prism_has_the_bytes_of_the_local_one(
     rows = json.loads((tmp_path / "prism" / "data" / "star_plus.json").read_bytes())
     origins = Counter(row["origin"] for row in rows)
     assert {"kept", "corrected"} <= origins.keys()
+
+
+def test_star_plus_on_prism_trains_here_and_has_the_bytes_of_the_local_rounds(
+    engine: Engine, tmp_path: Path
+):
+    call = ("star-plus", "--recipe", "mini_smoke", "--first", str(tmp_path / "first"), "-q")
+    results = {}
+    for name, flags in {"local": (), "prism": (*engine.loopback, *PATIENT)}.items():
+        out = tmp_path / name
+        code, said = run(*flags, "--out", str(out), of=call)
+        assert code == 0, said
+        made = out / "round-1"
+        results[name] = {
+            "rollouts": files_in(made / "rollouts"),
+            "data": files_in(made / "sft"),
+            "weights": (made / "model" / "model.safetensors").read_bytes(),
+            "evaluation": files_in(made / "evaluation" / "trajectories"),
+        }
+    assert "manifest.json" in results["local"]["rollouts"]
+    assert results["prism"] == results["local"]

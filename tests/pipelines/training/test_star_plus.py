@@ -8,6 +8,7 @@ import pytest
 
 from hlmat.pipelines.cli.main import EXIT_INCOMPLETE, EXIT_OK, main
 from hlmat.pipelines.settings.commands import parse_command
+from hlmat.pipelines.training import star_plus
 from hlmat.pipelines.training import train as training
 from hlmat.pipelines.training.star_plus import read_star_plus
 from hlmat.transforms.core.errors import ConfigError, IncompleteError
@@ -154,6 +155,47 @@ def parse(*argv: str) -> Any:
 def test_a_wrong_command_line_is_reported(argv: list[str], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         read_star_plus(parse("--recipe", "mini_smoke", *argv))
+
+
+def test_flags_of_a_runner_need_that_runner() -> None:
+    arguments = parse("--recipe", "mini_smoke")
+    with pytest.raises(ConfigError, match="--job_endpoint is a flag of Beam; it needs a --runner"):
+        read_star_plus(arguments, ["--job_endpoint=localhost:8073"])
+
+
+def test_a_misspelt_flag_is_compared_with_the_commands_own() -> None:
+    arguments = parse("--recipe", "mini_smoke", "--runner", "PrismRunner")
+    with pytest.raises(ConfigError, match="unknown flag --rollout-limt; did you mean --rollout-l"):
+        read_star_plus(arguments, ["--rollout-limt=3"])
+
+
+def test_a_runner_that_cannot_be_reached_is_reported_before_the_first_training() -> None:
+    arguments = parse("--recipe", "mini_smoke", "--runner", "PortableRunner")
+    with pytest.raises(ConfigError, match="--runner PortableRunner needs --job_endpoint=HOST:PORT"):
+        read_star_plus(arguments)
+
+
+def test_a_runner_whose_workers_cannot_see_the_models_is_refused() -> None:
+    arguments = parse("--recipe", "mini_smoke", "--runner", "DataflowRunner")
+    with pytest.raises(
+        ConfigError, match="--runner DataflowRunner: its workers cannot see the models"
+    ):
+        read_star_plus(arguments)
+
+
+def test_rollouts_and_evaluations_run_on_the_runner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(star_plus, "check_engine", lambda runner: None)
+    argv = ["--recipe", "mini_smoke", "--out", str(tmp_path), "--first", str(tmp_path / "first")]
+    argv += ["--runner", "PortableRunner", "--worker-timeout", "7", "--accelerator", "type:x"]
+    job = read_star_plus(parse(*argv), ["--job_endpoint=localhost:8073"])
+    for run in (job.rollout_config(1), job.evaluation_of(1).run):
+        assert run.runner.name == "PortableRunner"
+        assert run.runner.flags == ("--job_endpoint=localhost:8073",)
+        assert run.runner.worker_timeout_s == 7
+        assert run.accelerator == "type:x"
+    assert job.first.config.runner.is_local
 
 
 def test_rollouts_are_the_first_trajectories_with_the_model_clicking(tmp_path: Path) -> None:
