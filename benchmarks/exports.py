@@ -78,7 +78,7 @@ def main() -> None:
                     f"export for the hub, {workers} worker{'s' * (workers > 1)}": (
                         *("-m", "hlmat", "export", "--from", run, "--format", "hub"),
                         *("--out", root / f"hub-{number}-{workers}", "--image-format", "png"),
-                        *("--images", "all", "--workers", workers, "-q"),
+                        *("--images", "all", "--license", "cc-by-4.0", "--workers", workers, "-q"),
                     )
                     for workers in (1, 2)
                 },

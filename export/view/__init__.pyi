@@ -1,8 +1,8 @@
 from .details import TrainingView as TrainingView
-from .export_files import DATASET_INFO as DATASET_INFO
 from .export_files import ExportFiles as ExportFiles
-from .export_files import confined as confined
-from .export_files import open_export as open_export
+from .exported_rows import ExportedRows as ExportedRows
+from .json_rows import DATASET_INFO as DATASET_INFO
+from .json_rows import open_training_set as open_training_set
 from .page_files import PageFiles as PageFiles
 from .page_files import ViewedRun as ViewedRun
 from .page_flags import PageFlags as PageFlags
@@ -10,3 +10,5 @@ from .static_files import CONTENT_SECURITY_POLICY as CONTENT_SECURITY_POLICY
 from .static_files import TYPES as TYPES
 from .static_files import ViewedPage as ViewedPage
 from .static_files import page_names as page_names
+from .table_rows import FOLDERS as FOLDERS
+from .table_rows import TableRows as TableRows

@@ -1,1 +1,4 @@
+from .coco_results import INSTANCES as INSTANCES
+from .coco_results import RESULTS as RESULTS
 from .export import export_run as export_run
+from .fiftyone import FIFTYONE as FIFTYONE

@@ -1,4 +1,4 @@
-"""The job `hlmat view`: the page of a run or a training set, saved or served."""
+"""The job `hlmat view`: the page of a run or an export, saved or served."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 
 from hlmat.export.runs.flags import flags_path
 from hlmat.export.view.details import TrainingView
-from hlmat.export.view.export_files import DATASET_INFO, ExportFiles, confined, open_export
+from hlmat.export.view.export_files import ExportFiles
 from hlmat.export.view.page_files import PageFiles, ViewedRun
 from hlmat.export.view.page_flags import PageFlags
 from hlmat.export.view.static_files import ViewedPage
 from hlmat.pipelines.run.finished import open_source, read_run_manifest
 from hlmat.pipelines.settings.view_options import ViewOptions, view_options
+from hlmat.pipelines.viewing.exports import open_export
 from hlmat.pipelines.viewing.images import ReaderImages
 from hlmat.pipelines.viewing.save import save_page
 from hlmat.pipelines.viewing.server import PageServer
 from hlmat.transforms.core.errors import ConfigError, DataError
-from hlmat.transforms.core.storage import join_under
 from hlmat.transforms.core.url_storage import storage_for
 
 _SAVED_TOGETHER = 8
@@ -39,7 +39,7 @@ def view_run(
 
     Raises:
         ConfigError: with every problem of the command line.
-        DataError: neither a finished run nor a training set.
+        DataError: neither a finished run nor an export with images.
         OutputError: the folder cannot be written.
     """
     asked, training = view_options(arguments)
@@ -106,16 +106,14 @@ def _open_other(asked: ViewOptions) -> ViewedRun:
 
 
 def _open_page(asked: ViewOptions, training: TrainingView) -> tuple[ViewedPage, dict[str, int]]:
-    """Return the page of a run or training set, and counts of what it shows."""
+    """Return the page of a run or an export, and counts of what it shows."""
     out = asked.run_folder
-    storage = storage_for(out)
-    if storage.is_file(join_under(out, DATASET_INFO)):
+    rows = open_export(out)
+    if rows is not None:
         if asked.against is not None:
-            problem = f"--against {asked.against}: {out} is a training set, not a run; leave it out"
+            problem = f"--against {asked.against}: {out} is an export, not a run; leave it out"
             raise ConfigError([problem])
-        rows = open_export(out, storage)
-        files = ExportFiles(_name(out), out, rows, confined(storage, out), asked.max_side)
-        return files, {"rows": len(rows)}
+        return ExportFiles(_name(out), out, rows, asked.max_side), {"rows": rows.count}
     run = open_run(out, data_root=asked.data_root)
     page = PageFiles(
         run,

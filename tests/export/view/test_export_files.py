@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from hlmat.export.llama_factory.writer import export_next_click
-from hlmat.export.view.export_files import ExportFiles, confined, open_export
+from hlmat.export.view.export_files import ExportFiles
+from hlmat.export.view.json_rows import open_training_set
 from hlmat.transforms.core.errors import DataError, TargetError
 from hlmat.transforms.core.storage import LocalStorage
 from viewed_runs import DrawnImages, clicked
@@ -23,9 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def page_of(folder: Path) -> ExportFiles:
-    storage = LocalStorage()
-    rows = open_export(str(folder), storage)
-    return ExportFiles("sft", str(folder), rows, confined(storage, str(folder)))
+    return ExportFiles("sft", str(folder), open_training_set(str(folder), LocalStorage()))
 
 
 def content(page: ExportFiles, name: str) -> Any:
@@ -63,8 +62,9 @@ def test_every_name_is_a_file_and_no_other(folder: Path) -> None:
 def test_images_outside_the_folder_are_not_read(folder: Path, name: str) -> None:
     (folder.parent / "outside.png").write_bytes(b"secret")
     (folder / "link.png").symlink_to(folder.parent / "outside.png")
-    page = page_of(folder)
-    page.rows[0]["images"] = [name]
+    rows = open_training_set(str(folder), LocalStorage())
+    rows.rows[0]["images"] = [name]
+    page = ExportFiles("sft", str(folder), rows)
     with pytest.raises(TargetError):
         page.read("images/row-0-0.jpg")
     assert next(iter(page.image_jobs()))() == ({}, 0, 1)
@@ -84,7 +84,7 @@ def test_images_outside_the_folder_are_not_read(folder: Path, name: str) -> None
 def test_rows_of_other_forms_are_named(folder: Path, text: str, problem: str) -> None:
     (folder / "next_click.json").write_text(text, encoding="ascii")
     with pytest.raises(DataError, match=rf"next_click\.json is not a file .*{problem}"):
-        open_export(str(folder), LocalStorage())
+        open_training_set(str(folder), LocalStorage())
 
 
 def test_a_file_outside_the_folder_is_not_read(folder: Path) -> None:
@@ -92,11 +92,11 @@ def test_a_file_outside_the_folder_is_not_read(folder: Path) -> None:
     (folder / "dataset_info.json").write_text(info, encoding="ascii")
     (folder.parent / "rows.json").write_text("[]", encoding="ascii")
     with pytest.raises(DataError, match=r"info\.json: file_name '\.\./rows\.json' leads out"):
-        open_export(str(folder), LocalStorage())
+        open_training_set(str(folder), LocalStorage())
 
 
 @pytest.mark.parametrize("text", ["[", "[1]", '[{"messages": [{}], "images": []}]', "{}x"])
 def test_damaged_rows_are_named(folder: Path, text: str) -> None:
     (folder / "next_click.json").write_text(text, encoding="ascii")
     with pytest.raises(DataError, match=r"next_click\.json is not a file of a training set"):
-        open_export(str(folder), LocalStorage())
+        open_training_set(str(folder), LocalStorage())

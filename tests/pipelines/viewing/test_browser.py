@@ -9,7 +9,8 @@ import pytest
 
 from browser_pages import SCRIPT, Load, served, status, texts, until, wait_until
 from hlmat.export.llama_factory.writer import export_next_click
-from hlmat.export.view.export_files import ExportFiles, open_export
+from hlmat.export.view.export_files import ExportFiles
+from hlmat.export.view.json_rows import open_training_set
 from hlmat.export.view.page_files import PageFiles
 from hlmat.pipelines.viewing.save import save_page
 from hlmat.transforms.core.records import Undo
@@ -194,7 +195,7 @@ def test_rows_of_a_training_set_are_shown(load: Load, tmp_path: Path) -> None:
     made = [clicked(0, 10, 20, text=SCRIPT), clicked(1, 15)]
     export_next_click(made, DrawnImages().of_target, out)
     storage = LocalStorage()
-    with served(ExportFiles("sft", out, open_export(out, storage), storage)) as address:
+    with served(ExportFiles("sft", out, open_training_set(out, storage))) as address:
         tab = load(at=address)
         assert status(tab) == "3 of 3 rows"
         tab.fill("[name=q]", "t1")

@@ -105,7 +105,39 @@ def test_a_training_set_has_a_page_of_its_rows(
     assert main(["view", sft, "--save", saved, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == samples
     assert main(["view", sft, "--against", str(run), "--save", saved]) == 2
-    assert "is a training set, not a run; leave it out" in capsys.readouterr().err
+    assert "is an export, not a run; leave it out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("format", "message"),
+    [
+        ("fiftyone", "is an export for FiftyOne, whose own app shows it; or give the run"),
+        ("coco-results", "has COCO results without images; give the run they were made from"),
+    ],
+)
+def test_exports_without_a_page_are_named(
+    format: str, message: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, saved = str(tmp_path / "out"), str(tmp_path / "page")
+    assert main(["export", "--from", str(run), "--format", format, "--out", out, "-q"]) == 0
+    assert main(["view", out, "--save", saved]) == 3
+    assert f"{out} {message}" in capsys.readouterr().err
+    assert not (tmp_path / "page").exists()
+
+
+def test_tables_have_a_page_of_their_rows(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, saved = tmp_path / "hub", tmp_path / "page"
+    export = ["export", "--from", str(run), "--format", "hub", "--out", str(out), "--json"]
+    assert main(export) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert main(["view", str(out), "--save", str(saved), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["rows"] == made["rows"]
+    (out / "export.json").write_text("[]")
+    assert main(["view", str(out), "--save", str(tmp_path / "other")]) == 3
+    assert "export.json is not the record of an export" in capsys.readouterr().err
 
 
 def test_a_damaged_run_is_not_saved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
