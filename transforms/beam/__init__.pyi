@@ -1,4 +1,5 @@
 from .do_units import DoUnits as DoUnits
+from .faults import StepError as StepError
 from .faults import carried_error as carried_error
 from .imports import has_connectors as has_connectors
 from .imports import import_beam_without_connectors as import_beam_without_connectors
