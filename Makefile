@@ -22,6 +22,7 @@ RECIPE ?= mini
 LADDER_RECIPE = $(if $(filter command line environment,$(origin RECIPE)),$(RECIPE),mini_prm)
 ROUNDS ?= 1
 MINUTES ?= 10
+PIN ?= transformers
 EVALUATION_OUT = $(if $(filter command line,$(origin OUT)),$(OUT),out/$(RECIPE)/evaluation$(if \
 	$(NAMED_DATASET),-$(NAMED_DATASET))$(if $(SPLIT),-$(SPLIT)))
 
@@ -104,6 +105,10 @@ fuzz: $(VENV)/.test ## try every parser on generated inputs: MINUTES=10
 coverage: $(VENV)/.test ## run the tests and list the lines that they do not reach
 	@mkdir -p out/coverage
 	$(BIN)/python -m pytest $(ARGS) --cov
+
+.PHONY: test-pins
+test-pins: $(VENV)/.test ## run a dependency's tests with its lowest and highest version: PIN=transformers ARGS=
+	$(BIN)/python tests/pins.py $(PIN) $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.test ## lint, check types and the direction of imports

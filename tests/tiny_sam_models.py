@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-_DECODER = {
+_DECODER: dict[str, Any] = {
     "hidden_size": 32,
     "mlp_dim": 64,
     "num_hidden_layers": 2,
@@ -121,10 +121,13 @@ def _sam2() -> Any:
 
 
 def _sam2_video() -> Any:
-    from transformers import Sam2VideoConfig, Sam2VideoModel
+    from transformers import Sam2VideoConfig, Sam2VideoMaskDecoderConfig, Sam2VideoModel
 
     sizes = {"image_size": 64, "memory_attention_rope_feat_sizes": [4, 4]}
-    return Sam2VideoModel(Sam2VideoConfig(**_sam2_parts(), **_MEMORY, **sizes))
+    config = Sam2VideoConfig(**_sam2_parts(), **_MEMORY, **sizes)
+    # transformers 5.6.0 makes a configuration of the prompt encoder of it.
+    config.mask_decoder_config = Sam2VideoMaskDecoderConfig(**_DECODER)
+    return Sam2VideoModel(config)
 
 
 def _sam3_tracker() -> Any:
@@ -197,8 +200,14 @@ def tiny_model(model_type: str) -> Any:
 
 def save(model: Any, folder: Path) -> Path:
     """Write a model as a checkpoint without an image processor; return the folder."""
+    from safetensors.torch import save_file
+
     with quiet():
         model.save_pretrained(folder)
+    # transformers 5.6.0 renames the tensors of SAM 3's video model; the published file does not.
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    if model.config.model_type == "sam3_video":
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
 

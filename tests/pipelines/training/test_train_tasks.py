@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.version import Version
 
 from hlmat.export.llama_factory.sample_options import FOREIGN_MASKS
 from hlmat.export.llama_factory.tasks.registry import TASKS
@@ -177,6 +179,8 @@ def test_the_document_shows_a_row_as_it_is(task: str, exported: Path) -> None:
     ],
 )
 def test_llama_factory_trains_it(task: str, exported: Path, model: str, tmp_path: Path) -> None:
+    if TASKS[task].stage == "kto" and Version(version("transformers")) >= Version("5.3"):
+        pytest.skip("LLaMA-Factory 0.9.5 leaves out mm_token_type_ids, needed since 5.3")
     config = tmp_path / "train.yaml"
     config.write_text(yaml.safe_dump(settings_of(task, exported, model, tmp_path)))
     with open(tmp_path / "lock", "wb") as lock:

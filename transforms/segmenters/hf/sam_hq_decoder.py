@@ -1,6 +1,6 @@
 """SAM-HQ's mask decoder as its authors define it, built from the parts of transformers' model.
 
-The decoder of transformers (as of 5.2.0) discards the image tokens that its attention blocks
+The decoder of transformers (as of 5.6.0) discards the image tokens that its attention blocks
 compute and upscales the original image embedding, with rows and columns exchanged. That affects
 masks but not predicted IoUs. Source: Ke et al. 2023, "Segment Anything in High Quality", and the
 authors' `mask_decoder_hq.py`.

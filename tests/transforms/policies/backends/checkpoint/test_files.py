@@ -117,10 +117,7 @@ class TestAdapterFiles:
 
         rewrite_tensors(adapter / "adapter_model.safetensors", rename)
         language = "base_model.model.model.language_model.layers.{0}.self_attn.q_proj.lora_{1}"
-        vision = (
-            "base_model.model.model.vision_tower.vision_model.encoder.layers.{0}.self_attn.q_proj"
-            ".lora_{1}"
-        )
+        vision = "base_model.model.model.vision_tower.encoder.layers.{0}.self_attn.q_proj.lora_{1}"
         missing, extra = (
             ", ".join(
                 f"{name.format(layer, part)}.default.weight"
@@ -128,7 +125,8 @@ class TestAdapterFiles:
             )
             for layer in (1, 9)
         )
-        assert problems_of(adapter) == (
+        # Before transformers 5.3, the tower's names have one more part.
+        assert problems_of(adapter).replace(".vision_model.", ".") == (
             f"the adapter {adapter} does not fit the model {models['llava']}: 4 tensors missing "
             f"({missing}, ...); 4 tensors not part of the model ({extra}, ...); give the model "
             "that it was trained on"
