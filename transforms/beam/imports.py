@@ -1,12 +1,13 @@
 """Import Beam without the optional packages that a job on this machine does not use.
 
 Beam imports its cloud connectors and pandas wherever they are installed, in every process of a job,
-and skips those that are missing. Without them Beam 2.77 is imported in 1.0 s of processor time
+and skips those that are missing. Without them Beam 2.77 is imported in 0.9 s of processor time
 instead of 2.8.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,8 +19,10 @@ _CONNECTORS = (
     "apache_beam.io.azure",
     "apache_beam.io.gcp",
     "apitools",
+    "bson",
     "google.auth",
     "pandas",
+    "pymongo",
 )
 _MARK = "hlmat_left_out_connectors"
 
@@ -31,6 +34,8 @@ def import_beam_without_connectors() -> None:
     runners that stage files.
     """
     if "apache_beam" not in sys.modules:
+        # It would warn that it found no driver.
+        logging.getLogger("apache_beam.io.mongodbio").setLevel(logging.ERROR)
         with imported_without(*_CONNECTORS):
             import apache_beam
 

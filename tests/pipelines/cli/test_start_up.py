@@ -80,6 +80,18 @@ def test_the_figures_of_a_run_need_no_beam_and_no_model(tmp_path: Path) -> None:
     assert modules.isdisjoint(("apache_beam", "torch", "pandas", "scipy", "matplotlib"))
 
 
+@pytest.mark.slow
+def test_a_run_on_this_machine_imports_nothing_that_it_does_not_use(tmp_path: Path) -> None:
+    few = ("--shapes-images", "1", "--shapes-size", "64x80", "--limit", "1", "-q")
+    disc = ("--segmenter", "hlmat.transforms.segmenters.disc:DiscSegmenter")
+    argv = ("trajectories", "--dataset", "shapes", *few, *disc, "--workers", "1", "--out", "o")
+    code, modules = start(*argv, cwd=tmp_path)
+    assert code == 0
+    assert {"apache_beam", "pyarrow", "numba"} <= modules
+    unused = ("torch", "pymongo", "bson", "matplotlib", "fsspec", "boto3", "google.auth")
+    assert modules.isdisjoint(unused)
+
+
 def test_beams_flags_are_those_that_beam_declares() -> None:
     from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
 

@@ -27,8 +27,8 @@ import apache_beam as beam
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 with beam.Pipeline(runner=fn_runner.FnApiRunner()) as pipeline:
     pipeline | beam.Create([2, 3]) | beam.CombineGlobally(sum) | beam.Map(print)
-names = ("apache_beam.io.gcp", "apitools", "azure", "boto3", "google.auth", "pandas", "torch")
-print([name for name in names if name in sys.modules])
+names = ["apache_beam.io.gcp", "apitools", "azure", "boto3", "google.auth", "pandas", "pymongo"]
+print([name for name in [*names, "bson", "torch"] if name in sys.modules])
 """
 
 
