@@ -50,7 +50,7 @@ def main() -> None:
         sizes = (arguments.targets // 10, arguments.targets)
         for size in sizes:
             repeat_run(root / "run", root / f"run-{size}", targets=size)
-        for name in ("stats", "score"):
+        for name in ("stats", "noise", "score"):
             ending = ".json" if name == "score" else ""
             few, many = (_cpu_s(name, f"{root / f'run-{size}'}{ending}") for size in sizes)
             each_ms = (many - few) / (sizes[1] - sizes[0]) * 1e3
