@@ -52,7 +52,7 @@ except Exception as error:
 _SOCKET = "template"
 _BEAMS_WORDS = "Worker subprocess exited with return code "
 # Threads that wait for a process, and that read what it sends.
-_BEAMS_THREADS = ("run_worker", "beam_control_read")
+_BEAMS_THREADS = ("run_worker", "beam_control_read", "read_grpc_client_inputs")
 _POLL_S = 0.1
 _JOIN_S = 2.0
 
@@ -89,9 +89,10 @@ class LocalWorkers:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(int(path.stem), signal.SIGKILL)
         # They would report the end of a process, which is expected now.
+        deadline = time.monotonic() + _JOIN_S
         for thread in threading.enumerate():
             if thread.name in _BEAMS_THREADS:
-                thread.join(_JOIN_S)
+                thread.join(max(0.0, deadline - time.monotonic()))
         threading.excepthook = self._previous_hook
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 # Runners other than `local` need Beam's connectors, which a local run would leave out.
 import apache_beam  # noqa: F401
+import grpc
 import pytest
 
 from hlmat.pipelines.cli.main import EXIT_INCOMPLETE, main
@@ -136,6 +137,31 @@ def test_other_threads_exceptions_are_reported_as_before(monkeypatch: pytest.Mon
         thread.join()
         assert workers.failure() is None
     assert [type(error) for error in seen] == [KeyError]
+
+
+@pytest.mark.parametrize("name", local_workers._BEAMS_THREADS)
+def test_connections_that_break_when_workers_are_ended_are_no_errors(
+    name: str, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: seen.append(args.exc_value))
+    broken, joined = threading.Event(), threading.Event()
+
+    def read() -> None:
+        broken.wait()
+        raise grpc.RpcError
+
+    class Reader(threading.Thread):
+        def join(self, timeout: float | None = None) -> None:
+            broken.set()
+            super().join(timeout)
+            joined.set()
+
+    with LocalWorkers():
+        thread = Reader(target=read, name=name, daemon=True)
+        thread.start()
+    assert joined.is_set()
+    assert seen == []
 
 
 def test_a_lost_worker_wins_over_the_broken_connection():
