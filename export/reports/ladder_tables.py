@@ -16,7 +16,8 @@ def render_ladder(report: _Figures) -> str:
 
     Args:
         report: the figures of `hlmat ladder`: by set, `rungs` and `steps`, and where requested
-            `filter`, `refine`, `initial_actions`, `codecs` and `mask_colours`.
+            `own_finish`, `searches`, `filter`, `refine`, `initial_actions`, `codecs` and
+            `mask_colours`.
     """
     sets: Mapping[str, _Figures] = report["sets"]
     parts = [
@@ -24,6 +25,16 @@ def render_ladder(report: _Figures) -> str:
             "Rungs (figure 4)",
             _comparison_head("rung", "the rung before"),
             _rows(sets, "rungs", _comparison_row),
+        ),
+        _table(
+            "The stop by the score against the model's own Finish",
+            _comparison_head("rung", "the own Finish"),
+            _rows(sets, "own_finish", _comparison_row),
+        ),
+        _table(
+            "Clicks tried in each state, with the same stop",
+            _comparison_head("search", "no search"),
+            _rows(sets, "searches", _comparison_row),
         ),
         _table(
             "Number of clicks, without and with the model's own score (table 2)",

@@ -63,7 +63,8 @@ class LadderJob:
     def measurements(self) -> list[Measurement]:
         """Return the distinct evaluations on each set."""
         plan = self.plan
-        asked = [*plan.rungs(), *plan.actions(), *map(of_variant, self.variants())]
+        searches = plan.compared_searches()
+        asked = [*plan.rungs(), *searches, *plan.actions(), *map(of_variant, self.variants())]
         first_of_name: dict[str, Measurement] = {}
         for measurement in asked:
             first_of_name.setdefault(measurement.name, measurement)

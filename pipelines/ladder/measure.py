@@ -1,8 +1,9 @@
 """The job `hlmat ladder`: what each step of SegAgent's method adds, on held-out targets.
 
 Figure 4 of the paper (arXiv 2503.08625) in miniature: the first model with greedy clicks, then
-improved by StaR+, stopped by its score, and with tree search; and tables 2, 3, 5 and 6. All figures
-have intervals, resampled by image.
+improved by StaR+, stopped by its score, and with tree search; and tables 2, 3, 5 and 6. A model
+that finishes by itself is also measured without that, and compared with the stop by its score. All
+figures have intervals, resampled by image.
 """
 
 from __future__ import annotations
@@ -40,7 +41,6 @@ _FIGURES = (
     *("gIoU", "cIoU", "clicks_per_target", "model_calls_per_target", "decoder_calls_per_target"),
     *("invalid_rate", "measured", "images", "rejected", "stop_reasons", "score_calibration"),
 )
-_NO_COMPARISON = {"against": None, "difference": None}
 
 
 def make_ladder(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -106,30 +106,34 @@ def _measure_set(job: LadderJob, name: str) -> dict[str, Any]:
             "out": config.run.out,
             "flags": list(measurement.flags),
             **{key: figures[key] for key in _FIGURES if key in figures},
-            "against": measurement.against,
-            "difference": measurement.against
-            and paired_difference(
-                ious[measurement.against], ious[measurement.name], image_of=image_of
-            ),
         }
+
+    def compared(measurement: Measurement) -> dict[str, Any]:
+        against = measurement.against
+        difference = against and paired_difference(
+            ious[against], ious[measurement.name], image_of=image_of
+        )
+        row = rows[measurement.name]
+        return {**row, "label": measurement.label, "against": against, "difference": difference}
+
     plan = job.plan
+    clicking = "always" if plan.finishes else "star-plus"
     result: dict[str, Any] = {
         "flags": list(plan.sets[name]),
         "remarks": list(dict.fromkeys(remarks)),
-        "rungs": [rows[m.name] for m in plan.rungs()],
-        "steps": _step_rows(rows["star-plus"]["out"], plan.steps),
+        "rungs": [compared(m) for m in plan.rungs()],
+        "steps": _step_rows(rows[clicking]["out"], plan.steps),
     }
     tables: Mapping[str, Sequence[Measurement]] = {
+        "own_finish": plan.own_finish(),
+        "searches": plan.compared_searches(),
         "initial_actions": plan.actions(),
         "codecs": [of_variant(v) for v in plan.codec_variants()],
         "mask_colours": [of_variant(v) for v in plan.colour_variants()],
     }
     for table, measurements in tables.items():
         if measurements:
-            result[table] = [
-                {**rows[m.name], "label": m.label, **({} if m.against else _NO_COMPARISON)}
-                for m in measurements
-            ]
+            result[table] = [compared(m) for m in measurements]
     return result | _annotation_figures(job, name)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 DEFAULT_STEPS = (1, 3, 5, 7)
 FIRST, STAR_PLUS = "first", "star-plus"
 """The models of every ladder: the first one, and the one improved by StaR+."""
 
 _GREEDY = ("--step=last", "--search=1", "--beam=1")
+_ALWAYS_CLICK = "--always-click"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ class LadderPlan:
         rollout_limit: number of training targets to roll out; None for all.
         stop_score: the model's score of a mask at which it stops, in (0, 1].
         search: clicks tried in each state, at least 2.
+        searches: numbers of clicks tried to compare; empty to omit the table.
+        finishes: whether the model is taught to finish. Its rollouts are then also measured
+            without that, and the rungs above stop by the score alone.
         steps: numbers of clicks of table 2.
         own_action: the initial action of the recipe's evaluation.
         initial_actions, codecs, mask_colours: to compare; empty to omit the table.
@@ -67,6 +71,8 @@ class LadderPlan:
     rollout_limit: int | None = None
     stop_score: float = 0.9
     search: int = 3
+    searches: tuple[int, ...] = ()
+    finishes: bool = False
     steps: tuple[int, ...] = DEFAULT_STEPS
     own_action: str = "none"
     initial_actions: tuple[str, ...] = ()
@@ -77,14 +83,39 @@ class LadderPlan:
 
     def rungs(self) -> list[Measurement]:
         """Return the ladder itself, each rung compared with the one before."""
-        stop = ("--step=best-scored", f"--stop-score={self.stop_score:g}")
-        search = (*stop, f"--search={self.search}")
-        return [
+        greedy = [
             Measurement("sft", "SFT, greedy", FIRST, _GREEDY),
             Measurement("star-plus", "+ StaR+", STAR_PLUS, _GREEDY, "sft"),
-            Measurement("stop", "+ PRM stop", STAR_PLUS, (*stop, *_GREEDY[1:]), "star-plus"),
-            Measurement("search", f"+ search, K = {self.search}", STAR_PLUS, search, "stop"),
         ]
+        if self.finishes:
+            flags = (*_GREEDY, _ALWAYS_CLICK)
+            greedy.append(Measurement("always", "always clicking", STAR_PLUS, flags, "star-plus"))
+        return [*greedy, self._stop(greedy[-1].name), self._searched(self.search)]
+
+    def own_finish(self) -> list[Measurement]:
+        """Return the stop by the score, compared with the model's own `Finish` if it has one."""
+        return [self._stop("star-plus")] if self.finishes else []
+
+    def compared_searches(self) -> list[Measurement]:
+        """Return the searches to compare with none, which is the rung that stops."""
+        return [
+            self._searched(count) if count > 1 else replace(self._stop(None), label="none")
+            for count in self.searches
+        ]
+
+    def _stop(self, against: str | None) -> Measurement:
+        return Measurement(
+            "stop", "+ PRM stop", STAR_PLUS, (*self._stop_flags(), *_GREEDY[1:]), against
+        )
+
+    def _searched(self, count: int) -> Measurement:
+        name = "search" if count == self.search else f"search-{count}"
+        flags = (*self._stop_flags(), f"--search={count}")
+        return Measurement(name, f"+ search, K = {count}", STAR_PLUS, flags, "stop")
+
+    def _stop_flags(self) -> tuple[str, ...]:
+        always = (_ALWAYS_CLICK,) if self.finishes else ()
+        return ("--step=best-scored", f"--stop-score={self.stop_score:g}", *always)
 
     def actions(self) -> list[Measurement]:
         """Return the greedy rollouts of the improved model for each initial action.

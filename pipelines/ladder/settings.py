@@ -39,6 +39,9 @@ class LadderFile:
         default=0.9, gt=0, le=1, help="the model's score of a mask at which it stops"
     )
     search: int = setting(default=3, ge=2, help="clicks tried in each state")
+    searches: tuple[Annotated[int, Ge(1)], ...] = setting(
+        default=(), help="numbers of clicks tried in each state, to compare by their calls"
+    )
     steps: tuple[Annotated[int, Ge(1)], ...] = setting(
         default=(), help=f"numbers of clicks of table 2 ({', '.join(map(str, DEFAULT_STEPS))})"
     )
@@ -81,6 +84,7 @@ KEYS = Group(
         _key("rollout-limit", StarPlusOptions),
         _key("stop-score"),
         _key("search"),
+        _key("searches"),
         _key("steps"),
         _key("initial-actions"),
         _key("codecs"),
@@ -135,6 +139,8 @@ def read_plan(recipe: Recipe) -> LadderPlan:
         rollout_limit=stars.rollout_limit,
         stop_score=found.stop_score,
         search=found.search,
+        searches=tuple(sorted(set(found.searches))),
+        finishes=bool(own.get("finish")),
         steps=tuple(sorted(set(steps))),
         own_action=str(own.get("initial-action")),
         initial_actions=tuple(map(str, dict.fromkeys(found.initial_actions))),

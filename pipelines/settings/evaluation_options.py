@@ -150,6 +150,8 @@ def policy_group(names: Sequence[str] = POLICY_NAMES) -> Group:
             Flag("batch-size", CheckpointOptions),
             Flag("max-new-tokens", SamplingOptions),
             Flag("temperature", SamplingOptions),
+            Flag("score-reading", CheckpointOptions),
+            Flag("always-click", CheckpointOptions),
             Flag(
                 "server", ServerOptions, "base_url", help="openai: such as http://localhost:8000/v1"
             ),

@@ -60,6 +60,8 @@ MINI_BASE = (
             Flag("batch", PretrainingOptions),
             Flag("texts", PretrainingOptions),
             Flag("mask-share", PretrainingOptions),
+            Flag("text-mask-share", PretrainingOptions),
+            Flag("scores", PretrainingOptions),
             Flag("learning-rate", PretrainingOptions),
             Flag("matrix-rate", PretrainingOptions),
             SHAPES_IMAGES,

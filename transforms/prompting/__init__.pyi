@@ -18,7 +18,9 @@ from .overlay import draw_clicks as draw_clicks
 from .overlay import draw_mask as draw_mask
 from .overlay import draw_outline as draw_outline
 from .predicted_iou import PREDICTED_IOU_MARK as PREDICTED_IOU_MARK
+from .predicted_iou import find_predicted_iou as find_predicted_iou
 from .predicted_iou import last_predicted_iou as last_predicted_iou
+from .predicted_iou import render_percent as render_percent
 from .predicted_iou import render_predicted_iou as render_predicted_iou
 from .rendering import StateView as StateView
 from .resizes import RESIZES as RESIZES

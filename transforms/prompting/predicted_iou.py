@@ -27,7 +27,26 @@ def render_predicted_iou(iou: float) -> str:
     """
     if not 0 <= iou <= 1:
         raise ValueError(f"an IoU must be in [0, 1], got {iou}")
-    return f"{PREDICTED_IOU_MARK}{100 * iou:.1f}"
+    return PREDICTED_IOU_MARK + render_percent(iou)
+
+
+def render_percent(iou: float) -> str:
+    """Write an IoU in [0, 1] in percent, without the words before it.
+
+    >>> render_percent(0.852)
+    '85.2'
+    """
+    return f"{100 * iou:.1f}"
+
+
+def find_predicted_iou(text: str) -> tuple[int, int] | None:
+    """Return where the number of the last predicted IoU begins and ends; None without one.
+
+    >>> find_predicted_iou("Current IOU: 85.2, Finish")
+    (13, 17)
+    """
+    found = list(_ANYWHERE.finditer(text))
+    return found[-1].span(1) if found else None
 
 
 def parse_predicted_iou(text: str) -> float:

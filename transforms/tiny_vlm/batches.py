@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hlmat.transforms.prompting.coordinates import CoordinateCodec
 from hlmat.transforms.prompting.overlay import draw_mask
 from hlmat.transforms.tiny_vlm.conversation import Conversation
-from hlmat.transforms.tiny_vlm.scenes import ANGLES, LabelledScenes
+from hlmat.transforms.tiny_vlm.scenes import ANGLES, FINISH, MASKS, LabelledScenes
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +24,9 @@ DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 """Of the processor `Qwen2VLImageProcessor`, by channel."""
 
 _COVERED_SHARE = 0.3
+_SECOND_DIGIT_WEIGHT = 0.3
+_LATER_DIGIT_WEIGHT = 0.3
+"""Of a score's digits after the first, the point included."""
 
 
 class Batch(NamedTuple):
@@ -37,7 +40,9 @@ class Batch(NamedTuple):
         reach: float, by cell: the outline of the object there. Shape: (B, C, ANGLES).
         texts: int64: expression, what stands between, and answer. Shape: (B, T, L).
         targets: int64, the object that a text names; -1 for none. Shape: (B, T).
-        starts: int64, where the answers begin. Shape: (B, T).
+        starts: int64, where the actions of the answers begin. Shape: (B, T).
+        weights: float, how much each token of the answers counts in the loss; 0 for the tokens
+            before them and after their end. Shape: (B, T, L).
     """
 
     pixels: torch.Tensor
@@ -47,6 +52,7 @@ class Batch(NamedTuple):
     texts: torch.Tensor
     targets: torch.Tensor
     starts: torch.Tensor
+    weights: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -59,12 +65,14 @@ class BatchMaker:
         codec: writes two decimals per axis.
         mirrored_words: each token's counterpart in an image mirrored left to right, and top to
             bottom. Shape: (vocabulary,) each.
+        scores: whether an answer begins with the IoU of the mask shown.
     """
 
     patch: int
     conversation: Conversation
     codec: CoordinateCodec
     mirrored_words: tuple[NDArray[np.int64], NDArray[np.int64]]
+    scores: bool = False
 
     def make(
         self,
@@ -81,22 +89,29 @@ class BatchMaker:
             scenes: where they come from.
             chosen: their indices.
             texts: texts of each scene, at most; 0 for none.
-            mask_share: the share of scenes that show their mask.
-            rng: chooses the mirrored scenes, those with a mask, and the texts; None mirrors none,
-                shows masks in the first scenes, and takes the first texts.
+            mask_share: the share of scenes that show a mask.
+            rng: chooses the mirrored scenes, those with a mask, which mask, and the texts; None
+                mirrors none, shows masks in the first scenes, and takes the first texts.
+
+        With scores and texts, any of a scene's masks may be shown; otherwise the first.
         """
         import torch
 
         count = len(chosen)
+        which = np.zeros(count, np.int64)
+        is_any = self.scores and texts > 0
         if rng is None:
             flips = np.zeros((count, 2), bool)
             with_mask = np.arange(count) < round(mask_share * count)
+            which = np.arange(count) % MASKS if is_any else which
         else:
             flips = rng.random((count, 2)) < 0.5
             with_mask = rng.random(count) < mask_share
+            which = rng.integers(MASKS, size=count) if is_any else which
+        shown = np.where(with_mask, which + 1, 0)
         views = [
-            self._view(scenes, int(i), (bool(f[0]), bool(f[1])), has_mask=bool(m))
-            for i, f, m in zip(chosen, flips, with_mask, strict=True)
+            self._view(scenes, int(i), (bool(f[0]), bool(f[1])), shown=int(m))
+            for i, f, m in zip(chosen, flips, shown, strict=True)
         ]
         pixels, labels, facts, reach = (np.stack(column) for column in zip(*views, strict=True))
         side, cells = labels.shape[1] // self.patch, (labels.shape[1] // self.patch) ** 2
@@ -107,18 +122,22 @@ class BatchMaker:
         nothing = np.array([0] + [IGNORED] * (facts.shape[2] - 1))
         classes = np.concatenate([np.tile(nothing, (count, 1, 1)), facts], 1)
         of_cell = np.arange(count)[:, None], owners
-        words = self._texts(scenes, chosen, flips, facts, texts=texts, rng=rng)
+        ious = np.concatenate([np.zeros_like(scenes.ious[:, :1]), scenes.ious], 1)[chosen, shown]
+        words = self._texts(scenes, chosen, flips, facts, ious, texts=texts, rng=rng)
         arrays = (pixels, classes[of_cell], owners, reach[of_cell], *words)
         return Batch(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays))
 
     def _view(
-        self, scenes: LabelledScenes, index: int, flips: tuple[bool, bool], *, has_mask: bool
+        self, scenes: LabelledScenes, index: int, flips: tuple[bool, bool], *, shown: int
     ) -> tuple[NDArray[Any], ...]:
-        """Return a scene's pixels, labels, classes of objects and outlines, mirrored."""
+        """Return a scene's pixels, labels, classes of objects and outlines, mirrored.
+
+        `shown` is the number of the mask drawn in, from 1; 0 for none.
+        """
         image, labels = scenes.images[index], scenes.labels[index]
-        if has_mask:
-            image = draw_mask(image, scenes.masks[index])
-        action, x, y = np.moveaxis(scenes.answers[index, int(has_mask)].copy(), 1, 0)
+        if shown:
+            image = draw_mask(image, scenes.masks[index, shown - 1])
+        action, x, y = np.moveaxis(scenes.answers[index, shown].copy(), 1, 0)
         reach = scenes.reach[index]
         side = labels.shape[0]
         if flips[0]:
@@ -151,13 +170,15 @@ class BatchMaker:
         chosen: NDArray[np.int64],
         flips: NDArray[np.bool_],
         facts: NDArray[np.int64],
+        ious: NDArray[np.float32],
         *,
         texts: int,
         rng: np.random.Generator | None,
-    ) -> tuple[NDArray[np.int64], ...]:
+    ) -> tuple[NDArray[Any], ...]:
         c, count = self.conversation, len(chosen)
-        room = scenes.texts.shape[2] + len(c.between) + c.longest_answer
+        room = scenes.texts.shape[2] + len(c.between) + c.longest_score + c.longest_answer
         rows = np.full((count, texts, room), c.padding)
+        weights = np.zeros((count, texts, room), np.float32)
         targets = np.full((count, texts), -1)
         starts = np.ones((count, texts), np.int64)
         longest = 1
@@ -172,12 +193,19 @@ class BatchMaker:
                     if flips[b, axis]:
                         words = self.mirrored_words[axis][words]
                 target = scenes.targets[index, j]
-                answer = c.answer(int(facts[b, target, 3]), facts[b, target, 4:])
-                row = [*words, *c.between, *answer]
+                action = int(facts[b, target, 3])
+                answer = c.answer(action, facts[b, target, 4:])
+                score = c.score(float(ious[b, target])) if self.scores else []
+                asked = [*words, *c.between]
+                row = [*asked, *score, *answer]
                 rows[b, e, : len(row)], targets[b, e] = row, target
-                starts[b, e] = len(words) + len(c.between)
+                starts[b, e] = start = len(asked) + len(score)
+                weights[b, e, len(asked) : len(row)] = 1
+                weights[b, e, len(asked) + 2 : start - 1] = _LATER_DIGIT_WEIGHT
+                if action != FINISH:
+                    weights[b, e, [start + c.places[k] for k in (1, 3)]] = _SECOND_DIGIT_WEIGHT
                 longest = max(longest, len(row))
-        return rows[:, :, :longest], targets, starts
+        return rows[:, :, :longest], targets, starts, weights[:, :, :longest]
 
 
 def mirrored_words(tokenizer: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

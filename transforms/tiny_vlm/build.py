@@ -118,13 +118,17 @@ def prepare_pretraining(
 
     initialise(model)
     conversation = build_conversation(tokenizer, CODEC, end=END)
-    maker = BatchMaker(architecture.patch, conversation, CODEC, mirrored_words(tokenizer))
+    mirrored = mirrored_words(tokenizer)
+    maker = BatchMaker(architecture.patch, conversation, CODEC, mirrored, scores=options.scores)
     is_fast = computes_bfloat16(model.lm_head.weight.device)
     forward = SharedForward(
         model,
         conversation,
         grid=architecture.grid,
-        longest=WORDS + len(conversation.between) + conversation.longest_answer,
+        longest=WORDS
+        + len(conversation.between)
+        + conversation.longest_score
+        + conversation.longest_answer,
         dtype=torch.bfloat16 if is_fast else torch.float32,
     )
     return Pretraining(model, tokenizer, maker, options, forward)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hlmat.transforms.core.records import Click, Finish
 from hlmat.transforms.prompting.coordinates import CoordinateCodec
 from hlmat.transforms.prompting.dialogues.segagent import render_action
+from hlmat.transforms.prompting.predicted_iou import PREDICTED_IOU_MARK
 from hlmat.transforms.tiny_vlm.scenes import FINISH, NEGATIVE, POSITIVE
 
 DIGITS = 4
@@ -33,6 +34,9 @@ class Conversation:
         places: where an answer's digits stand.
         digits: the tokens of "0" to "9".
         padding: stands after the end.
+        score_mark: what a score begins with.
+        point: the decimal point of a score.
+        score_end: what stands between a score and an action.
     """
 
     before: tuple[int, ...]
@@ -42,6 +46,9 @@ class Conversation:
     places: tuple[int, ...]
     digits: tuple[int, ...]
     padding: int
+    score_mark: tuple[int, ...]
+    point: tuple[int, ...]
+    score_end: tuple[int, ...]
 
     def answer(self, action: int, written: Sequence[int] | NDArray[np.int64]) -> list[int]:
         """Return an answer's tokens; `written` are its four digits."""
@@ -50,6 +57,17 @@ class Conversation:
             for place, digit in zip(self.places, written, strict=True):
                 ids[place] = self.digits[digit]
         return ids
+
+    def score(self, iou: float) -> list[int]:
+        """Return the tokens of a score and of what stands between it and an action."""
+        whole, tenths = f"{100 * iou:.1f}".split(".")
+        digits = [self.digits[int(d)] for d in whole]
+        return [*self.score_mark, *digits, *self.point, self.digits[int(tenths)], *self.score_end]
+
+    @property
+    def longest_score(self) -> int:
+        """The most tokens that `score` returns."""
+        return len(self.score(1.0))
 
     @property
     def longest_answer(self) -> int:
@@ -95,4 +113,7 @@ def build_conversation(tokenizer: Any, codec: CoordinateCodec, *, end: str) -> C
         places=places,
         digits=digits,
         padding=tokenizer.pad_token_id,
+        score_mark=ids(PREDICTED_IOU_MARK),
+        point=ids("."),
+        score_end=ids("0, Positive")[1:-1],
     )

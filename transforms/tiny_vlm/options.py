@@ -50,6 +50,9 @@ class PretrainingOptions:
 
     Attributes:
         steps: updates in all, the first `tower_steps` of them of the vision tower alone.
+        mask_share: the share of images with a mask while the tower trains alone.
+        text_mask_share: the same while texts are read, too; None for `mask_share`.
+        scores: whether an answer begins with the IoU of the mask shown.
         learning_rate: the peak for everything but the matrices of the blocks.
         matrix_rate: the peak for those, which Muon updates.
         seed: of weights, sample order and images.
@@ -63,6 +66,12 @@ class PretrainingOptions:
     texts: int = setting(default=6, ge=1, help="expressions of each image, at most")
     mask_share: float = setting(
         default=0.4, ge=0, le=1, help="share of images with a mask, from half of the tower's steps"
+    )
+    text_mask_share: float | None = setting(
+        default=None, ge=0, le=1, help="the same while texts are read (--mask-share)"
+    )
+    scores: bool = setting(
+        default=False, help="answers begin with the IoU of the mask shown, as in mini_prm"
     )
     learning_rate: float = setting(default=0.003, gt=0, lt=1, help="peak of Adam's learning rate")
     matrix_rate: float = setting(default=0.02, gt=0, lt=1, help="peak of Muon's learning rate")

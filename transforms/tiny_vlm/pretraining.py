@@ -4,7 +4,8 @@ At first the vision tower alone learns what is under each patch (`DenseHeads`): 
 kind, pattern and outline, and the click that the oracle would make. Then the language model learns
 to write that click for a text, in the words of the dialogue `segagent`, while one of its attention
 heads is taught to look at the object. From half of the tower's steps on, some images show a mask,
-and the answer is what the oracle would do about it: click what is missing or wrong, or finish.
+and the answer is what the oracle would do about it: click what is missing or wrong, or finish. On
+request, the answer says first how good that mask is.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ REPORT_EVERY = 250
 
 _ANSWER_WEIGHT = 4.0
 _ATTENTION_WEIGHT = 0.3
-_SECOND_DIGIT_WEIGHT = 0.3
 _FALL = 0.65
 _CLIP_NORM = 1.0
 
@@ -147,6 +147,12 @@ class Pretraining:
     def _has_texts(self, step: int) -> bool:
         return step > self.options.tower_steps
 
+    def _mask_share(self, *, has_texts: bool) -> float:
+        o = self.options
+        if has_texts and o.text_mask_share is not None:
+            return o.text_mask_share
+        return o.mask_share if 2 * self.step >= o.tower_steps else 0.0
+
     def _update(self, scenes: LabelledScenes) -> None:
         o = self.options
         rate = learning_rate_share(self.step, o)
@@ -156,7 +162,7 @@ class Pretraining:
             scenes,
             rng.integers(len(scenes), size=o.batch),
             texts=o.texts if has_texts else 0,
-            mask_share=o.mask_share if 2 * self.step >= o.tower_steps else 0.0,
+            mask_share=self._mask_share(has_texts=has_texts),
             rng=rng,
         )
         batch = Batch(*(t.to(self.model.lm_head.weight.device) for t in batch))
@@ -175,16 +181,12 @@ class Pretraining:
     def _text_loss(self, seen: torch.Tensor, batch: Batch) -> torch.Tensor:
         c = self.maker.conversation
         states, spot = self.forward.read(seen, batch.texts)
-        length = batch.texts.shape[2]
-        at = torch.arange(length, device=seen.device) - batch.starts[..., None] + 1
         following = functional.pad(batch.texts[..., 1:], (0, 1), value=c.padding)
-        asked = (at >= 0) & (at < c.longest_answer) & (batch.targets[..., None] >= 0)
-        asked = asked & (following != c.padding)
+        weights = functional.pad(batch.weights[..., 1:], (0, 1))
+        asked = weights > 0
         logits, wanted = self.forward.write(states[asked]), following[asked]
         each = functional.cross_entropy(logits, wanted, reduction="none")
-        weights = torch.ones(c.longest_answer, device=seen.device)
-        weights[[c.places[1], c.places[3]]] = _SECOND_DIGIT_WEIGHT
-        weight = weights[at[asked]]
+        weight = weights[asked]
         written = (each * weight).sum() / weight.sum()
         meant = batch.owners[:, None] == batch.targets[..., None] + 1
         is_judged = asked & meant.any(-1)[..., None]

@@ -1,7 +1,8 @@
 """Generated scenes with everything that the pre-training of the small model learns from.
 
-Each scene comes with one mask that a fine-tuned model could be shown: a corrupted mask of one of
-its objects. So every text has two answers: the first click, and what to do about that mask.
+Each scene comes with masks that a fine-tuned model could be shown: good and corrupted masks of its
+objects, and some of two objects or of the ground. So every text has several answers: the first
+click, and what to do about each mask.
 """
 
 from __future__ import annotations
@@ -41,8 +42,13 @@ POSITIVE, NEGATIVE, FINISH = range(3)
 FINISH_IOU = 0.85
 """A shown mask of this IoU or more needs no further click."""
 
+_JOINED_SHARE, _GROUND_SHARE = 0.15, 0.15
+
 ANGLES = 32
 """Directions in which an outline's reach is measured."""
+
+MASKS = 3
+"""Masks of each scene; only answers with scores show any of them, others the first."""
 
 WORDS = 14
 """Tokens kept of a text."""
@@ -55,10 +61,11 @@ class LabelledScenes:
     Attributes:
         images: uint8 RGB. Shape: (N, S, S, 3).
         labels: uint8, 0 for the ground, k + 1 for object k. Shape: (N, S, S).
-        masks: bool, the mask to be shown. Shape: (N, S, S).
+        masks: bool, the masks to be shown. Shape: (N, MASKS, S, S).
+        ious: float32, of each mask with each object. Shape: (N, MASKS, K).
         names: int64, the classes of `ATTRIBUTES`. Shape: (N, K, 3).
         answers: int64, (action, x, y) for each object as the target, first without a mask, then
-            with it; pixels. Shape: (N, 2, K, 3).
+            with each; pixels. Shape: (N, 1 + MASKS, K, 3).
         reach: float32, the outline's distance from the centroid in quarters of the image's side,
             by direction; row 0 is for the ground. Shape: (N, K + 1, ANGLES).
         texts: int64 tokens of the expressions, 0 after the end. Shape: (N, T, WORDS).
@@ -68,6 +75,7 @@ class LabelledScenes:
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
     masks: NDArray[np.bool_]
+    ious: NDArray[np.float32]
     names: NDArray[np.int64]
     answers: NDArray[np.int64]
     reach: NDArray[np.float32]
@@ -108,9 +116,10 @@ def label_scene(scene: Scene, *, objects: int, tokenizer: Any) -> tuple[NDArray[
     side = scene.labels.shape[0]
     count = len(scene.things)
     truths = [scene.mask(k) for k in range(count)]
-    shown = _mask_to_show(scene, truths)
+    shown = _masks_to_show(scene, truths)
+    ious = np.zeros((MASKS, objects), np.float32)
     names = np.zeros((objects, len(ATTRIBUTES)), np.int64)
-    answers = np.zeros((2, objects, 3), np.int64)
+    answers = np.zeros((1 + MASKS, objects, 3), np.int64)
     reach = np.zeros((objects + 1, ANGLES), np.float32)
     texts = np.zeros((objects * MAX_EXPRESSIONS, WORDS), np.int64)
     targets = np.full(objects * MAX_EXPRESSIONS, -1, np.int64)
@@ -119,14 +128,15 @@ def label_scene(scene: Scene, *, objects: int, tokenizer: Any) -> tuple[NDArray[
     for k, (thing, truth) in enumerate(zip(scene.things, truths, strict=True)):
         values = (thing.colour_name, thing.kind, thing.pattern)
         names[k] = [words.index(v) for words, v in zip(ATTRIBUTES, values, strict=True)]
-        answers[:, k] = [_answer(mask, truth) for mask in (np.zeros_like(truth), shown)]
+        answers[:, k] = [_answer(mask, truth) for mask in (np.zeros_like(truth), *shown)]
+        ious[:, k] = [mask_iou(mask, truth) for mask in shown]
         reach[k + 1] = _reach(truth) * 4 / side
         for description in describe_object(facts, k, rng=rng):
             ids = tokenizer(description.text())["input_ids"][:WORDS]
             texts[row, : len(ids)], targets[row] = ids, k
             row += 1
     image: Image = paint_scene(scene)
-    return image, scene.labels, shown, names, answers, reach, texts, targets
+    return image, scene.labels, np.stack(shown), ious, names, answers, reach, texts, targets
 
 
 def _answer(shown: Mask, truth: Mask) -> tuple[int, int, int]:
@@ -138,11 +148,34 @@ def _answer(shown: Mask, truth: Mask) -> tuple[int, int, int]:
     return (POSITIVE if click.is_positive else NEGATIVE), click.x, click.y
 
 
-def _mask_to_show(scene: Scene, truths: list[Mask]) -> Mask:
-    """Return a mask of one object, a quarter of them good enough to finish."""
+def _masks_to_show(scene: Scene, truths: list[Mask]) -> list[Mask]:
+    """Return masks of one object, of every quality; some of two objects, some of the ground."""
     rng = target_rng(0, scene.paint_key, "shown mask")
     truth = truths[int(rng.integers(len(truths)))]
-    low, high = (FINISH_IOU, 1.0) if rng.random() < 0.25 else (0.2, FINISH_IOU)
+    masks = [_corrupted(truth, 0.2, is_good=rng.random() < 0.25, rng=rng)]
+    for number in range(1, MASKS):
+        rng = target_rng(0, scene.paint_key, f"shown mask {number}")
+        order = rng.permutation(len(truths))
+        truth = truths[int(order[0])]
+        mask = _corrupted(truth, 0.02, is_good=rng.random() < 0.4, rng=rng)
+        if len(truths) > 1 and rng.random() < _JOINED_SHARE:
+            mask = mask | truths[int(order[1])]
+        elif rng.random() < _GROUND_SHARE:
+            mask = _ellipse(truth.shape[0], rng=rng) & (scene.labels == 0)
+        masks.append(mask)
+    return masks
+
+
+def _ellipse(side: int, *, rng: np.random.Generator) -> Mask:
+    """Return an upright ellipse anywhere in a square."""
+    (x, y), (a, b) = rng.uniform(0, side, 2), rng.uniform(0.1, 0.4, 2) * side
+    ys, xs = np.mgrid[:side, :side]
+    return ((xs - x) / a) ** 2 + ((ys - y) / b) ** 2 < 1
+
+
+def _corrupted(truth: Mask, low: float, *, is_good: bool, rng: np.random.Generator) -> Mask:
+    """Return a mask good enough to finish, or one from `low` up to that; else the truth."""
+    low, high = (FINISH_IOU, 1.0) if is_good else (low, FINISH_IOU)
     wrong = corrupted_to_iou(truth, low=low, high=high, rng=rng)
     return truth if wrong is None else wrong.mask
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hlmat.pipelines.ladder.job import LadderJob, read_ladder
+from hlmat.pipelines.ladder.plan import LadderPlan
 from hlmat.pipelines.recipes.recipe import RECIPES
 from hlmat.pipelines.settings.commands import parse_command
 from hlmat.pipelines.settings.evaluation_options import EvaluationConfig
@@ -38,9 +39,14 @@ def policy_of(config: EvaluationConfig) -> ModelPolicyOptions:
     return config.run.policy
 
 
-def model_of(config: EvaluationConfig) -> Path:
+def answerer_of(config: EvaluationConfig) -> CheckpointOptions:
     answerer = policy_of(config).answerer
     assert isinstance(answerer, CheckpointOptions)
+    return answerer
+
+
+def model_of(config: EvaluationConfig) -> Path:
+    answerer = answerer_of(config)
     assert answerer.model == config.model
     return Path(answerer.model)
 
@@ -54,7 +60,7 @@ def test_every_evaluation_is_on_the_same_held_out_targets(tmp_path: Path) -> Non
     for name, difficulty in (("simple", "simple"), ("thin", "thin")):
         found = evaluations(job, name)
         assert set(found) == {
-            *("sft", "star-plus", "stop", "search"),
+            *("sft", "star-plus", "always", "stop", "search", "search-2", "search-5"),
             *("initial-box", "initial-jittered-box"),
             *("codec-thousandths", "colour-red"),
         }
@@ -72,15 +78,58 @@ def test_rungs_differ_in_model_stop_rule_and_search(tmp_path: Path) -> None:
     assert model_of(found["sft"]) == first
     assert {model_of(found[name]) for name in ("star-plus", "stop", "search")} == {star}
     rules = {
-        name: (found[name].step, found[name].run.limits.stop_at_score, found[name].run.search)
-        for name in ("sft", "star-plus", "stop", "search")
+        name: (
+            config.step,
+            config.run.limits.stop_at_score,
+            config.run.search,
+            answerer_of(config).always_click,
+        )
+        for name, config in found.items()
     }
+    searches = {f"search-{k}": k for k in (2, 5)} | {"search": 3}
     assert rules == {
-        "sft": ("last", None, None),
-        "star-plus": ("last", None, None),
-        "stop": ("best-scored", 0.9, None),
-        "search": ("best-scored", 0.9, SearchOptions(candidates=3)),
+        "sft": ("last", None, None, False),
+        "star-plus": ("last", None, None, False),
+        "always": ("last", None, None, True),
+        "stop": ("best-scored", 0.9, None, True),
+        **{
+            name: ("best-scored", 0.9, SearchOptions(candidates=k), True)
+            for name, k in searches.items()
+        },
+        **{f"initial-{a}": ("last", None, None, False) for a in ("box", "jittered-box")},
     }
+    assert {answerer_of(config).score_reading for config in found.values()} == {"expected"}
+
+
+def test_stop_and_search_are_compared_with_what_lacks_only_them(tmp_path: Path) -> None:
+    plan = read(tmp_path).plan
+    against = {m.name: m.against for m in plan.rungs()}
+    assert against == {
+        "sft": None,
+        "star-plus": "sft",
+        "always": "star-plus",
+        "stop": "always",
+        "search": "stop",
+    }
+    assert [(m.name, m.against) for m in plan.own_finish()] == [("stop", "star-plus")]
+    assert [(m.name, m.label, m.against) for m in plan.compared_searches()] == [
+        ("stop", "none", None),
+        ("search-2", "+ search, K = 2", "stop"),
+        ("search", "+ search, K = 3", "stop"),
+        ("search-5", "+ search, K = 5", "stop"),
+    ]
+
+
+def test_without_finish_every_rollout_clicks_to_the_limit_anyway() -> None:
+    plan = LadderPlan(sets={}, finishes=False)
+    assert [(m.name, m.against) for m in plan.rungs()] == [
+        ("sft", None),
+        ("star-plus", "sft"),
+        ("stop", "star-plus"),
+        ("search", "stop"),
+    ]
+    assert not any("--always-click" in m.flags for m in plan.rungs())
+    assert plan.own_finish() == []
 
 
 def test_variants_have_their_own_model_and_are_asked_as_it_was_taught(tmp_path: Path) -> None:

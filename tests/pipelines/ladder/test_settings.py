@@ -60,15 +60,18 @@ def test_every_key_is_taken(tmp_path: Path) -> None:
 
 def test_each_rung_adds_one_thing_to_the_one_before(tmp_path: Path) -> None:
     plan = read_plan(load_recipe(str(recipe(tmp_path, SETS + "initial-actions: [none, box]\n"))))
-    sft, star, stop, search = plan.rungs()
+    sft, star, always, stop, search = plan.rungs()
     assert [(r.name, r.against) for r in plan.rungs()] == [
         ("sft", None),
         ("star-plus", "sft"),
-        ("stop", "star-plus"),
+        ("always", "star-plus"),
+        ("stop", "always"),
         ("search", "stop"),
     ]
-    assert (sft.model, star.model, stop.model, search.model) == (FIRST, *(STAR_PLUS,) * 3)
+    models = [rung.model for rung in plan.rungs()]
+    assert models == [FIRST, *(STAR_PLUS,) * 4]
     assert sft.flags == star.flags
+    assert set(always.flags) - set(star.flags) == {"--always-click"} <= set(stop.flags)
     assert {"--step=best-scored", "--stop-score=0.9"} < set(stop.flags)
     assert set(search.flags) - set(stop.flags) == {"--search=3"}
     # The recipe's own initial action is the rung itself, not another run.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from hlmat.transforms.tiny_vlm.batches import IGNORED, BatchMaker, mirrored_word
 from hlmat.transforms.tiny_vlm.build import CODEC
 from hlmat.transforms.tiny_vlm.conversation import build_conversation
 from hlmat.transforms.tiny_vlm.options import TinyVlmArchitecture
-from hlmat.transforms.tiny_vlm.scenes import FINISH, label_scenes
+from hlmat.transforms.tiny_vlm.scenes import FINISH, MASKS, label_scenes
 from hlmat.transforms.torch_support.torchvision import ensure_importable
 
 ensure_importable()
@@ -41,7 +42,7 @@ def test_pixels_are_those_of_the_processor(mask_share: float) -> None:
     processor = build_tiny_vlm_processor(architecture, TOKENIZER).image_processor
     images = list(SCENES.images)
     if mask_share:
-        images = [draw_mask(i, m) for i, m in zip(images, SCENES.masks, strict=True)]
+        images = [draw_mask(i, SCENES.masks[b, 0]) for b, i in enumerate(images)]
     made = processor(images=images, return_tensors="pt")["pixel_values"]
     # Each patch holds its channels, each with two frames, which are the same.
     theirs = made.reshape(len(ALL), 16, 3, 2, 256)[:, :, :, 0].flatten(2)
@@ -102,6 +103,33 @@ def test_mirrored_scenes_keep_words_and_clicks_true() -> None:
                 assert abs(x - right_x) <= 1
                 assert abs(y - right_y) <= 1
     assert seen_flips == {(False, False), (False, True), (True, False), (True, True)}
+
+
+@pytest.mark.parametrize("mask_share", [0.0, 1.0])
+def test_answers_begin_with_the_iou_of_the_mask_shown(mask_share: float) -> None:
+    batch = replace(MAKER, scores=True).make(SCENES, ALL, texts=9, mask_share=mask_share)
+    scores = set()
+    for b, e in np.argwhere(batch.targets.numpy() >= 0):
+        start, target = int(batch.starts[b, e]), int(batch.targets[b, e])
+        shown = b % MASKS
+        iou = float(SCENES.ious[b, shown, target]) if mask_share else 0.0
+        scores.add(iou)
+        score = MAKER.conversation.score(iou)
+        assert TOKENIZER.decode(score) == f"Current IOU: {100 * iou:.1f}, "
+        begin = start - len(score)
+        assert batch.texts[b, e, begin:start].tolist() == score
+        action, x, y = SCENES.answers[b, 1 + shown if mask_share else 0, target].tolist()
+        answer = TOKENIZER.decode(batch.texts[b, e, start:]).partition(END)[0]
+        where = CODEC.render(x, y, size_hw=(64, 64))
+        said = ("Positive point: ", "Negative point: ", "Finish")[action]
+        assert answer == said + (where if action != FINISH else "")
+        weights = batch.weights[b, e].tolist()
+        assert not any(weights[:begin])
+        assert weights[begin : begin + 3] == pytest.approx([1, 1, 0.3])
+        counted = 2 if action == FINISH else len(MAKER.conversation.answers[0])
+        assert all(weights[begin : start + counted])
+        assert not any(weights[start + counted :])
+    assert (len(scores) > 10) == bool(mask_share)
 
 
 def test_without_texts_none_are_made() -> None:

@@ -15,6 +15,7 @@ from hlmat.transforms.prompting.options import TRAINER_PIXELS
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 ImageFormat = Literal["png", "jpeg"]
 ToolInterface = Literal["text", "server"]
+ScoreReading = Literal["written", "expected"]
 
 
 def read_key(variable: str | None) -> str:
@@ -93,6 +94,9 @@ class CheckpointOptions(SamplingOptions):
             means the adapter on its base model.
         batch_size: halved permanently when out of memory. Answers depend on it only through
             rounding.
+        score_reading: "expected" puts the expected value over the probabilities of a score's digits
+            in the place of the score written.
+        always_click: the answer `Finish` is never given; the likeliest other one is.
 
     Raises:
         OptionsError: a value out of its range.
@@ -110,6 +114,14 @@ class CheckpointOptions(SamplingOptions):
     )
     dtype: Dtype = setting(default="auto", metavar="T", help="auto for the checkpoint's own")
     batch_size: int = setting(default=16, ge=1, metavar="N", help="questions asked at once")
+    score_reading: ScoreReading = setting(
+        default="written",
+        metavar="R",
+        help="with --score, mllm: the score as written, or expected over its digits' probabilities",
+    )
+    always_click: bool = setting(
+        default=False, help="mllm: never let the model answer Finish; stop by other rules"
+    )
 
 
 @options

@@ -10,12 +10,17 @@ import numpy as np
 from hlmat.transforms.core.errors import AnswerError, is_out_of_memory
 from hlmat.transforms.core.questions import AnswerText, Question
 from hlmat.transforms.core.rng import target_rng
+from hlmat.transforms.policies.backends.checkpoint.expected_score import (
+    NumberLogits,
+    NumberTokens,
+)
 from hlmat.transforms.policies.backends.checkpoint.files import CheckpointFiles, find_checkpoint
 from hlmat.transforms.policies.backends.checkpoint.loading import LoadedCheckpoint, load_checkpoint
 from hlmat.transforms.policies.backends.checkpoint.processor import render_question, resized_by
 from hlmat.transforms.policies.backends.options import CheckpointOptions
 
 _IMAGE_MARK = "<image>"
+_FINISH = "Finish"
 
 
 def load_checkpoint_answerer(options: CheckpointOptions) -> CheckpointAnswerer:
@@ -52,6 +57,9 @@ def checkpoint_identity(
         "max_new_tokens": options.max_new_tokens,
         "temperature": float(options.temperature),
         "seed": None if is_greedy else options.seed,
+        # Omitted if they are the defaults, so that finished runs keep their fingerprints.
+        **({"score_reading": "expected"} if options.score_reading == "expected" else {}),
+        **({"always_click": True} if options.always_click else {}),
     }
 
 
@@ -78,6 +86,14 @@ class CheckpointAnswerer:
         self._checkpoint = checkpoint
         self._batch_size = options.batch_size
         self._identity: Mapping[str, str | int | float | bool | None] | None = None
+        tokenizer = checkpoint.processor.tokenizer
+        self._numbers = self._unwanted = None
+        if options.score_reading == "expected":
+            self._numbers = NumberTokens(
+                tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
+            )
+        if options.always_click:
+            self._unwanted = _first_tokens(tokenizer, _FINISH)
         # Defaults for the call of `generate`.
         checkpoint.model.generation_config = GenerationConfig(
             do_sample=False,
@@ -149,13 +165,21 @@ class CheckpointAnswerer:
         model = self._checkpoint.model
         inputs = self._encode(questions).to(model.device, dtype=model.dtype)
         temperatures = [self._temperature(question) for question in questions]
-        processors = [self._sampler(questions, temperatures)] if any(temperatures) else []
+        numbers = None if self._numbers is None else NumberLogits(self._numbers)
+        processors: list[Any] = [] if numbers is None else [numbers]
+        if self._unwanted is not None:
+            processors.append(_Without(self._unwanted))
+        if any(temperatures):
+            processors.append(self._sampler(questions, temperatures))
         with torch.inference_mode():
             tokens = model.generate(**inputs, logits_processor=processors)
         written = tokens[:, inputs["input_ids"].shape[1] :]
-        texts = self._checkpoint.processor.tokenizer.batch_decode(
-            written, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+        texts = [self._decode(row) for row in written.tolist()]
+        if numbers is not None:
+            texts = [
+                numbers.rescored(text, row, tokens, self._decode)
+                for row, (text, tokens) in enumerate(zip(texts, written.tolist(), strict=True))
+            ]
         stop_ids = torch.tensor(self._checkpoint.stop_ids, device=written.device)
         ends = torch.isin(written, stop_ids)
         flaw = f"cut off after --max-new-tokens {self._options.max_new_tokens}"
@@ -163,6 +187,11 @@ class CheckpointAnswerer:
             AnswerText(text, flaw=None if has_end else flaw)
             for text, has_end in zip(texts, ends.any(dim=1).tolist(), strict=True)
         ]
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        return self._checkpoint.processor.tokenizer.decode(
+            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
 
     def _encode(self, questions: Sequence[Question]) -> Any:
         """Return the tensors of a batch, texts padded on the left."""
@@ -227,6 +256,30 @@ class _Sampler:
 
         noise = np.stack([rng.gumbel(size=scores.shape[1]) for rng in self._rngs])
         return scores + torch.from_numpy(self._temperatures * noise).to(scores.device, scores.dtype)
+
+
+class _Without:
+    """Rule out tokens."""
+
+    def __init__(self, tokens: Sequence[int]) -> None:
+        self._tokens = list(tokens)
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        scores = scores.clone()
+        scores[:, self._tokens] = -float("inf")
+        return scores
+
+
+def _first_tokens(tokenizer: Any, word: str) -> list[int]:
+    """Return the tokens that a word begins with, at the start of a text and after a space."""
+    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in (word, f", {word}")]
+    return sorted({ids[0][0], *(ids[1][k] for k in _starts_of(tokenizer, ids[1], word))})
+
+
+def _starts_of(tokenizer: Any, tokens: Sequence[int], word: str) -> list[int]:
+    """Return the last index from which on the tokens spell a word, if any."""
+    found = [k for k in range(len(tokens)) if tokenizer.decode(tokens[k:]).strip() == word]
+    return found[-1:]
 
 
 def _parts(text: str) -> list[dict[str, str]]:

@@ -279,6 +279,56 @@ class TestGeneration:
         np.testing.assert_allclose(found, sharper, atol=0.03)
         assert found[3] == 0
 
+    @pytest.mark.parametrize("before", ["", "Current IOU: 1.0, "])
+    def test_finish_is_ruled_out_on_request(
+        self, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch, before: str
+    ) -> None:
+        from transformers import AutoTokenizer, GenerationMixin
+
+        tokenizer: Any = AutoTokenizer.from_pretrained(models["qwen2_vl"])
+        spelled = tokenizer(f"{before}Finish", add_special_tokens=False).input_ids
+        wanted = next(t for t in spelled if tokenizer.decode([t]).strip()[:1] == "F")
+        other = tokenizer("Positive").input_ids[0]
+        found = []
+
+        def generate(_: Any, *, input_ids: Any, logits_processor: Any, **__: Any) -> Any:
+            scores = torch.zeros(1, len(tokenizer))
+            scores[0, wanted], scores[0, other] = 5, 4
+            for processor in logits_processor:
+                scores = processor(input_ids, scores)
+            found.append(int(scores.argmax()))
+            return input_ids
+
+        monkeypatch.setattr(GenerationMixin, "generate", generate)
+        answers(models["qwen2_vl"], questions(1))
+        answers(models["qwen2_vl"], questions(1), always_click=True)
+        assert found == [wanted, other]
+
+    def test_scores_are_read_from_the_probabilities_on_request(
+        self, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from transformers import AutoTokenizer, GenerationMixin
+
+        tokenizer: Any = AutoTokenizer.from_pretrained(models["qwen2_vl"])
+        new = tokenizer("Current IOU: 0.0, Finish", return_tensors="pt").input_ids
+        zero, eight = (tokenizer(digit).input_ids[0] for digit in "08")
+
+        def generate(_: Any, *, input_ids: Any, logits_processor: Any, **__: Any) -> Any:
+            for token in new[0].tolist():
+                scores = torch.full((1, len(tokenizer)), -20.0)
+                scores[0, token] = 0
+                if token == zero:
+                    scores[0, eight] = 0
+                for processor in logits_processor:
+                    processor(input_ids, scores)
+            return torch.cat([input_ids, new], dim=1)
+
+        monkeypatch.setattr(GenerationMixin, "generate", generate)
+        one = questions(1)
+        assert answers(models["qwen2_vl"], one) == ["Current IOU: 0.0, Finish"]
+        expected = answers(models["qwen2_vl"], one, score_reading="expected")
+        assert expected == ["Current IOU: 42.5, Finish"]
+
     def test_the_number_of_new_tokens_is_bounded(self, models: dict[str, Path]) -> None:
         longer = answers(models["llava"], max_new_tokens=6)
         shorter = answers(models["llava"], max_new_tokens=2)
