@@ -295,6 +295,8 @@ def evaluation_config(
     step = values.build(StepOptions).choice
     if step == "best-scored" and not scores:
         check.note("--step best-scored needs a model that scores its masks; add --score")
+    if name == "openai":
+        check.note_all(_not_of_a_server(values))
     if is_model:
         # Last, because the drawing code takes a second to import.
         served = values.get("served-pixels") if name == "openai" else None
@@ -318,6 +320,19 @@ def evaluation_config(
         clicks=clicks,
         all_deciles=human is not None and values.get("click-decile") == ALL_DECILES,
     )
+
+
+def _not_of_a_server(values: Values) -> list[str]:
+    """Return which settings need the probabilities of tokens, which a server need not give."""
+    problems = []
+    if values.get("score-reading") == "expected":
+        problems.append(
+            "--score-reading expected: a server is not asked for the probabilities of digits; use "
+            "--policy mllm, or --score-reading written"
+        )
+    if values.get("always-click"):
+        problems.append("--always-click: a server cannot be kept from Finish; use --policy mllm")
+    return problems
 
 
 def _scoring_recipe(values: Values) -> str:

@@ -369,6 +369,14 @@ def test_all_wrong_flags_are_reported(tmp_path: Path, capsys: pytest.CaptureFixt
             ["--policy", "openai", "--server", "http://x", "--sent-as", "gif"],
             "--sent-as 'gif': choose from png, jpeg",
         ),
+        (
+            ["--policy", "openai", "--server", "http://x", "--score-reading", "expected"],
+            "--score-reading expected: a server is not asked for the probabilities of digits",
+        ),
+        (
+            ["--policy", "openai", "--server", "http://x", "--always-click"],
+            "--always-click: a server cannot be kept from Finish; use --policy mllm",
+        ),
         (["--recipe", "minni"], "did you mean 'mini'"),
         (["--model", "no/such-model"], "no/such-model"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -59,7 +61,7 @@ def test_numbers_of_one_token_stand_for_themselves() -> None:
     assert ALL.expected(first, None, place(ALL, "43")) == pytest.approx(0.5 * 43.5 + 50)
 
 
-def decode(tokens: list[int]) -> str:
+def decode(tokens: Sequence[int]) -> str:
     return "".join(PIECES[t] for t in tokens)
 
 
