@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hlmat.pipelines.ladder.plan import (
+    ALWAYS_CLICK,
     FIRST,
     STAR_PLUS,
     LadderPlan,
@@ -104,6 +105,8 @@ class LadderJob:
         """Return how the improved model filters or refines a set's corrupted masks."""
         places = self._places(target_set, command, model=STAR_PLUS)
         argv = [*self._argv(command, target_set), *places, f"--corrupt={corrupt}"]
+        if command == "refine" and self.plan.finishes:
+            argv.append(ALWAYS_CLICK)
         arguments = parse_command(command, argv)
         read = filter_config if command == "filter" else refinement_config
         return read(arguments)

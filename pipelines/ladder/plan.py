@@ -10,7 +10,8 @@ FIRST, STAR_PLUS = "first", "star-plus"
 """The models of every ladder: the first one, and the one improved by StaR+."""
 
 _GREEDY = ("--step=last", "--search=1", "--beam=1")
-_ALWAYS_CLICK = "--always-click"
+ALWAYS_CLICK = "--always-click"
+"""Flag of measurements in which a model that finishes is kept from it."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class LadderPlan:
             Measurement("star-plus", "+ StaR+", STAR_PLUS, _GREEDY, "sft"),
         ]
         if self.finishes:
-            flags = (*_GREEDY, _ALWAYS_CLICK)
+            flags = (*_GREEDY, ALWAYS_CLICK)
             greedy.append(Measurement("always", "always clicking", STAR_PLUS, flags, "star-plus"))
         return [*greedy, self._stop(greedy[-1].name), self._searched(self.search)]
 
@@ -114,7 +115,7 @@ class LadderPlan:
         return Measurement(name, f"+ search, K = {count}", STAR_PLUS, flags, "stop")
 
     def _stop_flags(self) -> tuple[str, ...]:
-        always = (_ALWAYS_CLICK,) if self.finishes else ()
+        always = (ALWAYS_CLICK,) if self.finishes else ()
         return ("--step=best-scored", f"--stop-score={self.stop_score:g}", *always)
 
     def actions(self) -> list[Measurement]:

@@ -91,9 +91,9 @@ def test_rungs_differ_in_model_stop_rule_and_search(tmp_path: Path) -> None:
         "sft": ("last", None, None, False),
         "star-plus": ("last", None, None, False),
         "always": ("last", None, None, True),
-        "stop": ("best-scored", 0.9, None, True),
+        "stop": ("best-scored", 0.6, None, True),
         **{
-            name: ("best-scored", 0.9, SearchOptions(candidates=k), True)
+            name: ("best-scored", 0.6, SearchOptions(candidates=k), True)
             for name, k in searches.items()
         },
         **{f"initial-{a}": ("last", None, None, False) for a in ("box", "jittered-box")},
@@ -160,6 +160,7 @@ def test_masks_are_filtered_and_refined_by_the_improved_model(tmp_path: Path) ->
         assert run.first_mask is not None
         assert run.first_mask.corrupted_to == corrupt
         assert (run.reader.shapes.difficulty, run.limit) == ("thin", 9)
+        assert answerer_of(config.rollouts).always_click == (command == "refine")
         assert run.out == str(tmp_path / "out" / "thin" / command)
         assert model_of(config.rollouts) == tmp_path / "star" / "round-1" / "model"
 
