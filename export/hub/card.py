@@ -9,7 +9,7 @@ import yaml
 
 from hlmat.export.hub.facts import STATES, TRAJECTORIES, Publication, PublishedFile
 from hlmat.export.hub.state_rows import COLUMNS
-from hlmat.export.runs.data_card import cell, settings_rows
+from hlmat.export.runs.data_card import cell, citation_section, settings_rows
 
 LICENSE_NAME = "terms-of-each-source"
 LICENSE_FILE = "LICENSE.md"
@@ -156,7 +156,7 @@ def _body(facts: Publication) -> Iterator[str]:
     yield from ("", "## Terms", "", *_terms(facts))
     if not facts.has_all_images:
         yield from _how_to_join(facts)
-    yield from ("", "## Citation", "", *(f"- {cell(text)}" for text in facts.citations))
+    yield from ("", *citation_section(facts.cited_sources, facts.segmenters))
 
 
 def _terms(facts: Publication) -> Iterator[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hlmat.export.hub.declared_license import DeclaredLicense
-from hlmat.transforms.readers.citations import CITATIONS, METHOD
+from hlmat.export.runs.citation import references
 from hlmat.transforms.readers.sources import SOURCES
 from hlmat.transforms.readers.terms import HUB_LICENSES, LICENSES
 
@@ -131,11 +131,19 @@ class Publication:
         return all(source.has_images for source in self.sources)
 
     @property
+    def cited_sources(self) -> list[str]:
+        """The data sets to cite; the publisher's own data, in whatever format, is not one."""
+        return [source.name for source in self.sources if source.declared is None]
+
+    @property
+    def segmenters(self) -> list[Mapping[str, Any]]:
+        """The identities of the segmenters, by run."""
+        return [config["segmenter"] for config in self.runs.values()]
+
+    @property
     def citations(self) -> list[str]:
-        """What to cite, each once; of the publisher's own data, in whatever format, nothing."""
-        others = [source.name for source in self.sources if source.declared is None]
-        found = [text for name in others for text in CITATIONS.get(name, ())]
-        return [METHOD, *dict.fromkeys(found)]
+        """The references that are known, each once."""
+        return references(self.cited_sources, self.segmenters)
 
     @property
     def files(self) -> list[PublishedFile]:

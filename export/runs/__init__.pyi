@@ -1,4 +1,6 @@
+from .citation import references as references
 from .data_card import cell as cell
+from .data_card import citation_section as citation_section
 from .data_card import render_data_card as render_data_card
 from .data_card import settings_rows as settings_rows
 from .flags import KEY_COLUMNS as KEY_COLUMNS

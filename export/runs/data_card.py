@@ -1,10 +1,11 @@
-"""The data card of a run: what the data is, how it was made, its license terms."""
+"""The data card of a run: what the data is, how it was made, its license terms, what to cite."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hlmat.export.runs.citation import citation_texts
 from hlmat.transforms.core.visible_text import visible
 from hlmat.transforms.readers.sources import SOURCES
 from hlmat.transforms.readers.terms import ImageRights, image_rights
@@ -56,7 +57,19 @@ def render_data_card(
     lines += ["| data set | terms | right to publish images | source |", "|---|---|---|---|"]
     lines += [_source(name, terms) for name, terms in sorted(licenses.items())]
     lines += ["", "Redistribution must comply with the terms of every data set listed.", ""]
+    lines += [*citation_section(sorted(licenses), [config["segmenter"]]), ""]
     return "\n".join(lines)
+
+
+def citation_section(datasets: Sequence[str], segmenters: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the section of a card that says what to cite, as lines of Markdown.
+
+    Args:
+        datasets: names as of `--dataset`, without those whose data is the publisher's own.
+        segmenters: identities, as runs' configurations have them.
+    """
+    texts = citation_texts(datasets, segmenters)
+    return ["## Citation", "", *(f"- {cell(text)}" for text in texts)]
 
 
 def settings_rows(config: Mapping[str, Any]) -> list[str]:

@@ -45,7 +45,7 @@ from hlmat.transforms.readers.terms import LICENSES, ImageRights, image_rights
 HUB = "hub"
 CARD, CROISSANT, CHECKSUMS = "README.md", "croissant.json", "SHA256SUMS"
 
-HUB_VERSION = 1
+HUB_VERSION = 2
 """Of the files of a data set: it changes with what the same settings write."""
 
 _NAMES = (CROISSANT, CHECKSUMS, LICENSE_FILE)

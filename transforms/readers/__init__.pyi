@@ -1,4 +1,5 @@
 from .citations import CITATIONS as CITATIONS
+from .citations import CITATIONS_IN_FORMATS as CITATIONS_IN_FORMATS
 from .citations import METHOD as METHOD
 from .coco import CocoReader as CocoReader
 from .folder import IMAGES as IMAGES

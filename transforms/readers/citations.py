@@ -66,6 +66,19 @@ CITATIONS: Mapping[str, tuple[str, ...]] = {
 }
 """Formats that hold anyone's data, such as `folder` and `coco`, have no entry."""
 
+CITATIONS_IN_FORMATS: Mapping[str, Mapping[str, str]] = {
+    "folder": {},
+    "parquet": {},
+    "trace": {},
+    "coco": {
+        "COCO": _COCO,
+        "LVIS": "Gupta et al., LVIS: A Dataset for Large Vocabulary Instance Segmentation, "
+        "CVPR 2019",
+    },
+    "voc": {"PASCAL VOC": _VOC},
+}
+"""For these formats: the references of well-known data sets that come in them."""
+
 METHOD = (
     "Zhu et al., SegAgent: Exploring Pixel Understanding Capabilities in MLLMs by Imitating Human "
     "Annotator Trajectories, CVPR 2025, arXiv:2503.08625"

@@ -1,3 +1,4 @@
+from .citations import segmenter_citations as segmenter_citations
 from .registry import SEGMENTERS as SEGMENTERS
 from .registry import SERVED_UNIT_SIZE as SERVED_UNIT_SIZE
 from .registry import check_segmenter_name as check_segmenter_name
