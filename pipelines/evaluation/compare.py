@@ -23,8 +23,7 @@ from hlmat.export.reports.evaluation_report import (
 from hlmat.export.reports.noc_tables import render_noc_tables
 from hlmat.export.runs.manifest import read_manifest
 from hlmat.export.runs.trajectories import read_trajectories
-from hlmat.pipelines.evaluation.evaluate import METRICS
-from hlmat.pipelines.evaluation.results import click_protocol, evaluation_results
+from hlmat.pipelines.evaluation.results import METRICS, click_protocol, evaluation_results
 from hlmat.pipelines.settings.validation import Check
 from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.url_storage import storage_for

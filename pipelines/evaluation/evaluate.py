@@ -27,7 +27,7 @@ from hlmat.export.reports.noc_tables import iou_rows, noc_rows, render_noc_table
 from hlmat.export.runs.manifest import Manifest
 from hlmat.export.runs.trajectories import read_rejects, read_trajectories
 from hlmat.pipelines.evaluation.click_time import measure_click_time
-from hlmat.pipelines.evaluation.results import click_protocol, evaluation_results
+from hlmat.pipelines.evaluation.results import METRICS, click_protocol, evaluation_results
 from hlmat.pipelines.evaluation.stats import format_counts, may_be_inverted
 from hlmat.pipelines.run.finished import open_source, read_run_manifest
 from hlmat.pipelines.run.leak_guard import refuse_leaks
@@ -54,7 +54,6 @@ from hlmat.transforms.prompting.strips import image_strip
 from hlmat.transforms.readers.registry import open_reader
 
 PREDICTIONS = "predictions.json"
-METRICS = "metrics.json"
 REPORT = "report.md"
 PAGE = "report.html"
 IOU_BY_STEP = "charts/iou_by_step.png"

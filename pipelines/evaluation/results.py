@@ -19,6 +19,9 @@ from hlmat.transforms.metrics.target_results import (
     rolled_out,
 )
 
+METRICS = "metrics.json"
+"""The figures of an evaluation, in its folder."""
+
 INTERVALS = {
     "method": "cluster bootstrap, expanded percentiles",
     "resampled": "images",

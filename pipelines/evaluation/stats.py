@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hlmat.export.runs.manifest import read_manifest, verify
 from hlmat.export.runs.trajectories import read_rejects, read_trajectories
-from hlmat.pipelines.evaluation.results import click_protocol
+from hlmat.pipelines.evaluation.results import METRICS, click_protocol
 from hlmat.pipelines.settings.report_options import stats_options
 from hlmat.transforms.core.errors import DataError, OutputError
 from hlmat.transforms.core.records import RejectReason, Target, Trajectory
@@ -18,12 +19,18 @@ from hlmat.transforms.metrics.summary import Summary
 from hlmat.transforms.metrics.target_results import measure_rollout, rolled_out
 
 if TYPE_CHECKING:
+    from hlmat.transforms.core.storage import Storage
     from hlmat.transforms.metrics.part_statistics import PartStatistics
 
 FILLING_SHARE = 0.95
 """Share of an image; a target that covers more may be an inverted mask."""
 _SURROUNDING_SHARE = 0.5
 """As above, for a target that has the whole border of its image."""
+
+_CALLS = (
+    ("model_calls_per_target", "model calls/target"),
+    ("decoder_calls_per_target", "segmenter calls/target"),
+)
 
 
 def report_figures(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -92,8 +99,24 @@ def read_figures(out: str, *, verify_all: bool = False, with_parts: bool = False
         "filling_targets": filling,
         "reject_examples": dict(sorted(examples.items())),
         **summary.values(),
+        **_click_time(storage, out),
         **({} if parts is None else {"parts": parts.values()}),
     }
+
+
+def _click_time(storage: Storage, out: str) -> dict[str, float]:
+    """Return the seconds per click (SPC) that an evaluation measured, empty if none did."""
+    path = f"{out.rstrip('/')}/{METRICS}"
+    if not storage.is_file(path):
+        return {}
+    try:
+        seconds = json.loads(storage.read_bytes(path)).get("SPC")
+        return {} if seconds is None else {"SPC": float(seconds)}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise DataError(
+            f"{path} does not contain the figures of an evaluation ({type(error).__name__}: "
+            f"{error}); run hlmat evaluate again, or remove the file"
+        ) from error
 
 
 class _Parts:
@@ -186,6 +209,13 @@ def figure_lines(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("IoU", ious),
         ("gIoU, cIoU", f"{_shown(figures['gIoU'])}, {_shown(figures['cIoU'])}"),
     ]
+    lines += [
+        (label, _shown(figures[key], digits=2))
+        for key, label in _CALLS
+        if figures.get(key) is not None
+    ]
+    if "SPC" in figures:
+        lines.append(("seconds/click", f"{figures['SPC']:.4g}, as the evaluation measured"))
     lines += [(label, _shown(value, digits=2)) for label, value in figures["NoC"].items()]
     lines += [(label, str(value)) for label, value in figures["NoF"].items()]
     if "report" in figures:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hlmat.pipelines.cli.exit_codes import EXIT_CONFIG, EXIT_OK, EXIT_OUTPUT
+from hlmat.pipelines.cli.exit_codes import EXIT_CONFIG, EXIT_DATA, EXIT_OK, EXIT_OUTPUT
 from hlmat.pipelines.cli.main import main
 from viewed_runs import clicked, write_run
 
@@ -51,6 +51,42 @@ def test_the_report_has_charts_of_each_part_and_loads_nothing(run: str, tmp_path
     again = tmp_path / "again.html"
     assert main(["stats", run, "--report", str(again), "--json"]) == EXIT_OK
     assert again.read_bytes() == report.read_bytes()
+
+
+def test_the_time_that_an_evaluation_measured_is_shown_beside_the_calls(
+    run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counted = [clicked(n, 10, 15, model_calls=3, decoder_calls=2) for n in range(2)]
+    out = write_run(tmp_path / "evaluated", counted, config={"stop_at_score": None})
+    (out / "metrics.json").write_text('{"SPC": 0.1234, "SPC_targets": 20}')
+    assert main(["stats", str(out)]) == EXIT_OK
+    lines = capsys.readouterr().out.splitlines()[9:12]
+    assert [re.split(" {2,}", line) for line in lines] == [
+        ["model calls/target", "3.00"],
+        ["segmenter calls/target", "2.00"],
+        ["seconds/click", "0.1234, as the evaluation measured"],
+    ]
+    report = tmp_path / "stats.html"
+    assert main(["stats", str(out), "--report", str(report), "--json"]) == EXIT_OK
+    assert json.loads(capsys.readouterr().out)["SPC"] == 0.1234
+    row = r"<td>seconds/click</td>\s*<td>0.1234, as the evaluation measured</td>"
+    assert re.search(row, report.read_text())
+    # A run that no evaluation timed, or one that was interrupted.
+    (out / "metrics.json").write_text('{"SPC": null}')
+    for folder in (str(out), run):
+        assert main(["stats", folder]) == EXIT_OK
+        assert "seconds" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"SPC": "soon"}'])
+def test_figures_that_are_damaged_are_named(
+    run: str, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (Path(run) / "metrics.json").write_text(content)
+    assert main(["stats", run]) == EXIT_DATA
+    message = capsys.readouterr().err
+    assert f"{run}/metrics.json does not contain the figures of an evaluation" in message
+    assert "run hlmat evaluate again, or remove the file" in message
 
 
 @pytest.mark.parametrize(
