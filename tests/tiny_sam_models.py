@@ -27,6 +27,21 @@ _MEMORY = {
     "memory_fuser_embed_dim": 32,
     "memory_fuser_intermediate_dim": 64,
 }
+_EDGETAM_MEMORY = {
+    "mask_downsampler_embed_dim": 32,
+    "memory_attention_hidden_size": 32,
+    "memory_attention_mlp_hidden_size": 64,
+    "memory_attention_num_layers": 1,
+    "memory_encoder_hidden_size": 32,
+    "memory_encoder_output_channels": 16,
+    "memory_fuser_embed_dim": 32,
+    "memory_fuser_intermediate_dim": 64,
+    "perceiver_resampler_hidden_size": 16,
+    "perceiver_resampler_attention_head_dim": 16,
+    "perceiver_resampler_mlp_intermediate_size": 32,
+    "perceiver_resampler_num_latents": 16,
+    "perceiver_resampler_num_latents_2d": 16,
+}
 _SAM3_VIDEO_SIZES = {"image_size": 112, "memory_attention_rope_feat_sizes": [8, 8]}
 
 
@@ -67,6 +82,24 @@ def _sam2_parts() -> dict[str, Any]:
                 "window_positional_embedding_background_size": [4, 4],
             },
             "backbone_channel_list": [128, 64, 32, 16],
+            "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+            "fpn_hidden_size": 32,
+        },
+        "prompt_encoder_config": {"hidden_size": 32, "image_size": 64, "patch_size": 16},
+        "mask_decoder_config": dict(_DECODER),
+    }
+
+
+def edgetam_parts() -> dict[str, Any]:
+    """Return EdgeTAM's settings: 64 px, feature maps of 16, 8 and 4; its own timm backbone."""
+    return {
+        "vision_config": {
+            "model_type": "edgetam_vision_model",
+            "backbone_config": {
+                "model_type": "timm_wrapper",
+                "architecture": "repvit_m1",
+                "model_args": {"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]},
+            },
             "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
             "fpn_hidden_size": 32,
         },
@@ -130,6 +163,35 @@ def _sam2_video() -> Any:
     return Sam2VideoModel(config)
 
 
+def edgetam_config() -> Any:
+    """Return the configuration of the small EdgeTAM for still images."""
+    from transformers import EdgeTamConfig
+
+    return _with_its_defaults(EdgeTamConfig(**edgetam_parts()))
+
+
+def _edgetam() -> Any:
+    from transformers import EdgeTamModel
+
+    return EdgeTamModel(edgetam_config())
+
+
+def _edgetam_video() -> Any:
+    from transformers import EdgeTamVideoConfig, EdgeTamVideoModel
+
+    sizes = {"image_size": 64, "memory_attention_rope_feat_sizes": [4, 4]}
+    config = EdgeTamVideoConfig(
+        **edgetam_parts(), **_EDGETAM_MEMORY, **sizes, memory_attention_rope_k_sizes=[4, 4]
+    )
+    return EdgeTamVideoModel(_with_its_defaults(config))
+
+
+def _with_its_defaults(config: Any) -> Any:
+    """Have a configuration of EdgeTAM saved whole: what its defaults are is on the hub."""
+    config.has_no_defaults_at_init = True
+    return config
+
+
 def _sam3_tracker() -> Any:
     from transformers import Sam3TrackerConfig, Sam3TrackerModel
 
@@ -176,10 +238,16 @@ _BUILDERS: dict[str, Callable[[], Any]] = {
     "sam_hq": _sam_hq,
     "sam2": _sam2,
     "sam2_video": _sam2_video,
+    "edgetam": _edgetam,
+    "edgetam_video": _edgetam_video,
     "sam3_tracker": _sam3_tracker,
     "sam3_tracker_video": _sam3_tracker_video,
     "sam3_video": _sam3_video,
 }
+
+
+TIMM_TYPES = frozenset({"edgetam", "edgetam_video"})
+"""The model types whose encoder timm builds."""
 
 
 def tiny_model(model_type: str) -> Any:
@@ -189,7 +257,10 @@ def tiny_model(model_type: str) -> Any:
     torch.manual_seed(1)
     model = _BUILDERS[model_type]().eval().requires_grad_(False)
     for name, weight in model.named_parameters():
-        if weight.dim() > 1:
+        if ".timm_model." in name and weight.dim() > 1:
+            # So many layers would let larger ones overflow, and timm's own vanish.
+            weight.normal_(std=0.7 * weight[0].numel() ** -0.5)
+        elif weight.dim() > 1:
             weight.normal_(std=0.2)
         elif "bias" in name:
             weight.normal_(std=0.1)
@@ -233,7 +304,7 @@ def tiny_processor(model_type: str) -> Any:
         if model_type == "sam":
             return transformers.SamProcessor(images)
         return transformers.SamHQProcessor(images)
-    if model_type.startswith("sam2"):
+    if model_type.startswith(("sam2", "edgetam")):
         square = {"height": 64, "width": 64}
         return transformers.Sam2Processor(transformers.Sam2ImageProcessorFast(size=square))
     from transformers.models.sam3.image_processing_sam3_fast import Sam3ImageProcessorFast

@@ -97,7 +97,7 @@ SEGMENTERS: Mapping[str, SegmenterEntry] = {
         unit_size=128,
     ),
     "hf": SegmenterEntry(
-        "SAM, SAM-HQ, SAM 2 or 3 of transformers, a folder by --checkpoint; CPU or GPU",
+        "SAM, SAM-HQ, SAM 2 or 3, EdgeTAM of transformers, a folder by --checkpoint; CPU or GPU",
         _build_hf,
         one_per_core=False,
         unit_size=128,

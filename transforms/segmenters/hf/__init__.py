@@ -1,4 +1,4 @@
-"""SAM, SAM-HQ, SAM 2 and SAM 3 checkpoints of Hugging Face transformers."""
+"""SAM, SAM-HQ, SAM 2, EdgeTAM and SAM 3 checkpoints of Hugging Face transformers."""
 
 import lazy_loader
 

@@ -119,7 +119,7 @@ class SamHqAdapter:
 
 
 class Sam2Adapter:
-    """SAM 2 (Ravi et al. 2024) on still images, and models with its decoder.
+    """SAM 2 (Ravi et al. 2024) on still images, and models with its decoder: EdgeTAM, SAM 3.
 
     As in the authors' predictor, feedback is clipped to `FEEDBACK_LIMIT`.
     """
@@ -153,6 +153,7 @@ class Family:
         wrap: puts the model behind `PromptedModel`.
         parts: the model types that nested configurations must have, by dotted name.
         section: the key of the model's configuration inside a larger one, or None.
+        has_timm_backbone: whether the encoder is timm's, as `timm_backbone` allows it.
     """
 
     config_class: str
@@ -162,6 +163,7 @@ class Family:
     wrap: Callable[[Any], PromptedModel]
     parts: Mapping[str, str]
     section: str | None = None
+    has_timm_backbone: bool = False
 
 
 _SAM2 = Family(
@@ -188,6 +190,19 @@ _SAM3 = Family(
     },
 )
 
+_EDGETAM = Family(
+    "EdgeTamConfig",
+    "EdgeTamModel",
+    "Sam2ImageProcessorFast",
+    keeps_aspect=False,
+    wrap=Sam2Adapter,
+    parts={
+        "vision_config": "edgetam_vision_model",
+        "vision_config.backbone_config": "timm_wrapper",
+    },
+    has_timm_backbone=True,
+)
+
 FAMILIES: Mapping[str, Family] = {
     "sam": Family(
         "SamConfig",
@@ -208,6 +223,9 @@ FAMILIES: Mapping[str, Family] = {
     "sam2": _SAM2,
     # The published SAM 2 checkpoints: the still-image model is part of the video model.
     "sam2_video": _SAM2,
+    "edgetam": _EDGETAM,
+    # The published EdgeTAM checkpoint, in the same way.
+    "edgetam_video": _EDGETAM,
     "sam3_tracker": _SAM3,
     "sam3_tracker_video": _SAM3,
     "sam3_video": replace(_SAM3, section="tracker_config"),

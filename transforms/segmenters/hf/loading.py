@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ import numpy as np
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.safetensors_file import announced_size
 from hlmat.transforms.segmenters.hf.families import FAMILIES, Family, PromptedModel
-from hlmat.transforms.segmenters.hf.files import CheckpointFolder
+from hlmat.transforms.segmenters.hf.files import CONFIG, CheckpointFolder
+from hlmat.transforms.segmenters.hf.timm_backbone import backbone_problems, with_timm_backbone
 from hlmat.transforms.torch_support.device import resolve_device
 from hlmat.transforms.torch_support.transformers import first_line, misfits, quiet_transformers
 
@@ -57,7 +59,7 @@ def load_model(folder: CheckpointFolder, *, device: str) -> LoadedModel:
             configuration, weights and processor that do not match.
     """
     family = _find_family(folder)
-    _import_packages()
+    _import_packages(family)
     torch_device = resolve_device(device)
     with quiet_transformers():
         model = _load_weights(folder, family=family)
@@ -109,6 +111,10 @@ def _find_family(folder: CheckpointFolder) -> Family:
                 f"{name} in the config.json of {folder.path} is of model_type {seen!r}, expected "
                 f"{expected!r}; other encoders are not supported"
             )
+    if family.has_timm_backbone and not problems:
+        problems = backbone_problems(
+            _settings(folder, family=family), where=str(folder.path / CONFIG)
+        )
     if problems:
         raise ConfigError(problems)
     return family
@@ -121,7 +127,7 @@ def _settings(folder: CheckpointFolder, *, family: Family) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key != "model_type"}
 
 
-def _import_packages() -> None:
+def _import_packages(family: Family) -> None:
     try:
         import torch  # noqa: F401
 
@@ -129,6 +135,9 @@ def _import_packages() -> None:
 
         ensure_importable()
         import transformers  # noqa: F401
+
+        if family.has_timm_backbone:
+            import_module("timm")
     except ImportError as error:
         raise ConfigError(
             [
@@ -149,15 +158,20 @@ def _load_weights(folder: CheckpointFolder, *, family: Family) -> Any:
     import transformers
 
     settings = _settings(folder, family=family)
+    if family.has_timm_backbone:
+        settings = with_timm_backbone(settings)
     try:
         for name in folder.weights:
             _check_size(folder.path / name)
-        config = getattr(transformers, family.config_class).from_dict(settings)
+        # Not `from_dict`: its log message makes a default configuration, and that of EdgeTAM looks
+        # for its backbone on the hub.
+        config = getattr(transformers, family.config_class)(**settings)
         loaded: Any = getattr(transformers, family.model_class).from_pretrained(
             folder.path,
             config=config,
             dtype=torch.float32,
-            attn_implementation="sdpa",
+            # A timm encoder has no choice; the rest of its model takes SDPA by itself.
+            attn_implementation=None if family.has_timm_backbone else "sdpa",
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,

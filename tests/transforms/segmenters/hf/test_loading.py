@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def change_weights(folder: Path, **changes: Any) -> None:
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-@pytest.mark.parametrize("model_type", ["edgetam", "sam3", "bert", "no_such_model"])
+@pytest.mark.parametrize("model_type", ["sam3", "bert", "no_such_model"])
 def test_other_model_types_are_reported_with_those_that_are_taken(folder: Path, model_type: str):
     change_config(folder, model_type=model_type)
     assert refused(folder) == (
@@ -78,6 +79,107 @@ def test_another_encoder_is_refused_before_anything_is_made_of_it(tmp_path: Path
         f"vision_config.backbone_config in the config.json of {folder} is of model_type "
         "'timm_wrapper', expected 'sam2_hiera_det_model'; other encoders are not supported"
     )
+
+
+@pytest.fixture
+def edgetam(tmp_path: Path) -> Path:
+    """A folder with EdgeTAM's configuration and weights of another model, which stay unread."""
+    folder = tiny_sam_models.save(tiny_sam_models.tiny_model("sam"), tmp_path / "edgetam")
+    parts = tiny_sam_models.edgetam_parts()
+    (folder / "config.json").write_text(json.dumps({"model_type": "edgetam", **parts}))
+    return folder
+
+
+def change_backbone(folder: Path, **changes: Any) -> None:
+    config = json.loads((folder / "config.json").read_bytes())
+    config["vision_config"]["backbone_config"].update(changes)
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("name", ["resnet50", "hf-hub:evil/model", "local-dir:/tmp/evil", None, 7])
+@pytest.mark.parametrize("model_type", ["edgetam", "edgetam_video"])
+def test_another_timm_model_is_refused(edgetam: Path, name: Any, model_type: str):
+    change_config(edgetam, model_type=model_type)
+    change_backbone(edgetam, architecture=name)
+    assert refused(edgetam) == (
+        f"vision_config.backbone_config in {edgetam}/config.json names the timm model {name!r}, "
+        "expected 'repvit_m1' or 'repvit_m1.dist_in1k'; other encoders are not supported"
+    )
+
+
+EXPECTED_ARGS = {"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {**EXPECTED_ARGS, "pretrained": True},
+        {**EXPECTED_ARGS, "checkpoint_path": "weights.pth"},
+        {**EXPECTED_ARGS, "pretrained_cfg": {"url": "http://127.0.0.1/weights.pth"}},
+        {**EXPECTED_ARGS, "in_chans": 4},
+        {},
+        None,
+    ],
+)
+def test_other_arguments_for_timm_are_refused(edgetam: Path, given: Any):
+    change_backbone(edgetam, model_args=given)
+    assert refused(edgetam) == (
+        f"vision_config.backbone_config in {edgetam}/config.json gives timm the model_args "
+        f"{given!r}, expected {EXPECTED_ARGS!r}; others could fetch or run something"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("pretrained", True), ("checkpoint_path", "a.pth"), ("use_pretrained_backbone", True)],
+)
+def test_weights_from_elsewhere_are_refused(edgetam: Path, key: str, value: Any):
+    change_backbone(edgetam, **{key: value})
+    assert refused(edgetam) == (
+        f"vision_config.backbone_config in {edgetam}/config.json has {key} = {value!r}; weights "
+        f"are only read from the safetensors of the folder, so remove {key}"
+    )
+
+
+def test_edgetam_with_an_encoder_of_another_type_is_refused(edgetam: Path):
+    change_backbone(edgetam, model_type="timm_backbone", backbone="resnet50")
+    assert refused(edgetam) == (
+        f"vision_config.backbone_config in the config.json of {edgetam} is of model_type "
+        "'timm_backbone', expected 'timm_wrapper'; other encoders are not supported"
+    )
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError(f"the network was asked: {args}")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.mark.parametrize("described", ["as published", "with the name of weights", "not at all"])
+def test_edgetam_is_loaded_without_the_network(
+    tmp_path: Path, no_network: None, monkeypatch: pytest.MonkeyPatch, described: str
+):
+    timm = pytest.importorskip("timm", reason="timm builds the encoder of EdgeTAM")
+    asked: list[Any] = []
+    create = timm.create_model
+
+    def spy(name: str, **kwargs: Any) -> Any:
+        asked.append((name, kwargs))
+        return create(name, **kwargs)
+
+    folder = tiny_sam_models.save(tiny_sam_models.tiny_model("edgetam_video"), tmp_path / "edgetam")
+    if described == "with the name of weights":
+        change_backbone(folder, architecture="repvit_m1.dist_in1k", pretrained_cfg={"tag": "x"})
+    if described == "not at all":
+        config = json.loads((folder / "config.json").read_bytes())
+        del config["vision_config"]["backbone_config"]
+        (folder / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr(timm, "create_model", spy)
+    segmenter = HuggingFaceSegmenter(str(folder), device="cpu")
+    assert asked == [("repvit_m1", {"pretrained": False, "num_classes": 0, **EXPECTED_ARGS})]
+    assert segmenter.identity()["model_type"] == "edgetam_video"
 
 
 def test_missing_tensors_are_reported(folder: Path):
@@ -248,12 +350,16 @@ def test_no_such_device(folder: Path):
     )
 
 
-@pytest.mark.parametrize("package", ["torch", "transformers"])
+@pytest.mark.parametrize(
+    ("package", "model_type"), [("torch", "sam"), ("transformers", "sam"), ("timm", "edgetam")]
+)
 def test_a_package_that_is_not_installed_is_reported(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, package: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, package: str, model_type: str
 ):
     monkeypatch.setitem(sys.modules, package, None)
-    found = CheckpointFolder(folder, "sam", {"model_type": "sam"}, None, ("model.safetensors",))
+    found = CheckpointFolder(
+        folder, model_type, {"model_type": model_type}, None, ("model.safetensors",)
+    )
     with pytest.raises(ConfigError) as caught:
         load_model(found, device="cpu")
     assert str(caught.value) == (

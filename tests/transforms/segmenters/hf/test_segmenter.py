@@ -75,7 +75,7 @@ class Checkpoint:
         best = int(output.iou_scores[0, 0].argmax())
         full = self.processor.post_process_masks(output.pred_masks, *sizes)[0]
         logits = output.pred_masks[0, 0, best][None]
-        is_limited = self.model_type.startswith(("sam2", "sam3"))
+        is_limited = self.model_type.startswith(("sam2", "sam3", "edgetam"))
         return (
             full[0, best].numpy(),
             float(output.iou_scores[0, 0, best]),
@@ -88,12 +88,16 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Checkpo
     import transformers
 
     model_type = request.param
+    if model_type in tiny_sam_models.TIMM_TYPES:
+        pytest.importorskip("timm", reason="timm builds the encoder of EdgeTAM")
     folder = tiny_sam_models.save(
         tiny_sam_models.tiny_model(model_type), tmp_path_factory.mktemp(model_type)
     )
     model_class = getattr(transformers, FAMILIES[model_type].model_class)
+    # transformers looks on the hub when it reads EdgeTAM's configuration by itself.
+    known = {"config": tiny_sam_models.edgetam_config()} if "edgetam" in model_type else {}
     with tiny_sam_models.quiet():
-        model = model_class.from_pretrained(folder, local_files_only=True).eval()
+        model = model_class.from_pretrained(folder, local_files_only=True, **known).eval()
     return Checkpoint(model_type, folder, model, tiny_sam_models.tiny_processor(model_type))
 
 
@@ -274,12 +278,17 @@ def test_the_processors_settings_are_taken_from_the_folder(tmp_path: Path):
     assert len(digests) >= 2
 
 
-def test_sam2_takes_logits_back_within_its_authors_limit(tmp_path: Path):
-    model = tiny_sam_models.tiny_model("sam2")
+@pytest.mark.parametrize("model_type", ["sam2", "edgetam"])
+def test_sam2_and_edgetam_take_logits_back_within_their_authors_limit(
+    tmp_path: Path, model_type: str
+):
+    if model_type in tiny_sam_models.TIMM_TYPES:
+        pytest.importorskip("timm", reason="timm builds the encoder of EdgeTAM")
+    model = tiny_sam_models.tiny_model(model_type)
     for head in model.mask_decoder.output_hypernetworks_mlps:
         head.proj_out.weight.mul_(50)
     folder = tiny_sam_models.save(model, tmp_path / "loud")
-    loud = Checkpoint("sam2", folder, model, tiny_sam_models.tiny_processor("sam2"))
+    loud = Checkpoint(model_type, folder, model, tiny_sam_models.tiny_processor(model_type))
     segmenter = HuggingFaceSegmenter(str(folder), device="cpu")
     image = make_image(50, 37)
     segmenter.set_image(image)
