@@ -1,6 +1,7 @@
 from .details import TrainingView as TrainingView
 from .export_files import ExportFiles as ExportFiles
 from .exported_rows import ExportedRows as ExportedRows
+from .index import row_numbers as row_numbers
 from .json_rows import DATASET_INFO as DATASET_INFO
 from .json_rows import open_training_set as open_training_set
 from .page_files import PageFiles as PageFiles

@@ -209,11 +209,7 @@ def figure_lines(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("IoU", ious),
         ("gIoU, cIoU", f"{_shown(figures['gIoU'])}, {_shown(figures['cIoU'])}"),
     ]
-    lines += [
-        (label, _shown(figures[key], digits=2))
-        for key, label in _CALLS
-        if figures.get(key) is not None
-    ]
+    lines += [(label, _shown(figures[key], digits=2)) for key, label in _CALLS if figures.get(key)]
     if "SPC" in figures:
         lines.append(("seconds/click", f"{figures['SPC']:.4g}, as the evaluation measured"))
     lines += [(label, _shown(value, digits=2)) for label, value in figures["NoC"].items()]

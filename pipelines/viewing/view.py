@@ -12,6 +12,7 @@ from typing import Any
 from hlmat.export.runs.flags import flags_path
 from hlmat.export.view.details import TrainingView
 from hlmat.export.view.export_files import ExportFiles
+from hlmat.export.view.index import row_numbers
 from hlmat.export.view.page_files import PageFiles, ViewedRun
 from hlmat.export.view.page_flags import PageFlags
 from hlmat.export.view.static_files import ViewedPage
@@ -101,8 +102,17 @@ def open_run(out: str, *, data_root: str | None) -> ViewedRun:
     return ViewedRun(_name(out), out, manifest, images)
 
 
-def _open_other(asked: ViewOptions) -> ViewedRun:
-    return open_run(str(asked.against), data_root=asked.data_root)
+def _open_other(asked: ViewOptions, run: ViewedRun) -> ViewedRun:
+    """Open the run to show beside another. Raises ConfigError if they share no target."""
+    other = open_run(str(asked.against), data_root=asked.data_root)
+    if row_numbers(run.targets).keys().isdisjoint(row_numbers(other.targets)):
+        raise ConfigError(
+            [
+                f"--against {other.out}: it has none of the targets of {run.out}; give a run over "
+                "the same data set and split"
+            ]
+        )
+    return other
 
 
 def _open_page(asked: ViewOptions, training: TrainingView) -> tuple[ViewedPage, dict[str, int]]:
@@ -117,7 +127,7 @@ def _open_page(asked: ViewOptions, training: TrainingView) -> tuple[ViewedPage, 
     run = open_run(out, data_root=asked.data_root)
     page = PageFiles(
         run,
-        against=None if asked.against is None else _open_other(asked),
+        against=None if asked.against is None else _open_other(asked, run),
         training=training,
         targets_per_file=1 if asked.save is None else _SAVED_TOGETHER,
         max_side=asked.max_side,

@@ -2,7 +2,7 @@
 // Charts as inline SVG. Each carries its figures as a text for those who do not see it.
 
 const [CHART_WIDTH, CHART_HEIGHT] = [260, 150];
-const PLOT = { left: 34, right: 252, top: 8, foot: 122 };
+const PLOT = { left: 42, right: 246, top: 8, foot: 117 };
 
 /**
  * @param {string} title
@@ -32,7 +32,7 @@ function scaleLines(most, format) {
     const y = PLOT.foot - share * (PLOT.foot - PLOT.top);
     return [
       svg("line", { x1: PLOT.left, x2: PLOT.right, y1: y, y2: y, class: "rule" }),
-      svg("text", { x: PLOT.left - 4, y: y + 3.5, class: "end" }, format(share * most)),
+      svg("text", { x: PLOT.left - 4, y: y + 4.5, class: "end" }, format(share * most)),
     ];
   });
 }
@@ -42,7 +42,7 @@ function scaleLines(most, format) {
  * @param {string} text
  */
 function tick(x, text) {
-  return svg("text", { x, y: PLOT.foot + 13, class: "middle" }, text);
+  return svg("text", { x, y: PLOT.foot + 15, class: "middle" }, text);
 }
 
 /** @param {string} text */
@@ -122,11 +122,12 @@ function countsChart(title, counts) {
     counts.map(([name, count]) => `${worded(name)}: ${count}`).join(", "),
     ...rows.flatMap(([name, count], row) => {
       const y = 8 + row * pitch;
-      const length = (count / most) * 95;
+      const length = (count / most) * 90;
+      const foot = y + pitch / 2 + 1.5;
       return [
-        svg("text", { x: 108, y: y + 11, class: "end" }, worded(name)),
+        svg("text", { x: 108, y: foot, class: "end" }, worded(name)),
         svg("rect", { class: "bar", x: 114, y, width: Math.max(1, length), height: pitch - 6 }),
-        svg("text", { x: 119 + length, y: y + 11 }, counted(count)),
+        svg("text", { x: 119 + length, y: foot }, counted(count)),
       ];
     }),
   );
@@ -144,7 +145,7 @@ function nocChart(noc) {
     noc.map((each) => `${label(each.threshold)} ${shown(each.clicks, 2)}, never ${each.missed}`).join("; "),
     ...noc.flatMap((each, row) => {
       const y = 14 + row * 40;
-      const length = (each.clicks / most) * 75;
+      const length = (each.clicks / most) * 60;
       return [
         svg("text", { x: 58, y: y + 13, class: "end" }, label(each.threshold)),
         svg("rect", { class: "bar", x: 64, y, width: Math.max(1, length), height: 18 }),

@@ -16,7 +16,7 @@ function buildFilters(view) {
   const { page, state } = view;
   const form = byId("filters");
   const rejectsShown = state.show === "rejects";
-  const parts = countsOf([...view.targets, ...view.rejects].map((t) => `${t.dataset}/${t.split}`));
+  const parts = countsOf([...view.targets, ...view.rejects].map(partOf));
   const stops = countsOf(view.targets.map((target) => target.stop));
   const reasons = countsOf(view.rejects.map((reject) => reject.reason));
   const fields = [
@@ -108,9 +108,9 @@ function sortFields({ page, state }) {
     "div",
     { class: "row" },
     choice("Sort by", "sort", state.sort, [
-      [page.against ? "run" : "", "order of the run"],
+      [page.against ? "run" : "", "Order of the run"],
       ...keys.map(({ key, label }) => /** @type {[string, string]} */ ([key, label])),
-      ["text", "text"],
+      ...TEXTS.map(({ key, label }) => /** @type {[string, string]} */ ([key, label])),
     ]),
     choice("Order", "down", state.down ? "1" : "", [
       ["", "ascending"],

@@ -22,6 +22,21 @@ const VALUES = [
   { key: "difference", label: "Difference", of: (t) => t.difference, step: "0.01" },
 ];
 
+/**
+ * The texts that targets are sorted by.
+ * @type {{ key: string, label: string, of: (t: Target) => string }[]}
+ */
+const TEXTS = [
+  { key: "text", label: "Text", of: (t) => t.texts[0] ?? "" },
+  { key: "stop", label: "Ended by", of: (t) => t.stop },
+  { key: "data", label: "Data set", of: partOf },
+];
+
+/** @param {Target | Reject} of */
+function partOf(of) {
+  return `${of.dataset}/${of.split}`;
+}
+
 const PER_PAGE = 48;
 const TEXT_KEYS = /** @type {const} */ (["show", "q", "data", "stop", "reason", "won", "flag", "sort", "target"]);
 
@@ -51,7 +66,7 @@ function parseState(hash) {
   const given = new URLSearchParams(hash.replace(/^#/, ""));
   const state = emptyState();
   for (const key of TEXT_KEYS) state[key] = given.get(key) ?? "";
-  if (!["run", "text", ...VALUES.map(({ key }) => key)].includes(state.sort)) {
+  if (!["run", ...[...VALUES, ...TEXTS].map(({ key }) => key)].includes(state.sort)) {
     state.sort = "";
   }
   state.down = given.get("down") === "1";
@@ -109,7 +124,7 @@ function selectTargets(targets, state) {
   const found = targets.filter(
     (target) =>
       words.every((word) => target.sought.includes(word)) &&
-      (!state.data || `${target.dataset}/${target.split}` === state.data) &&
+      (!state.data || partOf(target) === state.data) &&
       (!stops.size || stops.has(target.stop)) &&
       (!state.won || winnerOf(target) === state.won) &&
       (!state.flag || isFlagged(target, state.flag)) &&
@@ -129,8 +144,9 @@ function selectTargets(targets, state) {
 function sorted(targets, state) {
   const sign = state.down ? -1 : 1;
   if (!state.sort || state.sort === "run") return state.down ? targets.reverse() : targets;
-  if (state.sort === "text") {
-    return targets.sort((a, b) => sign * (a.texts[0] ?? "").localeCompare(b.texts[0] ?? "", "en") || a.n - b.n);
+  const text = TEXTS.find(({ key }) => key === state.sort)?.of;
+  if (text) {
+    return targets.sort((a, b) => sign * text(a).localeCompare(text(b), "en") || a.n - b.n);
   }
   const of = VALUES.find(({ key }) => key === state.sort)?.of ?? ((t) => t.n);
   return targets.sort((a, b) => {
@@ -160,7 +176,7 @@ function selectRejects(rejects, state) {
   return rejects.filter(
     (reject) =>
       words.every((word) => reject.sought.includes(word)) &&
-      (!state.data || `${reject.dataset}/${reject.split}` === state.data) &&
+      (!state.data || partOf(reject) === state.data) &&
       (!state.reason || reject.reason === state.reason),
   );
 }

@@ -77,7 +77,7 @@ def test_the_summary_has_every_figure_and_the_places_of_the_files(
     after = " (no-gain stop, max 5 clicks)"
     assert [re.split(" {2,}", line)[0] for line in lines] == [
         *("data set", "segmenter", "targets in", "kept", "rejected", "ended by"),
-        *("clicks/target", "IoU", "gIoU, cIoU"),
+        *("clicks/target", "IoU", "gIoU, cIoU", "segmenter calls/target"),
         *(f"{figure}{after}" for figure in ("NoC@80", "NoC@85", "NoC@90")),
         *(f"{figure}{after}" for figure in ("NoF@80", "NoF@85", "NoF@90")),
         *("speed", "read", "trajectories", "rejects", "manifest"),

@@ -13,7 +13,7 @@ from hlmat.export.view.export_files import ExportFiles
 from hlmat.export.view.json_rows import open_training_set
 from hlmat.export.view.page_files import PageFiles
 from hlmat.pipelines.viewing.save import save_page
-from hlmat.transforms.core.records import Undo
+from hlmat.transforms.core.records import StopReason, Undo
 from hlmat.transforms.core.storage import LocalStorage
 from viewed_runs import DrawnImages, clicked, page_of, write_run
 
@@ -49,6 +49,19 @@ def test_search_stop_reasons_and_scores(load: Load) -> None:
     assert texts(tab) == ["object 1"]
     assert status(load("#segmenter=0.7~0.9")) == "1 of 6 targets"
     assert tab.locator("[name=model-from]").count() == 0
+
+
+def test_texts_are_sorted_by(load: Load, tmp_path: Path) -> None:
+    made = [clicked(n, 10) for n in range(3)]
+    made[0] = replace(made[0], stop_reason=StopReason.REACHED_IOU)
+    ref = replace(made[1].target.ref, split="a")
+    made[1] = replace(made[1], target=replace(made[1].target, ref=ref))
+    with served(page_of(write_run(tmp_path / "run", made))) as address:
+        tab = load(at=address)
+        tab.select_option("[name=sort]", "stop")
+        wait_until(tab, "document.querySelector('#grid .text').textContent === 'object 1'")
+        assert texts(tab) == ["object 1", "object 2", "object 0"]
+        assert texts(load("#sort=data&down=1", at=address)) == ["object 0", "object 2", "object 1"]
 
 
 def test_figures_are_those_of_the_selection(load: Load) -> None:

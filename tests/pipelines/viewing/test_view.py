@@ -90,6 +90,18 @@ def test_mistakes_are_named(
     assert message in capsys.readouterr().err
 
 
+def test_a_run_over_other_targets_is_a_mistake(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_run(tmp_path / "other", [clicked(77, 10)])
+    assert main(["view", str(run), "--against", str(other), "--save", str(tmp_path / "page")]) == 2
+    assert capsys.readouterr().err == (
+        f"hlmat: error: --against {other}: it has none of the targets of {run}; give a run over "
+        "the same data set and split\n"
+    )
+    assert not (tmp_path / "page").exists()
+
+
 def test_the_same_run_twice_is_a_mistake(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["view", str(run), "--against", str(run)]) == 2
     assert "this is the same run" in capsys.readouterr().err
