@@ -9,6 +9,7 @@ _SAM = "Kirillov et al., Segment Anything, ICCV 2023"
 _SAM_HQ = "Ke et al., Segment Anything in High Quality, NeurIPS 2023"
 _SAM_2 = "Ravi et al., SAM 2: Segment Anything in Images and Videos, ICLR 2025"
 _SAM_3 = "Carion et al., SAM 3: Segment Anything with Concepts, 2025, arXiv:2511.16719"
+_EDGE_TAM = "Zhou et al., EdgeTAM: On-Device Track Anything Model, CVPR 2025"
 
 _BY_NAME: Mapping[str, tuple[str, ...]] = {
     "graphcut": (
@@ -30,6 +31,8 @@ _BY_MODEL_TYPE: Mapping[str, tuple[str, ...]] = {
     "sam3_tracker": (_SAM_3,),
     "sam3_tracker_video": (_SAM_3,),
     "sam3_video": (_SAM_3,),
+    "edgetam": (_EDGE_TAM, _SAM_2),
+    "edgetam_video": (_EDGE_TAM, _SAM_2),
 }
 """Of the models of transformers, by the `model_type` of their config.json."""
 
