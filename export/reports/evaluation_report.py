@@ -18,6 +18,7 @@ _WITH_INTERVAL = (
     ("N-acc", "N-acc"),
     ("T-acc", "T-acc"),
     ("boundary_IoU", "boundary IoU"),
+    ("recovery_rate", "recovery from a first click below IoU 0.5"),
     ("invalid_rate", "invalid answers"),
     ("clicks_per_target", "clicks per target"),
     ("model_calls_per_target", "model calls per target"),

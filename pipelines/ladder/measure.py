@@ -39,7 +39,8 @@ JSON, TABLES, CHART = "ladder.json", "ladder.md", "ladder.png"
 
 _FIGURES = (
     *("gIoU", "cIoU", "clicks_per_target", "model_calls_per_target", "decoder_calls_per_target"),
-    *("invalid_rate", "measured", "images", "rejected", "stop_reasons", "score_calibration"),
+    *("recovery_rate", "invalid_rate", "measured", "images", "rejected", "stop_reasons"),
+    "score_calibration",
 )
 
 

@@ -34,6 +34,11 @@ class ClickProtocol:
     thresholds: tuple[float, ...] = THRESHOLDS
     has_boundary: bool = False
 
+    @property
+    def first_click(self) -> int:
+        """Which IoU of a curve belongs to the first click of all: 0 for an initial one."""
+        return 0 if self.initial_action == "wrong-click" else 1
+
     def label(self, name: str, threshold: float) -> str:
         """Return "NoC@85", with a remark in brackets if the field measures it differently.
 

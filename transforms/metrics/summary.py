@@ -18,6 +18,9 @@ from hlmat.transforms.metrics.target_results import TargetResult
 # IoUs are summed as whole multiples of 2^-60: integer sums do not depend on the order.
 _IOU_UNIT = 1 << 60
 
+_FOUND_IOU = 0.5
+"""From here on a mask counts as one of the target object."""
+
 _OPTIONAL = ("boundary_iou", "model_calls", "decoder_calls", "stop_reason")
 """Attributes of a result that may be None; a figure of one needs its value for every target."""
 
@@ -113,9 +116,11 @@ class Summary:
             `clicks_per_target`, `gIoU`, `cIoU`, `IoU@k` (a list, k = 1 to max_clicks), `IoU@0`
             (only after an initial action), `NoC` and `NoF` (by label, see `ClickProtocol.label`),
             `boundary_IoU@k` (a list, if the protocol has it), and whatever else every result has:
-            `boundary_IoU`, calls, `invalid_rate`. If some targets have no object, also `N-acc`, the
-            share of them whose prediction is empty, and `T-acc`, the share of the others whose
-            prediction is not (Liu et al., GRES, CVPR 2023).
+            `boundary_IoU`, calls, `invalid_rate`. If some targets' mask after the first click has
+            an IoU below 0.5, also `recovery_rate`, the share of these whose prediction reaches 0.5;
+            the first click is the initial one after the initial action wrong-click. If some
+            targets have no object, also `N-acc`, the share of them whose prediction is empty, and
+            `T-acc`, the share of the others whose prediction is not (Liu et al., GRES, CVPR 2023).
         """
         figures = self._figures()
         count = self.num_targets
@@ -193,6 +198,8 @@ class Summary:
         protocol = self.protocol
         if protocol is None:
             return listed
+        if any(row[self._columns["missed"]] for row in self._rows.values()):
+            listed.append(_Figure(None, "recovery_rate", "recovered", "missed"))
         clicks = range(1, protocol.max_clicks + 1)
         listed += [_Figure("IoU@k", str(k), f"after {k}") for k in clicks]
         if protocol.initial_action != "none":
@@ -249,6 +256,7 @@ def _column_names(protocol: ClickProtocol | None) -> Iterator[str]:
     yield from ("object", "object_found", "absent", "absent_found")
     yield from (reason.value for reason in StopReason)
     if protocol is not None:
+        yield from ("missed", "recovered")
         yield from (f"after {k}" for k in range(protocol.max_clicks + 1))
         if protocol.has_boundary:
             yield from (f"boundary after {k}" for k in range(protocol.max_clicks + 1))
@@ -281,6 +289,8 @@ def _column_values(result: TargetResult, protocol: ClickProtocol | None) -> list
             f"{protocol.max_clicks} of the protocol; give the run's own"
         )
     after, limit = result.iou_after_click, protocol.max_clicks
+    missed = result.has_object and after[min(protocol.first_click, limit)] < _FOUND_IOU
+    values += [int(missed), int(missed and result.iou >= _FOUND_IOU)]
     values += [round(iou * _IOU_UNIT) for iou in after]
     if protocol.has_boundary:
         if result.boundary_iou_after_click is None:

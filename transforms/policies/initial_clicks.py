@@ -12,6 +12,7 @@ from hlmat.transforms.core.protocols import ClickPolicy, Mask, PolicyAction, Sta
 from hlmat.transforms.core.records import Box, Click
 from hlmat.transforms.core.rng import target_rng
 from hlmat.transforms.masks.boxes import truth_box
+from hlmat.transforms.oracle.wrong_click import wrong_click
 
 _BOX_SCALE = 1.5
 
@@ -132,12 +133,9 @@ class WrongClickPolicy:
         rng = target_rng(self._seed, state.target.ref.target_id, self.name)
         if rng.random() >= self._rate:
             return ()
-        outside = _free_pixels(state) & ~state.truth
-        places = [outside & other for other in state.image_truths] if self._on == "object" else []
-        places = [place for place in places if place.any()] or [outside]
-        place = places[int(rng.integers(len(places)))] if len(places) > 1 else places[0]
-        points = _sample(place, 1, rng=rng)
-        return tuple(Click(x, y, is_positive=True) for x, y in points)
+        others = state.image_truths if self._on == "object" else ()
+        click = wrong_click(state.truth, rng=rng, others=others, excluded=~_free_pixels(state))
+        return () if click is None else (click,)
 
     def next_actions(self, states: Sequence[State]) -> list[PolicyAction]:
         """Return the actions of the policy that takes over."""

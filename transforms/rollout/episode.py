@@ -39,6 +39,7 @@ class Episode:
         truth: bool. Shape: (H, W).
         ignore: bool or None. Shape: (H, W).
         initial_box: a box that the segmenter gets before the first click, or None.
+        initial_click: a click made before the policy's own, after the box, or None.
         initial_mask: the mask that the trajectory begins with; None or all False for an empty
             start. Shape: (H, W).
         image_truths: as in `State`.
@@ -48,6 +49,7 @@ class Episode:
     truth: Mask
     ignore: Mask | None = None
     initial_box: Box | None = None
+    initial_click: Click | None = None
     initial_mask: Mask | None = None
     image_truths: Sequence[Mask] = ()
 

@@ -161,7 +161,7 @@ class RolloutLoop:
     threads: Threads
 
     def set_up(self, runs: Sequence[EpisodeRun], *, policy_draws_boxes: bool) -> None:
-        """Set up the first state: initial mask, box, initial clicks.
+        """Set up the first state: initial mask, box, initial clicks of the episode and the policy.
 
         Raises:
             TypeError: the policy must draw boxes but cannot.
@@ -171,6 +171,8 @@ class RolloutLoop:
             self._ask_for_boxes(runs)
         boxed = [(run, run.box) for run in live_runs(runs) if run.box is not None]
         self.take_step(boxed, is_initial=True)
+        clicked = [(run, click) for run in live_runs(runs) if (click := run.episode.initial_click)]
+        self.take_step(clicked, is_initial=True)
         clicks = {id(run): list(self.policy.initial_clicks(run.state())) for run in live_runs(runs)}
         while waiting := [run for run in live_runs(runs) if clicks[id(run)]]:
             self.take_step([(run, clicks[id(run)].pop(0)) for run in waiting], is_initial=True)

@@ -16,6 +16,7 @@ class InitialAction(StrEnum):
     BOX = "box"
     JITTERED_BOX = "jittered-box"
     POLICY_BOX = "policy-box"
+    WRONG_CLICK = "wrong-click"
 
 
 @options

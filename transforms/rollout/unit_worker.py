@@ -13,11 +13,13 @@ from hlmat.transforms.core.protocols import (
     ClickPolicy,
     DatasetReader,
     ManyImagesSegmenter,
+    Mask,
     Segmenter,
     TruthMasks,
 )
 from hlmat.transforms.core.records import (
     Box,
+    Click,
     Provenance,
     Reject,
     RejectReason,
@@ -31,6 +33,7 @@ from hlmat.transforms.core.watchdog import Watchdog
 from hlmat.transforms.dataset_io.work_units import WorkUnit
 from hlmat.transforms.masks.boxes import jittered_box, truth_box
 from hlmat.transforms.masks.rle import encode_mask
+from hlmat.transforms.oracle.wrong_click import wrong_click
 from hlmat.transforms.rollout.loop import Episode, ImageEpisodes, roll_out_all
 from hlmat.transforms.rollout.options import (
     AreaFilter,
@@ -239,6 +242,7 @@ def _episodes(scene: Scene, simulation: Simulation) -> Iterator[Episode]:
             truth=masks.truth,
             ignore=ignore,
             initial_box=_initial_box(ref, masks, simulation),
+            initial_click=_initial_click(ref, masks, image_truths, simulation),
             initial_mask=first,
             image_truths=image_truths,
         )
@@ -248,10 +252,19 @@ def _initial_box(ref: TargetRef, masks: TruthMasks, simulation: Simulation) -> B
     if not masks.truth.any():
         return None
     match simulation.initial_action:
-        case InitialAction.NONE | InitialAction.POLICY_BOX:
+        case InitialAction.NONE | InitialAction.POLICY_BOX | InitialAction.WRONG_CLICK:
             return None
         case InitialAction.BOX:
             return truth_box(masks.truth)
         case InitialAction.JITTERED_BOX:
             rng = target_rng(simulation.seed, ref.target_id, "jittered-box")
             return jittered_box(masks.truth, rng=rng)
+
+
+def _initial_click(
+    ref: TargetRef, masks: TruthMasks, image_truths: Sequence[Mask], simulation: Simulation
+) -> Click | None:
+    if simulation.initial_action is not InitialAction.WRONG_CLICK or not masks.truth.any():
+        return None
+    rng = target_rng(simulation.seed, ref.target_id, "wrong-click")
+    return wrong_click(masks.truth, rng=rng, others=image_truths, excluded=masks.ignore)

@@ -103,6 +103,16 @@ def test_a_box_of_the_truth_is_a_start(tmp_path: Path, action: str) -> None:
     assert f"NoC@90 (max 1 clicks, after {action})" in figures["NoC"]
 
 
+def test_a_rollout_can_begin_with_a_wrong_click_to_recover_from(tmp_path: Path) -> None:
+    flags = ["--policy", "oracle", "--initial-action", "wrong-click", "--max-clicks", "4"]
+    assert evaluate(tmp_path / "out", *flags) == EXIT_OK
+    figures = figures_in(tmp_path / "out")
+    assert figures["IoU@0"]["value"] < 0.1
+    assert figures["recovery_rate"]["value"] > 0.5
+    report = (tmp_path / "out/report.md").read_text()
+    assert "| recovery from a first click below IoU 0.5 | " in report
+
+
 def test_a_served_model_draws_the_box_and_clicks(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with scripted_server() as server:

@@ -61,7 +61,7 @@ def test_every_evaluation_is_on_the_same_held_out_targets(tmp_path: Path) -> Non
         found = evaluations(job, name)
         assert set(found) == {
             *("sft", "star-plus", "always", "stop", "search", "search-2", "search-5"),
-            *("initial-box", "initial-jittered-box"),
+            *("initial-box", "initial-jittered-box", "initial-wrong-click"),
             *("codec-thousandths", "colour-red"),
         }
         for folder, config in found.items():
@@ -96,7 +96,10 @@ def test_rungs_differ_in_model_stop_rule_and_search(tmp_path: Path) -> None:
             name: ("best-scored", 0.6, SearchOptions(candidates=k), True)
             for name, k in searches.items()
         },
-        **{f"initial-{a}": ("last", None, None, False) for a in ("box", "jittered-box")},
+        **{
+            f"initial-{a}": ("last", None, None, False)
+            for a in ("box", "jittered-box", "wrong-click")
+        },
     }
     assert {answerer_of(config).score_reading for config in found.values()} == {"expected"}
 

@@ -254,6 +254,30 @@ def test_figures_carry_the_names_of_their_rules_and_count_what_was_invalid() -> 
     assert without["gIoU"] == figures["gIoU"]
 
 
+@pytest.mark.parametrize(
+    ("initial_action", "after", "iou", "rate"),
+    [
+        ("none", (0.0, 0.4, 0.6), 0.6, 1.0),
+        ("none", (0.0, 0.4, 0.4), 0.4, 0.0),
+        ("none", (0.0, 0.5, 0.1), 0.1, None),  # the first click found it
+        ("wrong-click", (0.1, 0.7, 0.8), 0.8, 1.0),
+        ("wrong-click", (0.6, 0.1, 0.1), 0.1, None),  # the wrong click's mask is good by chance
+    ],
+)
+def test_recovery_counts_targets_whose_first_click_missed(
+    initial_action: str, after: tuple[float, ...], iou: float, rate: float | None
+) -> None:
+    protocol = ClickProtocol(2, False, initial_action=initial_action)
+    result = a_result(iou=iou, iou_after_click=after)
+    figures = summarize([result], protocol).values()
+    assert figures.get("recovery_rate") == rate
+
+
+def test_an_absent_object_is_not_missed() -> None:
+    result = a_result(iou=0.0, iou_after_click=(1.0, 0.0), has_object=False)
+    assert "recovery_rate" not in summarize([result], ClickProtocol(1, False)).values()
+
+
 def test_figures_of_different_protocols_do_not_add_up() -> None:
     with pytest.raises(ValueError, match=r"different protocols do not add up.*max_clicks=3"):
         _ = Summary(FIELD) + Summary(SHORT)

@@ -158,6 +158,26 @@ def test_initial_boxes_are_the_truths_or_near_it_and_seeded():
     assert all(0 <= b.x0 < b.x1 <= width and 0 <= b.y0 < b.y1 <= height for b in jittered)
 
 
+def test_an_initial_wrong_click_is_positive_outside_the_object_and_seeded():
+    def first_clicks(**changes: Any) -> list[Click]:
+        outcomes = run(initial_action=InitialAction.WRONG_CLICK, **changes)
+        clicks = []
+        for outcome in outcomes:
+            assert isinstance(outcome, Trajectory)
+            step = outcome.steps[0]
+            assert isinstance(step.action, Click)
+            assert step.is_initial
+            assert not decode_rle(outcome.target.truth)[step.action.y, step.action.x]
+            clicks.append(step.action)
+        return clicks
+
+    clicks = first_clicks()
+    assert len(clicks) == 12
+    assert all(click.is_positive for click in clicks)
+    assert clicks == first_clicks()
+    assert clicks != first_clicks(seed=1)
+
+
 def test_rollouts_begin_with_the_data_set_s_own_masks():
     for outcome in run(first_mask=FirstMask(), limits=Limits(target_iou=None)):
         assert isinstance(outcome, Trajectory)
