@@ -219,8 +219,9 @@ def _cut(
 
 
 def _slices(places: Sequence[tuple[int, int]]) -> list[RowSlice]:
-    """Return the slices of rows in one order, by number of the file and place."""
-    starts = [0, *(k for k, (a, b) in enumerate(pairwise(places), start=1) if a[0] != b[0])]
+    """Return the slices of consecutive rows, from each row's number of the file and place."""
+    follows = ((file, place + 1) == after for (file, place), after in pairwise(places))
+    starts = [0, *(k for k, is_next in enumerate(follows, start=1) if not is_next)]
     return [
         RowSlice(*places[start], end - start) for start, end in pairwise([*starts, len(places)])
     ]

@@ -75,6 +75,14 @@ class ExportOptions:
         in_fingerprint=False,
         help="leave out the targets that a CSV file flags with drop, as of hlmat edit or noise",
     )
+    min_iou: float | None = setting(
+        default=None,
+        gt=0,
+        le=1,
+        metavar="X",
+        in_fingerprint=False,
+        help="leave out targets whose last mask has a lower IoU, as of a model's bad rollouts",
+    )
     also: tuple[str, ...] = setting(
         default=(),
         metavar="OUT",
@@ -174,6 +182,7 @@ EXPORT = (
             Flag("out", ExportOptions),
             Flag("data-root", ExportOptions),
             Flag("exclude", ExportOptions),
+            Flag("min-iou", ExportOptions),
         ),
     ),
     CONVERSATION,

@@ -17,7 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hlmat.export.llama_factory.paired_runs import key_of
 from hlmat.export.llama_factory.unit_export import UnitExport
+from hlmat.export.runs.flags import KEY_COLUMNS
 from hlmat.export.runs.row_slices import TrajectoryFiles
 from hlmat.pipelines.cli.exit_codes import EXIT_DATA, EXIT_OUTPUT
 from hlmat.pipelines.cli.main import main
@@ -29,7 +31,7 @@ from hlmat.transforms.prompting.dialogues import segagent
 RUN = (
     *("trajectories", "--dataset", "folder", "--max-clicks", "2", "--unit-size", "2"),
     *("--segmenter", "hlmat.transforms.segmenters.disc:DiscSegmenter", "--workers", "1", "-q"),
-    *("--output-shards", "3"),
+    *("--output-shards", "2"),
 )
 NAMES = [f"n{k}" for k in range(6)]
 
@@ -57,7 +59,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of six targets in three files."""
+    """A run of six targets in two files."""
     out = tmp_path_factory.mktemp("run") / "out"
     assert run(*RUN, "--data-root", data, "--out", out) == 0
     return out
@@ -142,7 +144,9 @@ def test_a_killed_export_goes_on_where_it_was(
 
 _KILLED = """
 import os, signal, sys
+from hlmat.export.llama_factory.paired_runs import key_of
 from hlmat.export.llama_factory.unit_export import UnitExport
+from hlmat.export.runs.flags import KEY_COLUMNS
 from hlmat.pipelines.cli.main import main
 do, left = UnitExport._write, int(sys.argv[1])
 def write(self, name, drawn):
@@ -455,20 +459,28 @@ def test_names_of_the_export_s_own_files_are_refused(
     assert "--name export: the export has a file of this name" in capsys.readouterr().err
 
 
-@settings(max_examples=25)
-@given(size=st.integers(1, 12))
-def test_units_are_all_rows_in_order_cut_between_images(size: int, finished: Path) -> None:
+@settings(max_examples=40)
+@given(size=st.integers(1, 12), dropped=st.sets(st.integers(0, len(NAMES) - 1)))
+def test_units_are_all_rows_in_order_cut_between_images_without_the_excluded_ones(
+    size: int, dropped: set[int], finished: Path
+) -> None:
     files = TrajectoryFiles.of(LocalStorage(), str(finished), read_run_manifest(str(finished)))
-    plan = plan_export(files, (), unit_size=size, fingerprint="f", shapes=None)
+    rows = [
+        (number, first + k, key_of(row))
+        for number, first, some in files.columns(KEY_COLUMNS)
+        for k, row in enumerate(some)
+    ]
+    assert len(rows) == len(NAMES)
+    excluded = {key for place, (_, _, key) in enumerate(rows) if place in dropped}
+    plan = plan_export(files, (), unit_size=size, fingerprint="f", shapes=None, excluded=excluded)
     places = [
         (part.file, row)
         for unit in plan.units
         for part in unit.rows
         for row in range(part.first, part.first + part.count)
     ]
-    counts = [entry.rows for _, entry in files.files]
-    assert places == [(file, row) for file, count in enumerate(counts) for row in range(count)]
+    assert places == [(file, place) for file, place, key in rows if key not in excluded]
     assert [unit.index for unit in plan.units] == list(range(len(plan.units)))
     assert len(set(plan.targets_by_unit)) == len(plan.units)
     assert all(unit.targets >= size for unit in plan.units[:-1])
-    assert len(plan.images) == len(NAMES)
+    assert len(plan.images) == len(NAMES) - len(dropped)

@@ -202,28 +202,60 @@ def test_ms_swift_trains_on_the_actions(model: Path, tmp_path: Path) -> None:
         assert row["text"].count('"name": "add_point"') == 2
 
 
-@pytest.mark.parametrize(
-    ("format", "named_by"),
-    [
-        ("trl", lambda row: row["target_id"]),
-        ("verl", lambda row: row["reward_model"]["ground_truth"]),
-        ("ms-swift", lambda row: row["target_id"]),
-    ],
-)
+def named_by(row: dict[str, Any]) -> str:
+    """Return the target of a row for TRL, verl or ms-swift."""
+    return row["reward_model"]["ground_truth"] if "reward_model" in row else row["target_id"]
+
+
+@pytest.mark.parametrize("format", ["trl", "verl", "ms-swift"])
 def test_flagged_targets_are_left_out(
-    format: str, named_by: Any, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    format: str, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ids = [each["target_id"] for each in trajectories(shapes)]
     flags = tmp_path / "flags.csv"
-    flags.write_text(f"target_id,flag\n{ids[0]},drop\n{ids[2]},note\n")
+    dropped = {ids[0], ids[2], ids[5]}  # the first one, and two with neighbours on both sides
+    lines = [*(f"{each},drop" for each in sorted(dropped)), f"{ids[3]},note"]
+    flags.write_text("\n".join(["target_id,flag", *lines, ""]))
     out = tmp_path / "out"
     assert export(shapes, format, out, "--exclude", flags) == 0
     found = dict.fromkeys(named_by(row) for row in data_rows(out))
-    assert list(found) == ids[1:]
+    assert list(found) == [each for each in ids if each not in dropped]
     # Another list of flags is another data set.
     flags.write_text(f"target_id,flag\n{ids[1]},drop\n")
     assert export(shapes, format, out, "--exclude", flags) == EXIT_OUTPUT
     assert "excluded: it was" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format", ["trl", "verl", "ms-swift"])
+def test_targets_with_a_low_last_iou_can_be_left_out(
+    shapes: Path, tmp_path: Path, format: str
+) -> None:
+    ious = {row["target_id"]: row["final_iou"] for row in trajectories(shapes)}
+    least = sorted(ious.values())[len(ious) // 2]
+    out = tmp_path / "out"
+    assert export(shapes, format, out, "--min-iou", str(least)) == 0
+    found = dict.fromkeys(named_by(row) for row in data_rows(out))
+    kept = [target for target, iou in ious.items() if iou >= least]
+    assert list(found) == kept
+    assert 0 < len(kept) < len(ious)
+
+
+def test_flags_and_the_last_iou_leave_out_together(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = sorted(trajectories(shapes), key=lambda row: row["final_iou"])
+    flags = tmp_path / "flags.csv"
+    flags.write_text(f"target_id,flag\n{rows[-1]['target_id']},drop\n")
+    both = ("--exclude", flags, "--min-iou")
+    assert export(shapes, "trl", tmp_path / "out", *both, str(rows[1]["final_iou"])) == 0
+    named = {named_by(row) for row in data_rows(tmp_path / "out")}
+    assert named == {row["target_id"] for row in rows[1:-1]}
+    highest = rows[-1]["final_iou"]
+    assert highest < 1
+    assert export(shapes, "trl", tmp_path / "none", "--min-iou", "1") == EXIT_DATA
+    message = f"--min-iou 1 leaves no target of {shapes}: its highest last IoU is {highest:.3f}"
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
 
 
 def test_ms_swift_gets_the_points_of_its_grounding_format(shapes: Path, tmp_path: Path) -> None:
