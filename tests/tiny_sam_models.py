@@ -282,6 +282,17 @@ def save(model: Any, folder: Path) -> Path:
     return folder
 
 
+def save_with_tokenizer(model: Any, folder: Path) -> Path:
+    """Write a SAM 3 with a tokenizer that knows small letters; return the folder."""
+    from transformers import CLIPTokenizer
+
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>"]
+    vocabulary = {token: index for index, token in enumerate([*tokens, "<|endoftext|>"])}
+    CLIPTokenizer(vocab=vocabulary, merges=[]).save_pretrained(folder)
+    return save(model, folder)
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep transformers from drawing progress bars."""

@@ -40,6 +40,8 @@ from hlmat.transforms.core.protocols import DatasetReader, HasRemarks
 from hlmat.transforms.core.records import Provenance
 from hlmat.transforms.core.storage import Storage
 from hlmat.transforms.dataset_io.layout import OutputLayout
+from hlmat.transforms.rollout.options import InitialAction
+from hlmat.transforms.rollout.segmenter_batching import load_texts
 from hlmat.transforms.rollout.unit_worker import RolloutSettings
 from hlmat.transforms.segmenters.registry import load_segmenter, segmenter_identity
 from hlmat.transforms.segmenters.remote.address import is_address
@@ -257,6 +259,8 @@ def _identified(
         raise ConfigError(
             [f"--segmenter {options.name!r}: loading it ended the program (SystemExit: {error})"]
         ) from error
+    if config.initial_action is InitialAction.TEXT:
+        load_texts(segmenter, name=options.name)
     identity = segmenter_identity(segmenter, config.segmenter)
     if not is_address(options.name):
         return identity, config.segmenter.device, config

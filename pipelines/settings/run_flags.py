@@ -212,7 +212,7 @@ TRAJECTORIES = (
             Flag(
                 "initial-action",
                 Beginning,
-                help="before the first click: none, box, jittered-box, wrong-click",
+                help="before the first click: none, box, jittered-box, wrong-click, text",
             ),
             Flag("max-clicks", Limits, at_least=1),
             Flag("target-iou", Limits),

@@ -55,6 +55,7 @@ from .protocols import SamplingPolicy as SamplingPolicy
 from .protocols import Segmenter as Segmenter
 from .protocols import State as State
 from .protocols import StatewisePolicy as StatewisePolicy
+from .protocols import TextSegmenter as TextSegmenter
 from .protocols import TruthMasks as TruthMasks
 from .questions import Answerer as Answerer
 from .questions import AnswerText as AnswerText

@@ -151,6 +151,30 @@ class MaskPromptSegmenter(Segmenter, Protocol):
 
 
 @runtime_checkable
+class TextSegmenter(Segmenter, Protocol):
+    """A segmenter that also finds the object that a text names, for `--initial-action text`."""
+
+    def load_texts(self) -> None:
+        """Get ready for `predict_texts`; called once, before the first image.
+
+        Raises:
+            ConfigError: it cannot take texts, for instance because its weights have no part that
+                does.
+        """
+        ...
+
+    def predict_texts(self, image: Image, texts: Sequence[str]) -> list[Prediction]:
+        """Segment the object that each text names; feedback is not used.
+
+        Args:
+            image: uint8 RGB, not necessarily the one that was set. Shape: (H, W, 3). Must not be
+                changed.
+            texts: at least one.
+        """
+        ...
+
+
+@runtime_checkable
 class HasIdentity(Protocol):
     """A segmenter that states its identity, a part of the run's fingerprint."""
 

@@ -8,6 +8,7 @@ from .options import Limits as Limits
 from .options import SearchOptions as SearchOptions
 from .segmenter_batching import SegmenterSession as SegmenterSession
 from .segmenter_batching import encode_all as encode_all
+from .segmenter_batching import load_texts as load_texts
 from .segmenter_batching import takes_boxes as takes_boxes
 from .unit_worker import RolloutSettings as RolloutSettings
 from .unit_worker import Simulation as Simulation

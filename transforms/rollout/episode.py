@@ -150,21 +150,24 @@ class EpisodeRun:
     def __post_init__(self) -> None:
         self.mask = np.zeros(self.episode.truth.shape, dtype=np.bool_)
         self.box = self.episode.initial_box
-        given = self.episode.initial_mask
-        if given is not None and given.any():
-            self.mask = self.initial_mask = given
-            self.initial_rle = encode_mask(given)
-            iou = self._iou_of(self.initial_rle)
-            self.initial_iou = self.iou = self.best_iou = iou
-        elif not self.episode.truth.any():
+        if not self.episode.truth.any():
             # Without an object, an empty mask is right.
             self.initial_iou = self.iou = self.best_iou = 1.0
-        self._rle = self.initial_rle
+        if self.episode.initial_mask is not None:
+            self.begin_with(self.episode.initial_mask)
 
     @property
     def is_live(self) -> bool:
         """Whether the episode can continue."""
         return self.stop_reason is None and self.error is None
+
+    def begin_with(self, mask: Mask) -> None:
+        """Take the initial mask, before any step; an empty one changes nothing. Shape: (H, W)."""
+        if not mask.any():
+            return
+        self.mask = self.initial_mask = mask
+        self._rle = self.initial_rle = encode_mask(mask)
+        self.initial_iou = self.iou = self.best_iou = self._iou_of(self._rle)
 
     def branch(self) -> EpisodeRun:
         """Return an independent copy of the run."""

@@ -89,6 +89,7 @@ def roll_out_all(
     limits: Limits,
     provenance: Provenance,
     policy_draws_boxes: bool = False,
+    starts_by_text: bool = False,
     threads: Threads | None = None,
     watchdog: Watchdog | None = None,
 ) -> list[list[Trajectory | SegmenterError]]:
@@ -97,6 +98,8 @@ def roll_out_all(
     Args:
         groups: one per image; either all images are encoded or none.
         policy_draws_boxes: ask the policy, a `BoxPolicy`, for the box each trajectory begins with.
+        starts_by_text: ask the segmenter, a `TextSegmenter`, for the mask each trajectory begins
+            with.
         threads: compare and encode masks, and ask a `StatewisePolicy`; None uses only the calling
             thread.
         watchdog: watches the segmenter's calls.
@@ -110,7 +113,7 @@ def roll_out_all(
     by_image = start_runs(groups, limits=limits, edits=edits_of(policy, segmenter))
     runs = [run for group in by_image for run in group]
     loop = RolloutLoop(policy, build_session(segmenter, groups, watchdog), threads or Threads())
-    loop.set_up(runs, policy_draws_boxes=policy_draws_boxes)
+    loop.set_up(runs, policy_draws_boxes=policy_draws_boxes, starts_by_text=starts_by_text)
     while live := live_runs(runs):
         admitted = [
             (run, run.admit(action)) for run, action in zip(live, loop.act(live), strict=True)
@@ -160,12 +163,16 @@ class RolloutLoop:
     session: SegmenterSession
     threads: Threads
 
-    def set_up(self, runs: Sequence[EpisodeRun], *, policy_draws_boxes: bool) -> None:
+    def set_up(
+        self, runs: Sequence[EpisodeRun], *, policy_draws_boxes: bool, starts_by_text: bool
+    ) -> None:
         """Set up the first state: initial mask, box, initial clicks of the episode and the policy.
 
         Raises:
             TypeError: the policy must draw boxes but cannot.
         """
+        if starts_by_text:
+            self._find_by_text(runs)
         self._show_initial_masks(runs)
         if policy_draws_boxes:
             self._ask_for_boxes(runs)
@@ -244,10 +251,29 @@ class RolloutLoop:
             return self.threads.map(function, items)
         return [function(item) for item in items]
 
+    def _find_by_text(self, runs: Sequence[EpisodeRun]) -> None:
+        """Begin each run with the mask that the segmenter finds by the target's first text."""
+        for run in runs:
+            ref = run.episode.target.ref
+            if not ref.expressions:
+                run.error = SegmenterError(f"{ref.target_id} has no expression to find it by")
+        asked = live_runs(runs)
+        refs = [run.episode.target.ref for run in asked]
+        answers = self.session.ask_by_text(
+            [(run.image_index, ref.expressions[0]) for run, ref in zip(asked, refs, strict=True)],
+            targets=[ref.target_id for ref in refs],
+        )
+        for run, answer in zip(asked, answers, strict=True):
+            run.calls.decoder += 1
+            if isinstance(answer, SegmenterError):
+                run.error = answer
+            else:
+                run.begin_with(answer.mask)
+
     def _show_initial_masks(self, runs: Sequence[EpisodeRun]) -> None:
         """Pass the initial mask to the segmenter, as a mask or else as a box."""
         for run in runs:
-            if run.initial_mask is None:
+            if run.initial_mask is None or not run.is_live:
                 continue
             start = self.session.start_from(run.initial_mask)
             if isinstance(start, SegmenterError):

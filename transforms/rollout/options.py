@@ -10,13 +10,17 @@ from hlmat.transforms.core.options import options, setting
 
 
 class InitialAction(StrEnum):
-    """What the segmenter gets before the first click."""
+    """What the segmenter gets before the first click.
+
+    With `TEXT` it gets a target's first expression; the mask that it finds is the initial mask.
+    """
 
     NONE = "none"
     BOX = "box"
     JITTERED_BOX = "jittered-box"
     POLICY_BOX = "policy-box"
     WRONG_CLICK = "wrong-click"
+    TEXT = "text"
 
 
 @options

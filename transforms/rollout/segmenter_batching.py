@@ -11,7 +11,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from hlmat.transforms.core.error_place import error_place
-from hlmat.transforms.core.errors import AnswerError, SegmenterError, ServedSegmenterError
+from hlmat.transforms.core.errors import (
+    AnswerError,
+    ConfigError,
+    SegmenterError,
+    ServedSegmenterError,
+)
 from hlmat.transforms.core.protocols import (
     BatchSegmenter,
     Image,
@@ -21,6 +26,7 @@ from hlmat.transforms.core.protocols import (
     Prediction,
     Request,
     Segmenter,
+    TextSegmenter,
 )
 from hlmat.transforms.core.records import Box
 from hlmat.transforms.core.watchdog import Watchdog
@@ -103,6 +109,41 @@ class SegmenterSession:
             failure = self._set_image(image, names[positions[0]])
             found = [failure] * len(asked) if failure else self._ask_about_current(asked)
             answers.update(zip(positions, found, strict=True))
+        return [answers[position] for position in range(len(questions))]
+
+    def ask_by_text(
+        self, questions: Sequence[tuple[int, str]], *, targets: Sequence[str]
+    ) -> list[Prediction | SegmenterError]:
+        """Have the segmenter, a `TextSegmenter`, find objects by text; return failures as values.
+
+        The texts about an image are one call; a failing one is halved.
+
+        Args:
+            questions: index of the image, and text.
+            targets: the id of each question's target, for the watchdog.
+
+        Raises:
+            AnswerError: the segmenter's server cannot answer; all can be asked again.
+        """
+        segmenter = self._segmenter
+        assert isinstance(segmenter, TextSegmenter)
+        by_image: dict[int, list[int]] = {}
+        for position, (image, _) in enumerate(questions):
+            by_image.setdefault(image, []).append(position)
+        answers: dict[int, Prediction | SegmenterError] = {}
+        for image, of_image in by_image.items():
+
+            def ask(positions: Sequence[int], image: int = image) -> list[Prediction]:
+                texts = [questions[p][1] for p in positions]
+                with self._watched("predict_texts", [targets[p] for p in positions]):
+                    answers = segmenter.predict_texts(self._images[image], texts)
+                predictions = _unshared(_counted(answers, positions, "predict_texts"))
+                return [self._checked(prediction, image=image) for prediction in predictions]
+
+            found = _halving(
+                ask, of_image, segmenter=segmenter, describe=lambda _: ".predict_texts"
+            )
+            answers.update(zip(of_image, found, strict=True))
         return [answers[position] for position in range(len(questions))]
 
     def start_from(self, mask: Mask) -> StartingPoint | SegmenterError:
@@ -237,6 +278,26 @@ class SegmenterSession:
 def takes_boxes(segmenter: Segmenter) -> bool:
     """Return whether a segmenter can be given a box; it says so if it cannot."""
     return bool(getattr(segmenter, "takes_boxes", True))
+
+
+def load_texts(segmenter: Segmenter, *, name: str) -> None:
+    """Get a segmenter ready for `--initial-action text`.
+
+    Args:
+        segmenter: the tool.
+        name: its `--segmenter` value.
+
+    Raises:
+        ConfigError: it takes no text.
+    """
+    if not isinstance(segmenter, TextSegmenter):
+        raise ConfigError(
+            [
+                f"--initial-action text: the segmenter {name!r} takes no text; use --segmenter hf "
+                "with a checkpoint of SAM 3, or a class of your own with the method predict_texts"
+            ]
+        )
+    segmenter.load_texts()
 
 
 def encode_all(

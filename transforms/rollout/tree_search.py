@@ -57,6 +57,7 @@ def search_all(
     provenance: Provenance,
     options: SearchOptions,
     policy_draws_boxes: bool = False,
+    starts_by_text: bool = False,
     threads: Threads | None = None,
     watchdog: Watchdog | None = None,
 ) -> list[list[Trajectory | SegmenterError]]:
@@ -79,7 +80,7 @@ def search_all(
     runs = [run for group in by_image for run in group]
     session = build_session(segmenter, images, watchdog)
     loop = RolloutLoop(policy, session, threads or Threads())
-    loop.set_up(runs, policy_draws_boxes=policy_draws_boxes)
+    loop.set_up(runs, policy_draws_boxes=policy_draws_boxes, starts_by_text=starts_by_text)
     search = _Search(loop, policy, options, limits)
     best = search.run(runs)
     ends = iter(best)

@@ -42,7 +42,7 @@ from hlmat.transforms.rollout.options import (
     Limits,
     SearchOptions,
 )
-from hlmat.transforms.rollout.segmenter_batching import encode_all
+from hlmat.transforms.rollout.segmenter_batching import encode_all, load_texts
 from hlmat.transforms.rollout.tree_search import search_all
 from hlmat.transforms.rollout.unit_images import Scene, UnitImages
 from hlmat.transforms.segmenters.options import SegmenterOptions
@@ -123,9 +123,12 @@ class RolloutSettings:
         """
         threads = Threads(self.num_threads or available_cores())
         cv2.setNumThreads(threads.count)
+        segmenter = load_segmenter(self.segmenter, threads=threads)
+        if self.initial_action is InitialAction.TEXT:
+            load_texts(segmenter, name=self.segmenter.name)
         return Simulation(
             reader=self.reader,
-            segmenter=load_segmenter(self.segmenter, threads=threads),
+            segmenter=segmenter,
             policy=self.build_policy(),
             limits=self.limits,
             provenance=self.provenance,
@@ -207,6 +210,7 @@ def _roll_out(scenes: Sequence[Scene], simulation: Simulation) -> dict[int, Traj
         limits=simulation.limits,
         provenance=simulation.provenance,
         policy_draws_boxes=simulation.initial_action is InitialAction.POLICY_BOX,
+        starts_by_text=simulation.initial_action is InitialAction.TEXT,
         threads=simulation.threads,
         watchdog=simulation.watchdog,
     )
@@ -252,7 +256,12 @@ def _initial_box(ref: TargetRef, masks: TruthMasks, simulation: Simulation) -> B
     if not masks.truth.any():
         return None
     match simulation.initial_action:
-        case InitialAction.NONE | InitialAction.POLICY_BOX | InitialAction.WRONG_CLICK:
+        case (
+            InitialAction.NONE
+            | InitialAction.POLICY_BOX
+            | InitialAction.WRONG_CLICK
+            | InitialAction.TEXT
+        ):
             return None
         case InitialAction.BOX:
             return truth_box(masks.truth)

@@ -113,6 +113,63 @@ def test_a_rollout_can_begin_with_a_wrong_click_to_recover_from(tmp_path: Path) 
     assert "| recovery from a first click below IoU 0.5 | " in report
 
 
+FINDS_LEFT_HALF = """
+import numpy as np
+from hlmat import Prediction
+
+class Finder:
+    def set_image(self, image):
+        self.shape = image.shape[:2]
+
+    def predict(self, *, clicks, box=None, feedback=None):
+        return Prediction(mask=np.ones(self.shape, dtype=bool))
+
+    def load_texts(self):
+        pass
+
+    def predict_texts(self, image, texts):
+        masks = [np.zeros(image.shape[:2], dtype=bool) for _ in texts]
+        for mask, text in zip(masks, texts):
+            assert text
+            mask[:, : image.shape[1] // 2] = True
+        return [Prediction(mask=mask) for mask in masks]
+"""
+
+
+@pytest.mark.slow
+def test_a_mask_found_by_text_is_a_start(tmp_path: Path) -> None:
+    (tmp_path / "finds_left_half.py").write_text(FINDS_LEFT_HALF)
+    tool = ["--segmenter", "finds_left_half:Finder", "--segmenter-path", str(tmp_path)]
+    flags = ["--policy", "centre", "--initial-action", "text", "--max-clicks", "1", *tool]
+    assert evaluate(tmp_path / "out", *flags) == EXIT_OK
+    rows = pq.read_table(tmp_path / "out" / "trajectories").to_pylist()
+    assert rows
+    assert all(row["initial_rle"] and row["initial_iou"] < 0.5 for row in rows)
+    assert {row["num_clicks"] for row in rows} == {1}
+    assert {row["decoder_calls"] for row in rows} == {2}
+    figures = figures_in(tmp_path / "out")
+    mean = sum(row["initial_iou"] for row in rows) / len(rows)
+    assert figures["IoU@0"]["value"] == pytest.approx(mean)
+    assert "NoC@90 (max 1 clicks, after text)" in figures["NoC"]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["config"]["initial_action"] == "text"
+
+
+@pytest.mark.parametrize("command", ["evaluate", "trajectories"])
+def test_a_segmenter_without_texts_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    policy = ["--policy", "oracle" if command == "trajectories" else "centre"]
+    flags = ["--out", str(tmp_path / "out"), "--initial-action", "text", "--workers", "1", "-q"]
+    assert main([command, *SCENES, *policy, *flags]) == EXIT_CONFIG
+    assert capsys.readouterr().err.splitlines() == [
+        "hlmat: error: --initial-action text: the segmenter 'graphcut' takes no text; use "
+        "--segmenter hf with a checkpoint of SAM 3, or a class of your own with the method "
+        "predict_texts"
+    ]
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
 def test_a_served_model_draws_the_box_and_clicks(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with scripted_server() as server:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from builders import FailingDiscs, ManyDiscs, RecordingDiscs
+from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.protocols import Image, Prediction
 from hlmat.transforms.core.records import (
     Box,
     Click,
@@ -176,6 +180,95 @@ def test_an_initial_wrong_click_is_positive_outside_the_object_and_seeded():
     assert all(click.is_positive for click in clicks)
     assert clicks == first_clicks()
     assert clicks != first_clicks(seed=1)
+
+
+class DiscsByName(DiscSegmenter):
+    """Discs; for a text, the left half of the image, but nothing for `rectangle 2`.
+
+    Attributes:
+        texts: what it was asked, by call.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[list[str]] = []
+        self.is_loaded = False
+
+    def load_texts(self) -> None:
+        self.is_loaded = True
+
+    def predict_texts(self, image: Image, texts: Sequence[str]) -> list[Prediction]:
+        self.texts.append(list(texts))
+        if "rectangle 1" in texts and len(texts) == 1:
+            raise ValueError("never heard of it")
+        masks = [np.zeros(image.shape[:2], dtype=np.bool_) for _ in texts]
+        for mask, text in zip(masks, texts, strict=True):
+            mask[:, : image.shape[1] // 2] = text != "rectangle 2"
+        return [Prediction(mask) for mask in masks]
+
+
+def test_rollouts_begin_with_what_the_segmenter_finds_by_text():
+    tool = DiscsByName()
+    reader = SceneReader(images=2)
+    start = replace(SETTINGS, reader=reader)()
+    outcomes = run(replace(start, segmenter=tool, initial_action=InitialAction.TEXT))
+    assert tool.texts == [["rectangle 0", "rectangle 1", "rectangle 2"]] * 2
+    for outcome in outcomes:
+        assert isinstance(outcome, Trajectory)
+        if outcome.target.ref.object_id == 2:
+            assert (outcome.initial_mask, outcome.initial_iou) == (None, 0.0)
+        else:
+            assert outcome.initial_mask is not None
+            expected = np.zeros(SIZE_HW, dtype=np.bool_)
+            expected[:, :25] = True
+            assert np.array_equal(decode_rle(outcome.initial_mask), expected)
+            truth = decode_rle(outcome.target.truth)
+            iou = (truth & expected).sum() / (truth | expected).sum()
+            assert outcome.initial_iou == pytest.approx(iou)
+        # The question for the text counts as a call, but is no step.
+        assert outcome.decoder_calls is not None
+        assert outcome.decoder_calls >= 1 + len(outcome.steps)
+        assert not any(step.is_initial for step in outcome.steps)
+
+
+def test_a_text_that_fails_costs_its_target_alone():
+    class OneAtATime(DiscsByName):
+        def predict_texts(self, image: Image, texts: Sequence[str]) -> list[Prediction]:
+            if len(texts) > 1:
+                raise ValueError("one at a time")
+            return super().predict_texts(image, texts)
+
+    start = replace(SETTINGS, reader=SceneReader(images=1))()
+    outcomes = run(replace(start, segmenter=OneAtATime(), initial_action=InitialAction.TEXT))
+    failed = [o for o in outcomes if isinstance(o, Reject)]
+    assert [(o.ref.target_id, o.reason) for o in failed] == [
+        ("000#1", RejectReason.SEGMENTER_FAILED)
+    ]
+    assert "predict_texts: ValueError: never heard of it" in failed[0].message
+
+
+def test_a_target_without_a_text_cannot_be_found_by_one():
+    class Nameless(SceneReader):
+        def read_targets(self) -> Iterator[TargetRef | Reject]:
+            for ref in super().read_targets():
+                assert isinstance(ref, TargetRef)
+                yield replace(ref, expressions=()) if ref.target_id == "000#0" else ref
+
+    start = replace(SETTINGS, reader=Nameless(images=1))()
+    outcomes = run(replace(start, segmenter=DiscsByName(), initial_action=InitialAction.TEXT))
+    assert [str(o.message) for o in outcomes if isinstance(o, Reject)] == [
+        "000#0 has no expression to find it by"
+    ]
+
+
+def test_a_segmenter_without_texts_is_refused_before_the_first_image():
+    with pytest.raises(ConfigError) as caught:
+        replace(SETTINGS, initial_action=InitialAction.TEXT)()
+    assert str(caught.value) == (
+        "--initial-action text: the segmenter 'hlmat.transforms.segmenters.disc:DiscSegmenter' "
+        "takes no text; use --segmenter hf with a checkpoint of SAM 3, or a class of your own with "
+        "the method predict_texts"
+    )
 
 
 def test_rollouts_begin_with_the_data_set_s_own_masks():

@@ -232,6 +232,17 @@ FAMILIES: Mapping[str, Family] = {
 }
 """By the `model_type` of a checkpoint's config.json."""
 
+DETECTORS: Mapping[str, Family] = {
+    "sam3_video": replace(
+        _SAM3,
+        config_class="Sam3Config",
+        model_class="Sam3Model",
+        section="detector_config",
+    ),
+}
+"""The part that finds objects by text, of the checkpoints that have one. It takes no clicks, so
+`wrap` does not apply."""
+
 
 def _ask(model: Any, prompts: Prompts, *, image_embeddings: Any) -> tuple[Any, Any]:
     output = model(

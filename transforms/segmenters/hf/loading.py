@@ -32,6 +32,7 @@ class LoadedModel:
 
     Attributes:
         model: in float32, on `device`, without gradients.
+        network: the same, as transformers' own class.
         processor: image processor of transformers, on the CPU.
         device: of the model.
         side: of the model's square input, in pixels.
@@ -40,6 +41,7 @@ class LoadedModel:
     """
 
     model: PromptedModel
+    network: Any
     processor: Any
     device: torch.device
     side: int
@@ -62,12 +64,13 @@ def load_model(folder: CheckpointFolder, *, device: str) -> LoadedModel:
     _import_packages(family)
     torch_device = resolve_device(device)
     with quiet_transformers():
-        model = _load_weights(folder, family=family)
+        model = load_network(folder, family=family)
         side = _side(model, folder=folder)
         processor = _load_processor(folder, family=family, side=side)
     model = model.to(torch_device).eval().requires_grad_(False)
     return LoadedModel(
         model=family.wrap(model),
+        network=model,
         processor=processor,
         device=torch_device,
         side=side,
@@ -99,9 +102,20 @@ def _find_family(folder: CheckpointFolder) -> Family:
                 f"{', '.join(FAMILIES)}"
             ]
         )
+    check_parts(folder, family=family)
+    return family
+
+
+def check_parts(folder: CheckpointFolder, *, family: Family) -> None:
+    """Check that the encoders that a configuration names are those of its family.
+
+    Raises:
+        ConfigError: another encoder, or a timm encoder that is not allowed.
+    """
     problems = []
+    settings = _settings(folder, family=family)
     for name, expected in family.parts.items():
-        part: Any = _settings(folder, family=family)
+        part: Any = settings
         for key in name.split("."):
             part = part.get(key) if isinstance(part, Mapping) else None
         seen = part.get("model_type") if isinstance(part, Mapping) else None
@@ -112,12 +126,9 @@ def _find_family(folder: CheckpointFolder) -> Family:
                 f"{expected!r}; other encoders are not supported"
             )
     if family.has_timm_backbone and not problems:
-        problems = backbone_problems(
-            _settings(folder, family=family), where=str(folder.path / CONFIG)
-        )
+        problems = backbone_problems(settings, where=str(folder.path / CONFIG))
     if problems:
         raise ConfigError(problems)
-    return family
 
 
 def _settings(folder: CheckpointFolder, *, family: Family) -> dict[str, Any]:
@@ -153,7 +164,12 @@ def _check_size(weights: Path) -> None:
         raise ValueError(f"{weights.name} has {size} bytes, expected {announced} by its header")
 
 
-def _load_weights(folder: CheckpointFolder, *, family: Family) -> Any:
+def load_network(folder: CheckpointFolder, *, family: Family) -> Any:
+    """Return transformers' model of a family with the folder's weights, on the CPU.
+
+    Raises:
+        ConfigError: configuration or weights that cannot be read or do not match.
+    """
     import torch
     import transformers
 

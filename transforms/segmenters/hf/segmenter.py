@@ -1,4 +1,4 @@
-"""SAM, SAM-HQ and SAM 2 through Hugging Face transformers.
+"""SAM, SAM-HQ, SAM 2, EdgeTAM and SAM 3 through Hugging Face transformers.
 
 Every prediction asks for three masks and keeps the one with the best predicted IoU; its
 low-resolution logits go back in with the next click, as in `hlmat.transforms.segmenters.sam`.
@@ -18,6 +18,11 @@ from hlmat.transforms.core.records import Box, Click
 from hlmat.transforms.segmenters.hf.families import Prompts
 from hlmat.transforms.segmenters.hf.files import read_checkpoint_folder
 from hlmat.transforms.segmenters.hf.loading import load_model, preprocess
+from hlmat.transforms.segmenters.hf.text_prompts import (
+    TextDetector,
+    load_detector,
+    tokenizer_sha256,
+)
 from hlmat.transforms.segmenters.prompts import batches_of_one_kind, mask_logits, padded_size
 from hlmat.transforms.torch_support.transformers import first_line
 
@@ -60,7 +65,9 @@ class HuggingFaceSegmenter:
     def __init__(self, checkpoint: str | None = None, *, device: str = "auto") -> None:
         folder = read_checkpoint_folder(checkpoint)
         loaded = load_model(folder, device=device)
+        self._folder = folder
         self._loaded = loaded
+        self._detector: TextDetector | None = None
         self._model = loaded.model
         self._processor = loaded.processor
         self._device = loaded.device
@@ -70,9 +77,11 @@ class HuggingFaceSegmenter:
             "weights_sha256": folder.weights_sha256(),
             "settings_sha256": folder.settings_sha256(),
         }
+        if (tokenizer := tokenizer_sha256(folder)) is not None:
+            self._identity["tokenizer_sha256"] = tokenizer
 
     def identity(self) -> Mapping[str, str | int | float | bool | None]:
-        """Return the model type and the sha256 of weights and settings."""
+        """Return the model type and the sha256 of weights, settings and a tokenizer."""
         return dict(self._identity)
 
     @property
@@ -148,6 +157,28 @@ class HuggingFaceSegmenter:
             logits_size=self._loaded.mask_side,
         )
         return torch.from_numpy(logits[None]).to(self._device)
+
+    def load_texts(self) -> None:
+        """Load the detector of SAM 3, which `predict_texts` needs; once.
+
+        Raises:
+            ConfigError: this model takes no text, or its detector or tokenizer cannot be loaded.
+        """
+        if self._detector is None:
+            self._detector = load_detector(self._folder, tracker=self._loaded)
+
+    def predict_texts(self, image: Image, texts: Sequence[str]) -> list[Prediction]:
+        """Return the mask of the likeliest object for each text; see `TextDetector.find`.
+
+        Raises:
+            ConfigError: as `load_texts`.
+            SegmenterError: as `set_image`.
+        """
+        self.load_texts()
+        assert self._detector is not None
+        pixels = self._preprocess(image)["pixel_values"].to(self._device)
+        height, width = image.shape[:2]
+        return self._detector.find(pixels, texts, size_hw=(height, width))
 
     def _encode(self, images: Sequence[Image]) -> list[EncodedImage]:
         import torch
