@@ -22,7 +22,8 @@ except ImportError:
     # The benchmark for GPU machines does without it.
     orjson = None
 
-_REF_FIELDS = tuple(field.name for field in dataclasses.fields(TargetRef))
+# Sorted, as they are written.
+_REF_FIELDS = tuple(sorted(field.name for field in dataclasses.fields(TargetRef)))
 _ref_values = operator.attrgetter(*_REF_FIELDS)
 
 WorkItem = TargetRef | Reject

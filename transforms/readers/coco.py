@@ -101,7 +101,9 @@ class CocoReader:
             object_id = object_id + 1 if place.path == image_path else 0
             image_path = place.path
             try:
-                truth = _truth_of(entry, own_id, listing, is_first=bool(is_first[position]))
+                truth = _truth_of(
+                    entry, own_id, listing, image_key=place.key, is_first=bool(is_first[position])
+                )
                 yield self._ref(own_id, place, object_id, truth)
             except TargetError as error:
                 ref = self._ref(own_id, place, object_id, _NO_TRUTH)
@@ -264,16 +266,25 @@ class _Listing:
 
     def place_of(self, image_id: object) -> _Place:
         """Return where an image is according to its first entry."""
-        key = id_of(image_id)
-        if self._place is None or self._place.key != key:
-            found = self.tables.images.all_of(image_id)
-            name = image_name(found[0]) if found else ""
-            self._place = _Place(self.path_of(image_id), name, key, number_of(image_id))
+        if self._place is not None and type(image_id) is int and image_id == self._place.number:
+            return self._place
+        found = self.tables.images.all_of(image_id)
+        name = image_name(found[0]) if found else ""
+        key, number = id_of(image_id), number_of(image_id)
+        self._place = _Place(self.path_of(image_id), name, key, number)
         return self._place
 
-    def image_of(self, image_id: object, *, name: str) -> _UsableImage:
-        """Return the image of an annotation, whose name is for messages. Raises TargetError."""
-        key = id_of(image_id)
+    def image_of(self, image_id: object, *, key: str | None, name: str) -> _UsableImage:
+        """Return the image of an annotation.
+
+        Args:
+            image_id: as the file has it.
+            key: the same as `id_of` returns it.
+            name: of the annotation, for messages.
+
+        Raises:
+            TargetError: it cannot be used.
+        """
         if self._image is None or self._image.key != key:
             entry = self.tables.image_of(image_id, name=name)
             if not image_name(entry):
@@ -314,7 +325,9 @@ class _Listing:
         return (self._first.get(path, own), path, own)
 
 
-def _truth_of(entry: Any, own_id: str | None, listing: _Listing, *, is_first: bool) -> _Truth:
+def _truth_of(
+    entry: Any, own_id: str | None, listing: _Listing, *, image_key: str | None, is_first: bool
+) -> _Truth:
     """Check an annotation. Raises TargetError for what cannot be used."""
     tables = listing.tables
     if own_id is None:
@@ -327,7 +340,7 @@ def _truth_of(entry: Any, own_id: str | None, listing: _Listing, *, is_first: bo
             RejectReason.DUPLICATE_ID, f"annotation id {own_id} occurs again; the first counts"
         )
     name = f"annotation {own_id}"
-    image = listing.image_of(entry.get("image_id"), name=name)
+    image = listing.image_of(entry.get("image_id"), key=image_key, name=name)
     caption = image.entry.get("caption")
     of_image = 0 if caption is None else listing.annotations_of(image.entry)
     texts = caption_texts(entry, image.entry, of_image=of_image, name=name)

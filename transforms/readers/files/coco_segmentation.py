@@ -17,6 +17,8 @@ from hlmat.transforms.masks.rasterize import check_size, segmentation_to_mask
 from hlmat.transforms.masks.rle import whole_number
 from hlmat.transforms.readers.files.frames import Fit, drawn_size
 
+_OF_PLAIN_NUMBERS = b"0123456789.,-[]"
+
 
 def segmentation_ref(
     segmentation: Any,
@@ -65,7 +67,7 @@ def polygons_text(segmentation: Any) -> str | None:
         text = orjson.dumps(segmentation)
     except TypeError:
         return None
-    if b'"' in text or b"e" in text or b"n" in text or b"0.0000" in text:
+    if text.translate(None, _OF_PLAIN_NUMBERS) or b"0.0000" in text:
         return None
     return text.decode("ascii")
 

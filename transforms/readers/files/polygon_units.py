@@ -55,18 +55,21 @@ def is_apart(entry: Mapping[str, Any]) -> bool:
     A box is around its polygons, so one point tells: it is outside, by more than a side of the box.
     """
     segmentation, box = entry.get("segmentation"), entry.get("bbox")
-    if not isinstance(segmentation, list) or not isinstance(box, list) or len(box) != 4:
+    if not isinstance(segmentation, list) or not _is_numbers(box) or len(box) != 4:
         return False
     first = segmentation[0] if segmentation else None
-    if not isinstance(first, list) or len(first) < 2 or not _is_numbers([*first[:2], *box]):
+    if not isinstance(first, list) or len(first) < 2:
+        return False
+    x, y = first[0], first[1]
+    if type(x) not in _NUMBERS or type(y) not in _NUMBERS:
         return False
     left, top, width, height = box
     # A box in parts of the sides says nothing.
     if width <= 0 or height <= 0 or max(box) <= 1:
         return False
     return not (
-        left - width - _SLACK_PX <= first[0] <= left + 2 * width + _SLACK_PX
-        and top - height - _SLACK_PX <= first[1] <= top + 2 * height + _SLACK_PX
+        left - width - _SLACK_PX <= x <= left + 2 * width + _SLACK_PX
+        and top - height - _SLACK_PX <= y <= top + 2 * height + _SLACK_PX
     )
 
 
@@ -134,7 +137,8 @@ def percent_extent(segmentation: object) -> Extent | None:
 
 def _begins_beyond(polygon: list[Any]) -> bool:
     """Return whether the first point of a polygon lies beyond 100 pixels, as most do."""
-    return any(type(value) in _NUMBERS and value > _PERCENT for value in polygon[:2])
+    x, y = polygon[0], polygon[1]
+    return (type(x) in _NUMBERS and x > _PERCENT) or (type(y) in _NUMBERS and y > _PERCENT)
 
 
 def _is_numbers(value: object) -> TypeGuard[list[float]]:
