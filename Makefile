@@ -63,6 +63,18 @@ ladder: $(VENV)/.train ## what StaR+, stopping and search each add, and the pape
 		$(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(MODEL),--model "$(MODEL)") \
 		$(if $(LIMIT),--limit $(LIMIT)) $(ARGS)
 
+LADDER_SEEDS ?= 1 2
+LADDER_NAME = $(notdir $(LADDER_RECIPE))
+
+.PHONY: ladder-seeds
+ladder-seeds: ladder ## train the ladder's first rungs with other seeds of training too: LADDER_SEEDS="1 2"
+	for seed in $(LADDER_SEEDS); do \
+		$(HLMAT) ladder --recipe $(LADDER_RECIPE) --until star-plus --set seed=$$seed \
+			--model "$(or $(MODEL),out/$(LADDER_NAME)/base)" --first out/$(LADDER_NAME)-seed-$$seed \
+			--star out/$(LADDER_NAME)-seed-$$seed-star-plus \
+			--out out/$(LADDER_NAME)-seed-$$seed-ladder || exit; \
+	done
+
 .PHONY: mini
 mini: $(VENV)/.train ## the loop closed: build, train and evaluate a small model (about 80 minutes, 2 cores)
 	$(HLMAT) train --recipe mini

@@ -134,7 +134,12 @@ def read_ladder(arguments: argparse.Namespace) -> LadderJob:
     recipe = load_recipe(arguments.recipe, segmenter_path=arguments.segmenter_path or ())
     plan = read_plan(recipe)
     check = Check()
-    limit = Values(arguments, LADDER, check).build(LadderOptions).limit
+    options = Values(arguments, LADDER, check).build(LadderOptions)
+    if options.until is not None:
+        try:
+            plan = plan.until(options.until)
+        except ValueError as error:
+            check.note(f"--until: the ladder of {recipe.name} has {error}")
     places = tuple(given_flags(LADDER_PLACES, arguments))
     out = arguments.out or f"out/{recipe.name}-ladder"
     if "://" in out:
@@ -161,7 +166,7 @@ def read_ladder(arguments: argparse.Namespace) -> LadderJob:
         star_arguments=star_arguments,
         out=Path(out).absolute(),
         places=places,
-        limit=limit,
+        limit=options.limit,
         quiet=star_arguments.quiet,
     )
     _check_all(job, check)

@@ -123,7 +123,7 @@ def _measure_set(job: LadderJob, name: str) -> dict[str, Any]:
         "flags": list(plan.sets[name]),
         "remarks": list(dict.fromkeys(remarks)),
         "rungs": [compared(m) for m in plan.rungs()],
-        "steps": _step_rows(rows[clicking]["out"], plan.steps),
+        "steps": _step_rows(rows[clicking]["out"], plan.steps) if plan.steps else [],
     }
     tables: Mapping[str, Sequence[Measurement]] = {
         "own_finish": plan.own_finish(),

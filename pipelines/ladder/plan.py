@@ -65,6 +65,7 @@ class LadderPlan:
         own_action: the initial action of the recipe's evaluation.
         initial_actions, codecs, mask_colours: to compare; empty to omit the table.
         filter, refine: IoU ranges of corrupted masks, LOW-HIGH; None to omit the table.
+        last_rung: name of the last rung, without any table; None for all rungs and the tables.
     """
 
     sets: Mapping[str, tuple[str, ...]]
@@ -81,6 +82,28 @@ class LadderPlan:
     mask_colours: tuple[str, ...] = ()
     filter: str | None = None
     refine: str | None = None
+    last_rung: str | None = None
+
+    def until(self, rung: str) -> LadderPlan:
+        """Return the plan of the rungs up to one, without the tables.
+
+        Raises:
+            ValueError: the ladder has no such rung.
+        """
+        names = [measurement.name for measurement in self.rungs()]
+        if rung not in names:
+            raise ValueError(f"no rung {rung!r}; choose from {', '.join(names)}")
+        return replace(
+            self,
+            searches=(),
+            steps=(),
+            initial_actions=(),
+            codecs=(),
+            mask_colours=(),
+            filter=None,
+            refine=None,
+            last_rung=rung,
+        )
 
     def rungs(self) -> list[Measurement]:
         """Return the ladder itself, each rung compared with the one before."""
@@ -91,11 +114,13 @@ class LadderPlan:
         if self.finishes:
             flags = (*_GREEDY, ALWAYS_CLICK)
             greedy.append(Measurement("always", "always clicking", STAR_PLUS, flags, "star-plus"))
-        return [*greedy, self._stop(greedy[-1].name), self._searched(self.search)]
+        rungs = [*greedy, self._stop(greedy[-1].name), self._searched(self.search)]
+        names = [rung.name for rung in rungs]
+        return rungs if self.last_rung is None else rungs[: names.index(self.last_rung) + 1]
 
     def own_finish(self) -> list[Measurement]:
         """Return the stop by the score, compared with the model's own `Finish` if it has one."""
-        return [self._stop("star-plus")] if self.finishes else []
+        return [self._stop("star-plus")] if self.finishes and self.last_rung is None else []
 
     def compared_searches(self) -> list[Measurement]:
         """Return the searches to compare with none, which is the rung that stops."""

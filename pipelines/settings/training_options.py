@@ -7,6 +7,7 @@ as for the recipe's.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 from hlmat.pipelines.settings.export_options import EXPORT
 from hlmat.pipelines.settings.flags import Flag, Group, flags_in
@@ -95,6 +96,12 @@ class LadderOptions:
         help="the rounds of StaR+, run if missing (out/RECIPE-star-plus)",
     )
     limit: int | None = setting(default=None, ge=1, help="only the first N targets of each set")
+    until: Literal["sft", "star-plus", "always", "stop", "search"] | None = setting(
+        default=None,
+        metavar="RUNG",
+        help="only the rungs up to this one, without the tables: sft, star-plus, always (where the "
+        "model finishes by itself), stop, search",
+    )
 
 
 def _instead(known: dict[str, Flag], *names: str) -> tuple[Flag, ...]:
@@ -158,6 +165,7 @@ LADDER = (
             _FIRST,
             Flag("star", LadderOptions),
             Flag("limit", LadderOptions),
+            Flag("until", LadderOptions),
         ),
     ),
     Group("places, instead of the recipe's", _instead(flags_in(TRAJECTORIES), *LADDER_PLACES)),

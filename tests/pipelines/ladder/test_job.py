@@ -123,6 +123,26 @@ def test_stop_and_search_are_compared_with_what_lacks_only_them(tmp_path: Path) 
     ]
 
 
+def test_a_part_of_the_ladder_ends_at_a_rung_and_has_no_tables(tmp_path: Path) -> None:
+    job = read(tmp_path, "--until=star-plus", "--set=seed=7")
+    assert list(evaluations(job, "simple")) == ["sft", "star-plus"]
+    assert job.star_arguments.overrides == ["seed=7"]
+    plan = job.plan
+    assert plan.own_finish() == plan.compared_searches() == plan.actions() == []
+    assert (plan.steps, plan.filter, plan.refine) == ((), None, None)
+
+
+def test_a_rung_that_the_ladder_lacks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no rung 'always'; choose from sft, star-plus, stop, sea"):
+        LadderPlan({}).until("always")
+    folder = tmp_path / "clicking"
+    shutil.copytree(RECIPES / "mini_prm", folder)
+    export = (folder / "export.yaml").read_text().replace("finish: true\n", "")
+    (folder / "export.yaml").write_text(export)
+    with pytest.raises(ConfigError, match="--until: the ladder of clicking has no rung 'always'"):
+        read(tmp_path, "--until=always", recipe=str(folder))
+
+
 def test_without_finish_every_rollout_clicks_to_the_limit_anyway() -> None:
     plan = LadderPlan(sets={}, finishes=False)
     assert [(m.name, m.against) for m in plan.rungs()] == [
