@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from builders import target_ref
+from builders import columns, target_ref
 from hlmat.export.runs.flags import Flag, FlagKind, flags_to_csv, read_flags
 from hlmat.export.runs.manifest import read_manifest, verify
 from hlmat.export.runs.trajectories import read_rejects, read_trajectories
@@ -20,9 +20,10 @@ from hlmat.pipelines.cli.main import main
 from hlmat.pipelines.correction import derived_run
 from hlmat.pipelines.correction.derived_run import SourceRun
 from hlmat.pipelines.exporting.planning import plan_export
-from hlmat.transforms.core.records import Reject, RejectReason, Trajectory
+from hlmat.transforms.core.records import Reject, RejectReason, StopReason, Trajectory
 from hlmat.transforms.core.storage import LocalStorage
-from viewed_runs import clicked, damage, write_run
+from hlmat.transforms.masks.rle import encode_mask
+from viewed_runs import SIZE_HW, clicked, damage, write_run
 
 CONFIG = {"stop_at_score": None, "split_by": None, "annotations": None, "shapes": None}
 
@@ -209,6 +210,21 @@ def test_a_sample_keeps_the_proportions_of_its_strata(tmp_path: Path) -> None:
     found = [t.final_iou for t in read_trajectories(LocalStorage(), str(tmp_path / "new"))]
     # IoUs of 0.5 to 0.95 in steps of 0.05: two in each tenth, eight targets of forty.
     assert sorted(int(iou * 10) for iou in found) == [5, 5, 6, 6, 7, 7, 8, 8, 9, 9]
+
+
+@pytest.mark.parametrize("stratum", ["stop", "clicks", "area"])
+def test_strata_can_be_of_ends_clicks_and_areas(tmp_path: Path, stratum: str) -> None:
+    # Three quarters of the targets differ from the rest in all of these.
+    one = [clicked(number, 10, text="a") for number in range(24)]
+    other = [clicked(number, 10, 12, stop_reason=StopReason.FINISHED) for number in range(24, 32)]
+    large = encode_mask(columns(40, size_hw=SIZE_HW))  # 1,200 pixels, the others 600
+    other = [replace(t, target=replace(t.target, truth=large)) for t in other]
+    out = run(tmp_path / "run", [*one, *other])
+    flags = ["--share", "0.25", "--by", "target", "--stratify", stratum]
+    assert main(["sample", str(out), *flags, "--out", str(tmp_path / "new")]) == EXIT_OK
+    chosen = [int(name[1:]) for name in ids(tmp_path / "new")]
+    assert sum(number >= 24 for number in chosen) == 2
+    assert len(chosen) == 8
 
 
 def test_parts_share_no_image_and_have_everything(tmp_path: Path) -> None:
