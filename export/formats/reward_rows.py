@@ -14,6 +14,7 @@ from hlmat.export.image_tables.row_images import RowImages
 from hlmat.export.llama_factory.options import LlamaFactoryOptions
 from hlmat.export.llama_factory.samples import Case, shown_before
 from hlmat.export.llama_factory.tasks.next_click import decision_turn, decisions
+from hlmat.transforms.core.errors import DataError
 from hlmat.transforms.core.records import Click
 from hlmat.transforms.envs.state_columns import COLUMNS, state_columns
 from hlmat.transforms.prompting.templates import IMAGE_MARK
@@ -55,6 +56,11 @@ def reward_states(
         DataError: the trajectory begins with a box or a mask, which clicks alone cannot reproduce.
     """
     trajectory, turn_format = case.trajectory, options.seen_turn_format
+    if trajectory.initial_mask is not None:
+        raise DataError(
+            f"{trajectory.target.ref.target_id} begins with a mask, but rewards replay clicks from "
+            "an empty mask; make trajectories with --initial-action none"
+        )
     clicks = [d for d in decisions(trajectory) if isinstance(d.action, Click)]
     for decision, columns in zip(clicks, state_columns(trajectory), strict=True):
         turn = decision_turn(trajectory, decision, turn_format)
