@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -167,7 +168,7 @@ def edgetam_config() -> Any:
     """Return the configuration of the small EdgeTAM for still images."""
     from transformers import EdgeTamConfig
 
-    return _with_its_defaults(EdgeTamConfig(**edgetam_parts()))
+    return EdgeTamConfig(**_with_no_defaults(edgetam_parts()))
 
 
 def _edgetam() -> Any:
@@ -179,17 +180,25 @@ def _edgetam() -> Any:
 def _edgetam_video() -> Any:
     from transformers import EdgeTamVideoConfig, EdgeTamVideoModel
 
-    sizes = {"image_size": 64, "memory_attention_rope_feat_sizes": [4, 4]}
-    config = EdgeTamVideoConfig(
-        **edgetam_parts(), **_EDGETAM_MEMORY, **sizes, memory_attention_rope_k_sizes=[4, 4]
-    )
-    return EdgeTamVideoModel(_with_its_defaults(config))
+    sizes = {
+        "image_size": 64,
+        "memory_attention_rope_feat_sizes": [4, 4],
+        "memory_attention_rope_k_sizes": [4, 4],
+    }
+    parts = _with_no_defaults(edgetam_parts())
+    return EdgeTamVideoModel(EdgeTamVideoConfig(**parts, **_EDGETAM_MEMORY, **sizes))
 
 
-def _with_its_defaults(config: Any) -> Any:
-    """Have a configuration of EdgeTAM saved whole: what its defaults are is on the hub."""
-    config.has_no_defaults_at_init = True
-    return config
+_NO_DEFAULTS = "has_no_defaults_at_init"
+
+
+def _with_no_defaults(parts: dict[str, Any]) -> dict[str, Any]:
+    """Keep a configuration of EdgeTAM from asking the hub for its defaults when it is printed."""
+    return {
+        **parts,
+        _NO_DEFAULTS: True,
+        "vision_config": {**parts["vision_config"], _NO_DEFAULTS: True},
+    }
 
 
 def _sam3_tracker() -> Any:
@@ -275,6 +284,11 @@ def save(model: Any, folder: Path) -> Path:
 
     with quiet():
         model.save_pretrained(folder)
+    if model.config.model_type in TIMM_TYPES:
+        config = json.loads((folder / "config.json").read_bytes())
+        config.pop(_NO_DEFAULTS)
+        config["vision_config"].pop(_NO_DEFAULTS)
+        (folder / "config.json").write_text(json.dumps(config))
     # transformers 5.6.0 renames the tensors of SAM 3's video model; the published file does not.
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     if model.config.model_type == "sam3_video":

@@ -179,9 +179,7 @@ def load_network(folder: CheckpointFolder, *, family: Family) -> Any:
     try:
         for name in folder.weights:
             _check_size(folder.path / name)
-        # Not `from_dict`: its log message makes a default configuration, and that of EdgeTAM looks
-        # for its backbone on the hub.
-        config = getattr(transformers, family.config_class)(**settings)
+        config = getattr(transformers, family.config_class).from_dict(settings)
         loaded: Any = getattr(transformers, family.model_class).from_pretrained(
             folder.path,
             config=config,

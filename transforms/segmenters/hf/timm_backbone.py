@@ -51,20 +51,24 @@ def backbone_problems(settings: Mapping[str, Any], *, where: str) -> list[str]:
 def with_timm_backbone(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return a model's settings with the backbone described anew, also where they name none.
 
-    transformers would look for a missing description on the hub.
+    transformers would look for a missing description on the hub. It also does so whenever it prints
+    a configuration, to leave out what is a default, unless the configuration has no defaults.
     """
     vision = settings.get("vision_config")
+    vision = dict(vision) if isinstance(vision, Mapping) else {}
     backbone = {
         "model_type": "timm_wrapper",
         "architecture": ARCHITECTURES[0],
         "model_args": dict(ARGUMENTS),
     }
-    vision = dict(vision) if isinstance(vision, Mapping) else {}
+    no_defaults = {"has_no_defaults_at_init": True}
     return {
         **settings,
+        **no_defaults,
         "vision_config": {
             "model_type": "edgetam_vision_model",
             **vision,
+            **no_defaults,
             "backbone_config": backbone,
         },
     }
