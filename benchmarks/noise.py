@@ -60,7 +60,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    data = plant(images=arguments.images, rate=arguments.rate, seed=arguments.seed)
+    scenes = ShapesOptions(count=arguments.images, height=160, width=208)
+    data = plant(scenes, rate=arguments.rate, seed=arguments.seed)
     figures = measure(data)
     if arguments.json:
         print(json.dumps(figures, indent=1))
@@ -86,15 +87,16 @@ def measure(data: PlantedData) -> dict[str, dict[str, float]]:
     return {kind: _figures(kind, data.planted, kinds) for kind in KINDS}
 
 
-def plant(*, images: int, rate: float, seed: int) -> PlantedData:
+def plant(scenes: ShapesOptions, *, rate: float, seed: int) -> PlantedData:
     """Generate scenes and plant errors in them.
 
     Args:
-        images: number of scenes.
-        rate: share of targets that get each error of a mask, and of images that get each other.
+        scenes: what to generate.
+        rate: share of targets that get each error of a mask, and of images that get each other; at
+            most 0.5, as an image gets one of two errors of texts.
         seed: another one plants other errors.
     """
-    reader = ShapesReader(ShapesOptions(count=images, height=160, width=208), split="train")
+    reader = ShapesReader(scenes, split="train")
     by_image: defaultdict[str, list[tuple[TargetRef, Mask]]] = defaultdict(list)
     for entry in reader.read_targets():
         if not isinstance(entry, Reject):
@@ -155,7 +157,7 @@ def _with_texts(
     rate: float,
 ) -> list[tuple[TargetRef, Mask]]:
     refs = [ref for ref, _ in targets]
-    if len(refs) > 1:
+    if rate and len(refs) > 1:
         a, b = map(int, rng.choice(len(refs), 2, replace=False))
         kind = {0: "swapped", 1: "shared"}.get(int(rng.random() / rate))
         texts = refs[a].expressions, refs[b].expressions

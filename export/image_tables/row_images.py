@@ -66,7 +66,10 @@ class RowImages:
 
 def finished_row(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row with its images as `datasets` stores them, once they are encoded."""
-    return {name: _finished(value) for name, value in row.items()}
+    return {
+        name: _finished(value) if isinstance(value, (Future, list)) else value
+        for name, value in row.items()
+    }
 
 
 def _finished(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ GROUP_BYTES = 64 * 2**20
 """A row group ends with the row that brings its images to this size."""
 
 _DICTIONARY_BYTES = 2**31 - 1
+_IMAGES_TYPE = pa.list_(IMAGE_TYPE)
 
 
 class ImageShard:
@@ -34,6 +35,9 @@ class ImageShard:
 
     def __init__(self, schema: pa.Schema) -> None:
         self._schema = schema
+        # A schema makes its fields anew each time.
+        self._alone = [f.name for f in schema if f.type == IMAGE_TYPE]
+        self._listed = [f.name for f in schema if f.type == _IMAGES_TYPE]
         self._out = io.BytesIO()
         images = image_columns(schema)
         self._writer = pq.ParquetWriter(
@@ -53,13 +57,20 @@ class ImageShard:
     def add(self, row: Mapping[str, Any]) -> None:
         """Add a row; its images are `{"bytes": ..., "path": ...}` or None."""
         self._waiting.append(row)
-        for image in _images_in(row, self._schema):
+        for image in self._images_in(row):
             if id(image) not in self._seen:
                 self._seen.add(id(image))
                 self._bytes += len(image)
         self.rows += 1
         if len(self._waiting) >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
             self._flush()
+
+    def _images_in(self, row: Mapping[str, Any]) -> Iterator[bytes]:
+        for name in self._alone:
+            if (image := row.get(name)) is not None:
+                yield image["bytes"]
+        for name in self._listed:
+            yield from (image["bytes"] for image in row.get(name) or ())
 
     def finish(self) -> ShardContent:
         """Return the file."""
@@ -89,17 +100,6 @@ class ShardContent:
     data: bytes
     rows: int
     table_bytes: int
-
-
-def _images_in(row: Mapping[str, Any], schema: pa.Schema) -> list[bytes]:
-    found: list[bytes] = []
-    for field in schema:
-        value = row.get(field.name)
-        if field.type == IMAGE_TYPE and value is not None:
-            found.append(value["bytes"])
-        elif pa.types.is_list(field.type) and field.type.value_type == IMAGE_TYPE:
-            found += [each["bytes"] for each in value or ()]
-    return found
 
 
 def _leaves(schema: pa.Schema) -> list[str]:

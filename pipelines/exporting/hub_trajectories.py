@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -54,7 +55,10 @@ def publish_trajectories(
 def _kept(
     files: TrajectoryFiles, excluded: Collection[Key], terms: Mapping[tuple[str, str], str]
 ) -> tuple[list[list[RowSlice]], bool]:
-    """Return the rows that are left, by file, and whether these are all, and none changes."""
+    """Return the rows that are left, by file, and whether these are all, and none changes.
+
+    Rows that follow each other are one slice.
+    """
     if not excluded and not terms:
         return [], True
     left: dict[int, list[RowSlice]] = {}
@@ -63,9 +67,17 @@ def _kept(
         for place, row in enumerate(rows, start=first):
             is_left = key_of(row) not in excluded
             if is_left:
-                left.setdefault(file, []).append(RowSlice(file, place, 1))
+                _append(left.setdefault(file, []), RowSlice(file, place, 1))
             is_whole = is_whole and is_left and (row["dataset"], row["license"]) not in terms
     return list(left.values()), is_whole
+
+
+def _append(slices: list[RowSlice], row: RowSlice) -> None:
+    last = slices[-1] if slices else None
+    if last is not None and last.first + last.count == row.first:
+        slices[-1] = replace(last, count=last.count + 1)
+    else:
+        slices.append(row)
 
 
 def _copies(files: TrajectoryFiles) -> Iterator[bytes]:

@@ -1,5 +1,5 @@
 // @ts-check
-// A picture with layers that can be switched, zoomed and moved.
+// An image with layers that can be switched, zoomed and moved.
 
 const WHOLE_SIDE = 4096;
 const MOST_ZOOM = 40;
@@ -40,7 +40,7 @@ function buildStage(details, source, reason) {
   const node = element(
     "div",
     { class: "stage", tabindex: "0", role: "group",
-      "aria-label": "Picture; plus and minus zoom, 0 fits, drag moves" },
+      "aria-label": "Image; plus and minus zoom, 0 fits, drag moves" },
     moved,
   );
   node.style.aspectRatio = `${details.width} / ${details.height}`;
@@ -62,6 +62,8 @@ function buildStage(details, source, reason) {
     moved.style.transform = `translate(${x}px, ${y}px) scale(${scale})`;
     const isLarge = (box.width * scale) / details.width > 3;
     node.classList.toggle("pixels", isLarge);
+    // Until it is enlarged, a finger on the image scrolls the page.
+    node.classList.toggle("enlarged", scale > 1);
     drawClicks();
   };
   const drawClicks = () => {

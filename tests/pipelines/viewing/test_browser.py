@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -151,6 +154,26 @@ def test_keys_switch_layers_and_go_on(load: Load) -> None:
     assert tab.evaluate("location.hash") == "#sort=iou"
 
 
+def test_the_wheel_zooms_and_dragging_moves(load: Load) -> None:
+    tab = load("#target=t0")
+    tab.wait_for_selector("#step")
+    assert tab.evaluate("getComputedStyle(document.querySelector('.stage')).touchAction") == "pan-y"
+    box = tab.locator(".stage").bounding_box()
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    tab.mouse.move(*middle)
+    tab.mouse.wheel(0, -400)
+    wait_until(tab, "document.querySelector('.moved').style.transform.includes('scale(2.7')")
+    assert tab.evaluate("getComputedStyle(document.querySelector('.stage')).touchAction") == "none"
+    left = "new DOMMatrix(document.querySelector('.moved').style.transform).e"
+    before = tab.evaluate(left)
+    tab.mouse.down()
+    tab.mouse.move(middle[0] - 40, middle[1])
+    tab.mouse.up()
+    assert tab.evaluate(left) == pytest.approx(before - 40, abs=1)
+    tab.mouse.move(middle[0] + 90, middle[1])
+    assert tab.evaluate(left) == pytest.approx(before - 40, abs=1)
+
+
 def test_the_training_row_is_shown(load: Load) -> None:
     tab = load("#target=t5")
     tab.wait_for_selector(".row-of-training img")
@@ -201,6 +224,29 @@ def test_a_saved_page_works_from_disk(load: Load, page: PageFiles, tmp_path: Pat
     tab = load("#target=t5", at=address)
     tab.wait_for_selector(".row-of-training canvas")
     assert tab.text_content("#step-text") == "after 2 of 2: IoU 0.900 (+0.150)"
+
+
+def test_a_saved_page_works_from_any_web_server(
+    load: Load, page: PageFiles, tmp_path: Path
+) -> None:
+    save_page(replace(page, with_rendered=False), str(tmp_path / "page"), quiet=True)
+    handler = partial(QuietHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            tab = load("#target=t5", at=f"http://127.0.0.1:{server.server_port}/page/")
+            assert tab.text_content("#step-text") == "after 2 of 2: IoU 0.900 (+0.150)"
+            tab.wait_for_selector(".row-of-training canvas")
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """The standard library's server of a folder."""
+
+    def log_message(self, format: str, *args: object) -> None: ...
 
 
 def test_rows_of_a_training_set_are_shown(load: Load, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+import webbrowser
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from hlmat.export.view.page_files import PageFiles
 from hlmat.pipelines.cli.main import main
 from hlmat.pipelines.viewing.save import save_page
+from hlmat.pipelines.viewing.server import PageServer
 from hlmat.transforms.core.errors import DataError
 from viewed_runs import clicked, damage, page_of, write_run
 
@@ -182,6 +184,26 @@ def test_nothing_is_overwritten(
 def test_other_folders_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["view", str(tmp_path), "--no-browser"]) == 3
     assert "is not the output of a finished run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("has_window", [True, False])
+def test_the_browser_is_opened_where_there_is_a_window(
+    has_window: bool, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(self: PageServer) -> None:
+        raise KeyboardInterrupt
+
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr(PageServer, "serve_forever", interrupted)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("DISPLAY", ":0" if has_window else "")
+    assert main(["view", str(run), "--json"]) == 0
+    address = json.loads(capsys.readouterr().out)["address"]
+    assert opened == ([address] if has_window else [])
+    assert main(["view", str(run), "--json", "--no-browser"]) == 0
+    assert len(opened) == has_window
 
 
 def _accept_interrupts() -> None:
