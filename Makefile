@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 VENV := .venv
+VENV_RL := .venv-rl
 BIN := $(VENV)/bin
 HLMAT := $(BIN)/hlmat
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -19,6 +20,7 @@ DATA_FLAGS := $(if $(NAMED_DATASET),--dataset $(NAMED_DATASET))
 DATA_FLAGS += $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") $(if $(SPLIT),--split $(SPLIT))
 DATA_FLAGS += $(if $(LIMIT),--limit $(LIMIT)) $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
 RECIPE ?= mini
+RL_RECIPE = $(if $(filter command line environment,$(origin RECIPE)),$(RECIPE),mini_grpo)
 LADDER_RECIPE = $(if $(filter command line environment,$(origin RECIPE)),$(RECIPE),mini_prm)
 ROUNDS ?= 1
 MINUTES ?= 10
@@ -74,6 +76,10 @@ ladder-seeds: ladder ## train the ladder's first rungs with other seeds of train
 			--star out/$(LADDER_NAME)-seed-$$seed-star-plus \
 			--out out/$(LADDER_NAME)-seed-$$seed-ladder || exit; \
 	done
+
+.PHONY: rl
+rl: $(VENV)/.train $(VENV_RL)/.rl ## train a model by its rollouts, with TRL: RECIPE= (mini_grpo) MODEL= ARGS=
+	$(HLMAT) rl --recipe $(RL_RECIPE) $(DATA_FLAGS) $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 
 .PHONY: mini
 mini: $(VENV)/.train ## the loop closed: build, train and evaluate a small model (about 80 minutes, 2 cores)
@@ -144,6 +150,9 @@ flex-template: $(VENV)/.base ## write the metadata of the Dataflow flex template
 .PHONY: install-train
 install-train: $(VENV)/.train ## add what training and models need: LLaMA-Factory, transformers, torch
 
+.PHONY: install-rl
+install-rl: $(VENV_RL)/.rl ## make .venv-rl, the environment in which hlmat rl runs TRL
+
 .PHONY: install-sam
 install-sam: $(VENV)/.base ## add the segmenter "sam": torch and segment-anything
 	$(PIP) -e '.[sam]'
@@ -182,7 +191,7 @@ beam-boot: $(VENV)/.base ## install the program that Beam's worker images start,
 
 .PHONY: clean
 clean: ## remove the environment and build files; output is kept
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV_RL) build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -198,6 +207,13 @@ $(VENV)/.docs: $(SETTINGS) | $(VENV)/bin/python
 	@echo "Installing into $(VENV) with what builds the documentation site ..."
 	$(PIP) -e '.[docs]'
 	@touch $@ $(VENV)/.base
+
+# TRL needs newer datasets than LLaMA-Factory allows, so it has an environment of its own.
+$(VENV_RL)/.rl: pyproject.toml constraints-rl.txt | $(VENV)/bin/python
+	@echo "Installing TRL into $(VENV_RL) ..."
+	$(BIN)/python -m venv $(VENV_RL)
+	$(VENV_RL)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-rl.txt -e '.[rl-train]'
+	@touch $@
 
 # LLaMA-Factory goes in without its dependencies: its web UI pins pillow<12, Beam needs >=12.1.1.
 # The extra "train" lists what its data and training paths import.

@@ -22,4 +22,6 @@ from .noc_tables import render_noc_tables as render_noc_tables
 from .noise_report import NoiseEntry as NoiseEntry
 from .noise_report import noise_picture as noise_picture
 from .noise_report import render_noise as render_noise
+from .rl_report import render_rl as render_rl
+from .rl_report import rl_chart as rl_chart
 from .statistics_report import render_statistics as render_statistics

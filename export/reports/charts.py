@@ -22,7 +22,7 @@ def iou_by_step_chart(series: Mapping[str, Sequence[Mapping[str, Any]]]) -> byte
     Args:
         series: by name, the figure after 1, 2, ... clicks with its `value`, `low` and `high`.
     """
-    figure, axes = _new_axes()
+    figure, axes = new_axes()
     for name, points in series.items():
         clicks = np.arange(1, len(points) + 1)
         values, low, high = _with_limits(points).T
@@ -34,7 +34,7 @@ def iou_by_step_chart(series: Mapping[str, Sequence[Mapping[str, Any]]]) -> byte
     axes.set_xlabel("clicks (a rollout that ended keeps its last mask)")
     axes.set_ylabel("mean IoU, 95 % interval by image")
     axes.legend()
-    return _png(figure)
+    return png(figure)
 
 
 def noc_chart(
@@ -46,7 +46,7 @@ def noc_chart(
         iou_after_click: for each target, the IoU after 0, 1, 2, ... clicks.
         thresholds: the IoUs.
     """
-    figure, axes = _new_axes()
+    figure, axes = new_axes()
     after = np.asarray(iou_after_click, dtype=np.float64)
     clicks = np.arange(after.shape[1])
     for threshold in thresholds:
@@ -57,7 +57,7 @@ def noc_chart(
     axes.set_xlabel("clicks")
     axes.set_ylabel("share of targets that have reached the IoU")
     axes.legend()
-    return _png(figure)
+    return png(figure)
 
 
 def reliability_chart(bins: Sequence[Mapping[str, Any]]) -> bytes:
@@ -66,7 +66,7 @@ def reliability_chart(bins: Sequence[Mapping[str, Any]]) -> bytes:
     Args:
         bins: tenths of scores with their `count`, mean `predicted` and mean true `iou`.
     """
-    figure, axes = _new_axes()
+    figure, axes = new_axes()
     axes.plot([0, 1], [0, 1], linestyle="--", color="grey", label="perfect scores")
     scores, ious = [b["predicted"] for b in bins], [b["iou"] for b in bins]
     axes.plot(scores, ious, marker="o", label="masks, by tenths of the score")
@@ -77,7 +77,7 @@ def reliability_chart(bins: Sequence[Mapping[str, Any]]) -> bytes:
     axes.set_xlabel("model's score, mean of the tenth")
     axes.set_ylabel("true IoU, mean of the tenth")
     axes.legend()
-    return _png(figure)
+    return png(figure)
 
 
 def learning_curve_chart(points: Sequence[tuple[int, Mapping[str, Any]]]) -> bytes:
@@ -86,7 +86,7 @@ def learning_curve_chart(points: Sequence[tuple[int, Mapping[str, Any]]]) -> byt
     Args:
         points: number of targets, and gIoU with its `value`, `low` and `high`.
     """
-    figure, axes = _new_axes()
+    figure, axes = new_axes()
     ordered = sorted(points, key=lambda point: point[0])
     counts = [count for count, _ in ordered]
     values = _with_limits([figure for _, figure in ordered])
@@ -98,7 +98,7 @@ def learning_curve_chart(points: Sequence[tuple[int, Mapping[str, Any]]]) -> byt
     axes.set_ylim(0, 1)
     axes.set_xlabel("training targets")
     axes.set_ylabel("held-out gIoU, 95 % interval by image")
-    return _png(figure)
+    return png(figure)
 
 
 def ladder_chart(series: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]) -> bytes:
@@ -108,7 +108,7 @@ def ladder_chart(series: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]) 
         series: by set, the label of each rung, the same in every set, and its gIoU with `value`,
             `low` and `high`.
     """
-    figure, axes = _new_axes()
+    figure, axes = new_axes()
     labels: list[str] = []
     for place, (name, rungs) in enumerate(series.items()):
         labels = [label for label, _ in rungs]
@@ -122,7 +122,7 @@ def ladder_chart(series: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]) 
     axes.set_ylim(0, 1)
     axes.set_ylabel("held-out gIoU, 95 % interval by image")
     axes.legend()
-    return _png(figure)
+    return png(figure)
 
 
 def _with_limits(figures: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
@@ -147,7 +147,12 @@ def missing_for_charts() -> str | None:
     return None
 
 
-def _new_axes() -> tuple[Any, Any]:
+def new_axes() -> tuple[Any, Any]:
+    """Return a new figure of matplotlib and its axes.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
     if (problem := missing_for_charts()) is not None:
         raise ConfigError([problem])
     from matplotlib.figure import Figure
@@ -158,7 +163,8 @@ def _new_axes() -> tuple[Any, Any]:
     return figure, axes
 
 
-def _png(figure: Any) -> bytes:
+def png(figure: Any) -> bytes:
+    """Return a figure of matplotlib as a PNG; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

@@ -101,6 +101,13 @@ examples:
       --environment_type=LOOPBACK
 
 """
+RL_EXAMPLES = """\
+examples:
+  hlmat rl --recipe mini_grpo
+  hlmat rl --recipe mini_grpo --model out/mini/model --no-score --out out/rl-mini
+  hlmat rl --recipe mini_grpo --click-price 0.05 --rounds 20 --out out/short
+
+"""
 LADDER_EXAMPLES = """\
 examples:
   hlmat ladder --recipe mini_prm

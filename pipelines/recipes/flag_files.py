@@ -15,6 +15,7 @@ from hlmat.pipelines.settings.evaluation_options import EVALUATE, evaluation_con
 from hlmat.pipelines.settings.export_options import llama_factory_options
 from hlmat.pipelines.settings.flags import Flag, Group, arguments_of, flags_in
 from hlmat.pipelines.settings.prompt_options import CONVERSATION
+from hlmat.pipelines.settings.rl_options import RL, rl_config
 from hlmat.pipelines.settings.run_options import trajectories_config
 from hlmat.pipelines.settings.tiny_vlm_options import tiny_vlm_config
 from hlmat.pipelines.settings.validation import Check
@@ -22,6 +23,9 @@ from hlmat.pipelines.settings.view_options import VIEW
 from hlmat.pipelines.settings.yaml_files import read_settings
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.suggestions import did_you_mean
+
+RL_FILE = "rl.yaml"
+"""Instead of `train.yaml`, in a recipe of `hlmat rl`."""
 
 _PROMPTS = ("prompt", "box-prompt", "score-prompt")
 
@@ -90,14 +94,24 @@ FLAG_FILES: Mapping[str, FlagFile] = {
         missing={"--out": "out"},
         reserved=dict.fromkeys(("out", "overwrite"), "set by hlmat train"),
     ),
+    RL_FILE: FlagFile(
+        "rl",
+        rl_config,
+        missing={**_DATA, "--model": "model"},
+        reserved={
+            **dict.fromkeys(("recipe", "out", "overwrite"), "given to hlmat rl"),
+            **dict.fromkeys(flags_in([CONVERSATION]), "taken from export.yaml"),
+        },
+    ),
 }
-OPTIONAL_FILES = ("base.yaml",)
+OPTIONAL_FILES = ("base.yaml", RL_FILE)
 
 WITH_RECIPE: Mapping[str, Sequence[Group]] = {
     "evaluate": EVALUATE,
     "filter": FILTER,
     "refine": REFINE,
     "view": VIEW,
+    "rl": RL,
 }
 """The commands that take flags from `--recipe`, with their groups of flags."""
 

@@ -13,6 +13,7 @@ from hlmat.pipelines.recipes.base_model import CHAT_TEMPLATE
 from hlmat.pipelines.recipes.flag_files import (
     FLAG_FILES,
     OPTIONAL_FILES,
+    RL_FILE,
     WITH_RECIPE,
     parse_flags,
     read_flags,
@@ -46,6 +47,8 @@ class Recipe:
         export: arguments of `hlmat export --format llama-factory`.
         train: LLaMA-Factory's settings without paths of data and output.
         evaluate: arguments of `hlmat evaluate`; those on the conversation come from `export`.
+        rl: arguments of `hlmat rl` if the recipe trains by rollouts; it then has no `train`, and
+            needs no `trajectories`.
         base: arguments of `hlmat mini-base` if the recipe builds its base model, else None.
         processor: settings that replace those of the base model's image processor.
         chat_template: replaces the base model's, so that a trained model is asked as it was
@@ -59,6 +62,7 @@ class Recipe:
     export: tuple[str, ...]
     train: Mapping[str, Any]
     evaluate: tuple[str, ...]
+    rl: tuple[str, ...] | None = None
     base: tuple[str, ...] | None = None
     processor: Mapping[str, Any] = field(default_factory=dict)
     chat_template: str | None = None
@@ -78,17 +82,20 @@ def load_recipe(name_or_path: str, *, segmenter_path: Sequence[str] = ()) -> Rec
     folder = _find(name_or_path)
     problems: list[str] = []
     flags: dict[str, tuple[str, ...] | None] = {}
+    is_rl = (folder / RL_FILE).is_file() and not (folder / TRAIN).is_file()
+    optional = (*OPTIONAL_FILES, "trajectories.yaml") if is_rl else OPTIONAL_FILES
     for file, kind in FLAG_FILES.items():
         if not (folder / file).is_file():
             flags[file] = None
-            if file not in OPTIONAL_FILES:
+            if file not in optional:
                 problems.append(
                     f"{folder / file} is missing: it holds the flags of hlmat {kind.command}; an "
                     "empty file takes every default"
                 )
             continue
-        # An evaluation uses the conversation of the export, so validate its flags with those.
-        talk = _conversation_flags(flags["export.yaml"] or ()) if file == "evaluate.yaml" else ()
+        # Models are asked as in the export, so validate these flags with those.
+        is_asked = file in ("evaluate.yaml", RL_FILE)
+        talk = _conversation_flags(flags["export.yaml"] or ()) if is_asked else ()
         found: list[str] = []
         flags[file] = read_flags(
             folder / file, kind, beside=talk, segmenter_path=segmenter_path, problems=found
@@ -96,7 +103,7 @@ def load_recipe(name_or_path: str, *, segmenter_path: Sequence[str] = ()) -> Rec
         # The flags of an export that are wrong there are wrong in its evaluation, too.
         known = {problem.removeprefix(f"{folder / 'export.yaml'}: ") for problem in problems}
         problems += [p for p in found if p.removeprefix(f"{folder / file}: ") not in known]
-    train = _read_train(folder, problems=problems)
+    train = {} if is_rl else _read_train(folder, problems=problems)
     if train.get("stage") and flags["export.yaml"] is not None and not problems:
         problems += _stage_problems(folder, flags["export.yaml"], stage=train["stage"])
     processor = {}
@@ -112,6 +119,7 @@ def load_recipe(name_or_path: str, *, segmenter_path: Sequence[str] = ()) -> Rec
         export=flags["export.yaml"] or (),
         train=train,
         evaluate=flags["evaluate.yaml"] or (),
+        rl=flags[RL_FILE],
         base=flags["base.yaml"],
         processor=processor,
         chat_template=chat_template,
@@ -131,17 +139,22 @@ def _read_template(path: Path, *, problems: list[str]) -> str | None:
 
 
 def recipe_names() -> list[str]:
-    """List the recipes that ship with the project."""
+    """List the recipes of `hlmat train` that ship with the project."""
     return sorted(path.parent.name for path in RECIPES.glob(f"*/{TRAIN}"))
+
+
+def rl_recipe_names() -> list[str]:
+    """List the recipes of `hlmat rl` that ship with the project."""
+    return sorted(path.parent.name for path in RECIPES.glob(f"*/{RL_FILE}"))
 
 
 def with_recipe_flags(argv: Sequence[str]) -> list[str]:
     """Insert a recipe's flags before the given ones, which take precedence.
 
     `evaluate` takes all flags of the recipe's evaluation, `filter` and `refine` those that they
-    declare too. If `--dataset` differs from the recipe's, the recipe's data flags are left out; if
-    `--segmenter` is given, so are the flags on the recipe's own. Any other command line is returned
-    unchanged.
+    declare too, `rl` those of its `rl.yaml`. If `--dataset` differs from the recipe's, the recipe's
+    data flags are left out; if `--segmenter` is given, so are the flags on the recipe's own. Any
+    other command line is returned unchanged.
 
     Raises:
         ConfigError: as `load_recipe`.
@@ -158,9 +171,17 @@ def with_recipe_flags(argv: Sequence[str]) -> list[str]:
     if given.recipe is None:
         return argv
     recipe = load_recipe(given.recipe, segmenter_path=given.segmenter_path)
+    if argv[0] == "rl" and recipe.rl is None:
+        raise ConfigError(
+            [
+                f"{recipe.folder / RL_FILE} is missing: it holds the flags of hlmat rl; choose "
+                f"from {', '.join(rl_recipe_names())}"
+            ]
+        )
     tasks = [flag for flag in recipe.export if _name_of(flag) == "task"]
-    flags = [*_conversation_flags(recipe.export), *tasks, *recipe.evaluate]
-    recipes_own = own.parse_known_args(recipe.evaluate)[0].dataset
+    used = recipe.rl if argv[0] == "rl" and recipe.rl is not None else recipe.evaluate
+    flags = [*_conversation_flags(recipe.export), *tasks, *used]
+    recipes_own = own.parse_known_args(used)[0].dataset
     if None not in (given.dataset, recipes_own) and given.dataset != recipes_own:
         elsewhere = flags_in([DATA])
         flags = [flag for flag in flags if _name_of(flag) not in elsewhere]
@@ -171,18 +192,22 @@ def with_recipe_flags(argv: Sequence[str]) -> list[str]:
 
 
 def _find(name_or_path: str) -> Path:
-    if os.sep not in name_or_path and (RECIPES / name_or_path / TRAIN).is_file():
+    if os.sep not in name_or_path and _is_recipe(RECIPES / name_or_path):
         return RECIPES / name_or_path
     path = Path(name_or_path).expanduser()
-    if path.is_dir() and (os.sep in name_or_path or (path / TRAIN).is_file()):
+    if path.is_dir() and (os.sep in name_or_path or _is_recipe(path)):
         return path.resolve()
-    names = recipe_names()
+    names = sorted({*recipe_names(), *rl_recipe_names()})
     raise ConfigError(
         [
             f"recipe {name_or_path!r} is unknown; {did_you_mean(name_or_path, names)}choose from "
             f"{', '.join(names)}, or give the path of a recipe's folder"
         ]
     )
+
+
+def _is_recipe(folder: Path) -> bool:
+    return any((folder / file).is_file() for file in (TRAIN, RL_FILE))
 
 
 def _read_train(folder: Path, *, problems: list[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from .inputs import inputs_from_bytes as inputs_from_bytes
 from .inputs import inputs_to_bytes as inputs_to_bytes
 from .launching import launch as launch
 from .leak_guard import TRAINING_RECORD as TRAINING_RECORD
+from .leak_guard import add_images as add_images
 from .leak_guard import export_record as export_record
 from .leak_guard import refuse_leaks as refuse_leaks
 from .local_workers import LocalWorkers as LocalWorkers

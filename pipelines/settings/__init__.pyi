@@ -44,6 +44,11 @@ from .report_options import InspectOptions as InspectOptions
 from .report_options import inspect_options as inspect_options
 from .report_options import rejects_options as rejects_options
 from .report_options import stats_options as stats_options
+from .rl_options import RL as RL
+from .rl_options import RlConfig as RlConfig
+from .rl_options import given_arguments as given_arguments
+from .rl_options import rl_config as rl_config
+from .rl_options import rl_fingerprint as rl_fingerprint
 from .run_flags import DATA as DATA
 from .run_flags import TRAJECTORIES as TRAJECTORIES
 from .run_flags import describe_choices as describe_choices

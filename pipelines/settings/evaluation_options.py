@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 from pydantic import AfterValidator
@@ -347,8 +348,15 @@ def _untrained(values: Values) -> str | None:
         return None
     return (
         f"{model}, the model of the recipe {recipe}, is not there: train it first with `hlmat "
-        f"train --recipe {recipe}`, or name a trained model with --model"
+        f"{_trains(recipe)} --recipe {recipe}`, or name a trained model with --model"
     )
+
+
+def _trains(recipe: str) -> str:
+    """Return the command that trains by a recipe."""
+    shipped = Path(__file__).parents[2] / "train_recipes" / recipe
+    is_rl = any((folder / "rl.yaml").is_file() for folder in (shipped, Path(recipe)))
+    return "rl" if is_rl else "train"
 
 
 def _search_options(

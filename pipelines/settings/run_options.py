@@ -208,7 +208,7 @@ def run_config(
         storage=storage_for(values.get("data-root"), is_data=True),
         shapes=shapes_options(values, check, dataset=selection.dataset),
     )
-    _check_data(selection.dataset, reader, check)
+    check_data(selection.dataset, reader, check)
     if not output.out:
         check.note("--out is missing: name the output folder")
     check.maybe(check_segmenter_name(segmenter.name))
@@ -246,7 +246,8 @@ def segmenter_options(values: Values) -> SegmenterOptions:
     return values.build(SegmenterOptions, **more)
 
 
-def _check_data(dataset: str, reader: ReaderOptions, check: Check) -> None:
+def check_data(dataset: str, reader: ReaderOptions, check: Check) -> None:
+    """Note what is wrong with the choice of a data set, its split and its place."""
     if not dataset:
         check.note(f"--dataset is missing; choose from {', '.join(DATASETS)}")
     elif (problem := check_dataset_name(dataset)) is not None:

@@ -1,6 +1,10 @@
 from .folder import TrainingFolder as TrainingFolder
+from .folder import relative_name as relative_name
 from .job import given_flags as given_flags
 from .job import read_job as read_job
+from .llamafactory_main import end_with_parent as end_with_parent
 from .mini_base import print_note as print_note
+from .process import run_logged as run_logged
 from .star_plus import StarPlusJob as StarPlusJob
 from .star_plus import read_star_plus as read_star_plus
+from .train import show_output as show_output

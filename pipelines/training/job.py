@@ -128,6 +128,13 @@ def read_job(
     if not arguments.recipe:
         raise ConfigError([f"--recipe is missing; choose from {', '.join(recipe_names())}"])
     recipe = load_recipe(arguments.recipe, segmenter_path=arguments.segmenter_path or ())
+    if recipe.rl is not None and not recipe.train:
+        raise ConfigError(
+            [
+                f"{recipe.name} is a recipe of `hlmat rl`: it trains a model by its rollouts; run "
+                f"`hlmat rl --recipe {arguments.recipe}`"
+            ]
+        )
     check = Check()
     out = arguments.out or os.path.join("out", recipe.name)
     if "://" in out:

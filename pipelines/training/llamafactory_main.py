@@ -36,7 +36,7 @@ def main(argument: str) -> None:
             standard input and prints, as the last line of output, the names of all settings
             (`known`) and what is wrong with values (`problems`, by name).
     """
-    _end_with_parent()
+    end_with_parent()
     make_importable()
     if argument == CHECK_SETTINGS:
         sys.stdout.write("\n" + json.dumps(check_settings(json.load(sys.stdin))) + "\n")
@@ -99,7 +99,7 @@ def _processes(settings: Mapping[str, Any]) -> int:
     return count if count > 1 else 0
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Make Linux end this process when its parent dies for any reason."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

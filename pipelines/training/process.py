@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -40,7 +40,7 @@ def check_settings(settings: Mapping[str, Any]) -> tuple[list[str], dict[str, st
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", _MODULE, "--check-settings"],
         input=json.dumps(settings, default=str),
-        env=_environment(cache=None),
+        env=_environment(),
         capture_output=True,
         text=True,
         errors="replace",
@@ -77,7 +77,41 @@ def run_llama_factory(
         IncompleteError: the training failed.
         OutputError: the log cannot be written.
     """
-    command = [sys.executable, "-m", _MODULE, str(config)]
+    run_logged(
+        [sys.executable, "-m", _MODULE, str(config)],
+        program="LLaMA-Factory",
+        log=log,
+        lock=lock,
+        show=show,
+        variables={"HF_DATASETS_CACHE": str(cache)},
+    )
+
+
+def run_logged(
+    command: Sequence[str],
+    *,
+    program: str,
+    log: Path,
+    lock: IO[bytes],
+    show: Callable[[bytes], object] | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> None:
+    """Run a program that trains, appending all output to a log.
+
+    An interrupted call leaves no process behind.
+
+    Args:
+        command: the program with its arguments.
+        program: its name in messages.
+        log: the file to append to.
+        lock: kept open in the subprocess.
+        show: also receives the output as it arrives.
+        variables: further ones of its environment.
+
+    Raises:
+        IncompleteError: the training failed.
+        OutputError: the log cannot be written.
+    """
     try:
         f = open(log, "ab")  # noqa: SIM115
     except OSError as error:
@@ -86,7 +120,7 @@ def run_llama_factory(
         start = f.tell()
         process = subprocess.Popen(
             command,
-            env=_environment(cache=cache),
+            env={**_environment(), **(variables or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -108,7 +142,7 @@ def run_llama_factory(
             text = f.read().decode("utf-8", errors="replace")
         how = f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
         raise IncompleteError(
-            f"the training failed: LLaMA-Factory ended with {how}, its last lines being\n"
+            f"the training failed: {program} ended with {how}, its last lines being\n"
             f"{_last_lines(text)}\nall of its output is in {log}; once the cause is fixed, the "
             "same command goes on from the newest checkpoint"
         )
@@ -143,8 +177,8 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
         os.killpg(process.pid, number)
 
 
-def _environment(*, cache: Path | None) -> dict[str, str]:
-    environment = {
+def _environment() -> dict[str, str]:
+    return {
         **os.environ,
         # A folder named `datasets` in the working folder must not shadow the package.
         "PYTHONSAFEPATH": "1",
@@ -154,9 +188,6 @@ def _environment(*, cache: Path | None) -> dict[str, str]:
         "DISABLE_VERSION_CHECK": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
-    if cache is not None:
-        environment["HF_DATASETS_CACHE"] = str(cache)
-    return environment
 
 
 def _last_lines(text: str) -> str:

@@ -75,7 +75,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
             log=job.folder.log,
             cache=job.folder.cache,
             lock=lock,
-            show=None if job.quiet else _show,
+            show=None if job.quiet else show_output,
         )
         record = _finish(job, identity=identity, data_sha256=data_sha256)
     return _report(job, record, status="resumed" if checkpoint else "trained")
@@ -148,7 +148,8 @@ def _write_config(job: TrainingJob, *, model: Path, checkpoint: Path | None) -> 
     job.folder.config.write_text(text, encoding="utf-8")
 
 
-def _show(data: bytes) -> None:
+def show_output(data: bytes) -> None:
+    """Write a training's output to stderr, with its progress bars."""
     stream = unfiltered(sys.stderr)
     # Progress bars return to the start of their line.
     stream.write(visible(data.decode("utf-8", errors="replace"), keep="\n\r"))

@@ -5,6 +5,8 @@ from .human_options import load_click_model as load_click_model
 from .mllm import MODEL_POLICIES as MODEL_POLICIES
 from .mllm import ModelPolicyOptions as ModelPolicyOptions
 from .model_policy import Conversation as Conversation
+from .model_policy import ModelPolicy as ModelPolicy
+from .model_policy import check_frame as check_frame
 from .registry import BASELINES as BASELINES
 from .registry import POLICIES as POLICIES
 from .registry import PolicyOptions as PolicyOptions

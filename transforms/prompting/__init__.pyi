@@ -22,6 +22,7 @@ from .predicted_iou import find_predicted_iou as find_predicted_iou
 from .predicted_iou import last_predicted_iou as last_predicted_iou
 from .predicted_iou import render_percent as render_percent
 from .predicted_iou import render_predicted_iou as render_predicted_iou
+from .predicted_iou import split_predicted_iou as split_predicted_iou
 from .rendering import StateView as StateView
 from .resizes import RESIZES as RESIZES
 from .strips import image_strip as image_strip

@@ -174,6 +174,7 @@ class CheckpointAnswerer:
         with torch.inference_mode():
             tokens = model.generate(**inputs, logits_processor=processors)
         written = tokens[:, inputs["input_ids"].shape[1] :]
+        self._note(questions, inputs, written)
         texts = [self._decode(row) for row in written.tolist()]
         if numbers is not None:
             texts = [
@@ -187,6 +188,9 @@ class CheckpointAnswerer:
             AnswerText(text, flaw=None if has_end else flaw)
             for text, has_end in zip(texts, ends.any(dim=1).tolist(), strict=True)
         ]
+
+    def _note(self, questions: Sequence[Question], inputs: Any, written: Any) -> None:
+        """Take note of the tensors of a batch, and of the tokens written; for subclasses."""
 
     def _decode(self, tokens: Sequence[int]) -> str:
         return self._checkpoint.processor.tokenizer.decode(

@@ -1,0 +1,1 @@
+from .rl import reinforce as reinforce
