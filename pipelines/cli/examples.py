@@ -104,7 +104,7 @@ examples:
 RL_EXAMPLES = """\
 examples:
   hlmat rl --recipe mini_grpo
-  hlmat rl --recipe mini_grpo --model out/mini/model --no-score --out out/rl-mini
+  hlmat rl --recipe mini_grpo --model out/mini/model --out out/rl-mini
   hlmat rl --recipe mini_grpo --click-price 0.05 --rounds 20 --out out/short
 
 """

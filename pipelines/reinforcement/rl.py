@@ -59,7 +59,9 @@ def reinforce(arguments: argparse.Namespace) -> dict[str, Any]:
             folder.begin(identity, overwrite=config.overwrite)
         record = folder.finished()
         if record is not None:
-            return _report(config, folder, record, status="complete already")
+            if record["rounds"] >= config.grpo.rounds:
+                return _report(config, folder, record, status="complete already")
+            folder.marker.unlink()
         checkpoint = folder.prepare_to_go_on()
         job = folder.out / JOB
         folder.write_json(

@@ -13,7 +13,7 @@ import pytest
 
 from documented_commands import DocumentedCommand, documented_commands, documents
 from hlmat.pipelines.cli.main import main
-from hlmat.pipelines.recipes.recipe import recipe_names
+from hlmat.pipelines.recipes.recipe import recipe_names, rl_recipe_names
 from hlmat.pipelines.settings.runner_choice import (
     RunnerChoice,
     check_runner_flags,
@@ -72,7 +72,7 @@ def test_a_documented_choice_exists(command: DocumentedCommand) -> None:
         if flag in NAMED_CHOICES and ":" not in value:
             assert value in words, f"{flag} {value}"
         if flag == "--recipe" and "/" not in value:
-            assert value in recipe_names()
+            assert value in {*recipe_names(), *rl_recipe_names()}
 
 
 @every("make")

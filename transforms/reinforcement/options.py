@@ -56,7 +56,12 @@ class GrpoOptions:
         save_every: rounds between checkpoints.
     """
 
-    rounds: int = setting(default=40, ge=1, help="rounds of rollouts and updates")
+    rounds: int = setting(
+        default=40,
+        ge=1,
+        in_fingerprint=False,
+        help="rounds of rollouts and updates; more of them go on with a finished training",
+    )
     group: int = setting(default=8, ge=2, help="rollouts of one target, compared with each other")
     targets: int = setting(default=8, ge=1, help="targets per round")
     temperature: float = setting(

@@ -18,6 +18,7 @@ GIVEN = {
     "train": ("--recipe=mini",),
     "star-plus": ("--recipe=mini",),
     "ladder": ("--recipe=mini_prm",),
+    "rl": ("--dataset=shapes", "--out=o", "--model=m"),
     "evaluate": ("--dataset=shapes", "--out=o", "--policy=openai"),
     "filter": ("--dataset=shapes", "--out=o", "--model=m"),
     "refine": ("--dataset=shapes", "--out=o", "--model=m"),

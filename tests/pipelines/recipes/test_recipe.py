@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 from hlmat.pipelines.recipes.flag_files import parse_flags
-from hlmat.pipelines.recipes.recipe import load_recipe, recipe_names, with_recipe_flags
+from hlmat.pipelines.recipes.recipe import (
+    load_recipe,
+    recipe_names,
+    rl_recipe_names,
+    with_recipe_flags,
+)
 from hlmat.transforms.core.errors import ConfigError
 
 FILES = {
@@ -158,7 +163,7 @@ def test_an_unknown_name_is_reported_with_the_nearest() -> None:
         load_recipe("qwen2_5_vl_7b_ful")
     (problem,) = caught.value.problems
     assert "did you mean 'qwen2_5_vl_7b_full'?" in problem
-    assert ", ".join(recipe_names()) in problem
+    assert ", ".join(sorted([*recipe_names(), *rl_recipe_names()])) in problem
 
 
 def test_a_folder_of_ones_own_is_found_by_its_bare_name(
