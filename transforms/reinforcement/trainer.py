@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
 
 from hlmat.transforms.policies.backends.checkpoint.loading import LoadedCheckpoint
 from hlmat.transforms.reinforcement.options import GrpoOptions
@@ -151,6 +152,7 @@ class RolloutTrainer(GRPOTrainer):
     ) -> None:
         rows = [{"prompt": "", "row": row} for row in range(grpo.targets)]
         super().__init__(reward_funcs=_no_reward, train_dataset=Dataset.from_list(rows), **others)
+        self._pad_id = others["processing_class"].tokenizer.pad_token_id
         self._roll_out = roll_out
         self._grpo = grpo
         self._noted = noted
@@ -164,9 +166,10 @@ class RolloutTrainer(GRPOTrainer):
         # TRL shuffles the rows: after a resumed training as in one that was not interrupted.
         torch.manual_seed(self.args.seed * 1_000_003 + number)
         began_s = time.perf_counter()
-        self.model.eval()
+        model: Any = self.model
+        model.eval()
         made = self._roll_out(number)
-        self.model.train()
+        model.train()
         self._made(number, made)
         self._figures = {
             "round": number + 1,
@@ -174,7 +177,7 @@ class RolloutTrainer(GRPOTrainer):
             "rollout_seconds": time.perf_counter() - began_s,
         }
         multiple = self._grpo.updates * self._grpo.parts
-        rows = rows_of(made.rollouts, pad_id=self._tokenizer.pad_token_id, multiple=multiple)
+        rows = rows_of(made.rollouts, pad_id=self._pad_id, multiple=multiple)
         rows = {
             k: v.to(self.accelerator.device) if k != "num_images" else v for k, v in rows.items()
         }

@@ -20,7 +20,7 @@ def rollout(*ious: float, stop: StopReason = StopReason.MAX_CLICKS) -> Trajector
     """A trajectory whose masks have these IoUs."""
     before = (0.0, *ious)
     steps = tuple(builders.step(TRUTH, iou=iou, gain=iou - before[k]) for k, iou in enumerate(ious))
-    return replace(builders.trajectory(TRUTH), steps=steps, stop_reason=stop)
+    return replace(builders.trajectory(builders.target(TRUTH)), steps=steps, stop_reason=stop)
 
 
 def test_a_rollout_earns_its_last_iou_and_pays_for_clicks() -> None:
