@@ -57,11 +57,11 @@ def main() -> None:
         _hlmat("export", *export, *exclude, "--out", folder / "sft", "--quiet")
         _train(recipe, folder, base=arguments.base.resolve(), steps=arguments.steps)
         held_out = ("--recipe", arguments.recipe, "--shapes-images", arguments.test_images)
-        trained = ("--model", folder / "model", "--out", folder / "test", "--quiet")
-        _hlmat("evaluate", *held_out, *trained)
-    # Every difference is from the first.
-    for first in (("noisy", "excluded", "clean"), ("excluded", "clean")):
-        _hlmat("compare", *(f"{name}={out / f'model-{name}' / 'test'}" for name in first))
+        trained = ("--model", folder / "model", "--trained-on", out / run)
+        _hlmat("evaluate", *held_out, *trained, "--out", folder / "test", "--quiet")
+    # Differences are from the first that is named.
+    for names in (("noisy", "excluded", "clean"), ("excluded", "clean")):
+        _hlmat("compare", *(f"{name}={out / f'model-{name}' / 'test'}" for name in names))
 
 
 def _train(recipe: Path, folder: Path, *, base: Path, steps: int) -> None:
