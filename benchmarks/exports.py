@@ -1,16 +1,20 @@
 """Exports with one and with two workers, against a plain loop that writes the same images.
 
-    python -m benchmarks.exports
+    python -m benchmarks.exports --images 350 1430 --formats llama-factory
 
 The plain loop reads the same Parquet files, decodes masks with pycocotools, blends them with NumPy
 and writes each image with `cv2.imwrite`, in one process, without checks, names, counts or records.
-The export for the Hugging Face Hub has the same images in Parquet files, and the masks as well.
+A single worker encodes images on a thread for each core; "on one core" it has one, so that two
+workers can be compared with half of what they have. The export for the Hugging Face Hub has the
+same images in Parquet files, and the masks as well. Between two numbers of images lies what an
+image takes, start-up excluded.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -28,31 +32,49 @@ from pycocotools import mask as coco_mask
 from benchmarks.workers import write_coco
 
 _DISC = "hlmat.transforms.segmenters.disc:DiscSegmenter"
+_FLAGS: dict[str, Sequence[object]] = {
+    "llama-factory": (),
+    "hub": ("--images", "all", "--license", "cc-by-4.0"),
+}
+_WAYS = {"1 worker on one core": 1, "1 worker": 1, "2 workers": 2}
 _GREEN = 0.5 * np.array((0, 255, 0))
 
 
 def main() -> None:
     """Run the comparison and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=1500)
+    parser.add_argument("--images", type=int, nargs="+", default=[350, 1430])
     parser.add_argument("--targets-per-image", type=int, default=7)
     parser.add_argument("--max-clicks", type=int, default=3)
     parser.add_argument("--shrunk", type=int, default=4, help="divides 640 x 480 pixels")
-    parser.add_argument("--rounds", type=int, default=2, help="the best of so many counts")
+    parser.add_argument("--rounds", type=int, default=1, help="the best of so many counts")
+    parser.add_argument("--formats", nargs="+", default=list(_FLAGS), choices=list(_FLAGS))
     parser.add_argument("--plain", nargs=2, metavar=("RUN", "OUT"), help=argparse.SUPPRESS)
     parser.add_argument("--data", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.plain:
         plain_loop(*map(Path, (*arguments.plain, arguments.data)))
         return
+    print("| what | images | time | processor time | times as fast as the plain loop |")
+    print("|---|---|---|---|---|")
+    found = {count: _measure(count, arguments) for count in sorted(arguments.images)}
+    (_, (few, first)), *_, (_, (many, last)) = [*found.items(), *found.items()]
+    if many == few:
+        return
+    print("\n| what | ms an image | ms of processor time an image |")
+    print("|---|---|---|")
+    for name in last:
+        each = [(b - a) / (many - few) * 1e3 for a, b in zip(first[name], last[name], strict=True)]
+        print(f"| {name} | {each[0]:.2f} | {each[1]:.2f} |")
+
+
+def _measure(
+    count: int, arguments: argparse.Namespace
+) -> tuple[int, dict[str, tuple[float, float]]]:
+    """Return how many images were written, and the best times of each way to write them."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        write_coco(
-            root,
-            images=arguments.images,
-            targets=arguments.targets_per_image,
-            shrunk=arguments.shrunk,
-        )
+        write_coco(root, images=count, targets=arguments.targets_per_image, shrunk=arguments.shrunk)
         run = root / "run"
         _timed(
             *("-m", "hlmat", "trajectories", "--dataset", "coco", "--data-root", root, "-q"),
@@ -61,39 +83,31 @@ def main() -> None:
         )
         best: dict[str, tuple[float, float]] = {}
         for number in range(arguments.rounds):
-            for name, words in {
-                "plain loop": (
-                    *("-m", "benchmarks.exports", "--data", root),
-                    *("--plain", run, root / f"plain-{number}"),
-                ),
-                **{
-                    f"export, {workers} worker{'s' * (workers > 1)}": (
-                        *("-m", "hlmat", "export", "--from", run, "--format", "llama-factory"),
-                        *("--out", root / f"out-{number}-{workers}", "--image-format", "png"),
-                        *("--workers", workers, "-q"),
-                    )
-                    for workers in (1, 2)
-                },
-                **{
-                    f"export for the hub, {workers} worker{'s' * (workers > 1)}": (
-                        *("-m", "hlmat", "export", "--from", run, "--format", "hub"),
-                        *("--out", root / f"hub-{number}-{workers}", "--image-format", "png"),
-                        *("--images", "all", "--license", "cc-by-4.0", "--workers", workers, "-q"),
-                    )
-                    for workers in (1, 2)
-                },
-            }.items():
-                found = _timed(*words)
-                best[name] = min(best.get(name, found), found)
-        images = sorted((root / "out-0-1").rglob("*.png"))
-        same = sum(_is_same(path, root, "out-0-2", "plain-0") for path in images)
-        print(f"{len(images):,} images, {same:,} of them the same in all")
-        plain_s = best["plain loop"][0]
-        for name, (wall_s, cpu_s) in best.items():
-            print(
-                f"{name}: {wall_s:.1f} s, {cpu_s:.1f} s of processor time, "
-                f"{plain_s / wall_s:.2f} times as fast as the plain loop"
-            )
+            out = root / f"plain-{number}"
+            plain = ("-m", "benchmarks.exports", "--data", root, "--plain", run, out)
+            ways: dict[str, tuple[Sequence[object], bool]] = {"plain loop": (plain, False)}
+            for name in arguments.formats:
+                for way, workers in {
+                    "1 worker on one core": 1,
+                    "1 worker": 1,
+                    "2 workers": 2,
+                }.items():
+                    out = root / f"{name}-{number}-{way.replace(' ', '-')}"
+                    words = ("-m", "hlmat", "export", "--from", run, "--format", name, "--out", out)
+                    flags = (*_FLAGS[name], "--image-format", "png", "--workers", workers, "-q")
+                    ways[f"{name}, {way}"] = ((*words, *flags), way.endswith("one core"))
+            for name, (words, on_one_core) in ways.items():
+                taken = _timed(*words, on_one_core=on_one_core)
+                best[name] = min(best.get(name, taken), taken)
+        images = sorted((root / "plain-0").rglob("*.png"))
+        others = [path.name for path in root.glob("llama-factory-0-*")]
+        same = sum(_is_same(path, root, *others) for path in images)
+        assert same == len(images), f"{same} of {len(images)} images are the same in all"
+    plain_s = best["plain loop"][0]
+    for name, (wall_s, cpu_s) in best.items():
+        times = f"{wall_s:.1f} s | {cpu_s:.1f} s | {plain_s / wall_s:.2f}"
+        print(f"| {name} | {len(images):,} | {times} |", flush=True)
+    return len(images), best
 
 
 def plain_loop(run: Path, out: Path, data: Path) -> None:
@@ -141,11 +155,17 @@ def _contents(folder: Path) -> set[bytes]:
     return _CONTENTS[folder]
 
 
-def _timed(*words: object) -> tuple[float, float]:
+def _timed(*words: object, on_one_core: bool = False) -> tuple[float, float]:
     """Return the seconds and the processor seconds of a command, its children's included."""
     command: Sequence[str] = [sys.executable, *map(str, words)]
+    cores = os.sched_getaffinity(0)
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    # A process begins with the cores of the one that starts it.
+    os.sched_setaffinity(0, {min(cores)} if on_one_core else cores)
+    try:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    finally:
+        os.sched_setaffinity(0, cores)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return time.perf_counter() - started, cpu_s

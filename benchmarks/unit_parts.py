@@ -23,7 +23,7 @@ from hlmat.pipelines.settings.commands import parse_command
 from hlmat.pipelines.settings.run_options import trajectories_config
 from hlmat.transforms.beam.simulate import ClickWorker
 from hlmat.transforms.core.records import Provenance
-from hlmat.transforms.dataset_io.arrow import table_to_parquet_bytes, unit_table
+from hlmat.transforms.dataset_io.unit_files import unit_to_bytes
 from hlmat.transforms.dataset_io.work_units import plan_units
 
 _PARTS = {
@@ -51,8 +51,9 @@ def main() -> None:
         units = list(plan_units(items, unit_size=config.unit_size, fingerprint="fingerprint"))
         worker.simulate(units[0])
         results, simulate_s = _timed(lambda: [worker.simulate(unit) for unit in units])
-        tables, table_s = _timed(lambda: [unit_table(r.outcomes, "fingerprint") for r in results])
-        _, file_s = _timed(lambda: [table_to_parquet_bytes(table) for table in tables])
+        _, file_s = _timed(
+            lambda: [unit_to_bytes(r.outcomes, fingerprint="fingerprint") for r in results]
+        )
         profile = cProfile.Profile(time.process_time)
         profile.runcall(lambda: [worker.simulate(unit) for unit in units])
     found = pstats.Stats(profile).get_stats_profile().func_profiles
@@ -64,9 +65,9 @@ def main() -> None:
         share = found[name].cumtime / whole
         left -= share * simulate_s
         print(f"| {part} | {share * simulate_s / count * 1e3:.3f} |")
-    for part, seconds in {"loop": left, "rows and table": table_s, "unit's file": file_s}.items():
+    for part, seconds in {"loop": left, "rows and unit's file": file_s}.items():
         print(f"| {part} | {seconds / count * 1e3:.3f} |")
-    print(f"| all | {(simulate_s + table_s + file_s) / count * 1e3:.3f} |")
+    print(f"| all | {(simulate_s + file_s) / count * 1e3:.3f} |")
 
 
 def _timed(work: Callable[[], list[Any]]) -> tuple[list[Any], float]:

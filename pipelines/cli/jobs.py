@@ -20,6 +20,7 @@ from hlmat.pipelines.cli.printing import (
     refuse_rest,
 )
 from hlmat.transforms.core.errors import ConfigError
+from hlmat.transforms.core.garbage import no_cycle_search
 
 if TYPE_CHECKING:
     from hlmat.pipelines.annotation.run import AnnotationReport
@@ -35,10 +36,11 @@ def run_trajectories(arguments: argparse.Namespace, rest: list[str]) -> int:
     from hlmat.pipelines.settings.run_options import trajectories_config
 
     config = trajectories_config(arguments, rest=rest)
-    _import_beam(config.runner)
-    from hlmat.pipelines.evaluation import stats as statistics
-    from hlmat.pipelines.run.folder import RunStatus
-    from hlmat.pipelines.run.trajectories import make_trajectories
+    with no_cycle_search():
+        _import_beam(config.runner)
+        from hlmat.pipelines.evaluation import stats as statistics
+        from hlmat.pipelines.run.folder import RunStatus
+        from hlmat.pipelines.run.trajectories import make_trajectories
 
     report = make_trajectories(config, quiet=arguments.quiet or arguments.json)
     print_remarks(report.remarks)

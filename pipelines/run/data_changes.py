@@ -13,8 +13,7 @@ from hlmat.pipelines.run.folder import RunFolder
 from hlmat.pipelines.run.inputs import InputChanges, Inputs, files_of
 from hlmat.transforms.core.errors import DataError, OutputError
 from hlmat.transforms.core.records import Reject, RejectReason
-from hlmat.transforms.dataset_io.arrow import parquet_bytes_to_table
-from hlmat.transforms.dataset_io.schemas import UNIT_SCHEMA
+from hlmat.transforms.dataset_io.unit_files import unit_from_bytes
 from hlmat.transforms.dataset_io.work_units import WorkItem, ref_of, unit_from_json
 
 _SHOWN = 4
@@ -165,8 +164,7 @@ def planned_run(folder: RunFolder) -> EarlierRun:
                     rejected.add(ref_of(item).target_id)
     for name in storage.list_dir(layout.units):
         try:
-            data = storage.read_bytes(f"{layout.units}/{name}")
-            table = parquet_bytes_to_table(data, schema=UNIT_SCHEMA, name=name)
+            table = unit_from_bytes(storage.read_bytes(f"{layout.units}/{name}"), name=name)
         except DataError:
             # Reported, with advice, when the final files are made.
             continue

@@ -11,13 +11,9 @@ from hlmat.export.runs.trajectories import read_rejects, read_trajectories
 from hlmat.pipelines.run.folder import RunFolder
 from hlmat.transforms.core.errors import DataError, OutputError
 from hlmat.transforms.core.records import TargetRef, Trajectory
-from hlmat.transforms.dataset_io.arrow import (
-    parquet_bytes_to_table,
-    row_to_trajectory,
-    table_to_parquet_bytes,
-    unit_table,
-)
-from hlmat.transforms.dataset_io.schemas import UNIT_SCHEMA
+from hlmat.transforms.dataset_io.arrow import row_to_trajectory
+from hlmat.transforms.dataset_io.layout import UNIT_SUFFIX
+from hlmat.transforms.dataset_io.unit_files import unit_from_bytes, unit_to_bytes
 from hlmat.transforms.dataset_io.work_units import WorkUnit, unit_from_json
 
 
@@ -47,6 +43,9 @@ def keep_unfinished(folder: RunFolder, *, fingerprint: str) -> None:
     loose: dict[str, Trajectory] = {}
     old = []
     for name in storage.list_dir(layout.units):
+        # Those of earlier versions count as not done.
+        if not name.endswith(UNIT_SUFFIX):
+            continue
         path = f"{layout.units}/{name}"
         table = _unit_table(folder, path)
         if path in planned and table["reject"].null_count == table.num_rows:
@@ -88,7 +87,7 @@ def _keep(
         if found:
             is_done = len(found) == len(unit.items)
             place = layout.unit_file if is_done else layout.known_file
-            data = table_to_parquet_bytes(unit_table(found, fingerprint))
+            data = unit_to_bytes(found, fingerprint=fingerprint)
             storage.write_bytes(place(unit.unit_id), data)
 
 
@@ -102,7 +101,6 @@ def _planned_units(folder: RunFolder) -> Iterator[WorkUnit]:
 
 def _unit_table(folder: RunFolder, path: str) -> pa.Table:
     try:
-        data = folder.storage.read_bytes(path)
-        return parquet_bytes_to_table(data, schema=UNIT_SCHEMA, name=path)
+        return unit_from_bytes(folder.storage.read_bytes(path), name=path)
     except DataError as error:
         raise OutputError(f"{error}; remove it and run the same command again") from error

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from hlmat.pipelines.run.folder import RunFolder
 from hlmat.pipelines.run.planning import Plan
 from hlmat.transforms.core.errors import IncompleteError
+from hlmat.transforms.dataset_io.layout import UNIT_SUFFIX
 from hlmat.transforms.dataset_io.work_units import UnitShard
 
 
@@ -20,7 +21,7 @@ def units_of(shard: UnitShard | None, plan: Plan) -> Mapping[str, int]:
 
 def unfinished_units(plan: Plan, folder: RunFolder, *, shard: UnitShard | None) -> dict[str, int]:
     """Return the number of targets of each unit that is not done."""
-    done = {name.removesuffix(".parquet") for name in folder.storage.list_dir(folder.layout.units)}
+    done = {name.removesuffix(UNIT_SUFFIX) for name in folder.storage.list_dir(folder.layout.units)}
     return {unit: count for unit, count in units_of(shard, plan).items() if unit not in done}
 
 

@@ -7,6 +7,7 @@ handle forks (OpenBLAS, jemalloc).
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -112,10 +113,12 @@ def _read_request(
 
 def _import_what_workers_need() -> None:
     from hlmat.transforms.beam.imports import import_beam_without_connectors
+    from hlmat.transforms.core.garbage import no_cycle_search
 
-    import_beam_without_connectors()
-    for name in _IMPORTS:
-        importlib.import_module(name)
+    with no_cycle_search():
+        import_beam_without_connectors()
+        for name in _IMPORTS:
+            importlib.import_module(name)
     import numpy as np
 
     from hlmat.transforms.oracle.click import oracle_click
@@ -123,6 +126,8 @@ def _import_what_workers_need() -> None:
     # The first call loads compiled code, which takes as long as all other imports.
     nothing = np.zeros((8, 8), np.bool_)
     oracle_click(nothing, ~nothing)
+    # A worker's search for cycles would visit, and so copy, what it shares with this process.
+    gc.freeze()
 
 
 def _seed_anew() -> None:

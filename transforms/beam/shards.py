@@ -12,13 +12,9 @@ import pyarrow as pa
 from hlmat.transforms.beam.faults import carried_errors
 from hlmat.transforms.core.errors import DataError, OutputError
 from hlmat.transforms.core.storage import Storage
-from hlmat.transforms.dataset_io.arrow import (
-    parquet_bytes_to_table,
-    split_unit_tables,
-    table_to_parquet_bytes,
-)
+from hlmat.transforms.dataset_io.arrow import split_unit_tables, table_to_parquet_bytes
 from hlmat.transforms.dataset_io.layout import OutputLayout
-from hlmat.transforms.dataset_io.schemas import UNIT_SCHEMA
+from hlmat.transforms.dataset_io.unit_files import unit_from_bytes
 
 
 @dataclass(frozen=True)
@@ -96,9 +92,7 @@ class _WriteShard(beam.DoFn):
     def _read(self, unit_id: str) -> pa.Table:
         path = self._layout.unit_file(unit_id)
         try:
-            return parquet_bytes_to_table(
-                self._storage.read_bytes(path), schema=UNIT_SCHEMA, name=path
-            )
+            return unit_from_bytes(self._storage.read_bytes(path), name=path)
         except DataError as error:
             raise OutputError(
                 f"the unit file {path} is damaged ({error.__cause__ or error}); remove it and run "

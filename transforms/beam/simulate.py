@@ -22,14 +22,9 @@ from hlmat.transforms.beam.faults import carried_errors
 from hlmat.transforms.beam.run_inference import ModelHandler, RunInference
 from hlmat.transforms.core.records import Reject, Trajectory
 from hlmat.transforms.core.storage import Storage
-from hlmat.transforms.dataset_io.arrow import (
-    parquet_bytes_to_table,
-    row_to_trajectory,
-    table_to_parquet_bytes,
-    unit_table,
-)
+from hlmat.transforms.dataset_io.arrow import row_to_trajectory
 from hlmat.transforms.dataset_io.layout import OutputLayout
-from hlmat.transforms.dataset_io.schemas import UNIT_SCHEMA
+from hlmat.transforms.dataset_io.unit_files import unit_from_bytes, unit_to_bytes
 from hlmat.transforms.dataset_io.work_units import WorkUnit, ref_of
 from hlmat.transforms.rollout.unit_worker import Simulation, simulate_unit
 
@@ -82,7 +77,7 @@ class KnownOutcomes:
         path = self.layout.known_file(unit.unit_id)
         if posixpath.basename(path) not in self._names:
             return {}
-        table = parquet_bytes_to_table(self.storage.read_bytes(path), schema=UNIT_SCHEMA, name=path)
+        table = unit_from_bytes(self.storage.read_bytes(path), name=path)
         rows = table["trajectory"].to_pylist()
         return {row["target_id"]: row_to_trajectory(row) for row in rows}
 
@@ -190,8 +185,7 @@ class _WriteUnitFile(beam.DoFn):
         self._fingerprint = fingerprint
 
     def process(self, element: UnitResult) -> Iterator[tuple[int, str]]:
-        table = unit_table(element.outcomes, self._fingerprint)
-        data = table_to_parquet_bytes(table)
+        data = unit_to_bytes(element.outcomes, fingerprint=self._fingerprint)
         write_unit_file(element.unit_id, data, layout=self._layout, storage=self._storage)
         yield element.index, element.unit_id
 

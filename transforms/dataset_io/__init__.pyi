@@ -10,10 +10,10 @@ from .arrow import split_unit_tables as split_unit_tables
 from .arrow import table_to_parquet_bytes as table_to_parquet_bytes
 from .arrow import target_ref_to_row as target_ref_to_row
 from .arrow import trajectory_to_row as trajectory_to_row
-from .arrow import unit_table as unit_table
 from .expression_choice import ExpressionChoice as ExpressionChoice
 from .expression_choice import one_item_per_expression as one_item_per_expression
 from .expression_choice import shuffled_expressions as shuffled_expressions
+from .layout import UNIT_SUFFIX as UNIT_SUFFIX
 from .layout import OutputLayout as OutputLayout
 from .layout import UnitLayout as UnitLayout
 from .schemas import INPUT_SCHEMA as INPUT_SCHEMA
@@ -21,10 +21,11 @@ from .schemas import READABLE_VERSIONS as READABLE_VERSIONS
 from .schemas import REJECT_SCHEMA as REJECT_SCHEMA
 from .schemas import SCHEMA_VERSION as SCHEMA_VERSION
 from .schemas import TRAJECTORY_SCHEMA as TRAJECTORY_SCHEMA
-from .schemas import UNIT_SCHEMA as UNIT_SCHEMA
 from .schemas import check_schema as check_schema
 from .schemas import description_of as description_of
 from .schemas import present_names as present_names
+from .unit_files import unit_from_bytes as unit_from_bytes
+from .unit_files import unit_to_bytes as unit_to_bytes
 from .work_units import DatasetPartition as DatasetPartition
 from .work_units import UnitShard as UnitShard
 from .work_units import WorkItem as WorkItem

@@ -235,7 +235,7 @@ def parquet_bytes_to_table(data: bytes, *, schema: pa.Schema, name: str) -> pa.T
 
     Args:
         data: the file's content.
-        schema: what it must hold: `TRAJECTORY_SCHEMA`, `REJECT_SCHEMA` or `UNIT_SCHEMA`.
+        schema: what it must hold, such as `TRAJECTORY_SCHEMA`.
         name: of the file, for messages.
 
     Raises:

@@ -6,6 +6,9 @@ import posixpath
 from dataclasses import dataclass
 from typing import Protocol
 
+UNIT_SUFFIX = ".arrow"
+"""Of the file of a finished unit."""
+
 
 class UnitLayout(Protocol):
     """Where a job keeps its units while it is incomplete."""
@@ -118,11 +121,11 @@ class OutputLayout:
 
     def unit_file(self, unit_id: str) -> str:
         """Return the path of a finished unit: its checkpoint."""
-        return posixpath.join(self.units, f"{unit_id}.parquet")
+        return posixpath.join(self.units, f"{unit_id}{UNIT_SUFFIX}")
 
     def known_file(self, unit_id: str) -> str:
         """Return the path of the outcomes of a unit that are kept when it is worked on again."""
-        return posixpath.join(self.known, f"{unit_id}.parquet")
+        return posixpath.join(self.known, f"{unit_id}{UNIT_SUFFIX}")
 
     def failure_file(self, unit_id: str) -> str:
         """Return the path of the note on a unit that died."""

@@ -47,10 +47,10 @@ def decode_rle(rle: Rle) -> Mask:
     >>> decode_rle(encode_mask(np.array([[False, True]])))
     array([[False,  True]])
     """
+    if rle.size_hw[0] * rle.size_hw[1] <= _SMALL_PIXELS:
+        whole: Any = rlemasklib.decode(rle_to_coco(rle))
+        return np.ascontiguousarray(whole).view(np.bool_)
     mask = np.zeros(rle.size_hw, dtype=np.bool_)
-    if mask.size <= _SMALL_PIXELS:
-        mask[...] = rlemasklib.decode(rle_to_coco(rle))
-        return mask
     x, y, width, height = rle_box_xywh(rle)
     if width and height:
         # Run lengths go down the columns: writing the rest of each row would take longest.

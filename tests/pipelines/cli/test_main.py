@@ -19,6 +19,7 @@ import pytest
 
 from hlmat.pipelines.cli.main import main
 from hlmat.transforms.core.storage import LocalStorage
+from hlmat.transforms.dataset_io.unit_files import unit_from_bytes
 from hlmat.transforms.prompting.coordinates import CODECS
 
 DISC = "hlmat.transforms.segmenters.disc:DiscSegmenter"
@@ -144,10 +145,13 @@ def test_killing_it_and_running_it_again_gives_the_same_bytes(tmp_path: Path):
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert call(whole).returncode == 0
-    units = killed / "units" / "*.parquet"
+    units = killed / "units" / "*.arrow"
     assert call(killed, KILL_WITH_UNITS=str(units)).returncode == -signal.SIGKILL
     assert not (killed / "manifest.json").exists()
-    done = sum(pq.read_table(path).num_rows for path in killed.glob("units/*.parquet"))
+    done = sum(
+        unit_from_bytes(path.read_bytes(), name=path.name).num_rows
+        for path in killed.glob("units/*.arrow")
+    )
 
     again = call(killed)
     assert again.returncode == 0
@@ -167,7 +171,7 @@ def test_a_full_disk_half_way_is_reported_and_the_rest_is_done_later(
     write_bytes = LocalStorage.write_bytes
 
     def full_after_two_units(self: LocalStorage, path: str, data: bytes) -> None:
-        if "/units/" in path and len(list((out / "units").glob("*.parquet"))) == 2:
+        if "/units/" in path and len(list((out / "units").glob("*.arrow"))) == 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         write_bytes(self, path, data)
 
@@ -504,3 +508,12 @@ def test_every_problem_of_an_export_is_reported(
         "hlmat: error: --max-side 0: must be at least 1",
     ]
     assert not out.exists()
+
+
+def test_python_need_not_search_for_cycles_when_a_command_ends():
+    program = (
+        "import gc; from hlmat.pipelines.cli.main import main; main(); print(gc.get_freeze_count())"
+    )
+    command = [sys.executable, "-c", program, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout.splitlines()[-1]) > 1000

@@ -352,7 +352,7 @@ def test_a_server_that_goes_away_half_way_loses_nothing(
         assert "units died" in message
         assert "status 500" in message
         assert "run the same command again" in message
-        done = len(list((broken / "units").glob("*.parquet")))
+        done = len(list((broken / "units").glob("*.arrow")))
         assert done > 0
         assert not (broken / "metrics.json").exists()
     with scripted_server(CLICK) as server:

@@ -157,7 +157,7 @@ def test_a_damaged_unit_is_one_sentence(
         patch.setattr("hlmat.transforms.beam.shards._WriteShard._write", _fill_the_disk)
         assert run(out, *_DISC) == EXIT_OUTPUT
     unit = sorted((out / "units").iterdir())[0]
-    unit.write_bytes(b"PAR1 not really")
+    unit.write_bytes(b"ARROW1 not really")
     capfd.readouterr()
     assert run(out, *_DISC, "--workers", workers) == EXIT_OUTPUT
     printed = capfd.readouterr().err

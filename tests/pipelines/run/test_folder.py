@@ -25,7 +25,7 @@ def test_a_new_run_then_a_resumed_one_then_a_complete_one(folder: RunFolder):
     folder.note_targets(CONFIG, TARGETS)
     assert folder.begin(CONFIG, overwrite=False) is RunStatus.RESUMED
     folder.note_targets(CONFIG, TARGETS)
-    folder.storage.write_bytes("out/units/a.parquet", b"")
+    folder.storage.write_bytes("out/units/a.arrow", b"")
     folder.storage.write_bytes("out/plan/units-00000.jsonl", b"")
     folder.storage.write_bytes("out/trajectories/x.parquet", b"")
     folder.finish(json.dumps({"config": CONFIG}).encode())
@@ -50,7 +50,7 @@ def test_another_configuration_is_refused_with_the_difference(folder: RunFolder,
 
 def test_overwriting_removes_the_runs_files_and_no_others(folder: RunFolder):
     folder.begin(CONFIG, overwrite=False)
-    for name in ("trajectories/a.parquet", "rejects/a.parquet", "units/u.parquet", "notes.txt"):
+    for name in ("trajectories/a.parquet", "rejects/a.parquet", "units/u.arrow", "notes.txt"):
         folder.storage.write_bytes(f"out/{name}", b"")
     assert folder.begin({**CONFIG, "seed": 1}, overwrite=True) is RunStatus.NEW
     assert folder.storage.list_dir("out") == ["notes.txt", "run.json"]
@@ -62,7 +62,7 @@ def test_what_a_run_works_on_is_noted_and_a_finished_run_can_be_reopened(folder:
     folder.note_targets(CONFIG, TARGETS)
     assert folder.noted_targets() == TARGETS
     folder.finish(json.dumps({"config": CONFIG}).encode())
-    for name in ("trajectories/a.parquet", "rejects/a.parquet", "known/u.parquet", "DATA_CARD.md"):
+    for name in ("trajectories/a.parquet", "rejects/a.parquet", "known/u.arrow", "DATA_CARD.md"):
         folder.storage.write_bytes(f"out/{name}", b"")
     folder.reopen(CONFIG, TARGETS)
     assert folder.begin(CONFIG, overwrite=False) is RunStatus.RESUMED
@@ -96,7 +96,7 @@ def test_notes_on_dead_units_are_read(folder: RunFolder):
     note = {"unit_id": "u", "index": 4, "error": ["ValueError", "odd"]}
     folder.storage.write_bytes("out/failures/u.json", json.dumps(note).encode())
     assert folder.failures() == ["unit 4: ValueError odd"]
-    folder.storage.write_bytes("out/units/v.parquet", b"")
+    folder.storage.write_bytes("out/units/v.arrow", b"")
     folder.storage.write_bytes("out/failures/v.json", json.dumps(note).encode())
     assert folder.failures() == ["unit 4: ValueError odd"]
     folder.forget_failures()

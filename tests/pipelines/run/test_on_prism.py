@@ -54,7 +54,7 @@ def test_two_pools_do_a_part_each_at_the_same_time(engine: Engine, tmp_path: Pat
         ]
         said = [part.communicate()[1] for part in parts]
     assert [part.returncode for part in parts] == [0, 0], said
-    units = len(list((out / "units").glob("*.parquet")))
+    units = len(list((out / "units").glob("*.arrow")))
     assert units > 2
     assert run(*FEW, "--out", str(out)) == (0, "")
     assert run(*FEW, "--out", str(tmp_path / "whole")) == (0, "")
@@ -86,7 +86,7 @@ def test_a_kill_is_one_sentence_and_another_runner_finishes(
     out = tmp_path / "killed"
     with worker_pool() as pool:
         process = start(*MANY, *engine.flags, *pool.flags, *PATIENT, "--out", str(out))
-        wait_for(lambda: any((out / "units").glob("*.parquet")))
+        wait_for(lambda: any((out / "units").glob("*.arrow")))
         if victim == "engine":
             engine.process.kill()
         else:

@@ -136,7 +136,7 @@ def test_the_documented_array_with_one_task_killed_gives_the_bytes_of_a_single_r
     tasks = [task(number) for number in range(1, 5)]
     out = tmp_path / "out" / "array"
     ends = time.monotonic() + 120
-    while not list(out.glob("units/*.parquet")) and time.monotonic() < ends:
+    while not list(out.glob("units/*.arrow")) and time.monotonic() < ends:
         time.sleep(0.1)
     tasks[2].send_signal(signal.SIGKILL)
     assert [each.wait(300) for each in tasks] == [0, 0, -signal.SIGKILL, 0]

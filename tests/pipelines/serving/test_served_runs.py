@@ -239,7 +239,7 @@ def test_a_run_goes_on_after_its_server_died(
     )
     # Nothing of an unfinished unit counts as a reject.
     assert not (out / "rejects").exists() or content(out / "rejects") == {}
-    assert 0 < len(list((out / "units").glob("*.parquet"))) < 3
+    assert 0 < len(list((out / "units").glob("*.arrow"))) < 3
     with serving(DISCS, monkeypatch) as server:
         assert run(out, at(server.address)) == expected
 

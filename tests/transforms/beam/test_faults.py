@@ -31,7 +31,7 @@ def through_a_runner(error: BaseException) -> BaseException:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (OutputError("out/units/a.parquet is damaged; remove it"), OutputError),
+        (OutputError("out/units/a.arrow is damaged; remove it"), OutputError),
         (DataError("line 1\nline 2"), DataError),
         (LayoutError("no images/"), DataError),
         (SegmenterError("no image was set"), SegmenterError),

@@ -43,10 +43,10 @@ from hlmat.transforms.dataset_io.arrow import (
 from hlmat.transforms.dataset_io.schemas import (
     REJECT_SCHEMA,
     TRAJECTORY_SCHEMA,
-    UNIT_SCHEMA,
     VERSION_KEY,
     schema_to_markdown,
 )
+from hlmat.transforms.dataset_io.unit_files import unit_from_bytes, unit_to_bytes
 
 SIZE_HW = (3, 5)
 
@@ -120,12 +120,7 @@ def test_target_ref_survives_its_row(ref: TargetRef) -> None:
 def test_units_split_into_trajectories_and_rejects_in_order(
     units: list[list[Trajectory | Reject]],
 ) -> None:
-    tables = [
-        parquet_bytes_to_table(
-            table_to_parquet_bytes(unit_table(unit, "f00")), schema=UNIT_SCHEMA, name="u"
-        )
-        for unit in units
-    ]
+    tables = [unit_from_bytes(unit_to_bytes(unit, fingerprint="f00"), name="u") for unit in units]
     kept, rejected = split_unit_tables(tables)
     items = [item for unit in units for item in unit]
     assert kept.schema.equals(TRAJECTORY_SCHEMA, check_metadata=True)
