@@ -20,7 +20,11 @@ SCRIPTS = REPOSITORY / "tests" / "consumers"
 
 
 def read_by(
-    consumer: str, *arguments: str | Path, scratch: Path, env: Mapping[str, str] | None = None
+    consumer: str,
+    *arguments: str | Path,
+    scratch: Path,
+    env: Mapping[str, str] | None = None,
+    part: str = "",
 ) -> Any:
     """Return what `tests/consumers/read_with_<consumer>.py` prints as JSON in its last line.
 
@@ -30,14 +34,16 @@ def read_by(
         consumer: a name in lower case.
         scratch: a folder for what the consumer keeps.
         env: further variables.
+        part: of the consumer, with a script `read_with_<consumer>_<part>.py`.
     """
     variable = f"HLMAT_{consumer.upper()}_PYTHON"
     python = os.environ.get(variable)
     if not python:
         pytest.skip(f"{variable} does not name the Python of an environment with {consumer}")
     scratch.mkdir(exist_ok=True)
+    name = f"{consumer}_{part}" if part else consumer
     finished = subprocess.run(
-        [python, "-W", "ignore", SCRIPTS / f"read_with_{consumer}.py", *arguments],
+        [python, "-W", "ignore", SCRIPTS / f"read_with_{name}.py", *arguments],
         env={**os.environ, "HOME": str(scratch), "HF_HUB_OFFLINE": "1", **(env or {})},
         cwd=scratch,
         capture_output=True,

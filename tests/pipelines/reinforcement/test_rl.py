@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from consumer_environments import read_by
 from hlmat.pipelines.cli.exit_codes import EXIT_CONFIG, EXIT_OK
 from hlmat.pipelines.cli.main import main
 from hlmat.pipelines.recipes.flag_files import RL_FILE
@@ -243,3 +244,17 @@ def test_an_adapter_is_trained_and_merged(start: str, tmp_path: Path) -> None:
     assert main([*argv, "--out", str(tmp_path / "out")]) == EXIT_OK
     begun, found = weights(Path(start)), weights(tmp_path / "out" / "model")
     assert found.keys() == begun.keys()
+
+
+@pytest.mark.slow
+def test_trl_accepts_the_settings_of_every_recipe(tmp_path: Path) -> None:
+    found = read_by("rl", *rl_recipe_names(), scratch=tmp_path / "scratch")
+    assert found["qwen2_5_vl_7b_grpo"] == {
+        "rollouts": 64,
+        "group": 8,
+        "steps": 500,
+        "learning_rate": 1e-5,
+        "beta": 0.02,
+        "bf16": True,
+    }
+    assert found["mini_grpo"]["rollouts"] == 32
