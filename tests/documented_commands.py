@@ -32,8 +32,8 @@ class DocumentedCommand:
 
     @property
     def is_in_checkout(self) -> bool:
-        """Tell whether the program is called by its path in the checkout's environment."""
-        return self.argv[0].startswith(".venv/bin/")
+        """Tell whether the program is called by its path in one of the checkout's environments."""
+        return self.argv[0].startswith((".venv/bin/", ".venv-rl/bin/"))
 
 
 def documents() -> list[Path]:

@@ -19,6 +19,7 @@ from hlmat.pipelines.reinforcement.places import (
     TABLE,
     read_log,
 )
+from hlmat.pipelines.run.training_frames import refuse_other_frames
 from hlmat.pipelines.settings.rl_options import (
     RlConfig,
     given_arguments,
@@ -30,6 +31,7 @@ from hlmat.pipelines.training.folder import TrainingFolder, relative_name
 from hlmat.pipelines.training.train import show_output
 from hlmat.transforms.core.errors import ConfigError, IncompleteError
 from hlmat.transforms.policies.backends.checkpoint.files import CheckpointFiles, find_checkpoint
+from hlmat.transforms.policies.mllm import ModelPolicyOptions
 
 _TRAINED = re.compile(r"out/([\w.-]+)/model/?")
 
@@ -38,14 +40,16 @@ def reinforce(arguments: argparse.Namespace) -> dict[str, Any]:
     """Train a model by its rollouts, or resume its training; return a report.
 
     Raises:
-        ConfigError: with every problem of recipe and command line; no start model; no environment
-            with TRL.
+        ConfigError: with every problem of recipe and command line; no start model, or one that was
+            trained in other coordinates; no environment with TRL.
         DataError: the data set cannot be read.
         OutputError: the output cannot be written, or contains another training.
         IncompleteError: the training failed; the same call resumes.
     """
     config = rl_config(arguments)
     start = find_start_model(config.start)
+    asked = ModelPolicyOptions("mllm", config.conversation, config.answers)
+    refuse_other_frames(asked, model=config.start)
     python = rl_python()
     folder = TrainingFolder(Path(config.out))
     quiet = bool(getattr(arguments, "quiet", False) or getattr(arguments, "json", False))

@@ -10,7 +10,7 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from hlmat.transforms.dataset_io.work_units import select_items
 from hlmat.transforms.policies.backends.checkpoint.files import find_checkpoint
 from hlmat.transforms.policies.backends.checkpoint.loading import load_checkpoint
 from hlmat.transforms.policies.model_policy import check_frame
+from hlmat.transforms.prompting.frame import Frame
 from hlmat.transforms.prompting.strips import image_strip
 from hlmat.transforms.readers.registry import open_reader
 from hlmat.transforms.reinforcement.recording import RecordingAnswerer
@@ -86,7 +87,11 @@ def main(path: str) -> None:
         made=lambda number, made: _draw(out, number, made, config, reader),
     )
     trainer.train(resume_from_checkpoint=job["checkpoint"])
-    _save(trainer, out / "model", start=files.model, images=_used_images(config, reader, refs))
+    images = _used_images(config, reader, refs)
+    turn_format, view = config.conversation.turn_format, config.conversation.view
+    dialogue = turn_format.dialogue.identity()
+    frame = Frame.of(turn_format.codec, view, dialogue=dialogue).record()
+    _save(trainer, out / "model", start=files.model, images=images, frame=frame)
 
 
 def list_refs(config: RlConfig) -> tuple[DatasetReader, list[TargetRef]]:
@@ -165,7 +170,14 @@ def _used_images(
     return images
 
 
-def _save(trainer: Any, folder: Path, *, start: Path, images: Sequence[KnownImage]) -> None:
+def _save(
+    trainer: Any,
+    folder: Path,
+    *,
+    start: Path,
+    images: Sequence[KnownImage],
+    frame: Mapping[str, Any],
+) -> None:
     """Save the weights, beside the start model's processor; the configuration comes last."""
     partial = folder / ".partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -176,7 +188,8 @@ def _save(trainer: Any, folder: Path, *, start: Path, images: Sequence[KnownImag
         if path.name.startswith(_OF_THE_START):
             shutil.copyfile(path, partial / path.name)
     before = start / TRAINING_RECORD
-    record = add_images(before.read_bytes() if before.is_file() else None, images)
+    known = before.read_bytes() if before.is_file() else None
+    record = add_images(known, images, frame=frame)
     (partial / TRAINING_RECORD).write_bytes(record)
     for path in sorted(partial.iterdir(), key=lambda p: p.name == "config.json"):
         path.replace(folder / path.name)

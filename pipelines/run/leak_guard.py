@@ -63,20 +63,27 @@ def export_record(
     return (json.dumps(record, sort_keys=True, indent=1) + "\n").encode()
 
 
-def add_images(record: bytes | None, images: Sequence[KnownImage]) -> bytes:
+def add_images(
+    record: bytes | None, images: Sequence[KnownImage], *, frame: Mapping[str, Any]
+) -> bytes:
     """Return a record of training data with further images.
 
     Args:
         record: of what a model was trained on before; None if that is not known.
         images: what it has been trained on since.
+        frame: `Frame.record` of the training since.
 
     Raises:
         DataError: the record is damaged.
     """
-    content = {"run": {}, "frame": {}} if record is None else json.loads(record)
+    content = {} if record is None else json.loads(record)
     before = [] if record is None else _recorded_images(TRAINING_RECORD, record)
     known = sorted({*before, *images})
-    content |= {"images": [i.key for i in known], "digests": [i.digest for i in known]}
+    content |= {
+        "frame": frame,
+        "images": [i.key for i in known],
+        "digests": [i.digest for i in known],
+    }
     return (json.dumps(content, sort_keys=True, indent=1) + "\n").encode()
 
 

@@ -108,6 +108,22 @@ def test_an_adapter_cannot_be_the_start(
     assert "is a LoRA adapter; merge it into its model first" in said
 
 
+def test_a_model_is_asked_in_the_coordinates_that_it_learned(
+    elsewhere: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = shutil.copytree(model, elsewhere / "trained")
+    frame = {
+        "codec": "thousandths",
+        "order": "xy",
+        "image_max_pixels": None,
+        "processor": "unknown",
+    }
+    record = {"frame": frame, "images": [], "digests": []}
+    (trained / "training_data.json").write_text(json.dumps(record))
+    said = failed([*RUN, "--model", str(trained)], capsys)
+    assert "the model was trained to answer in codec thousandths" in said
+
+
 def test_every_wrong_setting_is_reported_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     said = failed([*RUN, "--click-price=-1", "--clip=1", "--group=1"], capsys)
     assert "--click-price -1: must be at least 0" in said
