@@ -16,6 +16,7 @@ h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .25rem 1.2rem .25rem 0; border-bottom: 1px solid #8886; }
 td { overflow-wrap: anywhere; }
+td:first-child { min-width: 6rem; }
 .wide { overflow-x: auto; } .wide td { overflow-wrap: normal; white-space: nowrap; }
 figure { margin: 1rem 0; } figcaption { overflow-wrap: anywhere; }
 img { max-width: 100%; height: auto; background: #fff; }

@@ -89,14 +89,15 @@ function clickChart(series) {
  * @param {number[]} bins
  */
 function histogramChart(bins) {
-  const most = Math.max(1, ...bins);
+  // Even, so that half of it is a number of targets.
+  const most = 2 * Math.max(1, Math.ceil(Math.max(...bins) / 2));
   const width = (PLOT.right - PLOT.left) / bins.length;
   const range = (/** @type {number} */ bin) =>
     `${(bin / bins.length).toFixed(2)} to ${((bin + 1) / bins.length).toFixed(2)}`;
   return chart(
     "Targets by IoU",
     bins.map((count, bin) => `${range(bin)}: ${count}`).filter((_, bin) => bins[bin]).join(", "),
-    ...scaleLines(most, (value) => counted(Math.round(value))),
+    ...scaleLines(most, (value) => counted(value)),
     ...bins.map((count, bin) => {
       const height = (count / most) * (PLOT.foot - PLOT.top);
       return svg("rect", {
