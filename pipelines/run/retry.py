@@ -73,8 +73,9 @@ def _keep(
     layout, storage = folder.layout, folder.storage
     # Trajectories come nearly in the plan's order, so few wait.
     waiting: dict[str, Trajectory] = {}
+    done = {f"{layout.units}/{name}" for name in storage.list_dir(layout.units)}
     for unit in _planned_units(folder):
-        if storage.is_file(layout.unit_file(unit.unit_id)):
+        if layout.unit_file(unit.unit_id) in done:
             continue
         ids = [i.target_id for i in unit.items if isinstance(i, TargetRef)]
         wanted = {target_id for target_id in ids if not lacks(target_id)}

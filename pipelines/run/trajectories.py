@@ -291,7 +291,12 @@ def _finish(job: Job, *, folder: RunFolder, settings: Mapping[str, Any]) -> None
     count = job.shards.num_shards
     names = [layout.trajectory_name(i, count) for i in range(count)]
     names += [layout.reject_name(i, count) for i in range(count)]
-    missing = [name for name in names if not storage.is_file(f"{layout.out}/{name}")]
+    written = {
+        f"{part}/{name}"
+        for part in dict.fromkeys(name.partition("/")[0] for name in names)
+        for name in storage.list_dir(f"{layout.out}/{part}")
+    }
+    missing = [name for name in names if name not in written]
     if missing:
         failures = folder.failures()
         shown = "\n".join(f"  {text}" for text in failures[:3])
