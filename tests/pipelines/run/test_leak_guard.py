@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hlmat.pipelines.run.leak_guard import TRAINING_RECORD, refuse_leaks
+from hlmat.pipelines.run.leak_guard import TRAINING_RECORD, add_images, refuse_leaks
 from hlmat.transforms.core.errors import ConfigError, DataError
 from hlmat.transforms.core.image_identity import KnownImage
 
@@ -110,3 +110,13 @@ def test_a_damaged_record_is_reported(tmp_path: Path, content: str, message: str
 def test_a_folder_without_a_record_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a finished run, an export or a trained model"):
         refuse_leaks(listed(), model=None, trained_on=[str(tmp_path)], allow_leak=False)
+
+
+def test_a_later_training_adds_its_images_to_a_record() -> None:
+    frame = {"codec": "decimal", "order": "xy"}
+    first = add_images(None, [KnownImage("b", "2")], frame=frame)
+    later = [KnownImage("a", "1"), KnownImage("b", "2")]
+    content = json.loads(add_images(first, later, frame=frame))
+    assert content == {"frame": frame, "images": ["a", "b"], "digests": ["1", "2"]}
+    with pytest.raises(DataError, match="is not a record of training data"):
+        add_images(b"{}", [], frame=frame)
