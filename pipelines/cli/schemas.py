@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hlmat.pipelines.ladder.settings import KEYS, LADDER, SET_NAME
+from hlmat.pipelines.ladder.settings import KEYS, LADDER, SET_NAME, UNTIL
 from hlmat.pipelines.recipes.flag_files import FLAG_FILES
 from hlmat.pipelines.settings.flags import Flag, flags_in
 from hlmat.pipelines.settings.run_flags import DATA
+from hlmat.pipelines.settings.training_options import LADDER as LADDER_FLAGS
 from hlmat.transforms.core.options import REQUIRED, Declared, shown
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -28,6 +29,7 @@ def recipe_schemas() -> dict[str, dict[str, Any]]:
         for file, kind in FLAG_FILES.items()
     }
     ladder = _file_schema("What hlmat ladder compares", flags_in([KEYS]))
+    until = _properties(flags_in(LADDER_FLAGS))[UNTIL]
     ladder["properties"]["sets"] = {
         "description": "sets of held-out targets: flags of hlmat evaluate on the data set, by name",
         "type": "object",
@@ -35,7 +37,7 @@ def recipe_schemas() -> dict[str, dict[str, Any]]:
         "propertyNames": {"pattern": f"^{SET_NAME.pattern}$"},
         "additionalProperties": {
             "type": ["object", "null"],
-            "properties": _properties(flags_in([DATA])),
+            "properties": {**_properties(flags_in([DATA])), UNTIL: until},
             "additionalProperties": False,
         },
     }

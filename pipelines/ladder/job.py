@@ -61,11 +61,12 @@ class LadderJob:
         """Return the trainings other than the first one."""
         return [*self.plan.codec_variants(), *self.plan.colour_variants()]
 
-    def measurements(self) -> list[Measurement]:
-        """Return the distinct evaluations on each set."""
-        plan = self.plan
+    def measurements(self, target_set: str) -> list[Measurement]:
+        """Return the distinct evaluations on a set."""
+        plan = self.plan.of(target_set)
+        variants = [*plan.codec_variants(), *plan.colour_variants()]
         searches = plan.compared_searches()
-        asked = [*plan.rungs(), *searches, *plan.actions(), *map(of_variant, self.variants())]
+        asked = [*plan.rungs(), *searches, *plan.actions(), *map(of_variant, variants)]
         first_of_name: dict[str, Measurement] = {}
         for measurement in asked:
             first_of_name.setdefault(measurement.name, measurement)
@@ -94,7 +95,7 @@ class LadderJob:
         """Return every evaluation on a set."""
         recipe = self._argv("evaluate", target_set)
         found = []
-        for measurement in self.measurements():
+        for measurement in self.measurements(target_set):
             places = self._places(target_set, measurement.name, model=measurement.model)
             arguments = parse_flags("evaluate.yaml", [*recipe, *places, *measurement.flags])
             config = evaluation_config(arguments)

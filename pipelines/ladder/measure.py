@@ -117,7 +117,7 @@ def _measure_set(job: LadderJob, name: str) -> dict[str, Any]:
         row = rows[measurement.name]
         return {**row, "label": measurement.label, "against": against, "difference": difference}
 
-    plan = job.plan
+    plan = job.plan.of(name)
     clicking = "always" if plan.finishes else "star-plus"
     result: dict[str, Any] = {
         "flags": list(plan.sets[name]),
@@ -155,10 +155,11 @@ def _step_rows(out: str, steps: Sequence[int]) -> list[dict[str, Any]]:
 
 def _annotation_figures(job: LadderJob, name: str) -> dict[str, Any]:
     """Return how the improved model filters and refines the set's corrupted masks."""
+    plan = job.plan.of(name)
     result: dict[str, Any] = {}
     for command, corrupt, run in (
-        ("filter", job.plan.filter, filter_annotations),
-        ("refine", job.plan.refine, refine_masks),
+        ("filter", plan.filter, filter_annotations),
+        ("refine", plan.refine, refine_masks),
     ):
         if corrupt is None:
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 DEFAULT_STEPS = (1, 3, 5, 7)
 FIRST, STAR_PLUS = "first", "star-plus"
@@ -54,6 +54,7 @@ class LadderPlan:
 
     Attributes:
         sets: flags that choose held-out targets, by the set's name.
+        last_rungs: the last rung of sets that are measured only so far, without any table.
         rounds: rounds of StaR+.
         rollout_limit: number of training targets to roll out; None for all.
         stop_score: the model's score of a mask at which it stops, in (0, 1].
@@ -69,6 +70,7 @@ class LadderPlan:
     """
 
     sets: Mapping[str, tuple[str, ...]]
+    last_rungs: Mapping[str, str] = field(default_factory=dict)
     rounds: int = 1
     rollout_limit: int | None = None
     stop_score: float = 0.9
@@ -83,6 +85,12 @@ class LadderPlan:
     filter: str | None = None
     refine: str | None = None
     last_rung: str | None = None
+
+    def of(self, target_set: str) -> LadderPlan:
+        """Return the plan of a set, which may end earlier than the others."""
+        rung = self.last_rungs.get(target_set)
+        ends_later = rung is not None and any(each.name == rung for each in self.rungs())
+        return self.until(rung) if rung is not None and ends_later else self
 
     def until(self, rung: str) -> LadderPlan:
         """Return the plan of the rungs up to one, without the tables.

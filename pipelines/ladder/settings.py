@@ -28,6 +28,8 @@ from hlmat.transforms.prompting.options import COLOURS
 from hlmat.transforms.rollout.options import InitialAction
 
 LADDER = "ladder.yaml"
+UNTIL = "until"
+"""The key of a set that names its last rung."""
 SET_NAME = re.compile(r"(?!codec-|colour-)[a-z0-9][a-z0-9_-]*")
 
 
@@ -135,6 +137,7 @@ def read_plan(recipe: Recipe) -> LadderPlan:
         )
     plan = LadderPlan(
         sets=_read_sets(content.get("sets"), check),
+        last_rungs=_last_rungs(content.get("sets")),
         rounds=stars.rounds,
         rollout_limit=stars.rollout_limit,
         stop_score=found.stop_score,
@@ -149,6 +152,13 @@ def read_plan(recipe: Recipe) -> LadderPlan:
         filter=None if found.filter is None else IOU_RANGE.join(found.filter),
         refine=None if found.refine is None else IOU_RANGE.join(found.refine),
     )
+    rungs = [measurement.name for measurement in plan.rungs()]
+    for name, rung in plan.last_rungs.items():
+        if rung not in rungs:
+            check.note(
+                f"sets: {name}: until: {rung!r} is no rung of this ladder; "
+                f"{did_you_mean(str(rung), rungs)}choose from {', '.join(rungs)}"
+            )
     if check.problems:
         raise ConfigError([f"{path}: {p}" for p in dict.fromkeys(check.problems)])
     return plan
@@ -230,10 +240,20 @@ def _read_sets(value: Any, check: Check) -> dict[str, tuple[str, ...]]:
     return sets
 
 
+def _last_rungs(sets: Any) -> dict[str, Any]:
+    """Return the last rung of each set that names one."""
+    found = sets.items() if isinstance(sets, dict) else ()
+    return {
+        name: flags[UNTIL] for name, flags in found if isinstance(flags, dict) and UNTIL in flags
+    }
+
+
 def _set_flags(name: str, values: Mapping[Any, Any], check: Check) -> list[str]:
     known = flags_in([DATA])
     argv = []
     for flag, value in values.items():
+        if flag == UNTIL:
+            continue
         if flag not in known:
             check.note(
                 f"sets: {name}: {flag} is not a flag of hlmat evaluate on the data set; "

@@ -132,6 +132,12 @@ def test_a_part_of_the_ladder_ends_at_a_rung_and_has_no_tables(tmp_path: Path) -
     assert (plan.steps, plan.filter, plan.refine) == ((), None, None)
 
 
+def test_a_set_of_few_rungs_has_the_evaluations_of_these(tmp_path: Path) -> None:
+    job = read(tmp_path)
+    assert list(evaluations(job, "many-simple")) == ["sft", "star-plus"]
+    assert len(evaluations(job, "simple")) > 5
+
+
 def test_a_rung_that_the_ladder_lacks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no rung 'always'; choose from sft, star-plus, stop, sea"):
         LadderPlan({}).until("always")

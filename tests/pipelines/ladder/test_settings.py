@@ -42,6 +42,18 @@ def test_sets_alone_are_enough(tmp_path: Path) -> None:
     assert plan.actions() == plan.codec_variants() == plan.colour_variants() == []
 
 
+def test_a_set_may_end_at_a_rung(tmp_path: Path) -> None:
+    text = SETS + "  many: {shapes-images: 40, until: star-plus}\nsearches: [1, 2]\nfilter: 0-1\n"
+    plan = read_plan(load_recipe(str(recipe(tmp_path, text))))
+    assert plan.sets["many"] == ("--shapes-images=40",)
+    assert plan.of("simple") == plan
+    part = plan.of("many")
+    assert [rung.name for rung in part.rungs()] == ["sft", "star-plus"]
+    assert (part.searches, part.steps, part.filter) == ((), (), None)
+    # A call for fewer rungs holds for every set.
+    assert [rung.name for rung in plan.until("sft").of("many").rungs()] == ["sft"]
+
+
 def test_every_key_is_taken(tmp_path: Path) -> None:
     text = (
         "sets:\n  a: {split: test, limit: 5}\n  b:\n"
@@ -104,6 +116,12 @@ def test_a_variant_is_measured_as_the_first_model_is(tmp_path: Path) -> None:
         ),
         ("sets: {a: {stop-score: 0.5}}\n", "sets: a: stop-score is not a flag"),  # a rung's
         ("sets: {a: {split: [x]}}\n", "sets: a: split is ['x'], expected text or a number"),
+        (
+            "sets: {a: {until: star_plus}}\n",
+            "sets: a: until: 'star_plus' is no rung of this ladder; did you mean 'star-plus'? "
+            "choose from sft, star-plus, always, stop, search",
+        ),
+        ("sets: {a: {until: 2}}\n", "sets: a: until: 2 is no rung of this ladder; choose from"),
         (SETS + "stpes: [1]\n", "stpes is unknown; did you mean 'steps'? choose from sets, rounds"),
         (SETS + "steps: [0]\n", "steps 0: must be at least 1"),
         (SETS + "steps: [3]\n", "steps 3: evaluate.yaml lets a rollout make 2 clicks"),
