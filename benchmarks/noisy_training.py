@@ -3,10 +3,10 @@
     python -m benchmarks.noisy_training --recipe mini_prm --base out/mini_prm/base --out out/noise
 
 Writes generated scenes with and without planted errors (`benchmarks.noisy_data`), makes the
-recipe's trajectories and training sets of both, and a third that `hlmat noise` and
-`hlmat export --exclude` made of the second. Each trains the same base model for equal steps. The
-models are evaluated on the recipe's held-out images and compared. Every command is printed; what is
-there already is not made again.
+recipe's trajectories and training sets of both, and of the second without the targets that
+`hlmat noise` flags, for any error or for texts alone (`hlmat export --exclude`). Each trains the
+same base model for equal steps. The models are evaluated on the recipe's held-out images and
+compared. Every command is printed; what is there already is not made again.
 """
 
 from __future__ import annotations
@@ -23,8 +23,13 @@ from typing import Any
 import yaml
 
 RECIPES = Path(__file__).resolve().parents[1] / "train_recipes"
-MODELS = {"clean": "clean", "noisy": "noisy", "excluded": "noisy"}
-"""The data that each model is trained on."""
+MODELS: Mapping[str, tuple[str, tuple[str, ...] | None]] = {
+    "clean": ("clean", None),
+    "noisy": ("noisy", None),
+    "excluded": ("noisy", ()),
+    "texts-excluded": ("noisy", ("--kinds", "shared,swapped")),
+}
+"""The data that each model is trained on, and flags of `hlmat noise` for what is left out of it."""
 
 
 def main() -> None:
@@ -36,11 +41,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=160)
     parser.add_argument("--side", type=int, default=120)
     parser.add_argument("--rate", type=float, default=0.2)
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--test-images", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--test-images", type=int, default=60)
     arguments = parser.parse_args()
     recipe, out = RECIPES / arguments.recipe, arguments.out.resolve()
-    data, flags = out / "data", out / "flags.csv"
+    data = out / "data"
     if not data.exists():
         size = ("--images", arguments.images, "--side", arguments.side, "--rate", arguments.rate)
         _call("-m", "benchmarks.noisy_data", "--out", data, *size)
@@ -48,11 +53,12 @@ def main() -> None:
     for name in ("clean", "noisy"):
         source = ("--dataset", "coco", "--split", "train", "--data-root", data / name)
         _hlmat("trajectories", *source, *made, "--out", out / name, "--quiet")
-    if not flags.exists():
-        _hlmat("noise", out / "noisy", "--flags", flags)
-    for model, run in MODELS.items():
+    for model, (run, kinds) in MODELS.items():
         folder = out / f"model-{model}"
-        exclude = ("--exclude", flags) if model == "excluded" else ()
+        flags = out / f"flags-{model}.csv"
+        if kinds is not None and not flags.exists():
+            _hlmat("noise", out / run, "--flags", flags, *kinds)
+        exclude = () if kinds is None else ("--exclude", flags)
         export = ("--from", out / run, "--format", "llama-factory", *_flags(recipe, "export"))
         _hlmat("export", *export, *exclude, "--out", folder / "sft", "--quiet")
         _train(recipe, folder, base=arguments.base.resolve(), steps=arguments.steps)
@@ -60,7 +66,7 @@ def main() -> None:
         trained = ("--model", folder / "model", "--trained-on", out / run)
         _hlmat("evaluate", *held_out, *trained, "--out", folder / "test", "--quiet")
     # Differences are from the first that is named.
-    for names in (("noisy", "excluded", "clean"), ("excluded", "clean")):
+    for names in (("noisy", "excluded", "texts-excluded", "clean"), ("excluded", "clean")):
         _hlmat("compare", *(f"{name}={out / f'model-{name}' / 'test'}" for name in names))
 
 
