@@ -237,8 +237,8 @@ def test_no_question_waits_on_when_another_has_failed(monkeypatch: pytest.Monkey
 
 
 def test_a_slow_server_is_not_waited_for_without_end() -> None:
-    with scripted_server(Reply({}, wait_s=0.5)) as server:
-        answerer = connected(server.url, timeout_s=0.05, retries=1)
+    with scripted_server(Reply({}, wait_s=1.5)) as server:
+        answerer = connected(server.url, timeout_s=0.3, retries=1)
         with pytest.raises(AnswerError, match="in 2 tries; last error: ReadTimeout"):
             answerer.answer([question()])
 
