@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor, Future
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -10,6 +11,7 @@ import numpy as np
 
 from hlmat.export.llama_factory.images import StateImages
 from hlmat.export.llama_factory.samples import Shown
+from hlmat.transforms.core.protocols import Mask
 from hlmat.transforms.core.records import Rle, Target
 from hlmat.transforms.masks.rle import decode_rle
 
@@ -81,6 +83,17 @@ def _finished(value: Any) -> Any:
 
 
 def _mask_png(mask: Rle | None, size_hw: tuple[int, int]) -> bytes:
-    pixels = np.zeros(size_hw, np.bool_) if mask is None else decode_rle(mask)
-    image = np.ascontiguousarray(pixels).view(np.uint8) * np.uint8(255)
+    if mask is None:
+        return _empty_png(size_hw)
+    return _png_of(np.ascontiguousarray(decode_rle(mask)))
+
+
+@lru_cache(maxsize=8)
+def _empty_png(size_hw: tuple[int, int]) -> bytes:
+    """Most trajectories begin with an empty mask."""
+    return _png_of(np.zeros(size_hw, np.bool_))
+
+
+def _png_of(pixels: Mask) -> bytes:
+    image = pixels.view(np.uint8) * np.uint8(255)
     return cv2.imencode(".png", image, [cv2.IMWRITE_PNG_BILEVEL, 1])[1].tobytes()
