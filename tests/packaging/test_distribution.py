@@ -211,7 +211,9 @@ def test_a_training_is_planned_without_llama_factory(installed: Installed, hosti
 def test_the_installed_command_knows_every_recipe(installed: Installed, hostile: Path):
     done = installed.run("hlmat", "train", "--recipe", "mini_smok", "--out", "out", cwd=hostile)
     recipes = {
-        name.split("/")[1] for name in _tracked("train_recipes") if name.endswith("/train.yaml")
+        name.split("/")[1]
+        for name in _tracked("train_recipes")
+        if name.endswith(("/train.yaml", "/rl.yaml"))
     }
     assert done.returncode == 2, done.stderr
     listed = done.stderr.partition("choose from ")[2].partition(", or give")[0].split(", ")
