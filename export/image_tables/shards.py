@@ -35,7 +35,7 @@ class ImageShard:
 
     def __init__(self, schema: pa.Schema) -> None:
         self._schema = schema
-        # A schema makes its fields anew each time.
+        # Looked up once: a schema builds its fields again whenever it is asked.
         self._alone = [f.name for f in schema if f.type == IMAGE_TYPE]
         self._listed = [f.name for f in schema if f.type == _IMAGES_TYPE]
         self._out = io.BytesIO()

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from hlmat.pipelines.cli import click_jobs, correction_jobs, examples, jobs, rl_job
+from hlmat.pipelines.cli import click_jobs, correction_jobs, examples, jobs
 
 MAKE_DATA = "make data"
 TRAIN_MODELS = "train models"
@@ -72,7 +72,7 @@ COMMANDS: Mapping[str, Command] = {
         "train a model by its rollouts: GRPO with TRL",
         TRAIN_MODELS,
         examples.RL_EXAMPLES,
-        rl_job.run_rl,
+        jobs.run_rl,
     ),
     "evaluate": Command(
         "roll a model out on a data set and measure it",

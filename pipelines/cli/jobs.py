@@ -115,6 +115,13 @@ def run_train(arguments: argparse.Namespace, rest: list[str]) -> int:
     return print_report(arguments, training.train(arguments))
 
 
+def run_rl(arguments: argparse.Namespace, rest: list[str]) -> int:
+    refuse_rest(arguments, rest)
+    from hlmat.pipelines.reinforcement.rl import reinforce
+
+    return print_report(arguments, reinforce(arguments))
+
+
 def run_star_plus(arguments: argparse.Namespace, rest: list[str]) -> int:
     from hlmat.pipelines.settings.runner_choice import RunnerChoice
 

@@ -89,8 +89,8 @@ class LadderPlan:
     def of(self, target_set: str) -> LadderPlan:
         """Return the plan of a set, which may end earlier than the others."""
         rung = self.last_rungs.get(target_set)
-        ends_later = rung is not None and any(each.name == rung for each in self.rungs())
-        return self.until(rung) if rung is not None and ends_later else self
+        names = [measurement.name for measurement in self.rungs()]
+        return self.until(rung) if rung in names else self
 
     def until(self, rung: str) -> LadderPlan:
         """Return the plan of the rungs up to one, without the tables.

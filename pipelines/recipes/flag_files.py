@@ -15,6 +15,7 @@ from hlmat.pipelines.settings.evaluation_options import EVALUATE, evaluation_con
 from hlmat.pipelines.settings.export_options import llama_factory_options
 from hlmat.pipelines.settings.flags import Flag, Group, arguments_of, flags_in
 from hlmat.pipelines.settings.prompt_options import CONVERSATION
+from hlmat.pipelines.settings.recipe_models import RL_FILE
 from hlmat.pipelines.settings.rl_options import RL, rl_config
 from hlmat.pipelines.settings.run_options import trajectories_config
 from hlmat.pipelines.settings.tiny_vlm_options import tiny_vlm_config
@@ -23,9 +24,6 @@ from hlmat.pipelines.settings.view_options import VIEW
 from hlmat.pipelines.settings.yaml_files import read_settings
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.suggestions import did_you_mean
-
-RL_FILE = "rl.yaml"
-"""Instead of `train.yaml`, in a recipe of `hlmat rl`."""
 
 _PROMPTS = ("prompt", "box-prompt", "score-prompt")
 

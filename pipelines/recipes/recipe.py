@@ -13,20 +13,18 @@ from hlmat.pipelines.recipes.base_model import CHAT_TEMPLATE
 from hlmat.pipelines.recipes.flag_files import (
     FLAG_FILES,
     OPTIONAL_FILES,
-    RL_FILE,
     WITH_RECIPE,
     parse_flags,
     read_flags,
 )
 from hlmat.pipelines.settings.flags import flags_in
 from hlmat.pipelines.settings.prompt_options import CONVERSATION
+from hlmat.pipelines.settings.recipe_models import RECIPES, RL_FILE
 from hlmat.pipelines.settings.run_flags import DATA
 from hlmat.pipelines.settings.validation import ArgumentParser
 from hlmat.pipelines.settings.yaml_files import read_settings
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.suggestions import did_you_mean
-
-RECIPES = Path(__file__).parents[2] / "train_recipes"
 
 TRAIN = "train.yaml"
 

@@ -82,7 +82,7 @@ def fork_on_request(listener: int, *, job: int) -> int:
                     open_socket.close()
                 os.environ.clear()
                 os.environ.update(environment)
-                _seed_anew()
+                _reseed()
                 return template
             workers[pid] = connection
     os._exit(1)
@@ -130,7 +130,7 @@ def _import_what_workers_need() -> None:
     gc.freeze()
 
 
-def _seed_anew() -> None:
+def _reseed() -> None:
     """Give NumPy's global generator a state of its own, as in a process that was not forked."""
     if (random := sys.modules.get("numpy.random")) is not None:
         random.seed()

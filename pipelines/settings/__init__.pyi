@@ -40,6 +40,8 @@ from .noc_options import Protocol as Protocol
 from .noise_options import NoiseKind as NoiseKind
 from .noise_options import NoiseOptions as NoiseOptions
 from .prompt_options import CONVERSATION as CONVERSATION
+from .recipe_models import RECIPES as RECIPES
+from .recipe_models import RL_FILE as RL_FILE
 from .report_options import InspectOptions as InspectOptions
 from .report_options import inspect_options as inspect_options
 from .report_options import rejects_options as rejects_options

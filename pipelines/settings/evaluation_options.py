@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 from pydantic import AfterValidator
@@ -22,6 +20,7 @@ from hlmat.pipelines.settings.noc_options import (
     refuse_fixed_flags,
 )
 from hlmat.pipelines.settings.prompt_options import CONVERSATION, read_conversation
+from hlmat.pipelines.settings.recipe_models import scoring_recipe, untrained_model
 from hlmat.pipelines.settings.run_flags import DATA, RUNNING, SEED, SEGMENTER, output_group
 from hlmat.pipelines.settings.run_options import RunConfig, run_config
 from hlmat.pipelines.settings.validation import Check
@@ -336,29 +335,6 @@ def _not_of_a_server(values: Values) -> list[str]:
     return problems
 
 
-def _scoring_recipe(values: Values) -> str:
-    """Return which recipe comes with a model that scores masks, where one is asked for."""
-    return ", for example mini_refine" if values.get("score") else ""
-
-
-def _untrained(values: Values) -> str | None:
-    """Return how to get the model of a recipe that has not been trained here; None if it is."""
-    model, recipe = str(values.get("model")), values.get("recipe")
-    if recipe is None or os.path.exists(model) or model != f"out/{os.path.basename(recipe)}/model":
-        return None
-    return (
-        f"{model}, the model of the recipe {recipe}, is not there: train it first with `hlmat "
-        f"{_trains(recipe)} --recipe {recipe}`, or name a trained model with --model"
-    )
-
-
-def _trains(recipe: str) -> str:
-    """Return the command that trains by a recipe."""
-    shipped = Path(__file__).parents[2] / "train_recipes" / recipe
-    is_rl = any((folder / "rl.yaml").is_file() for folder in (shipped, Path(recipe)))
-    return "rl" if is_rl else "train"
-
-
 def _search_options(
     values: Values, check: Check, *, policy: str, scores: bool
 ) -> SearchOptions | None:
@@ -384,10 +360,10 @@ def _answerer_options(
             if not values.is_given("model"):
                 check.note(
                     "--model is missing: name the folder of a checkpoint, or --recipe R for the "
-                    f"model of `hlmat train --recipe R`{_scoring_recipe(values)}"
+                    f"model of `hlmat train --recipe R`{scoring_recipe(values)}"
                 )
                 return None
-            if (problem := _untrained(values)) is not None:
+            if (problem := untrained_model(values)) is not None:
                 check.note(problem)
                 return None
             return values.build(CheckpointOptions, seed=seed)

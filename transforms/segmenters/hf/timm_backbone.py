@@ -1,7 +1,7 @@
 """EdgeTAM's encoder, which timm builds: the only one that a configuration may ask for.
 
 timm builds a model from a name and arguments in the configuration. Some names and arguments make it
-fetch a file or read a pickle, so both are compared with those of EdgeTAM and then written anew.
+fetch a file or read a pickle, so both are compared with those of EdgeTAM and then replaced by them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def backbone_problems(settings: Mapping[str, Any], *, where: str) -> list[str]:
 
 
 def with_timm_backbone(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a model's settings with the backbone described anew, also where they name none.
+    """Return a model's settings with EdgeTAM's own backbone, also where they name none.
 
     transformers would look for a missing description on the hub. It also does so whenever it prints
     a configuration, to leave out what is a default, unless the configuration has no defaults.
