@@ -59,8 +59,12 @@ star-plus: $(VENV)/.train ## improve a model by its own rollouts: RECIPE= ROUNDS
 		$(if $(EVALUATION_SPLIT),--evaluation-split $(EVALUATION_SPLIT)) \
 		$(if $(MODEL),--model "$(MODEL)") $(ARGS)
 
+# A ladder with reinforcement learning needs TRL too.
+LADDER_RL = $(if $(shell grep -ls '^reinforcement:' train_recipes/$(LADDER_RECIPE)/ladder.yaml \
+	$(LADDER_RECIPE)/ladder.yaml),$(VENV_RL)/.rl)
+
 .PHONY: ladder
-ladder: $(VENV)/.train ## what StaR+, stopping and search each add, and the paper's tables: RECIPE= ARGS=
+ladder: $(VENV)/.train $(LADDER_RL) ## what StaR+, stopping and search each add, and the paper's tables: RECIPE= ARGS=
 	$(HLMAT) ladder --recipe $(LADDER_RECIPE) $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") \
 		$(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(MODEL),--model "$(MODEL)") \
 		$(if $(LIMIT),--limit $(LIMIT)) $(ARGS)

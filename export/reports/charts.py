@@ -105,13 +105,13 @@ def ladder_chart(series: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]) 
     """Draw the gIoU of each rung of a ladder, one line per set of targets.
 
     Args:
-        series: by set, the label of each rung, the same in every set, and its gIoU with `value`,
-            `low` and `high`.
+        series: by set, the label of each rung, and its gIoU with `value`, `low` and `high`. All
+            sets have the same rungs, but some may end earlier.
     """
     figure, axes = new_axes()
-    labels: list[str] = []
+    longest = max(series.values(), key=len)
+    labels = [label for label, _ in longest]
     for place, (name, rungs) in enumerate(series.items()):
-        labels = [label for label, _ in rungs]
         values = _with_limits([figure for _, figure in rungs])
         # Shifted so that intervals do not overlap.
         positions = np.arange(len(rungs)) + 0.08 * (place - (len(series) - 1) / 2)

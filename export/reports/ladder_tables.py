@@ -16,8 +16,8 @@ def render_ladder(report: _Figures) -> str:
 
     Args:
         report: the figures of `hlmat ladder`: by set, `rungs` and `steps`, and where requested
-            `own_finish`, `searches`, `filter`, `refine`, `initial_actions`, `codecs` and
-            `mask_colours`.
+            `own_finish`, `controls`, `reinforcement`, `searches`, `filter`, `refine`,
+            `initial_actions`, `codecs` and `mask_colours`; and `processor_minutes` by training.
     """
     sets: Mapping[str, _Figures] = report["sets"]
     parts = [
@@ -31,6 +31,20 @@ def render_ladder(report: _Figures) -> str:
             _comparison_head("rung", "the own Finish"),
             _rows(sets, "own_finish", _comparison_row),
         ),
+        _table(
+            "The text that the first model is given",
+            _comparison_head("expression", "its own expression"),
+            _rows(sets, "controls", _comparison_row),
+        ),
+        _table(
+            "Reinforcement learning, own Finish",
+            (
+                *("model", "gIoU", "cIoU", "IoU compared", "", "clicks", "clicks compared", ""),
+                *("targets", "images"),
+            ),
+            _rows(sets, "reinforcement", _reinforcement_row),
+        ),
+        _processor_time(report.get("processor_minutes", {})),
         _table(
             "Clicks tried in each state, with the same stop",
             _comparison_head("search", "no search"),
@@ -123,6 +137,28 @@ def _comparison_row(figures: _Figures) -> tuple[str, ...]:
     )
 
 
+def _reinforcement_row(figures: _Figures) -> tuple[str, ...]:
+    return (
+        figures["label"],
+        _figure(figures["gIoU"]),
+        _figure(figures["cIoU"]),
+        *_difference(figures["difference"]),
+        f"{figures['clicks_per_target']['value']:.2f}",
+        *_difference(figures["clicks_difference"], digits=2),
+        str(figures["measured"]),
+        str(figures["images"]),
+    )
+
+
+def _processor_time(minutes: Mapping[str, float]) -> str | None:
+    """Return a sentence on what the trainings took."""
+    if not minutes:
+        return None
+    names = {"first": "base model, data and SFT", "star-plus": "StaR+", "grpo": "GRPO"}
+    parts = [f"{names[name]} {minutes[name]:.1f}" for name in names if name in minutes]
+    return f"Processor time of the trainings in minutes: {', '.join(parts)}.\n"
+
+
 def _step_row(figures: _Figures) -> tuple[str, ...]:
     last, best = figures["last"], figures["best_scored"]
     return (
@@ -158,10 +194,10 @@ def _refine_row(figures: _Figures) -> tuple[str, ...]:
     )
 
 
-def _difference(difference: _Figures | None) -> tuple[str, str]:
+def _difference(difference: _Figures | None, *, digits: int = 3) -> tuple[str, str]:
     if difference is None:
         return "", ""
-    return _figure(difference, sign="+"), difference["change"]
+    return _figure(difference, digits=digits, sign="+"), difference["change"]
 
 
 def _figure(figure: Mapping[str, Any] | None, *, digits: int = 3, sign: str = "") -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from hlmat.pipelines.ladder.plan import (
     ALWAYS_CLICK,
     FIRST,
+    GRPO,
     STAR_PLUS,
     LadderPlan,
     Measurement,
@@ -29,6 +30,7 @@ from hlmat.pipelines.settings.evaluation_options import (
     evaluation_config,
 )
 from hlmat.pipelines.settings.flags import spellings_in
+from hlmat.pipelines.settings.rl_options import rl_config
 from hlmat.pipelines.settings.training_options import LADDER, LADDER_PLACES, LadderOptions
 from hlmat.pipelines.settings.validation import Check
 from hlmat.pipelines.settings.values import Values
@@ -66,7 +68,8 @@ class LadderJob:
         plan = self.plan.of(target_set)
         variants = [*plan.codec_variants(), *plan.colour_variants()]
         searches = plan.compared_searches()
-        asked = [*plan.rungs(), *searches, *plan.actions(), *map(of_variant, variants)]
+        others = [*plan.controls(), *plan.reinforced(), *plan.actions()]
+        asked = [*plan.rungs(), *searches, *others, *map(of_variant, variants)]
         first_of_name: dict[str, Measurement] = {}
         for measurement in asked:
             first_of_name.setdefault(measurement.name, measurement)
@@ -79,6 +82,19 @@ class LadderJob:
         if name == STAR_PLUS:
             return self.star.model(self.star.rounds)
         return TrainingFolder(self.out / name).model
+
+    def reinforcement(self) -> argparse.Namespace | None:
+        """Return the arguments of `hlmat rl` from the first model; None if GRPO is not compared."""
+        recipe = self.plan.reinforcement
+        if recipe is None:
+            return None
+        places = self._known_places("rl")
+        argv = with_recipe_flags(["rl", f"--recipe={recipe}", *places])[1:]
+        arguments = parse_command("rl", argv)
+        arguments.model = str(self.model(FIRST))
+        arguments.out = str(self.out / GRPO)
+        arguments.quiet = self.quiet
+        return arguments
 
     def training_of(self, variant: Variant) -> argparse.Namespace:
         """Return the arguments of a variant's training: the first one's base model and data."""
@@ -114,11 +130,13 @@ class LadderJob:
 
     def _argv(self, command: str, target_set: str) -> list[str]:
         """Return the recipe's flags of a command, with those of `places` and of the set."""
-        known = spellings_in(groups_of(command))
-        places = [place for place in self.places if place.partition("=")[0] in known]
         limit = [] if self.limit is None else [f"--limit={self.limit}"]
-        flags = [*places, *self.plan.sets[target_set], *limit]
+        flags = [*self._known_places(command), *self.plan.sets[target_set], *limit]
         return with_recipe_flags([command, f"--recipe={self.recipe}", *flags])[1:]
+
+    def _known_places(self, command: str) -> list[str]:
+        known = spellings_in(groups_of(command))
+        return [place for place in self.places if place.partition("=")[0] in known]
 
     def _places(self, target_set: str, name: str, *, model: str) -> list[str]:
         return [f"--model={self.model(model)}", f"--out={self.out / target_set / name}"]
@@ -177,6 +195,8 @@ def read_ladder(arguments: argparse.Namespace) -> LadderJob:
 def _check_all(job: LadderJob, check: Check) -> None:
     """Validate every training and evaluation of the job."""
     check.built(lambda: [read_job(job.training_of(v)) for v in job.variants()])
+    if (reinforcement := job.reinforcement()) is not None:
+        check.built(lambda: rl_config(reinforcement))
     for name in job.plan.sets:
         found = Check()
         found.built(lambda s=name: job.evaluations(s))

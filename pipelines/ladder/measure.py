@@ -2,8 +2,9 @@
 
 Figure 4 of the paper (arXiv 2503.08625) in miniature: the first model with greedy clicks, then
 improved by StaR+, stopped by its score, and with tree search; and tables 2, 3, 5 and 6. A model
-that finishes by itself is also measured without that, and compared with the stop by its score. All
-figures have intervals, resampled by image.
+that finishes by itself is also measured without that, and compared with the stop by its score. GRPO
+from the first model is compared with it and with StaR+. All figures have intervals, resampled by
+image.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ from hlmat.pipelines.annotation.filter import filter_annotations
 from hlmat.pipelines.annotation.refine import refine_masks
 from hlmat.pipelines.evaluation.evaluate import evaluate
 from hlmat.pipelines.ladder.job import LadderJob, read_ladder
-from hlmat.pipelines.ladder.plan import FIRST, STAR_PLUS, Measurement, of_variant
+from hlmat.pipelines.ladder.plan import FIRST, GRPO, STAR_PLUS, Measurement, of_variant
+from hlmat.pipelines.ladder.processor_time import PROCESSOR_TIME, ProcessorTime
 from hlmat.pipelines.recipes.recipe import load_recipe
+from hlmat.pipelines.reinforcement.environment import installed_trl, rl_python
+from hlmat.pipelines.reinforcement.rl import reinforce
 from hlmat.pipelines.training import star_plus
 from hlmat.pipelines.training import train as training
 from hlmat.pipelines.training.mini_base import print_note
@@ -29,7 +33,6 @@ from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.metrics.bootstrap import change_of, paired_difference
 from hlmat.transforms.metrics.target_results import (
     RolledOut,
-    StepChoice,
     measure_rollout,
     rolled_out,
 )
@@ -57,8 +60,20 @@ def make_ladder(arguments: argparse.Namespace) -> dict[str, Any]:
     """
     job = read_ladder(arguments)
     note = (lambda text: None) if job.quiet else print_note
+    reinforcement = job.reinforcement()
+    if reinforcement is not None:
+        installed_trl(rl_python())
+    clock = ProcessorTime(job.out / PROCESSOR_TIME)
     note("ladder: first model and StaR+")
+    with clock.counting(FIRST, job.model(FIRST)):
+        training.train(job.star.arguments)
+    with clock.counting(STAR_PLUS, job.model(STAR_PLUS)):
+        star_plus.train_rounds(job.star)
     rounds = star_plus.improve(job.star_arguments)
+    if reinforcement is not None:
+        note("ladder: GRPO")
+        with clock.counting(GRPO, job.model(GRPO)):
+            reinforce(reinforcement)
     for variant in job.variants():
         note(f"ladder: training {variant.name}")
         training.train(job.training_of(variant))
@@ -68,12 +83,14 @@ def make_ladder(arguments: argparse.Namespace) -> dict[str, Any]:
         sets[name] = _measure_set(job, name)
         for remark in sets[name]["remarks"]:
             note(f"ladder: {name}: {remark}")
-    models = [FIRST, STAR_PLUS, *(variant.name for variant in job.variants())]
+    grpo = [] if reinforcement is None else [GRPO]
+    models = [FIRST, STAR_PLUS, *grpo, *(variant.name for variant in job.variants())]
     report = {
         "recipe": load_recipe(job.recipe).name,
         "limit": job.limit,
         "models": {name: str(job.model(name)) for name in models},
         "star_plus": rounds,
+        "processor_minutes": clock.minutes(),
         "sets": sets,
     }
     storage, out = storage_for(str(job.out)), str(job.out)
@@ -92,6 +109,7 @@ def _measure_set(job: LadderJob, name: str) -> dict[str, Any]:
     """Return every table's figures on a set."""
     rows: dict[str, dict[str, Any]] = {}
     ious: dict[str, dict[str, float]] = {}
+    clicks: dict[str, dict[str, float]] = {}
     image_of: dict[str, str] = {}
     remarks: list[str] = []
     for measurement, config in job.evaluations(name):
@@ -100,7 +118,9 @@ def _measure_set(job: LadderJob, name: str) -> dict[str, Any]:
         figures = evaluation.figures
         rollouts = _read_rollouts(config.run.out)
         image_of |= {rollout.target_id: rollout.image for rollout in rollouts}
-        ious[measurement.name] = _iou_by_target(rollouts, step=config.step)
+        results = [measure_rollout(each, step=config.step, max_clicks=0) for each in rollouts]
+        ious[measurement.name] = {result.target_id: result.iou for result in results}
+        clicks[measurement.name] = {result.target_id: float(result.clicks) for result in results}
         rows[measurement.name] = {
             "name": measurement.name,
             "label": measurement.label,
@@ -110,12 +130,20 @@ def _measure_set(job: LadderJob, name: str) -> dict[str, Any]:
         }
 
     def compared(measurement: Measurement) -> dict[str, Any]:
-        against = measurement.against
-        difference = against and paired_difference(
-            ious[against], ious[measurement.name], image_of=image_of
-        )
-        row = rows[measurement.name]
-        return {**row, "label": measurement.label, "against": against, "difference": difference}
+        name, against = measurement.name, measurement.against
+
+        def change(figures: Mapping[str, Mapping[str, float]]) -> dict[str, Any] | None:
+            if against is None:
+                return None
+            return paired_difference(figures[against], figures[name], image_of=image_of)
+
+        return {
+            **rows[name],
+            "label": measurement.label,
+            "against": against,
+            "difference": change(ious),
+            "clicks_difference": change(clicks),
+        }
 
     plan = job.plan.of(name)
     clicking = "always" if plan.finishes else "star-plus"
@@ -128,6 +156,8 @@ def _measure_set(job: LadderJob, name: str) -> dict[str, Any]:
     tables: Mapping[str, Sequence[Measurement]] = {
         "own_finish": plan.own_finish(),
         "searches": plan.compared_searches(),
+        "controls": plan.controls(),
+        "reinforcement": plan.reinforced(),
         "initial_actions": plan.actions(),
         "codecs": [of_variant(v) for v in plan.codec_variants()],
         "mask_colours": [of_variant(v) for v in plan.colour_variants()],
@@ -140,12 +170,6 @@ def _measure_set(job: LadderJob, name: str) -> dict[str, Any]:
 
 def _read_rollouts(out: str) -> list[RolledOut]:
     return [rolled_out(trajectory) for trajectory in read_trajectories(storage_for(out), out)]
-
-
-def _iou_by_target(rollouts: Sequence[RolledOut], *, step: StepChoice) -> dict[str, float]:
-    """Return each target's IoU as in the evaluation."""
-    results = [measure_rollout(rollout, step=step, max_clicks=0) for rollout in rollouts]
-    return {result.target_id: result.iou for result in results}
 
 
 def _step_rows(out: str, steps: Sequence[int]) -> list[dict[str, Any]]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 DEFAULT_STEPS = (1, 3, 5, 7)
 FIRST, STAR_PLUS = "first", "star-plus"
 """The models of every ladder: the first one, and the one improved by StaR+."""
+GRPO = "grpo"
+"""The first model, trained further by its rollouts."""
 
 _GREEDY = ("--step=last", "--search=1", "--beam=1")
 ALWAYS_CLICK = "--always-click"
@@ -36,7 +38,7 @@ class Measurement:
     Attributes:
         name: name of its folder inside the set's folder.
         label: label of its row in a table.
-        model: `FIRST`, `STAR_PLUS` or the name of a variant.
+        model: `FIRST`, `STAR_PLUS`, `GRPO` or the name of a variant.
         flags: flags of `hlmat evaluate` that follow the recipe's and the set's.
         against: the measurement to compare with, over shared targets.
     """
@@ -66,6 +68,8 @@ class LadderPlan:
         own_action: the initial action of the recipe's evaluation.
         initial_actions, codecs, mask_colours: to compare; empty to omit the table.
         filter, refine: IoU ranges of corrupted masks, LOW-HIGH; None to omit the table.
+        reinforcement: the recipe of `hlmat rl` that trains `GRPO`; None to omit the table.
+        shuffled: whether the first model is also asked for other targets' expressions.
         last_rung: name of the last rung, without any table; None for all rungs and the tables.
     """
 
@@ -84,13 +88,19 @@ class LadderPlan:
     mask_colours: tuple[str, ...] = ()
     filter: str | None = None
     refine: str | None = None
+    reinforcement: str | None = None
+    shuffled: bool = False
     last_rung: str | None = None
 
     def of(self, target_set: str) -> LadderPlan:
         """Return the plan of a set, which may end earlier than the others."""
         rung = self.last_rungs.get(target_set)
         names = [measurement.name for measurement in self.rungs()]
-        return self.until(rung) if rung in names else self
+        if rung not in names:
+            return self
+        # GRPO is compared with the rungs up to StaR+, wherever they are measured.
+        grpo = self.reinforcement if STAR_PLUS in names[: names.index(rung) + 1] else None
+        return replace(self.until(rung), reinforcement=grpo)
 
     def until(self, rung: str) -> LadderPlan:
         """Return the plan of the rungs up to one, without the tables.
@@ -110,6 +120,8 @@ class LadderPlan:
             mask_colours=(),
             filter=None,
             refine=None,
+            reinforcement=None,
+            shuffled=False,
             last_rung=rung,
         )
 
@@ -129,6 +141,21 @@ class LadderPlan:
     def own_finish(self) -> list[Measurement]:
         """Return the stop by the score, compared with the model's own `Finish` if it has one."""
         return [self._stop("star-plus")] if self.finishes and self.last_rung is None else []
+
+    def reinforced(self) -> list[Measurement]:
+        """Return the rollouts after GRPO, compared with both models that learned otherwise."""
+        if self.reinforcement is None:
+            return []
+        return [
+            Measurement(GRPO, f"GRPO, compared with {label}", GRPO, _GREEDY, against)
+            for label, against in (("SFT", "sft"), ("StaR+", STAR_PLUS))
+        ]
+
+    def controls(self) -> list[Measurement]:
+        """Return the rollouts of the first model for other targets' expressions, if wanted."""
+        flags = (*_GREEDY, "--expressions=shuffled")
+        control = Measurement("shuffled", "another target's expression", FIRST, flags, "sft")
+        return [control] if self.shuffled else []
 
     def compared_searches(self) -> list[Measurement]:
         """Return the searches to compare with none, which is the rung that stops."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
 from hlmat.pipelines.ladder.plan import DEFAULT_STEPS, LadderPlan
 from hlmat.pipelines.recipes.flag_files import parse_flags
-from hlmat.pipelines.recipes.recipe import Recipe, with_recipe_flags
+from hlmat.pipelines.recipes.recipe import Recipe, rl_recipe_names, with_recipe_flags
 from hlmat.pipelines.settings.annotation_options import IOU_RANGE
 from hlmat.pipelines.settings.evaluation_options import EVALUATE
 from hlmat.pipelines.settings.flags import Flag, Group, arguments_of, flags_in
@@ -66,6 +66,12 @@ class LadderFile:
     refine: tuple[float, float] | None = setting(
         default=None, help="IoU range of corrupted masks to refine, as 0.5-0.9"
     )
+    reinforcement: str | None = setting(
+        default=None, help="a recipe of hlmat rl, which trains the first model by its rollouts"
+    )
+    controls: tuple[Literal["shuffled"], ...] = setting(
+        default=(), help="shuffled: ask the first model for other targets' expressions too"
+    )
 
     def conflicts(self) -> Iterator[str]:
         """Yield the invalid ranges."""
@@ -93,6 +99,8 @@ KEYS = Group(
         _key("mask-colours"),
         _key("filter", pair=IOU_RANGE),
         _key("refine", pair=IOU_RANGE),
+        _key("reinforcement"),
+        _key("controls"),
     ),
 )
 
@@ -124,6 +132,12 @@ def read_plan(recipe: Recipe) -> LadderPlan:
     values = Values(_read_keys(content, check), [KEYS], check)
     stars, found = values.build(StarPlusOptions), values.build(LadderFile)
     _check_own(found, own, check)
+    if found.reinforcement is not None and found.reinforcement not in rl_recipe_names():
+        check.note(
+            f"reinforcement: {found.reinforcement!r} is no recipe of hlmat rl; "
+            f"{did_you_mean(found.reinforcement, rl_recipe_names())}"
+            f"choose from {', '.join(rl_recipe_names())}"
+        )
     max_clicks = own.get("max-clicks")
     for step in found.steps:
         if step > max_clicks:
@@ -151,6 +165,8 @@ def read_plan(recipe: Recipe) -> LadderPlan:
         mask_colours=tuple(dict.fromkeys(found.mask_colours)),
         filter=None if found.filter is None else IOU_RANGE.join(found.filter),
         refine=None if found.refine is None else IOU_RANGE.join(found.refine),
+        reinforcement=found.reinforcement,
+        shuffled="shuffled" in found.controls,
     )
     rungs = [measurement.name for measurement in plan.rungs()]
     for name, rung in plan.last_rungs.items():

@@ -6,4 +6,5 @@ from .recipe import RECIPES as RECIPES
 from .recipe import Recipe as Recipe
 from .recipe import load_recipe as load_recipe
 from .recipe import recipe_names as recipe_names
+from .recipe import rl_recipe_names as rl_recipe_names
 from .recipe import with_recipe_flags as with_recipe_flags

@@ -1,3 +1,4 @@
+from .folder import TRAINED as TRAINED
 from .folder import TrainingFolder as TrainingFolder
 from .folder import relative_name as relative_name
 from .job import given_flags as given_flags

@@ -24,6 +24,8 @@ except ImportError:  # Windows
     fcntl = None
 
 _CHECKPOINT = re.compile(r"checkpoint-([0-9]+)")
+TRAINED = "training.json"
+"""In the model's folder: the record of the finished training."""
 _STATE = "trainer_state.json"
 # The processes of a killed training also end, but not immediately.
 _SECONDS_TO_END = 5.0
@@ -89,7 +91,7 @@ class TrainingFolder:
     @property
     def marker(self) -> Path:
         """The record of the finished training."""
-        return self.model / "training.json"
+        return self.model / TRAINED
 
     @contextmanager
     def locked(self) -> Iterator[IO[bytes]]:

@@ -165,12 +165,27 @@ def improve(arguments: argparse.Namespace, rest: Sequence[str] = ()) -> dict[str
     records = [_finish_round(job, 0)]
     report: dict[str, Any] = {}
     for number in range(1, job.rounds + 1):
-        make_trajectories(job.rollout_config(number), quiet=job.quiet)
-        training.train(_training_of(job, number))
+        _train_round(job, number)
         records.append(_finish_round(job, number))
         report = {"model": str(job.model(number)), "rounds": records}
         TrainingFolder(job.out).write_json(job.out / ROUNDS, report)
     return report
+
+
+def train_rounds(job: StarPlusJob) -> None:
+    """Run all remaining rounds without evaluating them; the first training must be done.
+
+    Raises:
+        ConfigError, DataError, OutputError, IncompleteError: as `improve`.
+    """
+    for number in range(1, job.rounds + 1):
+        _train_round(job, number)
+
+
+def _train_round(job: StarPlusJob, number: int) -> None:
+    """Roll the last round's model out, and train on what is kept of its rollouts."""
+    make_trajectories(job.rollout_config(number), quiet=job.quiet)
+    training.train(_training_of(job, number))
 
 
 def format_rounds(report: Mapping[str, Any]) -> str:

@@ -65,6 +65,17 @@ def test_a_ladder_shows_each_rung_with_its_interval() -> None:
     assert drawn != ladder_chart({"thin": RUNGS, "simple": RUNGS})
 
 
+def test_a_set_that_ends_early_does_not_cut_the_others_off() -> None:
+    late_first = ladder_chart({"thin": RUNGS, "many": RUNGS[:1]})
+    assert late_first != ladder_chart({"thin": RUNGS[:1], "many": RUNGS[:1]})
+    image = cv2.imdecode(np.frombuffer(late_first, np.uint8), cv2.IMREAD_COLOR)
+    alone = cv2.imdecode(np.frombuffer(ladder_chart({"thin": RUNGS}), np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    assert alone is not None
+    # The labels below the axis are those of all rungs.
+    assert np.array_equal(image[460:490], alone[460:490])
+
+
 def test_a_reached_threshold_stays_reached() -> None:
     assert noc_chart([[0.0, 0.95, 0.1]]) == noc_chart([[0.0, 0.95, 0.95]])
     assert noc_chart([[0.0, 0.95, 0.1]]) != noc_chart([[0.0, 0.1, 0.95]])

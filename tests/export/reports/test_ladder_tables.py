@@ -72,6 +72,22 @@ def test_tables_that_were_not_requested_are_left_out() -> None:
     assert "| thin | thousandths | 0.500 (0.400 to 0.600)" in text
 
 
+def test_grpo_is_shown_with_its_clicks_and_the_processor_time_of_the_trainings() -> None:
+    clicks = {**CHANGE, "value": -1.5, "low": -2.0, "high": -1.0, "change": "falls"}
+    grpo = row("GRPO, compared with SFT", 0.65, CHANGE) | {"clicks_difference": clicks}
+    shuffled = row("another target's expression", 0.3, CHANGE)
+    figures = report(reinforcement=[grpo], controls=[shuffled])
+    figures["processor_minutes"] = {"star-plus": 8.25, "grpo": 7.0}
+    lines = render_ladder(figures).splitlines()
+    assert (
+        "| thin | GRPO, compared with SFT | 0.650 (0.550 to 0.750) | 0.600 (0.500 to 0.700) "
+        "| +0.020 (-0.080 to +0.120) | no change shown | 2.50 | -1.50 (-2.00 to -1.00) | falls "
+        "| 40 | 25 |"
+    ) in lines
+    assert "Processor time of the trainings in minutes: StaR+ 8.2, GRPO 7.0." in lines
+    assert any(line.startswith("| thin | another target's expression | 0.300 (") for line in lines)
+
+
 def test_scores_and_refined_masks() -> None:
     calibration = {"MAE": figure(12.34), "MSE": figure(250), "Pearson": figure(0.8)}
     scored: dict[str, Any] = {
@@ -98,7 +114,10 @@ def test_scores_and_refined_masks() -> None:
 
 def test_every_row_has_as_many_cells_as_its_header() -> None:
     scored = {"corrupt": "0-1", "images": 1, "kept": 1, "doubtful": 0, "unreadable": 1}
-    text = render_ladder(report(filter=scored, initial_actions=[row("none", 0.5)]))
+    grpo = row("GRPO", 0.5, CHANGE) | {"clicks_difference": CHANGE}
+    text = render_ladder(
+        report(filter=scored, initial_actions=[row("none", 0.5)], reinforcement=[grpo])
+    )
     for table in text.split("\n\n"):
         lines = [line for line in table.splitlines() if line.startswith("|")]
         assert len({line.count("|") for line in lines}) <= 1

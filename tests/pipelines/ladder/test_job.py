@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hlmat.pipelines.ladder.plan import LadderPlan
 from hlmat.pipelines.recipes.recipe import RECIPES
 from hlmat.pipelines.settings.commands import parse_command
 from hlmat.pipelines.settings.evaluation_options import EvaluationConfig
+from hlmat.pipelines.settings.rl_options import rl_config
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.policies.backends.options import CheckpointOptions
 from hlmat.transforms.policies.mllm import ModelPolicyOptions
@@ -61,7 +63,7 @@ def test_every_evaluation_is_on_the_same_held_out_targets(tmp_path: Path) -> Non
         found = evaluations(job, name)
         assert set(found) == {
             *("sft", "star-plus", "always", "stop", "search", "search-2", "search-5"),
-            *("initial-box", "initial-jittered-box", "initial-wrong-click"),
+            *("initial-box", "initial-jittered-box", "initial-wrong-click", "shuffled", "grpo"),
             *("codec-thousandths", "colour-red"),
         }
         for folder, config in found.items():
@@ -100,7 +102,12 @@ def test_rungs_differ_in_model_stop_rule_and_search(tmp_path: Path) -> None:
             f"initial-{a}": ("last", None, None, False)
             for a in ("box", "jittered-box", "wrong-click")
         },
+        "shuffled": ("last", None, None, False),
+        "grpo": ("last", None, None, False),
     }
+    assert model_of(found["grpo"]) == tmp_path / "out" / "grpo" / "model"
+    assert model_of(found["shuffled"]) == first
+    assert {n for n, c in found.items() if c.run.expressions == "shuffled"} == {"shuffled"}
     assert {answerer_of(config).score_reading for config in found.values()} == {"expected"}
 
 
@@ -130,11 +137,36 @@ def test_a_part_of_the_ladder_ends_at_a_rung_and_has_no_tables(tmp_path: Path) -
     plan = job.plan
     assert plan.own_finish() == plan.compared_searches() == plan.actions() == []
     assert (plan.steps, plan.filter, plan.refine) == ((), None, None)
+    assert plan.controls() == plan.reinforced() == []
+    assert job.reinforcement() is None
+
+
+def test_grpo_starts_from_the_first_model_and_is_compared_with_it_and_with_star_plus(
+    tmp_path: Path,
+) -> None:
+    job = read(tmp_path, "--device=cpu", "--workers=2")
+    assert [(m.name, m.against) for m in job.plan.reinforced()] == [
+        ("grpo", "sft"),
+        ("grpo", "star-plus"),
+    ]
+    arguments = job.reinforcement()
+    assert arguments is not None
+    config = rl_config(arguments)
+    assert config.start == str(tmp_path / "first" / "model")
+    assert config.out == str(tmp_path / "out" / "grpo")
+    assert config.grpo.rounds == 50
+    assert arguments.device == "cpu"
+
+
+def test_a_set_that_ends_before_star_plus_has_no_grpo(tmp_path: Path) -> None:
+    plan = replace(read(tmp_path).plan, last_rungs={"simple": "sft"})
+    assert plan.of("simple").reinforced() == []
+    assert len(plan.of("thin").reinforced()) == 2
 
 
 def test_a_set_of_few_rungs_has_the_evaluations_of_these(tmp_path: Path) -> None:
     job = read(tmp_path)
-    assert list(evaluations(job, "many-simple")) == ["sft", "star-plus"]
+    assert list(evaluations(job, "many-simple")) == ["sft", "star-plus", "grpo"]
     assert len(evaluations(job, "simple")) > 5
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 from pathlib import Path
@@ -11,7 +12,8 @@ import cv2
 import pytest
 
 from hlmat.export.reports.ladder_tables import render_ladder
-from hlmat.pipelines.cli.main import EXIT_OK, main
+from hlmat.pipelines.cli.main import EXIT_CONFIG, EXIT_OK, main
+from hlmat.pipelines.ladder import measure
 from hlmat.pipelines.recipes.recipe import RECIPES
 
 LADDER = """\
@@ -25,6 +27,7 @@ codecs: [thousandths]
 mask-colours: [red]
 filter: 0.0-1.0
 refine: 0.3-0.9
+controls: [shuffled]
 """
 EXPORT = """\
 task: prm,refine
@@ -40,9 +43,9 @@ RUNGS = ["sft", "star-plus", "stop", "search"]
 pytestmark = pytest.mark.slow
 
 
-def climb(root: Path) -> int:
+def climb(root: Path, out: str = "out") -> int:
     """Make the ladder of a recipe whose models learn nothing in eight steps."""
-    flags = [f"--out={root / 'out'}", f"--first={root / 'first'}", f"--star={root / 'star'}"]
+    flags = [f"--out={root / out}", f"--first={root / 'first'}", f"--star={root / 'star'}"]
     return main(["ladder", f"--recipe={root / 'tiny'}", *flags, "--limit=3", "-q"])
 
 
@@ -70,6 +73,7 @@ def test_every_table_has_figures_for_every_set(root: Path) -> None:
         assert [row["label"] for row in figures["initial_actions"]] == ["none", "box"]
         assert [row["label"] for row in figures["codecs"]] == ["thousandths"]
         assert [row["label"] for row in figures["mask_colours"]] == ["red"]
+        assert [row["against"] for row in figures["controls"]] == ["sft"]
         assert figures["filter"]["kept"] + figures["filter"]["doubtful"] == 3
         assert figures["refine"]["gain"]["change"] in ("rises", "falls", "no change shown")
 
@@ -103,3 +107,39 @@ def test_a_second_call_does_nothing_twice(root: Path) -> None:
     assert climb(root) == EXIT_OK
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert (root / "out" / "ladder.json").read_bytes() == report
+
+
+def test_grpo_is_measured_beside_the_models_that_it_is_compared_with(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Path] = []
+
+    def copy_start_model(arguments: argparse.Namespace) -> None:
+        started.append(Path(arguments.model))
+        shutil.copytree(arguments.model, Path(arguments.out) / "model")
+
+    monkeypatch.setattr(measure, "reinforce", copy_start_model)
+    monkeypatch.setattr(measure, "rl_python", lambda: Path("python"))
+    monkeypatch.setattr(measure, "installed_trl", lambda python: "1.0")
+    ladder = "sets:\n  thin: {shapes-difficulty: thin, shapes-images: 3, until: star-plus}\n"
+    (root / "tiny" / "ladder.yaml").write_text(ladder + "reinforcement: mini_grpo\n")
+    assert climb(root, "with-grpo") == EXIT_OK
+    report = json.loads((root / "with-grpo" / "ladder.json").read_bytes())
+    assert started == [root / "first" / "model"]
+    assert report["models"]["grpo"] == str(root / "with-grpo" / "grpo" / "model")
+    same, other = report["sets"]["thin"]["reinforcement"]
+    assert (same["against"], other["against"]) == ("sft", "star-plus")
+    # A copy of the first model does what it does.
+    assert same["difference"]["value"] == same["clicks_difference"]["value"] == 0
+    assert same["gIoU"] == report["sets"]["thin"]["rungs"][0]["gIoU"]
+
+
+def test_without_the_environment_of_trl_nothing_is_trained(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HLMAT_RL_PYTHON", str(root / "no-python"))
+    ladder = "sets:\n  thin: {shapes-difficulty: thin, shapes-images: 3}\n"
+    (root / "tiny" / "ladder.yaml").write_text(ladder + "reinforcement: mini_grpo\n")
+    assert climb(root, "untrained") == EXIT_CONFIG
+    assert "name a Python that has TRL" in capsys.readouterr().err
+    assert not (root / "untrained").exists()

@@ -59,15 +59,32 @@ def test_every_key_is_taken(tmp_path: Path) -> None:
         "sets:\n  a: {split: test, limit: 5}\n  b:\n"
         "rounds: 2\nrollout-limit: 40\nstop-score: 0.8\nsearch: 4\nsteps: [2, 1]\n"
         "initial-actions: [box, none]\ncodecs: [thousandths]\nmask-colours: [red, blue]\n"
-        "filter: 0.0-1.0\nrefine: 0.3-0.9\n"
+        "filter: 0.0-1.0\nrefine: 0.3-0.9\nreinforcement: mini_grpo\ncontrols: [shuffled]\n"
     )
     plan = read_plan(load_recipe(str(recipe(tmp_path, text))))
     assert plan.sets == {"a": ("--split=test", "--limit=5"), "b": ()}
     assert (plan.rounds, plan.rollout_limit, plan.stop_score, plan.search) == (2, 40, 0.8, 4)
     assert plan.steps == (1, 2)
     assert (plan.filter, plan.refine) == ("0-1", "0.3-0.9")
+    assert (plan.reinforcement, plan.shuffled) == ("mini_grpo", True)
     assert [v.flag for v in plan.codec_variants()] == ["--codec=thousandths"]
     assert [v.name for v in plan.colour_variants()] == ["colour-red", "colour-blue"]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (
+            "reinforcement: mini_gpro",
+            "reinforcement: 'mini_gpro' is no recipe of hlmat rl; did you mean 'mini_grpo'? choose "
+            "from mini_grpo, qwen2_5_vl_7b_grpo",
+        ),
+        ("controls: [other]", "controls 'other': choose from shuffled"),
+    ],
+)
+def test_unknown_recipes_and_controls_are_named(tmp_path: Path, line: str, problem: str) -> None:
+    (found,) = problems_of(recipe(tmp_path, SETS + line + "\n"))
+    assert found.startswith(problem)
 
 
 def test_each_rung_adds_one_thing_to_the_one_before(tmp_path: Path) -> None:
