@@ -68,6 +68,11 @@ def render_ladder(report: _Figures) -> str:
             _rows(sets, "filter", _filter_row),
         ),
         _table(
+            "Corrupted masks kept from a score on; from the same IoU on, a mask is good",
+            ("score", "masks", "good", "kept", "precision", "recall", "share of good masks"),
+            _rows(_keeping(sets), "keeping", _keeping_row),
+        ),
+        _table(
             "Corrupted masks, refined",
             ("IoU of the masks", "masks", "images", "IoU before", "IoU after", "gain", ""),
             _rows(sets, "refine", _refine_row),
@@ -114,6 +119,15 @@ def _rows(
             continue
         for each in [found] if isinstance(found, Mapping) else found:
             yield (name, *row(each))
+
+
+def _keeping(sets: Mapping[str, _Figures]) -> Mapping[str, _Figures]:
+    """Return the rows of each set's filter, by the score to keep masks from."""
+    return {
+        name: {"keeping": figures["filter"].get("keeping", ())}
+        for name, figures in sets.items()
+        if "filter" in figures
+    }
 
 
 def _comparison_head(first: str, against: str) -> tuple[str, ...]:
@@ -181,6 +195,15 @@ def _filter_row(figures: _Figures) -> tuple[str, ...]:
     agreement = [_figure(calibration.get(name)) for name in ("Pearson", "Spearman")]
     counts = (str(masks), str(figures["images"]), str(figures["unreadable"]))
     return (figures["corrupt"], *counts, *errors, *agreement)
+
+
+def _keeping_row(figures: _Figures) -> tuple[str, ...]:
+    return (
+        f"{figures['keep_at']:g}",
+        str(figures["masks"]),
+        *(str(figures[name]) for name in ("good", "kept")),
+        *(_figure(figures[name]) for name in ("precision", "recall", "share")),
+    )
 
 
 def _refine_row(figures: _Figures) -> tuple[str, ...]:

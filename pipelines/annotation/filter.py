@@ -22,7 +22,12 @@ from hlmat.pipelines.annotation.run import (
 from hlmat.pipelines.settings.annotation_options import AnnotationConfig
 from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.dataset_io.arrow import table_to_parquet_bytes
-from hlmat.transforms.metrics.calibration import ScoredMask, calibration_figures
+from hlmat.transforms.metrics.calibration import (
+    KEEPING,
+    ScoredMask,
+    calibration_figures,
+    keeping_figures,
+)
 
 METRICS = "metrics.json"
 KEPT, DOUBTFUL = "kept", "doubtful"
@@ -92,13 +97,19 @@ def _figures(
     }
     if not config.is_corrupted:
         return figures
-    scored = [
-        ScoredMask(j.annotation.rollout.image, j.score, j.annotation.trajectory.initial_iou)
+    # A mask without a score is not kept.
+    masks = [
+        ScoredMask(
+            j.annotation.rollout.image,
+            -1.0 if j.score is None else j.score,
+            j.annotation.trajectory.initial_iou,
+        )
         for j in judged
-        if j.score is not None
     ]
-    if scored:
+    if scored := [mask for mask in masks if mask.predicted_iou >= 0]:
         figures["score_calibration"] = calibration_figures(scored)
+    if masks:
+        figures["keeping"] = keeping_figures(masks, keep_at=sorted({*KEEPING, config.keep_at}))
     for name, wanted in (("good", True), ("bad", False)):
         of_kind = [
             j for j in judged if (j.annotation.trajectory.initial_iou >= config.keep_at) is wanted
@@ -169,6 +180,10 @@ def _lines(figures: Mapping[str, Any]) -> dict[str, str]:
         if name in figures:
             of_kind = figures[name]
             lines[name] = f"{of_kind['masks']} ({what}), {of_kind['kept']} of them kept"
+    for row in figures.get("keeping", ()):
+        for name in ("precision", "recall"):
+            if row["keep_at"] == figures["keep_at"] and row[name] is not None:
+                lines[name] = figure_text(row[name])
     for name, figure in figures.get("score_calibration", {}).items():
         if isinstance(figure, Mapping):
             lines[name] = figure_text(figure)

@@ -9,8 +9,10 @@ from .bootstrap import remark_on_images as remark_on_images
 from .budget_figures import BUDGETS as BUDGETS
 from .budget_figures import MAX_CLICKS as MAX_CLICKS
 from .budget_figures import measure_budgets as measure_budgets
+from .calibration import KEEPING as KEEPING
 from .calibration import ScoredMask as ScoredMask
 from .calibration import calibration_figures as calibration_figures
+from .calibration import keeping_figures as keeping_figures
 from .calibration import scored_masks as scored_masks
 from .click_curves import NOC_CLICKS as NOC_CLICKS
 from .click_curves import THRESHOLDS as THRESHOLDS

@@ -18,6 +18,8 @@ from hlmat.transforms.core.records import Trajectory
 from hlmat.transforms.metrics.bootstrap import bootstrap_intervals, mean_intervals
 
 BINS = 10
+KEEPING = (0.5, 0.6, 0.7, 0.8, 0.9)
+"""Scores from which masks may be kept."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,65 @@ def calibration_figures(masks: Sequence[ScoredMask]) -> dict[str, Any]:
         "Spearman": _correlation(*ranks, images) if varies else None,
         "bins": _bins(predicted / 100, true / 100),
     }
+
+
+def keeping_figures(
+    masks: Sequence[ScoredMask], *, keep_at: Sequence[float] = KEEPING
+) -> list[dict[str, Any]]:
+    """Return how well the scores tell good masks from bad ones, for each score to keep masks from.
+
+    A mask is kept from a score on, and good from an IoU of the same value on.
+
+    Args:
+        masks: at least one. One without a score has a `predicted_iou` below 0, and is never kept.
+        keep_at: scores in [0, 1].
+
+    Returns:
+        For each score its `keep_at`, the numbers of `masks` and of `good`, `kept` and `kept_good`
+        ones, and with 95 % intervals `share`, that of good masks among all, `precision`, that among
+        kept ones, and `recall`, that of kept ones among good ones; None for a share of no masks.
+
+    Raises:
+        ValueError: there are no masks.
+    """
+    if not masks:
+        raise ValueError("keeping needs at least one scored mask")
+    predicted = np.array([m.predicted_iou for m in masks])
+    true = np.array([m.iou for m in masks])
+    images = [m.image for m in masks]
+    found = []
+    for score in keep_at:
+        kept, good = predicted >= score, true >= score
+        both = kept & good
+        found.append(
+            {
+                "keep_at": score,
+                "masks": len(masks),
+                "good": int(good.sum()),
+                "kept": int(kept.sum()),
+                "kept_good": int(both.sum()),
+                "share": _share(good, np.ones_like(good), images),
+                "precision": _share(both, kept, images),
+                "recall": _share(both, good, images),
+            }
+        )
+    return found
+
+
+def _share(
+    part: NDArray[np.bool_], whole: NDArray[np.bool_], images: Sequence[str]
+) -> dict[str, float | None] | None:
+    """Return the share of a part with its interval; None if there is no whole."""
+    if not whole.any():
+        return None
+    columns = np.column_stack([part, whole]).astype(np.float64)
+    return bootstrap_intervals(columns, images, _share_of)[0].as_dict()
+
+
+def _share_of(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Divide the sums; NaN for a resample without the whole."""
+    undefined = np.full((len(sums), 1), np.nan)
+    return np.divide(sums[:, :1], sums[:, 1:], out=undefined, where=sums[:, 1:] > 0)
 
 
 def _correlation(

@@ -98,6 +98,18 @@ def test_scores_and_refined_masks() -> None:
         "unreadable": 1,
     }
     scored["score_calibration"] = {**calibration, "Spearman": None}
+    scored["keeping"] = [
+        {
+            "keep_at": 0.8,
+            "masks": 40,
+            "good": 12,
+            "kept": 9,
+            "kept_good": 9,
+            "precision": figure(0.9),
+            "recall": None,
+            "share": figure(0.3),
+        }
+    ]
     refined: dict[str, Any] = {"corrupt": "0.3-0.9", "images": 25, "changed": 30, "unchanged": 9}
     refined |= {"IoU_before": figure(0.5), "IoU_after": figure(0.7)}
     refined["gain"] = {**figure(0.2), "change": "rises"}
@@ -105,6 +117,9 @@ def test_scores_and_refined_masks() -> None:
     assert (
         "| thin | 0.0-1.0 | 40 | 25 | 1 | 12.3 (12.2 to 12.4) | 250.0 (249.9 to 250.1) "
         "| 0.800 (0.700 to 0.900) | none |"
+    ) in lines
+    assert (
+        "| thin | 0.8 | 40 | 12 | 9 | 0.900 (0.800 to 1.000) | none | 0.300 (0.200 to 0.400) |"
     ) in lines
     assert (
         "| thin | 0.3-0.9 | 39 | 25 | 0.500 (0.400 to 0.600) | 0.700 (0.600 to 0.800) "

@@ -194,6 +194,9 @@ def test_on_corrupted_masks_the_scores_are_measured(
             "doubtful": (~kept & of_kind).sum(),
         }
     assert figures["good"]["masks"] > 0 < figures["bad"]["masks"]
+    (row,) = (row for row in figures["keeping"] if row["keep_at"] == 0.6)
+    assert row["precision"]["value"] == pytest.approx((true >= 0.6)[kept].mean())
+    assert row["recall"]["value"] == pytest.approx(kept[true >= 0.6].mean())
 
 
 def test_the_figures_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

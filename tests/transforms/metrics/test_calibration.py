@@ -13,7 +13,12 @@ from scipy import stats
 
 from hlmat.transforms.core.image_identity import image_key
 from hlmat.transforms.masks.rle import encode_mask
-from hlmat.transforms.metrics.calibration import ScoredMask, calibration_figures, scored_masks
+from hlmat.transforms.metrics.calibration import (
+    ScoredMask,
+    calibration_figures,
+    keeping_figures,
+    scored_masks,
+)
 from trajectory_cases import HALF, make_trajectory
 
 UNIT = st.floats(0, 1, allow_subnormal=False)
@@ -114,3 +119,42 @@ def test_differences_too_small_for_a_variance_are_none():
 def test_there_must_be_masks():
     with pytest.raises(ValueError, match="at least one scored mask"):
         calibration_figures([])
+
+
+def test_masks_are_kept_from_a_score_on_and_good_from_the_same_iou_on():
+    # score, IoU: kept and good, kept but bad, good but not kept, neither, without a score but good
+    pairs = [(0.9, 0.85), (0.8, 0.3), (0.79, 0.8), (0.1, 0.2), (-1.0, 0.95)]
+    (row,) = keeping_figures(masks([(k, *pair) for k, pair in enumerate(pairs)]), keep_at=[0.8])
+    assert (row["keep_at"], row["masks"]) == (0.8, 5)
+    assert (row["good"], row["kept"], row["kept_good"]) == (3, 2, 1)
+    assert row["share"]["value"] == pytest.approx(3 / 5)
+    assert row["precision"]["value"] == pytest.approx(1 / 2)
+    assert row["recall"]["value"] == pytest.approx(1 / 3)
+
+
+def test_shares_of_no_masks_are_none():
+    (row,) = keeping_figures(masks([(0, 0.1, 0.2), (1, 0.2, 0.1)]), keep_at=[0.5])
+    assert (row["share"]["value"], row["precision"], row["recall"]) == (0.0, None, None)
+    with pytest.raises(ValueError, match="at least one scored mask"):
+        keeping_figures([])
+
+
+@given(PAIRS)
+def test_a_perfect_score_keeps_all_good_masks_and_no_others(triples):
+    perfect = masks([(image, iou, iou) for image, _, iou in triples])
+    for row in keeping_figures(perfect):
+        assert row["good"] == row["kept"] == row["kept_good"]
+        for name in ("precision", "recall"):
+            assert row[name] is None or row[name]["value"] == 1
+
+
+@given(PAIRS)
+def test_keeping_agrees_with_counting(triples):
+    for row in keeping_figures(masks(triples)):
+        score = row["keep_at"]
+        kept = [iou >= score for _, predicted, iou in triples if predicted >= score]
+        good = [predicted >= score for _, predicted, iou in triples if iou >= score]
+        for name, found in (("precision", kept), ("recall", good)):
+            assert (row[name] and row[name]["value"]) == (
+                pytest.approx(sum(found) / len(found)) if found else None
+            )
