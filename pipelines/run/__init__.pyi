@@ -11,6 +11,7 @@ from .launching import launch as launch
 from .leak_guard import TRAINING_RECORD as TRAINING_RECORD
 from .leak_guard import add_images as add_images
 from .leak_guard import export_record as export_record
+from .leak_guard import joined_records as joined_records
 from .leak_guard import refuse_leaks as refuse_leaks
 from .local_workers import LocalWorkers as LocalWorkers
 from .planning import listed_items as listed_items

@@ -87,6 +87,25 @@ def add_images(
     return (json.dumps(content, sort_keys=True, indent=1) + "\n").encode()
 
 
+def joined_records(records: Sequence[bytes]) -> bytes:
+    """Return the record of a data set that joins several exports.
+
+    Args:
+        records: of the exports; the first gives run, frame and settings, the others their images
+            and, in `added`, their runs.
+
+    Raises:
+        DataError: a record is damaged.
+    """
+    joined = records[0]
+    for record in records[1:]:
+        images = _recorded_images(EXPORT_RECORD, record)
+        joined = add_images(joined, images, frame=json.loads(record)["frame"])
+    content = json.loads(joined)
+    content["added"] = [json.loads(record)["run"] for record in records[1:]]
+    return (json.dumps(content, sort_keys=True, indent=1) + "\n").encode()
+
+
 def refuse_leaks(
     list_evaluated: Callable[[bool], Sequence[KnownImage]],
     *,

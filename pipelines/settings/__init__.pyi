@@ -71,6 +71,7 @@ from .training_options import LADDER as LADDER
 from .training_options import LADDER_PLACES as LADDER_PLACES
 from .training_options import RUNNER_FLAGS as RUNNER_FLAGS
 from .training_options import STAR_PLUS as STAR_PLUS
+from .training_options import TRAIN as TRAIN
 from .training_options import LadderOptions as LadderOptions
 from .training_options import StarPlusOptions as StarPlusOptions
 from .validation import ArgumentParser as ArgumentParser

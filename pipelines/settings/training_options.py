@@ -50,6 +50,17 @@ class TrainOptions:
         metavar="OUT",
         help="rollouts of a model on the same targets, to learn from by StaR+ as well; repeatable",
     )
+    run_folder: str | None = setting(
+        default=None,
+        metavar="OUT",
+        help="a finished run to learn from instead of the recipe's trajectories, such as a "
+        "teacher's rollouts",
+    )
+    add: tuple[str, ...] = setting(
+        default=(),
+        metavar="OUT",
+        help="a finished run to learn from as well, as its policy clicked; repeatable",
+    )
     model: str | None = setting(
         default=None, metavar="PATH", help="the base model, a folder or a hub id"
     )
@@ -134,7 +145,19 @@ _TRAINING = (
 )
 TRAIN = (
     Group(_OUTPUT.title, (*_OUTPUT.flags, Flag("dry-run", TrainOptions))),
-    *_TRAINING,
+    _TRAINING[0],
+    Group(
+        "rollouts of a teacher",
+        (
+            Flag("from", TrainOptions, "run_folder", dest="run_folder"),
+            Flag("add", TrainOptions),
+            replace(
+                *_instead(flags_in(EXPORT), "min-iou"),
+                help="of --from and --add, leave out targets whose last mask has a lower IoU",
+            ),
+        ),
+    ),
+    *_TRAINING[1:],
 )
 STAR_PLUS = (
     _OUTPUT,

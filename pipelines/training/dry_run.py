@@ -62,16 +62,17 @@ def format_plan(plan: Mapping[str, Any]) -> str:
 
 def _steps(job: TrainingJob) -> list[str]:
     folder = job.folder
-    places = {
-        "run_folder": relative_name(folder.trajectories),
-        "format": "llama-factory",
-        "out": relative_name(folder.data),
-    }
     steps = [] if job.base is None else [_command("mini-base", job.base)]
+    if job.config is not None:
+        steps.append(_command("trajectories", job.trajectories))
+    exports = [(job.export, job.learned_run, folder.data)]
+    for number, run in enumerate(job.given.added, start=1):
+        exports.append((job.added_export, run, folder.added_data(number)))
+    for flags, run, out in exports:
+        places = {"run_folder": run, "format": "llama-factory", "out": relative_name(out)}
+        steps.append(_command("export", flags, **places))
     return [
         *steps,
-        _command("trajectories", job.trajectories),
-        _command("export", job.export, **places),
         f"llamafactory-cli train {shlex.quote(relative_name(folder.config))}",
     ]
 

@@ -29,7 +29,12 @@ TRAINED = "training.json"
 _STATE = "trainer_state.json"
 # The processes of a killed training also end, but not immediately.
 _SECONDS_TO_END = 5.0
-_STAGES = ("trajectories", "export", "train")
+_STAGES = {
+    "trajectories": ("trajectories",),
+    "export": ("export", "rollouts", "added"),
+    "train": ("train",),
+}
+"""The parts of the settings that decide a stage's results."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,15 @@ class TrainingFolder:
     def data(self) -> Path:
         """The data set for LLaMA-Factory."""
         return self.out / "sft"
+
+    def added_data(self, number: int) -> Path:
+        """Return the data set of an added run, counted from 1."""
+        return self.out / f"sft-{number}"
+
+    @property
+    def joined_data(self) -> Path:
+        """The rows of `data` and of all added runs."""
+        return self.out / "sft-joined"
 
     @property
     def base(self) -> Path:
@@ -158,7 +172,11 @@ class TrainingFolder:
         """
         if overwrite:
             before = (self._read(self.run) or {}).get("settings", {})
-            changed = [s for s in _STAGES if before.get(s) != settings.get(s)]
+            changed = [
+                stage
+                for stage, parts in _STAGES.items()
+                if any(before.get(part) != settings.get(part) for part in parts)
+            ]
             self._remove_from(changed[0] if changed else "train")
         self.write_json(self.run, {"settings": settings})
 
@@ -220,9 +238,13 @@ class TrainingFolder:
 
     def _remove_from(self, stage: str) -> None:
         """Remove the results of a stage and of those after it."""
-        results = dict(zip(_STAGES, (self.trajectories, self.data, self.model), strict=True))
-        late = _STAGES[_STAGES.index(stage) :]
-        for path in (*(results[s] for s in late), self.cache):
+        results = {
+            "trajectories": (self.trajectories,),
+            "export": (self.data, *self.out.glob("sft-*")),
+            "train": (self.model,),
+        }
+        late = list(results)[list(results).index(stage) :]
+        for path in (*(path for s in late for path in results[s]), self.cache):
             if path != self.shared_trajectories:
                 shutil.rmtree(path, ignore_errors=True)
         for path in (self.run, self.log, self.config):

@@ -28,6 +28,7 @@ from hlmat.pipelines.settings.values import fingerprint_of_flags
 from hlmat.pipelines.settings.yaml_files import read_override
 from hlmat.pipelines.training.folder import TrainingFolder
 from hlmat.pipelines.training.frame import frame_problem
+from hlmat.pipelines.training.given_runs import GivenRuns, read_given_runs
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.policies.backends.checkpoint.files import CheckpointFiles
 
@@ -45,6 +46,9 @@ class TrainingJob:
     """A call of `hlmat train`. Built by `read_job`.
 
     Attributes:
+        config: of the run that makes the trajectories; None if a finished run takes their place.
+        given: finished runs to learn from.
+        added_export: as `export`, for the runs in `given.added`.
         options: how the data set is written, from `export`.
         rollouts: fingerprints of the rollouts that it learns from as well.
         settings: LLaMA-Factory's, with overrides and without paths.
@@ -54,8 +58,10 @@ class TrainingJob:
     recipe: Recipe
     folder: TrainingFolder
     trajectories: argparse.Namespace
-    config: RunConfig
+    config: RunConfig | None
+    given: GivenRuns
     export: argparse.Namespace
+    added_export: argparse.Namespace
     options: LlamaFactoryOptions
     rollouts: tuple[str, ...]
     settings: dict[str, Any]
@@ -69,6 +75,21 @@ class TrainingJob:
         """The name of the data set in dataset_info.json."""
         return export_name(self.export)
 
+    @property
+    def learned_run(self) -> str:
+        """The run that the first rows are made from."""
+        return self.given.first or str(self.folder.trajectories)
+
+    @property
+    def data(self) -> Path:
+        """The data set that is trained on."""
+        return self.folder.joined_data if self.given.added else self.folder.data
+
+    @property
+    def rows(self) -> Path:
+        """The rows that are trained on."""
+        return self.data / f"{self.data_name}.json"
+
     def resolved(self, *, model: Path, checkpoint: Path | None = None) -> dict[str, Any]:
         """Return LLaMA-Factory's settings, complete.
 
@@ -81,8 +102,8 @@ class TrainingJob:
             "do_train": True,
             "model_name_or_path": str(model),
             "dataset": self.data_name,
-            "dataset_dir": str(self.folder.data),
-            "media_dir": str(self.folder.data),
+            "dataset_dir": str(self.data),
+            "media_dir": str(self.folder.out if self.given.added else self.data),
             "output_dir": str(self.folder.model),
         }
         if checkpoint is not None:
@@ -102,6 +123,7 @@ class TrainingJob:
             "train": train,
             "processor": dict(self.recipe.processor),
             "base model": {"sha256": model.sha256()},
+            **self.given.identity(),
         }
         if self.recipe.chat_template is not None:
             identity["chat template"] = self.recipe.chat_template
@@ -123,7 +145,7 @@ def read_job(
 
     Raises:
         ConfigError: with every problem.
-        DataError: the rollouts to learn from are missing or unfinished.
+        DataError: the runs to learn from are missing or unfinished.
     """
     if not arguments.recipe:
         raise ConfigError([f"--recipe is missing; choose from {', '.join(recipe_names())}"])
@@ -142,19 +164,25 @@ def read_job(
     shared = Path(arguments.trajectories).absolute() if arguments.trajectories else None
     folder = TrainingFolder(Path(out).absolute(), shared)
     settings = _with_overrides(recipe.train, arguments.overrides or (), check)
+    given = read_given_runs(arguments, check)
     trajectories = parse_flags(
         "trajectories.yaml",
         [*recipe.trajectories, *given_flags(DATA_FLAGS, arguments), f"--out={folder.trajectories}"],
     )
-    config = check.built(lambda: trajectories_config(trajectories))
-    export = parse_flags("export.yaml", [*recipe.export, *given_flags(EXPORT_FLAGS, arguments)])
+    config = None
+    if given.first is None:
+        config = check.built(lambda: trajectories_config(trajectories))
+    flags = [*recipe.export, *given_flags(EXPORT_FLAGS, arguments)]
+    least = [] if given.min_iou is None else [f"--min-iou={given.min_iou}"]
+    export = parse_flags("export.yaml", flags if given.first is None else [*flags, *least])
+    added_export = parse_flags("export.yaml", [*flags, *least])
     _learn_from_rollouts(export, arguments.also or ())
     options = check.built(lambda: llama_factory_options(export, check))
     if check_settings is not None:
         check.note_all(check_settings(settings, folder, bool(arguments.overwrite)))
     check.done()
-    assert config is not None
     assert options is not None
+    given.identity()
     if (problem := frame_problem(options, settings, recipe=recipe)) is not None:
         raise ConfigError([problem])
     return TrainingJob(
@@ -162,7 +190,9 @@ def read_job(
         folder=folder,
         trajectories=trajectories,
         config=config,
+        given=given,
         export=export,
+        added_export=added_export,
         options=options,
         rollouts=tuple(
             fingerprint_of(read_run_manifest(out).config) for out in arguments.also or ()

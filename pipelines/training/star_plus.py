@@ -82,6 +82,7 @@ class StarPlusJob:
     def rollout_config(self, number: int) -> RunConfig:
         """Return the run of a round's rollouts: the first run with the model as policy."""
         data = self.first.config
+        assert data is not None
         asked = self._asked(model=self.model(number - 1), out=self.rollouts(number)).run
         limits = replace(data.limits, stop_on_no_gain=False, score_last=asked.limits.score_last)
         return replace(

@@ -25,6 +25,7 @@ from hlmat.pipelines.settings.run_options import fingerprint_of
 from hlmat.pipelines.training import mini_base
 from hlmat.pipelines.training.folder import TrainingFolder, relative_name
 from hlmat.pipelines.training.frame import USUAL_SIZES_HW, check_seen_sizes
+from hlmat.pipelines.training.given_runs import join_data
 from hlmat.pipelines.training.job import TrainingJob, read_job
 from hlmat.pipelines.training.process import run_llama_factory
 from hlmat.pipelines.training.requirements import missing_packages, settings_problems
@@ -62,7 +63,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
             )
         if job.folder.finished() is None:
             check_seen_sizes(job.options, job.settings, model=start, sizes_hw=USUAL_SIZES_HW)
-        data_sha256 = _make_data(job)
+        data_sha256 = make_data(job)
         job.folder.note_data(data_sha256)
         record = job.folder.finished()
         if record is not None:
@@ -105,19 +106,36 @@ def _built_base(job: TrainingJob) -> CheckpointFiles:
     return find_base_model(str(job.folder.base), given=None)
 
 
-def _make_data(job: TrainingJob) -> str:
+def make_data(job: TrainingJob) -> str:
     """Make trajectories and data set unless they exist; return the data set's digest."""
-    make_trajectories(job.config, quiet=job.quiet)
+    if job.config is not None:
+        make_trajectories(job.config, quiet=job.quiet)
     folder = job.folder
-    rows = folder.data / f"{job.data_name}.json"
-    if not (folder.data / DATASET_INFO).is_file():
-        arguments = argparse.Namespace(**vars(job.export))
-        arguments.run_folder, arguments.out = str(folder.trajectories), str(folder.data)
-        arguments.format, arguments.data_root = "llama-factory", job.config.reader.data_root
-        arguments.max_reject_rate = "0"
-        export_run(arguments)
-    with open(rows, "rb") as f:
+    root = job.trajectories.data_root
+    _export(job.export, run=job.learned_run, data_root=root, out=folder.data)
+    parts = [folder.data]
+    for number, run in enumerate(job.given.added, start=1):
+        parts.append(folder.added_data(number))
+        _export(job.added_export, run=run, data_root=None, out=parts[-1])
+    if job.given.added:
+        join_data(parts, name=job.data_name, out=job.data)
+    with open(job.rows, "rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def _export(flags: argparse.Namespace, *, run: str, data_root: str | None, out: Path) -> None:
+    """Make the data set of a run unless it exists.
+
+    Args:
+        data_root: where the run's images are now; None uses the root that the run records.
+    """
+    if (out / DATASET_INFO).is_file():
+        return
+    arguments = argparse.Namespace(**vars(flags))
+    arguments.run_folder, arguments.out = run, str(out)
+    arguments.format, arguments.data_root = "llama-factory", data_root
+    arguments.max_reject_rate = "0"
+    export_run(arguments)
 
 
 def _check_frame(job: TrainingJob, *, model: Path) -> None:
@@ -126,20 +144,19 @@ def _check_frame(job: TrainingJob, *, model: Path) -> None:
     Raises:
         ConfigError: they differ, or the data set does not record its frame.
     """
-    folder = job.folder
     if job.options.frame.codec != "pixels":
         return
-    recorded = recorded_frame(str(folder.data))
+    recorded = recorded_frame(str(job.data))
     if recorded != job.options.frame:
         raise ConfigError(
             [
-                f"{folder.data / EXPORT_RECORD}: the size of the images that coordinates count in "
+                f"{job.data / EXPORT_RECORD}: the size of the images that coordinates count in "
                 "is unknown or another than the recipe's; --overwrite makes the data set again"
             ]
         )
-    out = str(folder.trajectories)
-    sizes_hw = image_sizes(storage_for(out), out)
-    check_seen_sizes(job.options, job.settings, model=model, sizes_hw=sizes_hw)
+    for run in (job.learned_run, *job.given.added):
+        sizes_hw = image_sizes(storage_for(run), run)
+        check_seen_sizes(job.options, job.settings, model=model, sizes_hw=sizes_hw)
 
 
 def _write_config(job: TrainingJob, *, model: Path, checkpoint: Path | None) -> None:
@@ -174,10 +191,10 @@ def _finish(job: TrainingJob, *, identity: Mapping[str, Any], data_sha256: str) 
             f"the training diverged: its last loss is {loss}; lower the learning rate with --set "
             "learning_rate=X and name another --out"
         )
-    exported = folder.data / EXPORT_RECORD
+    exported = job.data / EXPORT_RECORD
     if exported.is_file():
         shutil.copyfile(exported, folder.model / TRAINING_RECORD)
-    rows = json.loads((folder.data / f"{job.data_name}.json").read_text(encoding="utf-8"))
+    rows = json.loads(job.rows.read_text(encoding="utf-8"))
     record = {
         "recipe": job.recipe.name,
         "steps": state["global_step"],

@@ -160,3 +160,13 @@ def test_trajectories_of_other_trainings_are_never_removed(tmp_path: Path) -> No
         path.mkdir(parents=True)
     folder.begin(SETTINGS, overwrite=True)
     assert [path.is_dir() for path in fill_parts] == [True, False, False]
+
+
+@pytest.mark.parametrize("part", ["rollouts", "added"])
+def test_data_of_other_rollouts_is_removed(part: str, tmp_path: Path) -> None:
+    folder = TrainingFolder(tmp_path)
+    fill(folder)
+    for path in (folder.added_data(1), folder.joined_data):
+        path.mkdir()
+    folder.begin({**SETTINGS, part: ["another run"]}, overwrite=True)
+    assert left(folder) == {"trajectories", "run.json"}

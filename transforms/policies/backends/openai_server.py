@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
@@ -32,15 +33,27 @@ _HIDDEN = "***"
 _SHORTEST_SECRET = 6
 
 
+class _NoListError(ConfigError):
+    """The server gives no usable list of models."""
+
+
 def connect(options: ServerOptions) -> ServerAnswerer:
     """List the server's models and connect to one of them.
+
+    A named model need not be listed by a server without a usable list, such as `transformers
+    serve`, which loads any model by name: it is asked for one token instead.
 
     Raises:
         ConfigError: the server cannot be reached or is not OpenAI-compatible, or the model is
             missing or ambiguous.
     """
     answerer = ServerAnswerer(options, model=options.model or "")
-    names = answerer.list_models()
+    try:
+        names = answerer.list_models()
+    except _NoListError:
+        if options.model is None or not answerer.completes():
+            raise
+        return answerer
     if options.model is None:
         if len(names) != 1:
             raise ConfigError(
@@ -129,14 +142,14 @@ class ServerAnswerer:
                 if self._key:
                     advice = f"{self._options.api_key_variable} holds another key; fix it"
         if names is None:
-            raise ConfigError(
+            raise _NoListError(
                 [
                     f"{url}: expected a list of models as OpenAI-compatible servers give, got "
                     f"{seen}; {advice}"
                 ]
             )
         if not names:
-            raise ConfigError([f"{url} lists no models; start the server with one"])
+            raise _NoListError([f"{url} lists no models; start the server with one"])
         if self._key and any(self._key in name for name in names):
             raise ConfigError(
                 [
@@ -145,6 +158,23 @@ class ServerAnswerer:
                 ]
             )
         return names
+
+    def completes(self) -> bool:
+        """Whether the server gives a chat completion of one token by the model."""
+        body = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": "."}],
+            "max_tokens": 1,
+            "temperature": 0,
+            "stream": False,
+        }
+        try:
+            url = f"{self._base_url}/chat/completions"
+            response = self._client.send("POST", url, body=json.dumps(body).encode("ascii"))
+        except HttpError:
+            return False
+        text = completion_text(response.body, max_new_tokens=1) if response.status == 200 else None
+        return text is not None
 
     def answer(self, questions: Sequence[Question]) -> list[str]:
         """Return one `AnswerText` per question, in order.

@@ -424,6 +424,35 @@ def test_a_model_is_chosen_by_name() -> None:
             connected(server.url, model="c")
 
 
+@pytest.mark.parametrize(
+    "models",
+    [
+        Reply(b"Internal Server Error", status=500),  # transformers serve without a cache
+        Reply({"data": []}),  # with an empty one
+    ],
+)
+def test_a_named_model_needs_no_usable_list(models: Reply) -> None:
+    with scripted_server(models=models) as server:
+        answerer = connected(server.url, model="/models/teacher")
+        assert answerer.identity()["served_model"] == "/models/teacher"
+        (asked,) = server.requests
+        assert (asked["model"], asked["max_tokens"]) == ("/models/teacher", 1)
+        with pytest.raises(ConfigError, match="list"):
+            connected(server.url)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [Reply({"detail": "no such model"}, status=404), Reply({"detail": "hello"}), Reply(b"", 0)],
+)
+def test_a_named_model_that_a_server_lacks_is_reported(reply: Reply) -> None:
+    with (
+        scripted_server(reply, models=Reply({"detail": "Not Found"}, status=404)) as server,
+        pytest.raises(ConfigError, match=r"expected a list of models .*status 404.*fix --server"),
+    ):
+        connected(server.url, model="teacher")
+
+
 def test_the_key_comes_from_the_environment_and_goes_nowhere_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
