@@ -29,6 +29,7 @@ from hlmat.pipelines.reinforcement.rl import reinforce
 from hlmat.pipelines.training import star_plus
 from hlmat.pipelines.training import train as training
 from hlmat.pipelines.training.mini_base import print_note
+from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.core.url_storage import storage_for
 from hlmat.transforms.metrics.bootstrap import change_of, paired_difference
 from hlmat.transforms.metrics.target_results import (
@@ -62,7 +63,7 @@ def make_ladder(arguments: argparse.Namespace) -> dict[str, Any]:
     note = (lambda text: None) if job.quiet else print_note
     reinforcement = job.reinforcement()
     if reinforcement is not None:
-        installed_trl(rl_python())
+        _check_trl()
     clock = ProcessorTime(job.out / PROCESSOR_TIME)
     note("ladder: first model and StaR+")
     with clock.counting(FIRST, job.model(FIRST)):
@@ -103,6 +104,20 @@ def make_ladder(arguments: argparse.Namespace) -> dict[str, Any]:
     # Written last, to mark the folder as complete.
     storage.write_bytes(f"{out}/{JSON}", render_metrics_json(report))
     return report
+
+
+def _check_trl() -> None:
+    """Check before the first training, which may take hours, that GRPO can run after it.
+
+    Raises:
+        ConfigError: there is no environment with TRL.
+    """
+    try:
+        installed_trl(rl_python())
+    except ConfigError as error:
+        ways = "or measure without GRPO: --until search, or a recipe without that key"
+        problems = [f"reinforcement in ladder.yaml: {p}; {ways}" for p in error.problems]
+        raise ConfigError(problems) from None
 
 
 def _measure_set(job: LadderJob, name: str) -> dict[str, Any]:

@@ -141,5 +141,7 @@ def test_without_the_environment_of_trl_nothing_is_trained(
     ladder = "sets:\n  thin: {shapes-difficulty: thin, shapes-images: 3}\n"
     (root / "tiny" / "ladder.yaml").write_text(ladder + "reinforcement: mini_grpo\n")
     assert climb(root, "untrained") == EXIT_CONFIG
-    assert "name a Python that has TRL" in capsys.readouterr().err
+    problem = capsys.readouterr().err
+    assert "reinforcement in ladder.yaml: HLMAT_RL_PYTHON names" in problem
+    assert "or measure without GRPO: --until search" in problem
     assert not (root / "untrained").exists()
