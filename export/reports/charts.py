@@ -60,18 +60,25 @@ def noc_chart(
     return png(figure)
 
 
-def reliability_chart(bins: Sequence[Mapping[str, Any]]) -> bytes:
+def reliability_chart(series: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
     """Draw the true IoU of masks over the model's score of them.
 
     Args:
-        bins: tenths of scores with their `count`, mean `predicted` and mean true `iou`.
+        series: by name, tenths of scores with their `count`, mean `predicted` and mean true `iou`.
     """
     figure, axes = new_axes()
     axes.plot([0, 1], [0, 1], linestyle="--", color="grey", label="perfect scores")
-    scores, ious = [b["predicted"] for b in bins], [b["iou"] for b in bins]
-    axes.plot(scores, ious, marker="o", label="masks, by tenths of the score")
-    for score, iou, tenth in zip(scores, ious, bins, strict=True):
-        axes.annotate(f"{tenth['count']:,}", (score, iou), (4, -12), textcoords="offset points")
+    for name, bins in series.items():
+        scores, ious = [b["predicted"] for b in bins], [b["iou"] for b in bins]
+        (line,) = axes.plot(scores, ious, marker="o", label=f"{name}, by tenths of the score")
+        for score, iou, tenth in zip(scores, ious, bins, strict=True):
+            axes.annotate(
+                f"{tenth['count']:,}",
+                (score, iou),
+                (4, -12),
+                textcoords="offset points",
+                color=line.get_color(),
+            )
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_xlabel("model's score, mean of the tenth")

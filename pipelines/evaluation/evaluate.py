@@ -285,7 +285,8 @@ def _charts(
         NOC: noc_chart([r.iou_after_click for r in results], thresholds=thresholds),
     }
     if "score_calibration" in figures:
-        charts[RELIABILITY] = reliability_chart(figures["score_calibration"]["bins"])
+        bins = figures["score_calibration"]["bins"]
+        charts[RELIABILITY] = reliability_chart({"masks": bins})
     return charts
 
 

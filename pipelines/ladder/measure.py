@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hlmat.export.reports.charts import ladder_chart, missing_for_charts
+from hlmat.export.reports.charts import ladder_chart, missing_for_charts, reliability_chart
 from hlmat.export.reports.evaluation_report import render_metrics_json
 from hlmat.export.reports.ladder_tables import render_ladder
 from hlmat.export.runs.trajectories import read_trajectories
@@ -40,6 +40,7 @@ from hlmat.transforms.metrics.target_results import (
 from hlmat.transforms.metrics.truncation import RolloutOverlaps, step_figures
 
 JSON, TABLES, CHART = "ladder.json", "ladder.md", "ladder.png"
+RELIABILITY = "reliability.png"
 
 _FIGURES = (
     *("gIoU", "cIoU", "clicks_per_target", "model_calls_per_target", "decoder_calls_per_target"),
@@ -98,6 +99,8 @@ def make_ladder(arguments: argparse.Namespace) -> dict[str, Any]:
     rungs = {name: [(r["label"], r["gIoU"]) for r in s["rungs"]] for name, s in sets.items()}
     if (problem := missing_for_charts()) is None:
         storage.write_bytes(f"{out}/{CHART}", ladder_chart(rungs))
+        if bins := _score_bins(sets):
+            storage.write_bytes(f"{out}/{RELIABILITY}", reliability_chart(bins))
     else:
         note(f"ladder: no chart: {problem}")
     storage.write_bytes(f"{out}/{TABLES}", render_ladder(report).encode())
@@ -190,6 +193,12 @@ def _read_rollouts(out: str) -> list[RolledOut]:
 def _step_rows(out: str, steps: Sequence[int]) -> list[dict[str, Any]]:
     rollouts = [RolloutOverlaps.of(rollout) for rollout in _read_rollouts(out)]
     return [step_figures(rollouts, clicks=clicks) for clicks in steps]
+
+
+def _score_bins(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the true IoU by tenths of the score, of each set whose corrupted masks have scores."""
+    calibrations = {name: s.get("filter", {}).get("score_calibration") for name, s in sets.items()}
+    return {name: found["bins"] for name, found in calibrations.items() if found is not None}
 
 
 def _annotation_figures(job: LadderJob, name: str) -> dict[str, Any]:

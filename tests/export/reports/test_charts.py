@@ -12,6 +12,7 @@ from hlmat.export.reports.charts import (
     ladder_chart,
     learning_curve_chart,
     noc_chart,
+    reliability_chart,
 )
 from hlmat.transforms.core.errors import ConfigError
 
@@ -22,6 +23,10 @@ def interval(value: float) -> dict[str, float]:
 
 RUNGS = [("SFT", interval(0.4)), ("+ StaR+", interval(0.45))]
 
+TENTHS = [
+    {"count": 3, "predicted": 0.15, "iou": 0.3},
+    {"count": 1200, "predicted": 0.85, "iou": 0.7},
+]
 CHARTS: dict[str, Callable[[], bytes]] = {
     "iou_by_step": lambda: iou_by_step_chart(
         {"oracle": [interval(0.6), interval(0.8)], "model": [interval(0.5)]}
@@ -30,6 +35,7 @@ CHARTS: dict[str, Callable[[], bytes]] = {
     "ladder": lambda: ladder_chart(
         {"simple": [("SFT", interval(0.6)), ("+ StaR+", interval(0.7))], "thin": RUNGS}
     ),
+    "reliability": lambda: reliability_chart({"thin": TENTHS, "simple": TENTHS[:1]}),
     "learning_curve": lambda: learning_curve_chart([(400, interval(0.7)), (100, interval(0.5))]),
 }
 
@@ -63,6 +69,13 @@ def test_a_ladder_shows_each_rung_with_its_interval() -> None:
     assert drawn != ladder_chart({"thin": exact})
     assert drawn != ladder_chart({"thin": RUNGS[:1]})
     assert drawn != ladder_chart({"thin": RUNGS, "simple": RUNGS})
+
+
+def test_scores_are_drawn_for_each_set_with_the_number_of_masks() -> None:
+    drawn = reliability_chart({"thin": TENTHS})
+    more = [{**tenth, "count": tenth["count"] + 1} for tenth in TENTHS]
+    assert drawn != reliability_chart({"thin": more})
+    assert drawn != reliability_chart({"thin": TENTHS, "simple": TENTHS[:1]})
 
 
 def test_a_set_that_ends_early_does_not_cut_the_others_off() -> None:

@@ -98,6 +98,8 @@ def test_tables_and_chart_are_written(root: Path) -> None:
     text = (root / "out" / "ladder.md").read_text(encoding="utf-8")
     assert text == render_ladder(report_of(root))
     assert cv2.imread(str(root / "out" / "ladder.png")) is not None
+    scored = [s["filter"].get("score_calibration") for s in report_of(root)["sets"].values()]
+    assert (root / "out" / "reliability.png").exists() == any(scored)
 
 
 def test_a_second_call_does_nothing_twice(root: Path) -> None:
