@@ -21,7 +21,9 @@ DATA_FLAGS += $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") $(if $(SPLIT),--spli
 DATA_FLAGS += $(if $(LIMIT),--limit $(LIMIT)) $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
 RECIPE ?= mini
 RL_RECIPE = $(if $(filter command line environment,$(origin RECIPE)),$(RECIPE),mini_grpo)
-LADDER_RECIPE = $(if $(filter command line environment,$(origin RECIPE)),$(RECIPE),mini_prm)
+LADDER_RECIPE = $(if $(filter command line environment,$(origin RECIPE)),$(RECIPE),mini_prm$(if \
+	$(filter cuda,$(DEVICE)),_large))
+DEVICE_FLAGS := $(if $(DEVICE),--device $(DEVICE) --model-device $(DEVICE))
 ROUNDS ?= 1
 MINUTES ?= 10
 PIN ?= transformers
@@ -64,10 +66,10 @@ LADDER_RL = $(if $(shell grep -ls '^reinforcement:' train_recipes/$(LADDER_RECIP
 	$(LADDER_RECIPE)/ladder.yaml),$(VENV_RL)/.rl)
 
 .PHONY: ladder
-ladder: $(VENV)/.train $(LADDER_RL) ## what StaR+, stopping and search each add, and the paper's tables: RECIPE= ARGS=
+ladder: $(VENV)/.train $(LADDER_RL) ## what StaR+, stopping and search each add, and the paper's tables: RECIPE= DEVICE=cuda ARGS=
 	$(HLMAT) ladder --recipe $(LADDER_RECIPE) $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") \
 		$(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(MODEL),--model "$(MODEL)") \
-		$(if $(LIMIT),--limit $(LIMIT)) $(ARGS)
+		$(if $(LIMIT),--limit $(LIMIT)) $(DEVICE_FLAGS) $(ARGS)
 
 LADDER_SEEDS ?= 1 2
 LADDER_NAME = $(notdir $(LADDER_RECIPE))
@@ -75,7 +77,7 @@ LADDER_NAME = $(notdir $(LADDER_RECIPE))
 .PHONY: ladder-seeds
 ladder-seeds: ladder ## train the ladder's first rungs with other seeds of training too: LADDER_SEEDS="1 2"
 	for seed in $(LADDER_SEEDS); do \
-		$(HLMAT) ladder --recipe $(LADDER_RECIPE) --until star-plus --set seed=$$seed \
+		$(HLMAT) ladder --recipe $(LADDER_RECIPE) --until star-plus --set seed=$$seed $(DEVICE_FLAGS) \
 			--model "$(or $(MODEL),out/$(LADDER_NAME)/base)" --first out/$(LADDER_NAME)-seed-$$seed \
 			--star out/$(LADDER_NAME)-seed-$$seed-star-plus \
 			--out out/$(LADDER_NAME)-seed-$$seed-ladder || exit; \

@@ -46,7 +46,7 @@ class LadderJob:
 
     Attributes:
         star_arguments: arguments of `hlmat star-plus`.
-        places: flags for the locations of data and weights, and for the device.
+        places: flags for the locations of data and weights, and for the devices.
         limit: number of targets of each set; None for all.
     """
 
@@ -159,7 +159,7 @@ def read_ladder(arguments: argparse.Namespace) -> LadderJob:
             plan = plan.until(options.until)
         except ValueError as error:
             check.note(f"--until: the ladder of {recipe.name} has {error}")
-    places = tuple(given_flags(LADDER_PLACES, arguments))
+    places = tuple(given_flags((*LADDER_PLACES, "model-device"), arguments))
     out = arguments.out or f"out/{recipe.name}-ladder"
     if "://" in out:
         check.note(f"--out {out}: training writes to the local disk; give a local path")

@@ -64,6 +64,11 @@ class TrainOptions:
     model: str | None = setting(
         default=None, metavar="PATH", help="the base model, a folder or a hub id"
     )
+    model_device: Literal["auto", "cpu", "cuda"] = setting(
+        default="auto",
+        metavar="DEV",
+        help="where the model is built, trained and asked: auto, cpu or cuda",
+    )
     overrides: tuple[str, ...] = setting(
         default=(),
         metavar="KEY=VALUE",
@@ -122,6 +127,7 @@ def _instead(known: dict[str, Flag], *names: str) -> tuple[Flag, ...]:
 
 _RECIPE = Flag("recipe", TrainOptions)
 _MODEL = Flag("model", TrainOptions)
+_MODEL_DEVICE = Flag("model-device", TrainOptions)
 _SET = Flag("set", TrainOptions, "overrides", dest="overrides")
 _FIRST = Flag("first", StarPlusOptions)
 _OUTPUT = Group(
@@ -141,7 +147,7 @@ _TRAINING = (
         "conversation, instead of the recipe's",
         _instead(flags_in(EXPORT), "codec", "mask-colour"),
     ),
-    Group("training, instead of the recipe's", (_MODEL, _SET)),
+    Group("training, instead of the recipe's", (_MODEL, _MODEL_DEVICE, _SET)),
 )
 TRAIN = (
     Group(_OUTPUT.title, (*_OUTPUT.flags, Flag("dry-run", TrainOptions))),
@@ -175,6 +181,7 @@ STAR_PLUS = (
     Group("rollouts and evaluations", _instead(flags_in(TRAJECTORIES), *RUNNER_FLAGS)),
 )
 LADDER_PLACES = ("data-root", "checkpoint", "device", "segmenter-path", "workers")
+"""Flags of `hlmat trajectories` that say where data, segmenter and its weights are."""
 LADDER = (
     Group(
         "recipe and output",
@@ -194,6 +201,10 @@ LADDER = (
     Group("places, instead of the recipe's", _instead(flags_in(TRAJECTORIES), *LADDER_PLACES)),
     Group(
         "training, instead of the recipe's",
-        (_MODEL, replace(_SET, help="a setting of LLaMA-Factory's, in every training; repeatable")),
+        (
+            _MODEL,
+            _MODEL_DEVICE,
+            replace(_SET, help="a setting of LLaMA-Factory's, in every training; repeatable"),
+        ),
     ),
 )

@@ -20,22 +20,25 @@ from hlmat.pipelines.settings.export_options import (
     export_name,
     llama_factory_options,
 )
+from hlmat.pipelines.settings.flags import Flag, Group
 from hlmat.pipelines.settings.run_flags import TRAJECTORIES
 from hlmat.pipelines.settings.run_options import RunConfig, fingerprint_of, trajectories_config
-from hlmat.pipelines.settings.training_options import DATA_FLAGS, EXPORT_FLAGS
+from hlmat.pipelines.settings.training_options import DATA_FLAGS, EXPORT_FLAGS, TrainOptions
 from hlmat.pipelines.settings.validation import Check
-from hlmat.pipelines.settings.values import fingerprint_of_flags
+from hlmat.pipelines.settings.values import Values, fingerprint_of_flags
 from hlmat.pipelines.settings.yaml_files import read_override
 from hlmat.pipelines.training.folder import TrainingFolder
 from hlmat.pipelines.training.frame import frame_problem
 from hlmat.pipelines.training.given_runs import GivenRuns, read_given_runs
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.policies.backends.checkpoint.files import CheckpointFiles
+from hlmat.transforms.torch_support.device import resolve_device
 
 _SET_BY_TRAIN = frozenset(
     {"dataset", "dataset_dir", "media_dir", "output_dir", "resume_from_checkpoint", "do_train"}
 )
 
+_DEVICE = Group("device", (Flag("model-device", TrainOptions),))
 _PLACES_OF_TRAINING = frozenset(
     {"model_name_or_path", "preprocessing_num_workers", "dataloader_num_workers", "ddp_timeout"}
 )
@@ -52,6 +55,7 @@ class TrainingJob:
         options: how the data set is written, from `export`.
         rollouts: fingerprints of the rollouts that it learns from as well.
         settings: LLaMA-Factory's, with overrides and without paths.
+        model_device: where the base model is built and trained: "auto", "cpu" or "cuda".
         base: arguments for building the base model first, None if one is given.
     """
 
@@ -66,6 +70,7 @@ class TrainingJob:
     rollouts: tuple[str, ...]
     settings: dict[str, Any]
     model: str | None
+    model_device: str
     base: argparse.Namespace | None
     overwrite: bool
     quiet: bool
@@ -106,6 +111,8 @@ class TrainingJob:
             "media_dir": str(self.folder.out if self.given.added else self.data),
             "output_dir": str(self.folder.model),
         }
+        if self.model_device == "cpu":
+            settings["use_cpu"] = True
         if checkpoint is not None:
             settings["resume_from_checkpoint"] = str(checkpoint)
         return settings
@@ -178,6 +185,7 @@ def read_job(
     added_export = parse_flags("export.yaml", [*flags, *least])
     _learn_from_rollouts(export, arguments.also or ())
     options = check.built(lambda: llama_factory_options(export, check))
+    device = check.built(lambda: _model_device(arguments)) or "auto"
     if check_settings is not None:
         check.note_all(check_settings(settings, folder, bool(arguments.overwrite)))
     check.done()
@@ -185,6 +193,7 @@ def read_job(
     given.identity()
     if (problem := frame_problem(options, settings, recipe=recipe)) is not None:
         raise ConfigError([problem])
+    placed = [] if device == "auto" else [f"--device={device}"]
     return TrainingJob(
         recipe=recipe,
         folder=folder,
@@ -199,9 +208,10 @@ def read_job(
         ),
         settings=settings,
         model=arguments.model,
+        model_device=device,
         base=None
         if recipe.base is None or arguments.model
-        else parse_flags("base.yaml", [*recipe.base, f"--out={folder.base}"]),
+        else parse_flags("base.yaml", [*recipe.base, f"--out={folder.base}", *placed]),
         overwrite=bool(arguments.overwrite),
         quiet=bool(getattr(arguments, "quiet", False) or getattr(arguments, "json", False)),
     )
@@ -215,6 +225,28 @@ def given_flags(names: Sequence[str], arguments: argparse.Namespace) -> list[str
         values = value if isinstance(value, list) else [value]
         found += [f"--{name}={each}" for each in values if each is not None]
     return found
+
+
+def _model_device(arguments: argparse.Namespace) -> str:
+    """Return the value of `--model-device`; a GPU that is asked for must be here.
+
+    Raises:
+        ConfigError: another value, or torch sees no GPU.
+    """
+    check = Check()
+    device = str(Values(arguments, (_DEVICE,), check).get("model-device"))
+    check.done()
+    if device == "cuda":
+        try:
+            resolve_device(device)
+        except ConfigError:
+            raise ConfigError(
+                ["--model-device cuda: torch sees no CUDA device; use --model-device cpu"]
+            ) from None
+        except ImportError:
+            # What is not installed is reported with everything else that a training needs.
+            pass
+    return device
 
 
 def _learn_from_rollouts(export: argparse.Namespace, rollouts: Sequence[str]) -> None:

@@ -37,6 +37,7 @@ from hlmat.transforms.core.errors import ConfigError
 ROUNDS = "rounds.json"
 
 _SAME_PLACE = ("dataset", "data-root", "checkpoint", "device", "segmenter-path", "workers")
+_MODEL_FLAGS = ("model-device", "codec", "mask-colour")
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ def _check_runner(runner: RunnerChoice) -> None:
 
 def _evaluation_flags(arguments: argparse.Namespace) -> list[str]:
     """Return the flags of the recipe's evaluation, followed by those of the command line."""
-    flags = given_flags((*_SAME_PLACE, *RUNNER_FLAGS, "codec", "mask-colour"), arguments)
+    flags = given_flags((*_SAME_PLACE, *RUNNER_FLAGS, *_MODEL_FLAGS), arguments)
     evaluated = {"split": arguments.evaluation_split, "limit": arguments.evaluation_limit}
     flags += [f"--{name}={value}" for name, value in evaluated.items() if value is not None]
     return with_recipe_flags(["evaluate", f"--recipe={arguments.recipe}", *flags])[1:]

@@ -3,13 +3,16 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
+import yaml
 
+from hlmat.pipelines.cli.main import EXIT_OK, main
 from hlmat.pipelines.exporting.export import export_run
 from hlmat.pipelines.recipes.base_model import with_processor
 from hlmat.pipelines.recipes.flag_files import parse_flags
@@ -292,3 +295,24 @@ def test_the_published_llava_processor_would_not(tmp_path: Path) -> None:
     before = json.loads((model / "processor_config.json").read_text())["image_processor"]
     assert before["do_center_crop"] is True
     assert changes["do_center_crop"] is False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("llamafactory") is None, reason="llamafactory is not installed"
+)
+def test_the_base_for_a_gpu_is_built_and_trained_on_a_cpu_too(tmp_path: Path) -> None:
+    folder = tmp_path / "mini_prm_large"
+    shutil.copytree(RECIPES / "mini_prm_large", folder)
+    fewer = {"steps": 2, "tower-steps": 1, "batch": 2, "shapes-images": 4}
+    for name, changes in (("base", fewer), ("trajectories", {"shapes-images": 2})):
+        settings = yaml.safe_load((folder / f"{name}.yaml").read_text()) | changes
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings))
+    sets = ["max_steps=1", "per_device_train_batch_size=2", "logging_steps=1"]
+    sets += ["preprocessing_num_workers=1", "dataloader_num_workers=0"]
+    flags = ["--recipe", str(folder), "--out", str(tmp_path / "out"), "--model-device", "cpu", "-q"]
+    assert main(["train", *flags, *(f"--set={each}" for each in sets)]) == EXIT_OK
+    config = json.loads((tmp_path / "out" / "model" / "config.json").read_text())
+    assert (config["text_config"]["hidden_size"], config["vision_config"]["depth"]) == (384, 10)
+    written = yaml.safe_load((tmp_path / "out" / "train.yaml").read_text())
+    assert (written["max_steps"], written["use_cpu"]) == (1, True)

@@ -14,6 +14,7 @@ from hlmat.pipelines.recipes.recipe import RECIPES
 from hlmat.pipelines.settings.commands import parse_command
 from hlmat.pipelines.settings.evaluation_options import EvaluationConfig
 from hlmat.pipelines.settings.rl_options import rl_config
+from hlmat.pipelines.training.job import read_job
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.policies.backends.options import CheckpointOptions
 from hlmat.transforms.policies.mllm import ModelPolicyOptions
@@ -253,7 +254,9 @@ def test_a_large_recipe_takes_the_same_command(tmp_path: Path) -> None:
     assert all(run.segmenter.name == "sam" for run in runs.values())
     assert all(run.segmenter.checkpoint == "/sam.pth" for run in runs.values())
     assert all(run.segmenter.device == "cuda:1" for run in runs.values())
-    assert job.star.first.config.reader.data_root == "/data"
+    first = job.star.first.config
+    assert first is not None
+    assert first.reader.data_root == "/data"
     refine = job.annotation("val", "refine", corrupt="0.3-0.9").rollouts.run
     assert refine.segmenter.checkpoint == "/sam.pth"
     job.annotation("val", "filter", corrupt="0.0-1.0")  # has no flag for the segmenter's weights
@@ -294,3 +297,68 @@ def test_what_is_wrong_with_a_set_is_reported_once(tmp_path: Path) -> None:
 def test_a_recipe_is_needed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--recipe is missing"):
         read(tmp_path, recipe="")
+
+
+def test_the_device_of_the_model_reaches_everything_that_is_built_trained_or_asked(
+    tmp_path: Path,
+) -> None:
+    job = read(tmp_path, "--device=cpu", "--model-device=cpu", recipe=with_variants(tmp_path))
+    first = job.star.first
+    assert first.base is not None
+    assert first.base.device == "cpu"
+    assert first.config is not None
+    assert first.config.segmenter.device == "cpu"
+    model = tmp_path / "base"
+    assert first.resolved(model=model)["use_cpu"] is True
+    trainings = [read_job(job.training_of(v)) for v in job.variants()]
+    assert [t.resolved(model=model)["use_cpu"] for t in trainings] == [True, True]
+    asked = [config for name in job.plan.sets for config in evaluations(job, name).values()]
+    asked += [job.annotation("thin", name, corrupt="0-1").rollouts for name in ("filter", "refine")]
+    asked.append(job.star.evaluation_of(1))
+    assert {answerer_of(config).device for config in asked} == {"cpu"}
+    rollouts = job.star.rollout_config(1).policy
+    assert isinstance(rollouts, ModelPolicyOptions)
+    assert isinstance(rollouts.answerer, CheckpointOptions)
+    assert rollouts.answerer.device == "cpu"
+
+
+def test_a_device_that_is_not_named_is_left_to_each_command(tmp_path: Path) -> None:
+    job = read(tmp_path)
+    first = job.star.first
+    assert first.base is not None
+    assert first.base.device is None
+    assert "use_cpu" not in first.resolved(model=tmp_path)
+    # Where a training runs does not make it another one.
+    assert "use_cpu" not in read(tmp_path, "--model-device=cpu").star.first.settings
+    assert {answerer_of(c).device for c in evaluations(job, "thin").values()} == {"auto"}
+
+
+def test_a_gpu_that_is_not_there_is_reported_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, "--device=cuda", "--model-device=cuda", recipe="mini_prm_large")
+    (problem,) = caught.value.problems
+    assert problem == "--model-device cuda: torch sees no CUDA device; use --model-device cpu"
+    with pytest.raises(ConfigError, match="--model-device 'cuda:1': did you mean 'cuda'"):
+        read(tmp_path, "--model-device=cuda:1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_large_ladder_measures_what_the_small_one_measures(tmp_path: Path) -> None:
+    small, large = read(tmp_path), read(tmp_path, recipe="mini_prm_large")
+    assert large.plan == small.plan
+    for name in small.plan.sets:
+        theirs = evaluations(large, name)
+        for measured, config in evaluations(small, name).items():
+            run = theirs[measured].run
+            assert (run.reader, run.limits) == (config.run.reader, config.run.limits)
+            assert (run.segmenter, run.search) == (config.run.segmenter, config.run.search)
+    data = [job.star.first.config for job in (small, large)]
+    assert data[0] is not None
+    assert data[1] is not None
+    assert data[0].reader == data[1].reader
+    for file in ("export.yaml", "prompt.txt", "score_prompt.txt"):
+        both = [(RECIPES / name / file).read_bytes() for name in ("mini_prm", "mini_prm_large")]
+        assert both[0] == both[1]

@@ -22,7 +22,7 @@ from hlmat.transforms.tiny_vlm.architecture import (
 )
 from hlmat.transforms.tiny_vlm.build import CODEC, prepare_pretraining
 from hlmat.transforms.tiny_vlm.kernels import RmsNorm, Rotation
-from hlmat.transforms.tiny_vlm.muon import orthogonalise
+from hlmat.transforms.tiny_vlm.muon import orthogonalise, orthogonalise_all
 from hlmat.transforms.tiny_vlm.options import PretrainingOptions, TinyVlmArchitecture
 from hlmat.transforms.tiny_vlm.pretraining import Pretraining
 from hlmat.transforms.tiny_vlm.scenes import LabelledScenes, label_scenes
@@ -114,3 +114,11 @@ def test_an_orthogonalised_matrix_keeps_its_directions(shape: tuple[int, int]) -
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
     middle = left.T @ made @ right.T
     torch.testing.assert_close(middle, torch.diag(middle.diag()), atol=1e-4, rtol=0)
+
+
+def test_matrices_made_orthogonal_at_once_are_those_made_one_by_one() -> None:
+    torch.manual_seed(0)
+    matrices = [torch.randn(shape) for shape in ((4, 9), (9, 4), (4, 9), (6, 6))]
+    for made, matrix in zip(orthogonalise_all(matrices), matrices, strict=True):
+        torch.testing.assert_close(made, orthogonalise(matrix), atol=1e-5, rtol=1e-5)
+    assert orthogonalise_all([]) == []
