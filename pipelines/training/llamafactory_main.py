@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from hlmat.pipelines.training.setting_types import settings_of, type_problems
-from hlmat.transforms.torch_support.device import computes_bfloat16
+from hlmat.transforms.torch_support.device import computes_bfloat16, describe_arithmetic
 from hlmat.transforms.torch_support.torchvision import ensure_importable
 
 CHECK_SETTINGS = "--check-settings"
@@ -44,9 +44,8 @@ def main(argument: str) -> None:
     with open(argument, encoding="utf-8") as f:
         settings = yaml.safe_load(f)
     settings.setdefault("use_cpu", not _has_gpu())
-    if settings["use_cpu"] and settings.get("bf16") and not computes_bfloat16("cpu"):
-        sys.stdout.write("this CPU only emulates bfloat16: training in float32 (bf16: false)\n")
-        settings["bf16"] = False
+    if settings["use_cpu"]:
+        choose_arithmetic(settings)
     processes = _processes(settings)
     if processes and "LOCAL_RANK" not in os.environ:
         torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
@@ -57,7 +56,9 @@ def main(argument: str) -> None:
 
     from llamafactory.train.tuner import run_exp
 
-    run_exp(settings)
+    from hlmat.transforms.torch_support.training_time import TrainingTime
+
+    run_exp(settings, callbacks=[TrainingTime(_say)])
 
 
 def make_importable() -> None:
@@ -74,12 +75,30 @@ def make_importable() -> None:
         sys.modules["torchaudio"] = stand_in
 
 
+def choose_arithmetic(settings: dict[str, Any]) -> None:
+    """Turn `bf16` off where the CPU only emulates bfloat16, and say what the training computes in.
+
+    Args:
+        settings: LLaMA-Factory's, for a training on the CPU.
+    """
+    if settings.get("bf16"):
+        settings["bf16"] = computes_bfloat16("cpu")
+        _say(f"training in {describe_arithmetic('cpu')}\n")
+    elif not settings.get("fp16"):
+        _say("training in float32 (no bf16: true in the settings)\n")
+
+
 def check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the names of all settings (`known`), and problems of the given ones by name."""
     from llamafactory.hparams.parser import _TRAIN_ARGS
 
     types = settings_of(_TRAIN_ARGS)
     return {"known": sorted(types), "problems": type_problems(settings, types)}
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def _has_gpu() -> bool:

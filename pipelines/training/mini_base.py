@@ -61,6 +61,7 @@ def make_mini_base(
                 held_out=replace(config.images, count=_HELD_OUT_IMAGES),
                 device=config.output.device,
                 report=report,
+                note=note,
                 progress=progress,
             )
             accuracy = {} if last is None else {**last.seen, **last.answered}

@@ -5,6 +5,7 @@ from .atomic_files import temporary_path as temporary_path
 from .bounded_http import HttpClient as HttpClient
 from .bounded_http import HttpError as HttpError
 from .bounded_http import Response as Response
+from .durations import rough_duration as rough_duration
 from .errors import AnswerError as AnswerError
 from .errors import ConfigError as ConfigError
 from .errors import DataError as DataError

@@ -17,7 +17,7 @@ from hlmat.transforms.tiny_vlm.architecture import (
 )
 from hlmat.transforms.tiny_vlm.options import PretrainingOptions, TinyVlmArchitecture
 from hlmat.transforms.tiny_vlm.report import PretrainingReport
-from hlmat.transforms.torch_support.device import computes_bfloat16
+from hlmat.transforms.torch_support.device import computes_bfloat16, describe_arithmetic
 from hlmat.transforms.torch_support.torchvision import ensure_importable
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def build_tiny_vlm(
     held_out: ShapesOptions,
     device: str,
     report: Callable[[PretrainingReport], None],
+    note: Callable[[str], None] = lambda text: None,
     progress: str | None = None,
 ) -> PretrainingReport | None:
     """Write model, tokenizer and processor into an existing folder.
@@ -48,6 +49,7 @@ def build_tiny_vlm(
         held_out: scenes of the split "val", for the accuracy.
         device: "cpu", "cuda", "cuda:N", or "auto" for a GPU if available.
         report: called with each report on the pre-training.
+        note: called with sentences on what is computed, and how long it will take.
         progress: file that a stopped pre-training continues from, if it exists, and that is
             written with each report; None for none.
 
@@ -79,20 +81,26 @@ def build_tiny_vlm(
     model = build_tiny_vlm_model(architecture, tokenizer).to(device)
     last: list[PretrainingReport] = []
 
-    def note(made: PretrainingReport) -> None:
+    def keep(made: PretrainingReport) -> None:
         last[:] = [made]
         report(made)
 
     if options.steps:
+        from hlmat.transforms.tiny_vlm.rehearsal import LEAST_STEPS, measure_steps, say_time_left
         from hlmat.transforms.tiny_vlm.scenes import label_scenes
 
         pretraining = prepare_pretraining(model, tokenizer, architecture, options)
         if progress is not None and os.path.exists(progress):
             pretraining.load(progress)
+        note(f"training in {describe_arithmetic(device)}; drawing {images.count:,} images first")
+        scenes = label_scenes(images, split="train", tokenizer=tokenizer)
+        if options.steps - pretraining.step >= LEAST_STEPS:
+            seconds = measure_steps(pretraining, scenes)
+            note(say_time_left(seconds, step=pretraining.step, options=options))
         pretraining.run(
-            label_scenes(images, split="train", tokenizer=tokenizer),
+            scenes,
             label_scenes(held_out, split="val", tokenizer=tokenizer),
-            report=note,
+            report=keep,
             progress=progress,
         )
     model.to("cpu").save_pretrained(folder)

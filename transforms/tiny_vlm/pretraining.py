@@ -11,7 +11,7 @@ request, the answer says first how good that mask is.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -99,61 +99,15 @@ class Pretraining:
         o = self.options
         self.model.train()
         while self.step < o.steps:
-            self._update(scenes)
-            self.step += 1
+            self.update(scenes)
             if self.step % REPORT_EVERY == 0 or self.step == o.steps:
                 report(self.measure(held_out))
                 if progress is not None:
                     self.save(progress)
         self.model.eval()
 
-    def measure(self, held_out: LabelledScenes) -> PretrainingReport:
-        """Return the accuracies on held-out scenes."""
-        seen, answered = answer_shares(
-            self.forward, self.heads, self.maker, held_out, with_texts=self._has_texts(self.step)
-        )
-        return PretrainingReport(self.step, dict(zip(QUESTIONS, seen, strict=True)), answered)
-
-    def save(self, path: str) -> None:
-        """Write the state, whole or not at all."""
-        temporary = f"{path}.tmp"
-        torch.save(self._state(), temporary)
-        os.replace(temporary, path)
-
-    def load(self, path: str) -> None:
-        """Continue from a saved state.
-
-        Raises:
-            ValueError: the file is damaged or of a model of another size.
-        """
-        try:
-            state = torch.load(path, weights_only=True)
-            self.model.load_state_dict(state["model"])
-            self.heads.load_state_dict(state["heads"])
-            for (optimiser, _), saved in zip(self._optimisers, state["optimisers"], strict=True):
-                optimiser.load_state_dict(saved)
-            self.step = int(state["step"])
-        except Exception as error:
-            raise ValueError(f"{path} cannot be continued: {error}") from error
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "model": self.model.state_dict(),
-            "heads": self.heads.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser, _ in self._optimisers],
-            "step": self.step,
-        }
-
-    def _has_texts(self, step: int) -> bool:
-        return step > self.options.tower_steps
-
-    def _mask_share(self, *, has_texts: bool) -> float:
-        o = self.options
-        if has_texts and o.text_mask_share is not None:
-            return o.text_mask_share
-        return o.mask_share if 2 * self.step >= o.tower_steps else 0.0
-
-    def _update(self, scenes: LabelledScenes) -> None:
+    def update(self, scenes: LabelledScenes) -> None:
+        """Make one update."""
         o = self.options
         rate = learning_rate_share(self.step, o)
         has_texts = self._has_texts(self.step + 1)
@@ -177,6 +131,57 @@ class Pretraining:
         nn.utils.clip_grad_norm_(self._others, _CLIP_NORM)
         for optimiser, _ in self._optimisers:
             optimiser.step()
+        self.step += 1
+
+    def measure(self, held_out: LabelledScenes) -> PretrainingReport:
+        """Return the accuracies on held-out scenes."""
+        seen, answered = answer_shares(
+            self.forward, self.heads, self.maker, held_out, with_texts=self._has_texts(self.step)
+        )
+        return PretrainingReport(self.step, dict(zip(QUESTIONS, seen, strict=True)), answered)
+
+    def save(self, path: str) -> None:
+        """Write the state, whole or not at all."""
+        temporary = f"{path}.tmp"
+        torch.save(self.state(), temporary)
+        os.replace(temporary, path)
+
+    def load(self, path: str) -> None:
+        """Continue from a saved state.
+
+        Raises:
+            ValueError: the file is damaged or of a model of another size.
+        """
+        try:
+            self.restore(torch.load(path, weights_only=True))
+        except Exception as error:
+            raise ValueError(f"{path} cannot be continued: {error}") from error
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the next updates depend on, not copied."""
+        return {
+            "model": self.model.state_dict(),
+            "heads": self.heads.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser, _ in self._optimisers],
+            "step": self.step,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go back to a state."""
+        self.model.load_state_dict(state["model"])
+        self.heads.load_state_dict(state["heads"])
+        for (optimiser, _), saved in zip(self._optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.step = int(state["step"])
+
+    def _has_texts(self, step: int) -> bool:
+        return step > self.options.tower_steps
+
+    def _mask_share(self, *, has_texts: bool) -> float:
+        o = self.options
+        if has_texts and o.text_mask_share is not None:
+            return o.text_mask_share
+        return o.mask_share if 2 * self.step >= o.tower_steps else 0.0
 
     def _text_loss(self, seen: torch.Tensor, batch: Batch) -> torch.Tensor:
         c = self.maker.conversation

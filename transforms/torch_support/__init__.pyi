@@ -1,8 +1,10 @@
 from .checkpoint_file import load_checkpoint as load_checkpoint
 from .checkpoint_file import refusal as refusal
 from .device import computes_bfloat16 as computes_bfloat16
+from .device import describe_arithmetic as describe_arithmetic
 from .device import resolve_device as resolve_device
 from .torchvision import ensure_importable as ensure_importable
+from .training_time import TrainingTime as TrainingTime
 from .transformers import first_line as first_line
 from .transformers import list_keys as list_keys
 from .transformers import misfits as misfits

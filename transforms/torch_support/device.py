@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from typing import TYPE_CHECKING
 
 from hlmat.transforms.core.errors import ConfigError
@@ -13,13 +14,40 @@ if TYPE_CHECKING:
 def computes_bfloat16(device: torch.device | str) -> bool:
     """Return whether a device multiplies bfloat16 numbers natively.
 
-    A CPU without AVX-512 emulates them: a training step then takes about a hundred times as long.
+    PyTorch emulates them on a CPU without instructions for them. With AVX-512 that takes longer
+    than float32; without it, a training step takes about a hundred times as long.
     """
     import torch
 
     if torch.device(device).type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    # oneDNN supports bfloat16 with any AVX-512, by emulation, too.
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    return not _is_x86() or _has_amx() or bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def describe_arithmetic(device: torch.device | str) -> str:
+    """Return what a model is trained in on a device, and why, as a phrase for messages."""
+    import torch
+
+    is_gpu = torch.device(device).type == "cuda"
+    if not computes_bfloat16(device):
+        return f"float32, because this {'GPU' if is_gpu else 'processor'} only emulates bfloat16"
+    if is_gpu:
+        return "bfloat16, which this GPU computes"
+    unit = "" if not _is_x86() else " with AMX" if _has_amx() else " with AVX-512"
+    return f"bfloat16, which this processor computes{unit}"
+
+
+def _is_x86() -> bool:
+    return platform.machine().lower() in ("x86_64", "amd64")
+
+
+def _has_amx() -> bool:
+    import torch
+
+    return bool(torch.cpu._is_amx_tile_supported())
 
 
 def resolve_device(device: str) -> torch.device:

@@ -11,6 +11,7 @@ import pytest
 
 from hlmat.pipelines.cli.main import EXIT_CONFIG, EXIT_OK, EXIT_OUTPUT, main
 from hlmat.transforms.tiny_vlm import pretraining
+from hlmat.transforms.torch_support.device import describe_arithmetic
 
 SMALL = [
     *("--image-size", "64", "--patch", "16", "--vision-width", "16", "--vision-depth", "1"),
@@ -28,7 +29,9 @@ def build(out: Path, *flags: str) -> int:
 def test_a_model_is_built_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "base"
     assert build(out) == EXIT_OK
-    assert "step 2/2  right on held-out images: colour" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"training in {describe_arithmetic('cpu')}; drawing 4 images first" in said
+    assert "step 2/2  right on held-out images: colour" in said
     record = json.loads((out / "mini_base.json").read_text())
     assert record["settings"]["pretraining"]["steps"] == 2
     assert list(record["held_out_accuracy"]) == sorted(
@@ -51,7 +54,7 @@ def test_a_stopped_training_leaves_progress_that_the_next_one_continues(
 ) -> None:
     monkeypatch.setattr(pretraining, "REPORT_EVERY", 1)
     seen: list[int] = []
-    update = pretraining.Pretraining._update
+    update = pretraining.Pretraining.update
 
     def stopping(self: pretraining.Pretraining, scenes: Any) -> None:
         seen.append(self.step)
@@ -59,7 +62,7 @@ def test_a_stopped_training_leaves_progress_that_the_next_one_continues(
             raise KeyboardInterrupt
         update(self, scenes)
 
-    monkeypatch.setattr(pretraining.Pretraining, "_update", stopping)
+    monkeypatch.setattr(pretraining.Pretraining, "update", stopping)
     out = tmp_path / "base"
     with contextlib.suppress(KeyboardInterrupt, SystemExit):
         build(out, "-q")

@@ -9,10 +9,12 @@ import pytest
 
 from hlmat.transforms.core.errors import ConfigError
 from hlmat.transforms.readers.shapes.scene import ShapesOptions
+from hlmat.transforms.tiny_vlm import rehearsal
 from hlmat.transforms.tiny_vlm.build import build_tiny_vlm
 from hlmat.transforms.tiny_vlm.dense_heads import QUESTIONS
 from hlmat.transforms.tiny_vlm.options import PretrainingOptions, TinyVlmArchitecture
 from hlmat.transforms.tiny_vlm.report import PretrainingReport
+from hlmat.transforms.torch_support.device import describe_arithmetic
 
 SMALL = TinyVlmArchitecture(
     image=64, patch=16, vision_width=32, width=32, depth=1, vision_depth=2, heads=2
@@ -58,6 +60,31 @@ def test_a_seed_gives_one_model(tmp_path: Path) -> None:
         build(tmp_path / name, steps=3, seed=seed)
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
     assert weights(tmp_path / "a") != weights(tmp_path / "c")
+
+
+def test_the_time_is_said_before_a_training_that_takes_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsal, "LEAST_STEPS", 2)
+    monkeypatch.setattr(
+        rehearsal, "measure_steps", lambda *_: rehearsal.StepSeconds(tower=60.0, texts=90.0)
+    )
+    lines: list[str] = []
+    build_tiny_vlm(
+        str(tmp_path),
+        SMALL,
+        PretrainingOptions(steps=2, tower_steps=1, batch=2, warm_up=2),
+        images=PICTURES,
+        held_out=replace(PICTURES, count=2),
+        device="cpu",
+        report=lambda _: None,
+        note=lines.append,
+    )
+    assert lines == [
+        f"training in {describe_arithmetic('cpu')}; drawing 8 images first",
+        "2 steps, 1 of the vision tower alone at 60.00 s and 1 with texts at 90.00 s: "
+        "about 2 minutes",
+    ]
 
 
 def test_without_steps_the_weights_stay_random(tmp_path: Path) -> None:

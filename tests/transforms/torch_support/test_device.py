@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from hlmat.transforms.core.errors import ConfigError
-from hlmat.transforms.torch_support.device import computes_bfloat16, resolve_device
+from hlmat.transforms.torch_support.device import (
+    computes_bfloat16,
+    describe_arithmetic,
+    resolve_device,
+)
 
 torch = pytest.importorskip("torch")
 
@@ -41,11 +45,52 @@ def test_what_is_no_device_for_a_tool_is_reported(name: str):
         resolve_device(name)
 
 
-@pytest.mark.parametrize("is_supported", [True, False])
-def test_a_processor_says_whether_it_computes_bfloat16(
-    monkeypatch: pytest.MonkeyPatch, *, is_supported: bool
-):
+def pretend(
+    monkeypatch: pytest.MonkeyPatch, *, machine: str, onednn: bool, avx512: bool, amx: bool
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
     monkeypatch.setattr(
-        torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: is_supported, raising=False
+        torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: onednn, raising=False
     )
-    assert computes_bfloat16("cpu") is is_supported
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+
+
+@pytest.mark.parametrize(
+    ("machine", "onednn", "avx512", "amx", "expected"),
+    [
+        ("x86_64", True, True, False, "bfloat16, which this processor computes with AVX-512"),
+        ("x86_64", True, True, True, "bfloat16, which this processor computes with AMX"),
+        # AVX-512 without instructions for bfloat16
+        ("x86_64", True, False, False, "float32, because this processor only emulates bfloat16"),
+        ("AMD64", False, False, False, "float32, because this processor only emulates bfloat16"),
+        ("aarch64", True, False, False, "bfloat16, which this processor computes"),
+        ("aarch64", False, False, False, "float32, because this processor only emulates bfloat16"),
+    ],
+)
+def test_a_processor_trains_in_bfloat16_where_it_has_instructions_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+    machine: str,
+    expected: str,
+    *,
+    onednn: bool,
+    avx512: bool,
+    amx: bool,
+):
+    pretend(monkeypatch, machine=machine, onednn=onednn, avx512=avx512, amx=amx)
+    assert computes_bfloat16("cpu") is expected.startswith("bfloat16")
+    assert describe_arithmetic("cpu") == expected
+
+
+@pytest.mark.parametrize(
+    ("is_native", "expected"),
+    [
+        (True, "bfloat16, which this GPU computes"),
+        (False, "float32, because this GPU only emulates bfloat16"),
+    ],
+)
+def test_a_gpu_says_the_same_of_itself(
+    monkeypatch: pytest.MonkeyPatch, expected: str, *, is_native: bool
+):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: is_native)
+    assert describe_arithmetic("cuda") == expected
