@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from hlmat.pipelines.run.leak_guard import joined_records
 from hlmat.pipelines.settings.training_options import TRAIN
 from hlmat.pipelines.settings.validation import Check
 from hlmat.pipelines.settings.values import Values
+from hlmat.pipelines.training.folder import TrainingFolder
 from hlmat.transforms.core.atomic_files import atomic_file
 
 _OF_TRAJECTORIES = ("dataset", "split", "limit", "checkpoint", "device", "trajectories")
@@ -52,12 +54,15 @@ class GivenRuns:
         return parts
 
 
-def read_given_runs(arguments: argparse.Namespace, check: Check) -> GivenRuns:
+def read_given_runs(
+    arguments: argparse.Namespace, check: Check, *, folder: TrainingFolder
+) -> GivenRuns:
     """Return the runs that the command line names; problems are added to `check`.
 
     Args:
         arguments: of a command that trains; of `hlmat train` alone do they name runs.
         check: receives what contradicts these runs.
+        folder: of the training.
     """
     first = getattr(arguments, "run_folder", None)
     added = tuple(getattr(arguments, "add", None) or ())
@@ -70,15 +75,38 @@ def read_given_runs(arguments: argparse.Namespace, check: Check) -> GivenRuns:
                     f"--{name} belongs to the recipe's trajectories, which --from {first} "
                     "replaces; leave one of them out"
                 )
-    for run in dict.fromkeys(added):
-        if added.count(run) > 1 or run == first:
-            check.note(f"--add {run}: this run is named twice; give different runs")
+    _check_distinct(first, added, folder=folder, check=check)
     if least is not None and first is None and not added:
         check.note(
             f"--min-iou {least:g} says which targets of --from or --add are learned; give one of "
             "these, or leave it out"
         )
     return GivenRuns(first, added, least)
+
+
+def _check_distinct(
+    first: str | None, added: Sequence[str], *, folder: TrainingFolder, check: Check
+) -> None:
+    """Report runs that are learned twice, and those that belong to the training itself."""
+    own = _place(str(folder.trajectories))
+    seen = set() if first is None else {_place(first)}
+    if first is not None and _place(first) == own:
+        check.note(
+            f"--from {first}: --overwrite would remove this run, which is the training's own; "
+            "choose another --out"
+        )
+    for run in added:
+        place = _place(run)
+        if place == own:
+            check.note(f"--add {run}: the training learns from this run already; leave it out")
+        elif place in seen:
+            check.note(f"--add {run}: this run is named twice; give different runs")
+        seen.add(place)
+
+
+def _place(run: str) -> str:
+    """Return one spelling of a folder's path or URL."""
+    return run.rstrip("/") if "://" in run else os.path.realpath(run)
 
 
 def join_data(parts: Sequence[Path], *, name: str, out: Path) -> None:

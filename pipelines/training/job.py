@@ -83,7 +83,8 @@ class TrainingJob:
     @property
     def learned_run(self) -> str:
         """The run that the first rows are made from."""
-        return self.given.first or str(self.folder.trajectories)
+        first = self.given.first
+        return str(self.folder.trajectories) if first is None else first
 
     @property
     def data(self) -> Path:
@@ -171,7 +172,7 @@ def read_job(
     shared = Path(arguments.trajectories).absolute() if arguments.trajectories else None
     folder = TrainingFolder(Path(out).absolute(), shared)
     settings = _with_overrides(recipe.train, arguments.overrides or (), check)
-    given = read_given_runs(arguments, check)
+    given = read_given_runs(arguments, check, folder=folder)
     trajectories = parse_flags(
         "trajectories.yaml",
         [*recipe.trajectories, *given_flags(DATA_FLAGS, arguments), f"--out={folder.trajectories}"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,31 @@ def test_contradictions_are_reported_together(runs: tuple[Path, Path]) -> None:
         "--trajectories belongs to the recipe's t",
         f"--add {teacher}: this run is named twice"[:40],
     ]
+
+
+@pytest.mark.parametrize("spelling", ["{}/", "{}/../teacher", "{}/./"])
+def test_other_spellings_of_a_run_are_found(runs: tuple[Path, Path], spelling: str) -> None:
+    teacher = str(runs[0])
+    again = spelling.format(teacher)
+    with pytest.raises(ConfigError, match=r"--add .*: this run is named twice"):
+        job_of("--from", teacher, "--add", again)
+    with pytest.raises(ConfigError, match=r"--add .*: this run is named twice"):
+        job_of("--add", teacher, "--add", again)
+    with pytest.raises(ConfigError, match=r"--add .*: the training learns from this run already"):
+        job_of("--trajectories", teacher, "--add", again)
+
+
+def test_a_training_is_not_told_to_learn_from_the_run_that_it_may_remove(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    own = tmp_path / "out" / "trajectories"
+    shutil.copytree(runs[1], own)
+    flags = ("--out", str(tmp_path / "out"), "--overwrite")
+    with pytest.raises(ConfigError, match=r"--from .*: --overwrite would remove this run"):
+        job_of(*flags, "--from", str(own))
+    with pytest.raises(ConfigError, match=r"--add .*: the training learns from this run already"):
+        job_of(*flags, "--add", f"{own}/")
+    assert job_of("--out", str(tmp_path / "other"), "--from", str(own)).learned_run == str(own)
 
 
 def test_a_filter_without_runs_is_refused() -> None:
