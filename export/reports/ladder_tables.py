@@ -68,7 +68,7 @@ def render_ladder(report: _Figures) -> str:
             _rows(sets, "filter", _filter_row),
         ),
         _table(
-            "Corrupted masks kept from a score on; from the same IoU on, a mask is good",
+            "Corrupted masks kept from each score up; a mask is good from the same IoU up",
             ("score", "masks", "good", "kept", "precision", "recall", "share of good masks"),
             _rows(_keeping(sets), "keeping", _keeping_row),
         ),

@@ -91,7 +91,7 @@ def keeping_figures(
 ) -> list[dict[str, Any]]:
     """Return how well the scores tell good masks from bad ones, for each score to keep masks from.
 
-    A mask is kept from a score on, and good from an IoU of the same value on.
+    A mask is kept if its score is at least that value, and good if its IoU is.
 
     Args:
         masks: at least one. One without a score has a `predicted_iou` below 0, and is never kept.
