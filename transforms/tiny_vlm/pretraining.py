@@ -108,8 +108,11 @@ class Pretraining:
 
     def update(self, scenes: LabelledScenes) -> None:
         """Make one update."""
+        self.learn(self.loss(self.make_batch(scenes)))
+
+    def make_batch(self, scenes: LabelledScenes) -> Batch:
+        """Return the batch of the next update."""
         o = self.options
-        rate = learning_rate_share(self.step, o)
         has_texts = self._has_texts(self.step + 1)
         rng = np.random.default_rng([o.seed, self.step])
         batch = self.maker.make(
@@ -119,11 +122,17 @@ class Pretraining:
             mask_share=self._mask_share(has_texts=has_texts),
             rng=rng,
         )
-        batch = Batch(*(t.to(self.model.lm_head.weight.device) for t in batch))
+        return Batch(*(t.to(self.model.lm_head.weight.device) for t in batch))
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """Return the loss over a batch's patches and, if it has any, texts."""
         seen = self.forward.look(batch.pixels)
         loss = self.heads.loss(seen, batch)
-        if has_texts:
-            loss = loss + self._text_loss(seen, batch)
+        return loss + self._text_loss(seen, batch) if batch.texts.shape[1] else loss
+
+    def learn(self, loss: torch.Tensor) -> None:
+        """Update the weights by a loss's derivatives."""
+        rate = learning_rate_share(self.step, self.options)
         for optimiser, top in self._optimisers:
             optimiser.param_groups[0]["lr"] = top * rate
             optimiser.zero_grad()
