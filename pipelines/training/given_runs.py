@@ -20,7 +20,10 @@ from hlmat.pipelines.settings.values import Values
 from hlmat.pipelines.training.folder import TrainingFolder
 from hlmat.transforms.core.atomic_files import atomic_file
 
-_OF_TRAJECTORIES = ("dataset", "split", "limit", "checkpoint", "device", "trajectories")
+_OF_TRAJECTORIES = (
+    *("dataset", "split", "limit", "checkpoint", "device", "workers"),
+    "trajectories",
+)
 """Flags about trajectories that are not made if `--from` is given."""
 
 

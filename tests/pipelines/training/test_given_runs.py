@@ -133,12 +133,14 @@ def test_the_recipes_own_trajectories_are_not_filtered(runs: tuple[Path, Path]) 
 
 def test_contradictions_are_reported_together(runs: tuple[Path, Path]) -> None:
     teacher = str(runs[0])
-    flags = ("--from", teacher, "--limit", "3", "--trajectories", "t", "--add", teacher)
+    flags = ("--from", teacher, "--limit", "3", "--workers", "2", "--trajectories", "t")
+    flags = (*flags, "--add", teacher)
     with pytest.raises(ConfigError) as caught:
         job_of(*flags, "--min-iou", "1.5")
     assert [problem[:40] for problem in caught.value.problems] == [
         "--min-iou 1.5: must be above 0 and at mo",
         "--limit belongs to the recipe's trajecto",
+        "--workers belongs to the recipe's trajec",
         "--trajectories belongs to the recipe's t",
         f"--add {teacher}: this run is named twice"[:40],
     ]

@@ -50,10 +50,13 @@ def connect(options: ServerOptions) -> ServerAnswerer:
     answerer = ServerAnswerer(options, model=options.model or "")
     try:
         names = answerer.list_models()
-    except _NoListError:
-        if options.model is None or not answerer.completes():
+    except _NoListError as error:
+        if options.model is None:
             raise
-        return answerer
+        if answerer.completes():
+            return answerer
+        asked = f"a question to --served-model {options.model!r} was not answered either"
+        raise ConfigError([f"{problem}; {asked}" for problem in error.problems]) from None
     if options.model is None:
         if len(names) != 1:
             raise ConfigError(

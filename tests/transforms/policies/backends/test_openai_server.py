@@ -448,7 +448,11 @@ def test_a_named_model_needs_no_usable_list(models: Reply) -> None:
 def test_a_named_model_that_a_server_lacks_is_reported(reply: Reply) -> None:
     with (
         scripted_server(reply, models=Reply({"detail": "Not Found"}, status=404)) as server,
-        pytest.raises(ConfigError, match=r"expected a list of models .*status 404.*fix --server"),
+        pytest.raises(
+            ConfigError,
+            match=r"expected a list of models .*status 404.*fix --server; a question to "
+            "--served-model 'teacher' was not answered either$",
+        ),
     ):
         connected(server.url, model="teacher")
 
