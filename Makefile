@@ -66,7 +66,7 @@ LADDER_RL = $(if $(shell grep -ls '^reinforcement:' train_recipes/$(LADDER_RECIP
 	$(LADDER_RECIPE)/ladder.yaml),$(VENV_RL)/.rl)
 
 .PHONY: ladder
-ladder: $(VENV)/.train $(LADDER_RL) ## what StaR+, stopping and search each add, and the paper's tables: RECIPE= DEVICE=cuda ARGS=
+ladder: $(VENV)/.train $(LADDER_RL) ## what StaR+, stopping, search and GRPO each add, and the paper's tables: RECIPE= DEVICE=cuda ARGS=
 	$(HLMAT) ladder --recipe $(LADDER_RECIPE) $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") \
 		$(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(MODEL),--model "$(MODEL)") \
 		$(if $(LIMIT),--limit $(LIMIT)) $(DEVICE_FLAGS) $(ARGS)

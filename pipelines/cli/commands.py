@@ -81,7 +81,7 @@ COMMANDS: Mapping[str, Command] = {
         jobs.run_evaluate,
     ),
     "ladder": Command(
-        "measure what StaR+, stopping and search each add on held-out targets",
+        "measure what StaR+, stopping, search and GRPO each add on held-out targets",
         USE_MODELS,
         examples.LADDER_EXAMPLES,
         jobs.run_ladder,

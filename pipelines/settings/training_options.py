@@ -67,7 +67,7 @@ class TrainOptions:
     model_device: Literal["auto", "cpu", "cuda"] = setting(
         default="auto",
         metavar="DEV",
-        help="where the model is built, trained and asked: auto, cpu or cuda",
+        help="where the model is built, trained and asked",
     )
     overrides: tuple[str, ...] = setting(
         default=(),
@@ -115,8 +115,8 @@ class LadderOptions:
     until: Literal["sft", "star-plus", "always", "stop", "search"] | None = setting(
         default=None,
         metavar="RUNG",
-        help="only the rungs up to this one, without the tables: sft, star-plus, always (where the "
-        "model finishes by itself), stop, search",
+        help="only the rungs up to this one, without the tables (always: where the model "
+        "finishes by itself)",
     )
 
 
