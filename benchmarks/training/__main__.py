@@ -37,7 +37,7 @@ def main() -> None:
             rates,
             ways=arguments.ways,
             rows=arguments.rows,
-            steps=arguments.rounds + 3,
+            steps=arguments.rounds + 5,
             threads=arguments.threads,
         )
 

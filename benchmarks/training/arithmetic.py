@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _SHAPES = ((2048, 2048, 2048), (3200, 192, 576))
 _TIMES = 8
+_MOST = 12
+"""Operators that are named."""
 
 
 class CountedProducts(TorchDispatchMode):
@@ -37,6 +40,19 @@ class CountedProducts(TorchDispatchMode):
             dtype = next(a.dtype for a in args if isinstance(a, torch.Tensor))
             self.flops[dtype] += formula(*args, **kwargs, out_val=made)
         return made
+
+
+class Operators(profile):
+    """PyTorch's profiler of operators on the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__(activities=[ProfilerActivity.CPU])
+
+    def shares(self) -> str:
+        """Return the operators that took most of the time, with their shares of it."""
+        found = sorted(self.key_averages(), key=lambda each: -each.self_cpu_time_total)
+        whole = sum(each.self_cpu_time_total for each in found)
+        return ", ".join(f"{e.key} {e.self_cpu_time_total / whole:.0%}" for e in found[:_MOST])
 
 
 def product_rates(*, shape: tuple[int, int, int] = _SHAPES[-1]) -> dict[torch.dtype, float]:

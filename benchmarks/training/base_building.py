@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from unittest.mock import patch
 
 import torch
-from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.training.arithmetic import PRECISIONS, CountedProducts, least_seconds
+from benchmarks.training.arithmetic import PRECISIONS, CountedProducts, Operators, least_seconds
 from benchmarks.training.base_steps import (
     OPTIONS,
     TEXT_STEP,
@@ -25,7 +24,6 @@ from hlmat.transforms.tiny_vlm.muon import orthogonalise
 
 _SCENES = 40
 _KINDS = {"tower alone": TOWER_STEP, "with texts": TEXT_STEP}
-_OPERATORS = 12
 
 
 def measure_base_building(rates: Mapping[torch.dtype, float], *, rounds: int) -> None:
@@ -110,10 +108,7 @@ def _print_muon(step: RealStep, *, kind: str, number: int, rounds: int) -> None:
 
 def _print_operators(step: RealStep, *, kind: str, number: int) -> None:
     """Print the operators that take most of a step's time."""
-    with profile(activities=[ProfilerActivity.CPU]) as made:
+    with Operators() as made:
         for _ in range(3):
             step(number)
-    found = sorted(made.key_averages(), key=lambda each: -each.self_cpu_time_total)
-    whole = sum(each.self_cpu_time_total for each in found)
-    shares = [f"{e.key} {e.self_cpu_time_total / whole:.0%}" for e in found[:_OPERATORS]]
-    print(f"\noperators, {kind}: {', '.join(shares)}", flush=True)
+    print(f"\noperators, {kind}: {made.shares()}", flush=True)

@@ -26,10 +26,10 @@ _OF_HLMAT = (
 
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "LLaMA-Factory's defaults": dict.fromkeys(_OF_HLMAT),
-    "its defaults, bf16": {**dict.fromkeys(_OF_HLMAT), "bf16": True},
+    "its defaults, bfloat16": {**dict.fromkeys(_OF_HLMAT), "bf16": True},
     "hlmat train": {},
-    "hlmat train, without bfloat16": {"bf16": False},
-    "hlmat train, eager attention": {"flash_attn": "disabled"},
+    "hlmat train without bfloat16": {"bf16": False},
+    "hlmat train, flash_attn: disabled": {"flash_attn": "disabled"},
 }
 """What each way changes in the recipe's settings; None leaves a setting out."""
 
@@ -50,7 +50,7 @@ def measure_fine_tuning(
         rates: operations a second, by dtype.
         ways: of `WAYS`.
         rows: of the data set.
-        steps: the first three are not counted.
+        steps: the first three and the last two are not timed.
         threads: of each process.
     """
     settings = yaml.safe_load((folder / "train.yaml").read_text(encoding="utf-8"))
@@ -59,7 +59,7 @@ def measure_fine_tuning(
     }
     batch = settings["per_device_train_batch_size"]
     print(f"\n| step of {batch} rows | s | of it waiting for or making data | rows/s ", end="")
-    print("| times the first row | 10^9 operations | share of the arithmetic | weights |")
+    print("| times as fast | 10^9 operations | share of the arithmetic | weights |")
     print("|---|---|---|---|---|---|---|---|")
     first = next(iter(found.values()))["step_s"]
     for way, made in found.items():
@@ -69,6 +69,8 @@ def measure_fine_tuning(
             f"| {first / made['step_s']:.2f} | {sum(flops.values()) / 1e9:.0f} "
             f"| {least_seconds(flops, rates) / made['step_s']:.0%} | {made['weights'][:8]} |"
         )
+    for way, made in found.items():
+        print(f"\noperators, {way}: {made['operators']}")
     print("\n| data path | ms of processor time for a row |\n|---|---|")
     for part, seconds in found[ways[-1]]["row_s"].items():
         print(f"| {part} | {seconds * 1e3:.2f} |")

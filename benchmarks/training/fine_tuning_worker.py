@@ -39,9 +39,9 @@ def _trained(settings: dict[str, Any]) -> dict[str, Any]:
     from llamafactory.train.tuner import run_exp
     from transformers import TrainerCallback
 
-    from benchmarks.training.arithmetic import CountedProducts
+    from benchmarks.training.arithmetic import CountedProducts, Operators
 
-    counted = CountedProducts()
+    counted, operators = CountedProducts(), Operators()
 
     class Clock(TrainerCallback):
         def __init__(self) -> None:
@@ -50,22 +50,27 @@ def _trained(settings: dict[str, Any]) -> dict[str, Any]:
 
         def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.begun.append(time.process_time())
+            if state.global_step == state.max_steps - 2:
+                operators.__enter__()
             if state.global_step == state.max_steps - 1:
                 counted.__enter__()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == state.max_steps - 1:
+                operators.__exit__(None, None, None)
             if state.global_step == state.max_steps:
                 counted.__exit__(None, None, None)
             self.ended.append(time.process_time())
 
     clock = Clock()
     run_exp(settings, callbacks=[clock])
-    # The last step was counted, not timed.
-    ends, begins = clock.ended[_UNCOUNTED - 1 : -1], clock.begun[_UNCOUNTED:-1]
+    # The last two steps were profiled and counted, not timed.
+    ends, begins = clock.ended[_UNCOUNTED - 1 : -2], clock.begun[_UNCOUNTED:-2]
     return {
         "step_s": statistics.median(b - a for a, b in pairwise(ends)),
         "data_s": statistics.median(b - a for a, b in zip(ends, begins, strict=False)),
         "flops": {str(dtype).removeprefix("torch."): n for dtype, n in counted.flops.items()},
+        "operators": operators.shares(),
     }
 
 
