@@ -88,7 +88,7 @@ rl: $(VENV)/.train $(VENV_RL)/.rl ## train a model by its rollouts, with TRL: RE
 	$(HLMAT) rl --recipe $(RL_RECIPE) $(DATA_FLAGS) $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 
 .PHONY: mini
-mini: $(VENV)/.train ## the loop closed: build, train and evaluate a small model (about 80 minutes, 2 cores)
+mini: $(VENV)/.train ## the loop closed: build, train and evaluate a small model (20 to 80 minutes, 2 cores)
 	$(HLMAT) train --recipe mini
 	$(HLMAT) evaluate --recipe mini --out out/mini/test/trained
 	$(HLMAT) evaluate --recipe mini --out out/mini/test/shuffled --expressions shuffled
