@@ -74,6 +74,7 @@ from .training_options import STAR_PLUS as STAR_PLUS
 from .training_options import TRAIN as TRAIN
 from .training_options import LadderOptions as LadderOptions
 from .training_options import StarPlusOptions as StarPlusOptions
+from .training_options import TrainOptions as TrainOptions
 from .validation import ArgumentParser as ArgumentParser
 from .validation import Check as Check
 from .values import Values as Values
