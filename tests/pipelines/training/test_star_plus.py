@@ -195,6 +195,7 @@ def test_rollouts_and_evaluations_run_on_the_runner(
         assert run.runner.flags == ("--job_endpoint=localhost:8073",)
         assert run.runner.worker_timeout_s == 7
         assert run.accelerator == "type:x"
+    assert job.first.config is not None
     assert job.first.config.runner.is_local
 
 
@@ -203,6 +204,7 @@ def test_rollouts_are_the_first_trajectories_with_the_model_clicking(tmp_path: P
     job = read_star_plus(parse(*argv, "--first", str(tmp_path / "first")))
     config = job.rollout_config(2)
     data = job.first.config
+    assert data is not None
     assert (config.dataset, config.reader, config.segmenter) == (
         data.dataset,
         data.reader,
