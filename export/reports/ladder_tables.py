@@ -21,20 +21,20 @@ def render_ladder(report: _Figures) -> str:
     """
     sets: Mapping[str, _Figures] = report["sets"]
     parts = [
-        _table(
-            "Rungs (figure 4)",
-            _comparison_head("rung", "the rung before"),
-            _rows(sets, "rungs", _comparison_row),
-        ),
-        _table(
+        _comparisons(sets, "rungs", "Rungs (figure 4)", "rung", "the rung before"),
+        _comparisons(
+            sets,
+            "own_finish",
             "The stop by the score against the model's own Finish",
-            _comparison_head("rung", "the own Finish"),
-            _rows(sets, "own_finish", _comparison_row),
+            "rung",
+            "the own Finish",
         ),
-        _table(
+        _comparisons(
+            sets,
+            "controls",
             "The text that the first model is given",
-            _comparison_head("expression", "its own expression"),
-            _rows(sets, "controls", _comparison_row),
+            "expression",
+            "its own expression",
         ),
         _table(
             "Reinforcement learning, own Finish",
@@ -45,10 +45,12 @@ def render_ladder(report: _Figures) -> str:
             _rows(sets, "reinforcement", _reinforcement_row),
         ),
         _processor_time(report.get("processor_minutes", {})),
-        _table(
+        _comparisons(
+            sets,
+            "searches",
             "Clicks tried in each state, with the same stop",
-            _comparison_head("search", "no search"),
-            _rows(sets, "searches", _comparison_row),
+            "search",
+            "no search",
         ),
         _table(
             "Number of clicks, without and with the model's own score (table 2)",
@@ -68,7 +70,7 @@ def render_ladder(report: _Figures) -> str:
             _rows(sets, "filter", _filter_row),
         ),
         _table(
-            "Corrupted masks kept from each score up; a mask is good from the same IoU up",
+            "Corrupted masks kept at each score or above; good masks have at least that IoU",
             ("score", "masks", "good", "kept", "precision", "recall", "share of good masks"),
             _rows(_keeping(sets), "keeping", _keeping_row),
         ),
@@ -77,21 +79,15 @@ def render_ladder(report: _Figures) -> str:
             ("IoU of the masks", "masks", "images", "IoU before", "IoU after", "gain", ""),
             _rows(sets, "refine", _refine_row),
         ),
-        _table(
+        _comparisons(
+            sets,
+            "initial_actions",
             "Initial action (table 5)",
-            _comparison_head("initial action", "the recipe's own"),
-            _rows(sets, "initial_actions", _comparison_row),
+            "initial action",
+            "the recipe's own",
         ),
-        _table(
-            "Coordinates (table 6)",
-            _comparison_head("codec", "SFT, greedy"),
-            _rows(sets, "codecs", _comparison_row),
-        ),
-        _table(
-            "Mask colour",
-            _comparison_head("colour", "SFT, greedy"),
-            _rows(sets, "mask_colours", _comparison_row),
-        ),
+        _comparisons(sets, "codecs", "Coordinates (table 6)", "codec", "SFT, greedy"),
+        _comparisons(sets, "mask_colours", "Mask colour", "colour", "SFT, greedy"),
     ]
     remarks = (
         f"{METHOD}. A difference is the mean over the targets that both have; it rises or falls "
@@ -109,6 +105,24 @@ def _table(title: str, head: Sequence[str], rows: Iterator[Sequence[str]]) -> st
     return "\n".join([f"### {title}", "", f"| {' | '.join(columns)} |", rule, *lines, ""])
 
 
+def _comparisons(
+    sets: Mapping[str, _Figures], key: str, title: str, first: str, against: str
+) -> str | None:
+    """Return a table of evaluations, each compared with another one.
+
+    Args:
+        key: of the rows in a set's figures.
+        title: of the table.
+        first: head of the column that names the rows.
+        against: what they are compared with.
+    """
+    head = (
+        *(first, "gIoU", "cIoU", f"IoU compared with {against}", "", "invalid answers"),
+        *("clicks", "model calls", "segmenter calls", "targets", "images"),
+    )
+    return _table(title, head, _rows(sets, key, _comparison_row))
+
+
 def _rows(
     sets: Mapping[str, _Figures], key: str, row: Callable[[_Figures], Sequence[str]]
 ) -> Iterator[Sequence[str]]:
@@ -122,19 +136,12 @@ def _rows(
 
 
 def _keeping(sets: Mapping[str, _Figures]) -> Mapping[str, _Figures]:
-    """Return the rows of each set's filter, by the score to keep masks from."""
+    """Return the rows of each set's filter, by minimum score."""
     return {
         name: {"keeping": figures["filter"].get("keeping", ())}
         for name, figures in sets.items()
         if "filter" in figures
     }
-
-
-def _comparison_head(first: str, against: str) -> tuple[str, ...]:
-    return (
-        *(first, "gIoU", "cIoU", f"IoU compared with {against}", "", "invalid answers"),
-        *("clicks", "model calls", "segmenter calls", "targets", "images"),
-    )
 
 
 def _comparison_row(figures: _Figures) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ class TrainOptions:
     add: tuple[str, ...] = setting(
         default=(),
         metavar="OUT",
-        help="a finished run to learn from as well, as its policy clicked; repeatable",
+        help="another finished run whose clicks are learned as well; repeatable",
     )
     model: str | None = setting(
         default=None, metavar="PATH", help="the base model, a folder or a hub id"

@@ -19,7 +19,7 @@ from hlmat.transforms.metrics.bootstrap import bootstrap_intervals, mean_interva
 
 BINS = 10
 KEEPING = (0.5, 0.6, 0.7, 0.8, 0.9)
-"""Scores from which masks may be kept."""
+"""Minimum scores of masks to keep."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,9 @@ def calibration_figures(masks: Sequence[ScoredMask]) -> dict[str, Any]:
 def keeping_figures(
     masks: Sequence[ScoredMask], *, keep_at: Sequence[float] = KEEPING
 ) -> list[dict[str, Any]]:
-    """Return how well the scores tell good masks from bad ones, for each score to keep masks from.
+    """Return how well the scores tell good masks from bad ones, for several minimum scores.
 
-    A mask is kept if its score is at least that value, and good if its IoU is.
+    A mask is kept if its score is at least the minimum, and good if its IoU is.
 
     Args:
         masks: at least one. One without a score has a `predicted_iou` below 0, and is never kept.
